@@ -1,0 +1,141 @@
+"""Events → the message they add up to."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import fields
+from dataclasses import replace
+
+from flask_aistream.core import events as ev
+
+Part = dict[str, t.Any]
+
+STATUS: dict[type, str] = {
+    ev.Finished: "finished",
+    ev.Stopped: "stopped",
+    ev.Failed: "failed",
+    ev.Interrupted: "interrupted",
+}
+
+
+class Fold:
+    """Everything a run has said so far, as one message that grows.
+
+    ``parts`` keeps the order in which things were said; neighbouring deltas are one part, and a tool
+    call is one part from its first sign to its result.
+    """
+
+    def __init__(self, events: t.Iterable[ev.Event] = ()) -> None:
+        self.parts: list[Part] = []
+        self.usage: ev.Usage | None = None
+        self.terminal: ev.Terminal | None = None
+        self._tools: dict[str, Part] = {}
+        self._deltas: dict[int, list[str]] = {}
+        self.add(events)
+
+    def add(self, events: t.Iterable[ev.Event]) -> None:
+        for event in events:
+            if type(event) is str:
+                self._delta("text", event)
+            else:
+                self._one(event)
+
+    @property
+    def text(self) -> str:
+        """All text deltas, joined."""
+        return self._joined("text")
+
+    @property
+    def reasoning(self) -> str:
+        return self._joined("reasoning")
+
+    @property
+    def status(self) -> str:
+        """``running``, or how the run ended: ``finished stopped failed interrupted``."""
+        return STATUS[type(self.terminal)] if self.terminal else "running"
+
+    def to_json(self) -> dict[str, t.Any]:
+        """The message as one JSON object, with only the keys that have something to say."""
+        message: dict[str, t.Any] = {"status": self.status, "text": self.text}
+        if self.reasoning:
+            message["reasoning"] = self.reasoning
+        message["parts"] = [self._finished(part) for part in self.parts]
+        if self.usage:
+            message["usage"] = present(self.usage)
+        if self.terminal:
+            message["end"] = present(self.terminal, but=("status",))
+        return message
+
+    def _one(self, event: ev.Event) -> None:
+        match event:
+            case str():
+                self._delta("text", event)
+            case ev.Reasoning():
+                self._delta("reasoning", event.text)
+            case ev.ToolCallStarted():
+                self._tool(event.id, name=event.name, state="arguments")
+            case ev.ToolCallArguments():
+                part = self._tool(event.id)
+                part["arguments_text"] = part.get("arguments_text", "") + event.delta
+            case ev.ToolCall():
+                part = self._tool(event.id, name=event.name, state="called")
+                part.pop("arguments_text", None)
+                part["arguments"] = event.arguments
+            case ev.ToolResult():
+                self._tool(event.id, state="result", result=event.result)
+            case ev.ToolError():
+                self._tool(event.id, state="error", error=event.message)
+            case ev.SourceUrl() | ev.SourceDocument() | ev.File():
+                self.parts.append({"type": PART_TYPES[type(event)], **present(event)})
+            case ev.Data():
+                self._data(event)
+            case ev.Usage():
+                self.usage = merged(self.usage, event)
+            case ev.Finished() | ev.Stopped() | ev.Failed() | ev.Interrupted():
+                self.terminal = event
+            case _:  # RunStarted and steps: they leave nothing in the message.
+                pass
+
+    def _delta(self, kind: str, text: str) -> None:
+        if not (self.parts and self.parts[-1]["type"] == kind):
+            self.parts.append({"type": kind})
+        # Joined only when asked for: += on a growing string is quadratic over a long answer.
+        self._deltas.setdefault(id(self.parts[-1]), []).append(text)
+
+    def _tool(self, call: str, **changes: t.Any) -> Part:
+        if call not in self._tools:
+            self._tools[call] = {"type": "tool", "id": call}
+            self.parts.append(self._tools[call])
+        self._tools[call].update(changes)
+        return self._tools[call]
+
+    def _data(self, event: ev.Data) -> None:
+        part = {"type": "data", **present(event), "value": event.value}
+        for place, old in enumerate(self.parts):
+            if event.id is not None and (old.get("name"), old.get("id")) == (event.name, event.id):
+                self.parts[place] = part
+                return
+        self.parts.append(part)
+
+    def _joined(self, kind: str) -> str:
+        parts = (part for part in self.parts if part["type"] == kind)
+        return "".join("".join(self._deltas[id(part)]) for part in parts)
+
+    def _finished(self, part: Part) -> Part:
+        if id(part) not in self._deltas:
+            return dict(part)
+        return {"type": part["type"], "text": "".join(self._deltas[id(part)])}
+
+
+PART_TYPES = {ev.SourceUrl: "source-url", ev.SourceDocument: "source-document", ev.File: "file"}
+
+
+def present(value: t.Any, but: t.Container[str] = ()) -> dict[str, t.Any]:
+    """The fields of a dataclass value that are not ``None``, without those in ``but``."""
+    named = ((field.name, getattr(value, field.name)) for field in fields(value))
+    return {name: it for name, it in named if it is not None and name not in but}
+
+
+def merged(old: ev.Usage | None, new: ev.Usage) -> ev.Usage:
+    """``new`` over ``old``, field by field: SDKs report input and output at different moments."""
+    return new if old is None else replace(old, **present(new))

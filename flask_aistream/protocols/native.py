@@ -1,0 +1,131 @@
+"""The native protocol: JSON in frames that a plain ``EventSource`` can follow and resume.
+
+Unnamed events are text, or the end: each has ``text``, or ``action: "terminate"``. Everything else
+has a name. Every frame of an event carries its ``run:number`` as ``id``.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from collections.abc import Sequence
+from json.encoder import encode_basestring_ascii as quoted
+
+from flask_aistream.core import events as ev
+from flask_aistream.core.fold import present
+from flask_aistream.core.request import Message
+from flask_aistream.errors import RequestError
+from flask_aistream.protocols.base import Ask
+from flask_aistream.protocols.base import Dialect
+from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.messages import kind_of
+from flask_aistream.protocols.messages import read_messages
+from flask_aistream.sse.encode import encode
+from flask_aistream.sse.frame import Frame
+
+# The SSE event type of each event that is neither text nor an end.
+# A name of "error" would hit the listeners of EventSource's own error event.
+NAMES: dict[type, str] = {
+    ev.RunStarted: "run",
+    ev.Reasoning: "reasoning",
+    ev.ToolCallStarted: "tool-call-started",
+    ev.ToolCallArguments: "tool-call-arguments",
+    ev.ToolCall: "tool-call",
+    ev.ToolResult: "tool-result",
+    ev.ToolError: "tool-error",
+    ev.SourceUrl: "source-url",
+    ev.SourceDocument: "source-document",
+    ev.File: "file",
+    ev.Data: "data",
+    ev.Usage: "usage",
+    ev.StepStarted: "step-started",
+    ev.StepFinished: "step-finished",
+}
+
+OWN_FIELDS = {"prompt", "messages", "last_event_id", "request_id"}
+
+
+class NativeEncoder:
+    """Stateless: a record's frame depends on nothing before it."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._run = subject.run
+        self._links = subject.links
+
+    def encode(self, first: int, events: Sequence[ev.Event]) -> bytes:
+        # Text is worded by hand: a tenth of the cost of Frame + json.dumps (0.13 against 1.5 µs).
+        head = f"id: {self._run}:"
+        frames = [
+            f'{head}{number}\ndata: {{"text":{quoted(event)}}}\n\n'
+            if type(event) is str
+            else self._frames(number, event)
+            for number, event in enumerate(events, first)
+        ]
+        return "".join(frames).encode("ascii")
+
+    def gap(self, first: int) -> bytes:
+        id = f"{self._run}:{first - 1}"
+        return encode(Frame(dumps({"first": first}), "gap", id)).encode("ascii")
+
+    def _frames(self, number: int, event: ev.Event) -> str:
+        id = f"{self._run}:{number}"
+        match event:
+            case str():
+                return encode(Frame(dumps({"text": event}), id=id))
+            case ev.RunStarted():
+                value = {"run": event.run, "provider": event.provider, **self._links}
+            case ev.Failed():
+                # The id rides on the last frame of the record: who saw only the first one gets both
+                # again instead of never seeing the end.
+                failure = dumps({"code": event.code, "message": event.message})
+                return encode(Frame(failure, "failure")) + encode(Frame(end("error"), id=id))
+            case ev.Finished():
+                return encode(Frame(end(event.reason), id=id))
+            case ev.Stopped():
+                return encode(Frame(end("stopped"), id=id))
+            case ev.Interrupted():
+                return encode(Frame(end("interrupted"), id=id))
+            case _:
+                value = present(event)
+        return encode(Frame(dumps(value), NAMES[type(event)], id))
+
+
+def end(reason: str) -> str:
+    return dumps({"action": "terminate", "reason": reason})
+
+
+def dumps(value: t.Any) -> str:
+    """One line of ASCII JSON: safe for every line splitter and every cut of the bytes."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def read(body: dict[str, t.Any]) -> Ask:
+    """``prompt`` or ``messages``; both: the prompt follows the messages.
+
+    :raises RequestError: One of them has the wrong type.
+    """
+    messages = read_messages(body["messages"]) if body.get("messages") is not None else []
+    prompt = text_field(body, "prompt")
+    if prompt is not None:
+        messages = [*messages, Message(role="user", content=prompt)]
+    return Ask(
+        messages=messages,
+        params={name: value for name, value in body.items() if name not in OWN_FIELDS},
+        body=body,
+        cursor=text_field(body, "last_event_id"),
+        key=text_field(body, "request_id"),
+    )
+
+
+def text_field(body: dict[str, t.Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise RequestError(f"`{name}` is {kind_of(value)} but must be a string.", f"{name}_invalid", 422)
+    return value
+
+
+def error(code: str, message: str, status: int) -> str:
+    return dumps({"error": {"code": code, "message": message}})
+
+
+NATIVE = Dialect(name="native", read=read, encoder=NativeEncoder, error=error)

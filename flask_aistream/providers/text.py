@@ -1,0 +1,17 @@
+"""Strings and our own events: nothing to translate."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Sequence
+
+from flask_aistream.core.events import Event
+
+
+class TextAdapter:
+    def events(self, chunk: t.Any) -> Sequence[Event]:
+        # A subclass of str (Markup, a str enum) is text, but only str itself is a text event.
+        return (str(chunk),) if isinstance(chunk, str) else (chunk,)
+
+    def close(self) -> Sequence[Event]:
+        return ()
