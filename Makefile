@@ -1,0 +1,58 @@
+# make demo, make test and make check do all of their own set-up in .venv; the second run skips it.
+
+PYTHON ?= python3
+PORT ?= 8080
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# program=Debian package, for what the tests need and PyPI does not have.
+TEST_PROGRAMS := chromium=chromium chromedriver=chromium-driver
+
+.PHONY: demo test check format lint types docs config-page wheel fix clean
+
+demo: .venv/demo
+	@echo "Open http://127.0.0.1:$(PORT)   (Ctrl-C stops it)"
+	@$(BIN)/gunicorn -k gevent -b 127.0.0.1:$(PORT) "example_app:create_app()"
+
+test: .venv/dev
+	@tools/apt.sh $(TEST_PROGRAMS)
+	$(BIN)/python -m pytest $(ARGS)
+
+# All that CI does, in its order.
+check: format lint types test docs wheel
+
+format: .venv/dev
+	$(BIN)/ruff format --check .
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+
+types: .venv/dev
+	$(BIN)/mypy
+
+docs: .venv/dev
+	$(if $(wildcard flask_aistream/web/config.py),$(BIN)/python tools/config_page.py --check)
+
+config-page: .venv/dev
+	$(BIN)/python tools/config_page.py
+
+wheel: .venv/dev
+	$(BIN)/python tools/check_wheel.py
+
+fix: .venv/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+.venv/bin/python:
+	@tools/venv.sh $(PYTHON) .venv
+
+.venv/demo: setup.cfg pyproject.toml | .venv/bin/python
+	$(PIP) --editable ".[gunicorn,example]"
+	@touch $@
+
+.venv/dev: setup.cfg pyproject.toml | .venv/bin/python
+	$(PIP) --editable ".[dev]"
+	@touch $@

@@ -1,0 +1,41 @@
+"""Write the configuration page from the rows that the code reads: config_page.py [--check]."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from flask_aistream.web.config import KEYS
+from flask_aistream.web.config import Key
+
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "config.md"
+
+HEAD = """\
+# Configuration
+
+Keys of `app.config`, read once, when the blueprint is registered. Times are in seconds, sizes in
+bytes, and `None` switches off. A value that cannot be is refused at start-up.
+
+<!-- Made by `make config-page` from flask_aistream/web/config.py. Change it there. -->
+
+| key | default | unit | what it does |
+|---|---|---|---|
+"""
+
+
+def main() -> None:
+    page = HEAD + "".join(map(row, KEYS))
+    if "--check" not in sys.argv:
+        PAGE.parent.mkdir(parents=True, exist_ok=True)
+        PAGE.write_text(page, encoding="utf-8")
+    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page:
+        sys.exit(f"{PAGE.name} is stale. Run `make config-page` and commit it.")
+
+
+def row(key: Key) -> str:
+    cells = (f"`{key.name}`", f"`{key.default!r}`", key.unit or "", " ".join(key.doc.split()))
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
+
+
+if __name__ == "__main__":
+    main()
