@@ -1,0 +1,1 @@
+"""The tests mirror the package; ``upstream`` is the vendor they talk to."""

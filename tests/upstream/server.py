@@ -1,0 +1,244 @@
+"""The server: reads requests, writes a dialect's frames, and sees at once when a client leaves."""
+
+from __future__ import annotations
+
+import json
+import re
+import select
+import socket
+import threading
+import time
+import typing as t
+from http.server import BaseHTTPRequestHandler
+from http.server import ThreadingHTTPServer
+from types import TracebackType
+
+from tests.upstream import anthropic
+from tests.upstream import openai_chat
+from tests.upstream.dialect import Dialect
+from tests.upstream.exchange import Exchange
+from tests.upstream.stories import Cut
+from tests.upstream.stories import Fail
+from tests.upstream.stories import Pause
+from tests.upstream.stories import Story
+from tests.upstream.stories import story_of
+
+DIALECTS: dict[str, t.Any] = {
+    r"/v1/chat/completions": openai_chat,
+    r"/v1/messages": anthropic,
+}
+PRIVATE = {"authorization", "x-api-key", "x-goog-api-key", "api-key"}
+GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
+
+
+class Upstream:
+    """The vendor, on ``127.0.0.1``.
+
+    :param port: 0 takes a free one.
+    :param log: Gets one JSON line for each request and one for each end of a response.
+    """
+
+    def __init__(self, port: int = 0, log: t.TextIO | None = None) -> None:
+        self.exchanges: list[Exchange] = []
+        self.down = threading.Event()
+        self._log = log
+        self._changed = threading.Condition()
+        self._server = Server(("127.0.0.1", port), self)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """``http://127.0.0.1:PORT``, without a slash at the end."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def wait_for(self, model: str, count: int = 1, timeout: float = 5.0) -> Exchange:
+        """The ``count``-th request for ``model``, waiting until it has come.
+
+        :raises TimeoutError: It did not come.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._of(model)) >= count, timeout)
+            if len(self._of(model)) < count:
+                raise TimeoutError(f"No {count} requests for {model!r}: {self.exchanges}")
+            return self._of(model)[count - 1]
+
+    def wait_frames(self, exchange: Exchange, count: int, timeout: float = 5.0) -> bool:
+        """Wait until ``count`` frames of ``exchange`` have been written."""
+        with self._changed:
+            return self._changed.wait_for(lambda: exchange.frames >= count, timeout)
+
+    def close(self) -> None:
+        """Cut what is still open, stop listening."""
+        self.down.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> Upstream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def begin(self, **facts: t.Any) -> Exchange:
+        with self._changed:
+            number = len(self.exchanges)
+            exchange = Exchange(number=number, began=time.monotonic(), **facts)
+            self.exchanges.append(exchange)
+            self._tell("request", exchange)
+            return exchange
+
+    def wrote(self, exchange: Exchange) -> None:
+        with self._changed:
+            exchange.frames += 1
+            self._changed.notify_all()
+
+    def end(self, exchange: Exchange, outcome: str) -> None:
+        with self._changed:
+            exchange.end(outcome, time.monotonic())
+            self._tell("end", exchange)
+
+    def _of(self, model: str) -> list[Exchange]:
+        return [exchange for exchange in self.exchanges if exchange.model == model]
+
+    def _tell(self, fact: str, exchange: Exchange) -> None:
+        self._changed.notify_all()
+        if self._log:
+            self._log.write(json.dumps({"fact": fact, **exchange.to_json()}) + "\n")
+            self._log.flush()
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], upstream: Upstream) -> None:
+        super().__init__(address, Handler)
+        self.upstream = upstream
+
+    def handle_error(self, request: t.Any, client_address: t.Any) -> None:
+        """A client that leaves between two requests is no news."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Server
+
+    def log_message(self, format: str, *args: t.Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if self.path == "/exchanges":
+            self._json(200, [one.to_json() for one in self.server.upstream.exchanges])
+        elif self.path.endswith("/models"):
+            self._json(200, {"object": "list", "data": [{"id": "hello", "object": "model"}]})
+        else:
+            self._json(404, {"error": {"message": "Unknown path"}})
+
+    def do_POST(self) -> None:
+        text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        body = json.loads(text or "{}")
+        dialect = dialect_of(self.path)
+        if dialect is None:
+            self._json(404, {"error": {"message": "Unknown path"}})
+            return
+        model = model_of(self.path, body)
+        headers = {k.lower(): v for k, v in self.headers.items() if k.lower() not in PRIVATE}
+        upstream = self.server.upstream
+        exchange = upstream.begin(
+            method="POST", path=self.path, model=model, body=body, headers=headers
+        )
+        outcome = "gone"
+        try:
+            outcome = self._answer(dialect, story_of(model, text), exchange)
+        except OSError:
+            pass
+        finally:
+            upstream.end(exchange, outcome)
+            self.close_connection = self.close_connection or outcome != "complete"
+
+    def _answer(self, dialect: Dialect, story: Story, exchange: Exchange) -> str:
+        if not story.headers:
+            return self._silence(float("inf"))
+        if story.status != 200:
+            return self._json(story.status, dialect.error(story.status, "It broke on purpose"))
+        if not streams(self.path, exchange.body):
+            return self._whole(dialect, story, exchange)
+        self.send_response(200)
+        self.send_header("Content-Type", dialect.CONTENT_TYPE)
+        self.send_header("Cache-Control", "no-cache")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for frame in dialect.frames(story, exchange.model, exchange.body):
+            if isinstance(frame, Cut):
+                return "cut"
+            if isinstance(frame, Pause):
+                outcome = self._silence(frame.seconds)
+                if outcome != "complete":
+                    return outcome
+                continue
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(frame), frame))
+            self.server.upstream.wrote(exchange)
+        self.wfile.write(b"0\r\n\r\n")
+        return "complete"
+
+    def _whole(self, dialect: Dialect, story: Story, exchange: Exchange) -> str:
+        for step in story.steps:
+            if isinstance(step, Cut):
+                return "cut"
+            if isinstance(step, Fail):
+                return self._json(503, dialect.error(503, step.message))
+            if isinstance(step, Pause) and (ends := self._silence(step.seconds)) != "complete":
+                return ends
+        return self._json(200, dialect.whole(story, exchange.model, exchange.body))
+
+    def _silence(self, seconds: float) -> str:
+        """Wait; ``gone`` as soon as the client leaves."""
+        deadline = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self.connection, GONE)
+        while not self.server.upstream.down.is_set():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return "complete"
+            if poll.poll(min(left, 0.05) * 1000):
+                return "gone"
+        self.connection.shutdown(socket.SHUT_RDWR)
+        return "down"
+
+    def _json(self, status: int, value: t.Any) -> str:
+        payload = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+        return "complete"
+
+
+def dialect_of(path: str) -> Dialect | None:
+    plain = path.partition("?")[0]
+    return next((it for rule, it in DIALECTS.items() if re.fullmatch(rule, plain)), None)
+
+
+def model_of(path: str, body: dict[str, t.Any]) -> str:
+    """From the body; Gemini has it in the path."""
+    found = re.search(r"/models/([^:?]+):", path)
+    return found[1] if found else str(body.get("model", "hello"))
+
+
+def streams(path: str, body: dict[str, t.Any]) -> bool:
+    """Gemini says it in the path, and Ollama streams unless told not to."""
+    if "/models/" in path:
+        return "streamGenerateContent" in path
+    return bool(body.get("stream", path.startswith("/api/")))
