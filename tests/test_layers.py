@@ -72,7 +72,7 @@ IMPURE = {
         "pathlib",
         "shutil",
     ),
-    *("random", "secrets", "sqlite3", "logging"),
+    *("sqlite3", "logging"),
 }
 # Names are worked on, nothing is opened.
 PURE_PARTS = {"urllib.parse", "http.HTTPStatus"}
