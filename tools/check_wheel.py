@@ -21,6 +21,8 @@ PACKAGE = ROOT / "flask_aistream"
 PATIENCE = 20.0
 """Seconds for the server to start, and for each answer."""
 
+QUIET = ("--log-level", "warning", "--no-control-socket")
+
 END = b'"action":"terminate"'
 
 APP = """\
@@ -78,7 +80,15 @@ def serving(gunicorn: Path, place: Path) -> t.Iterator[int]:
     """A server in ``place``, where the source tree cannot be imported by accident."""
     listener = socket.create_server(("127.0.0.1", 0))
     # Handed over open, so that nobody can take the port in between.
-    command = [str(gunicorn), "-k", "gevent", "-b", f"fd://{listener.fileno()}", "hello:app"]
+    command = [
+        str(gunicorn),
+        "-k",
+        "gevent",
+        "-b",
+        f"fd://{listener.fileno()}",
+        *QUIET,
+        "hello:app",
+    ]
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     server = subprocess.Popen(command, cwd=place, env=environ, pass_fds=[listener.fileno()])
     try:
