@@ -1,0 +1,112 @@
+"""Chromium, a page with the client on it, and a server that follows a script."""
+
+from __future__ import annotations
+
+import shutil
+import typing as t
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+from tests.browser.scripted import DEADLINE
+from tests.browser.scripted import ScriptedServer
+
+HERE = Path(__file__).parent
+LIMIT = 40
+"""Seconds a test may take, whatever happens."""
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",  # Chromium refuses to run as root with one, and CI often is root.
+    "--disable-dev-shm-usage",  # Containers give /dev/shm 64 MB.
+    "--window-size=800,600",
+)
+MISSING = (
+    "{} is not installed, so the JavaScript client cannot be tested. "
+    "Install it, on Debian with `apt-get install chromium chromium-driver`."
+)
+
+ASYNC = """
+const done = arguments[arguments.length - 1];
+(async (...args) => {{ {body} }})(...[...arguments].slice(0, -1)).then(
+  (value) => done({{ value }}),
+  (error) => done({{ error: String(error.stack ?? error) }}),
+);
+"""
+
+
+class Page:
+    """A page open in the browser, with the client as ``ai`` and the helpers of ``page.js``."""
+
+    def __init__(self, browser: webdriver.Chrome, server: ScriptedServer) -> None:
+        self.browser = browser
+        self.server = server
+
+    def open(self) -> None:
+        """Load the page, or load it again."""
+        self.browser.get(self.server.url("/page"))
+        self.until("window.read")
+
+    def run(self, body: str, *args: object) -> t.Any:
+        """Run the body of an async function, in which ``args`` are the arguments."""
+        answer = self.browser.execute_async_script(ASYNC.format(body=body), *args)
+        assert "error" not in answer, answer["error"]
+        return answer.get("value")
+
+    def until(self, condition: str) -> None:
+        """Wait for an expression to be true on the page."""
+        self.run(f"while (!({condition})) await new Promise((resolve) => setTimeout(resolve, 5));")
+
+    def offline(self, offline: bool) -> None:
+        if offline:
+            self.browser.set_network_conditions(offline=True, latency=0, throughput=-1)
+        else:
+            self.browser.delete_network_conditions()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == HERE:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.timeout(LIMIT))
+
+
+def executable(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.fail(MISSING.format(name), pytrace=False)
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = executable("chromium")
+    for flag in FLAGS:
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=Service(executable("chromedriver")))
+    driver.set_script_timeout(DEADLINE)
+    driver.set_page_load_timeout(DEADLINE)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    server = ScriptedServer()
+    yield server
+    server.close()
+    assert not server.unexpected
+
+
+@pytest.fixture
+def page(browser: webdriver.Chrome, server: ScriptedServer) -> Iterator[Page]:
+    page = Page(browser, server)
+    page.open()
+    yield page
+    page.offline(False)
+    assert page.run("return faults") == []
+    browser.get("about:blank")  # Whatever the test left running ends here.
