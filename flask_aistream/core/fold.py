@@ -23,9 +23,12 @@ class Fold:
 
     ``parts`` keeps the order in which things were said; neighbouring deltas are one part, and a tool
     call is one part from its first sign to its result.
+
+    :ivar count: Events added.
     """
 
     def __init__(self, events: t.Iterable[ev.Event] = ()) -> None:
+        self.count = 0
         self.parts: list[Part] = []
         self.usage: ev.Usage | None = None
         self.terminal: ev.Terminal | None = None
@@ -35,6 +38,7 @@ class Fold:
 
     def add(self, events: t.Iterable[ev.Event]) -> None:
         for event in events:
+            self.count += 1
             if type(event) is str:
                 self._delta("text", event)
             else:

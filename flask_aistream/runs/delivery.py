@@ -1,0 +1,98 @@
+"""One connection: a cursor taken through a log into one response."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+
+from flask_aistream.core.events import Event
+from flask_aistream.protocols.base import Encoder
+from flask_aistream.runs.tail import Tail
+
+
+class Delivery:
+    """The body of a response, as bytes to write. Iterating blocks; one item is one write.
+
+    :param after: Number of the record the connection stands at.
+    :param prologue: Put before the first page (the reconnection time).
+    :param heartbeat: Sent after a silence; ``None`` where the format has none.
+    :param on_close: Called once, when the connection has ended for whatever reason.
+    """
+
+    def __init__(
+        self,
+        tail: Tail,
+        encoder: Encoder,
+        after: int,
+        *,
+        prologue: bytes,
+        heartbeat: bytes | None,
+        on_close: Callable[[], None],
+    ) -> None:
+        self._tail = tail
+        self._encoder = encoder
+        self._after = after
+        self._prologue = prologue
+        self._heartbeat = heartbeat
+        self._on_close: Callable[[], None] | None = on_close
+
+    def __iter__(self) -> Iterator[bytes]:
+        number = self._after
+        for page in self._tail:
+            if page is None:
+                if self._heartbeat:
+                    yield self._heartbeat
+                continue
+            gap = self._encoder.gap(page.first) if page.first > number + 1 else b""
+            data = self._prologue + gap + self._encoder.encode(page.first, page.events)
+            self._prologue = b""
+            number = page.last
+            if data:
+                yield data
+
+    def close(self) -> None:
+        """Free everything, also if it was never iterated. Any thread may call it, any number of times."""
+        self._tail.close()
+        on_close, self._on_close = self._on_close, None
+        if on_close:
+            on_close()
+
+
+class SharedEncoder:
+    """An encoder without memory of its own, for all readers of one run: each page is encoded once.
+
+    Readers of a live run ask for the same page at the same time, so the last one is enough to keep.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._last: tuple[int, int, bytes] = (-1, -1, b"")
+
+    def encode(self, first: int, events: Sequence[Event]) -> bytes:
+        known_first, known_count, data = self._last
+        if (first, len(events)) != (known_first, known_count):
+            data = self._encoder.encode(first, events)
+            self._last = (first, len(events), data)
+        return data
+
+    def gap(self, first: int) -> bytes:
+        return self._encoder.gap(first)
+
+
+class SharedEncoders:
+    """The shared encoder of each run and protocol that somebody reads now."""
+
+    def __init__(self) -> None:
+        self._shared: weakref.WeakValueDictionary[object, SharedEncoder] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def get(self, key: object, make: Callable[[], Encoder]) -> SharedEncoder:
+        """The encoder that the other readers of ``key`` use, or a new one."""
+        with self._lock:
+            shared = self._shared.get(key)
+            if shared is None:
+                shared = self._shared[key] = SharedEncoder(make())
+            return shared

@@ -1,0 +1,296 @@
+"""Start runs, end them, and know which ones this process is pumping."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+import time
+import typing as t
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from flask_aistream.core import events as ev
+from flask_aistream.core.request import ChatRequest
+from flask_aistream.core.run import Run
+from flask_aistream.errors import Unavailable
+from flask_aistream.runs.concurrency import Concurrency
+from flask_aistream.runs.concurrency import Task
+from flask_aistream.runs.ended import RunEnded
+from flask_aistream.runs.pump import Provider
+from flask_aistream.runs.pump import Pump
+from flask_aistream.runs.timer import Handle
+from flask_aistream.runs.timer import Timer
+from flask_aistream.stores.base import Log
+from flask_aistream.stores.base import Store
+
+logger = logging.getLogger("flask_aistream")
+
+Surroundings = Callable[[], AbstractContextManager[t.Any]]
+
+STUBBORN_SECONDS = 5.0
+"""After being interrupted for so long, a provider that still works is named in the server's log."""
+
+
+class Live:
+    """A run that is being pumped in this process."""
+
+    __slots__ = ("expiry", "interrupt", "leaving", "log", "pump", "readers", "request", "started", "task")
+
+    def __init__(self, log: Log, request: ChatRequest, pump: Pump, started: float) -> None:
+        self.log = log
+        self.request = request
+        self.pump = pump
+        self.started = started
+        self.readers = 0
+        self.task: Task | None = None
+        self.interrupt: Callable[[], object] = lambda: None
+        self.leaving: Handle | None = None
+        self.expiry: Handle | None = None
+
+    @property
+    def working(self) -> bool:
+        return self.task is not None and self.task.alive
+
+
+class Runner:
+    """All runs of this process.
+
+    :param detach: Seconds after which a run nobody reads is stopped; ``None``: never.
+    :param run_seconds: Longest life of a run; ``None`` for any.
+    :param max_runs: Runs at once in this process; ``None`` for any number.
+    :param max_runs_per_owner: Of one owner, in this process; ``None`` for any number.
+    :param on_end: Told of every run that ends, exactly once each.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        concurrency: Concurrency,
+        timer: Timer,
+        *,
+        detach: float | None,
+        run_seconds: float | None,
+        max_runs: int | None,
+        max_runs_per_owner: int | None,
+        on_end: Callable[[RunEnded], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._concurrency = concurrency
+        self._timer = timer
+        self._detach = detach
+        self._run_seconds = run_seconds
+        self._max_runs = max_runs
+        self._max_runs_per_owner = max_runs_per_owner
+        self._on_end = on_end
+        self._clock = clock
+        self._live: dict[str, Live] = {}
+        self._lock = threading.Lock()
+        self.draining = False
+
+    def start(
+        self, run: Run, provider: Provider, request: ChatRequest, surroundings: Surroundings
+    ) -> tuple[Log, bool]:
+        """Begin a run, or find the one that its idempotency key began.
+
+        :returns: Its log, and whether it is new.
+        :raises Unavailable: Draining, or a limit is reached.
+        """
+        self._admit(run.owner)
+        log, new = self._store.create(run, [ev.RunStarted(run.id, run.provider)])
+        if new:
+            pump = Pump(provider, request, log, surroundings, self._clock)
+            self._begin(Live(log, request, pump, self._clock()))
+        return log, new
+
+    def stop(self, log: Log, by: str) -> bool:
+        """End a run: first in the log, then in the provider.
+
+        :returns: Whether this call ended it; otherwise it had ended already.
+        """
+        return self._end_early(log, ev.Stopped(by))
+
+    def attach(self, run_id: str) -> None:
+        """Somebody began to read."""
+        with self._lock:
+            live = self._live.get(run_id)
+            if live:
+                live.readers += 1
+                cancel(live.leaving)
+
+    def leave(self, run_id: str) -> None:
+        """Somebody stopped reading. When nobody is left, the run's time to be found again begins."""
+        with self._lock:
+            live = self._live.get(run_id)
+            if not live:
+                return
+            live.readers -= 1
+            if live.readers > 0 or self._detach is None:
+                return
+            if self._detach > 0:
+                live.leaving = self._timer.later(self._detach, lambda: self._abandon(live))
+                return
+        self.stop(live.log, "detach")
+
+    def drain(self) -> None:
+        """Start nothing any more."""
+        self.draining = True
+
+    def interrupt_all(self, cause: str, patience: float) -> None:
+        """End every run of this process, because the process ends.
+
+        :param patience: Seconds to wait for the providers to clean up.
+        """
+        lives = list(self._live.values())
+        terminal = ev.Interrupted(cause)
+        for live in lives:
+            won = live.log.end(terminal)
+            self._forget(live)
+            self._interrupt(live)
+            if won:
+                self._tell(live, terminal)
+        deadline = self._clock() + patience
+        while any(live.working for live in lives) and self._clock() < deadline:
+            time.sleep(0.01)
+
+    @property
+    def count(self) -> int:
+        """Runs being pumped now."""
+        return len(self._live)
+
+    def _admit(self, owner: str | None) -> None:
+        if self.draining:
+            raise Unavailable("The server is shutting down. Try again in a moment.")
+        if self._max_runs is not None and len(self._live) >= self._max_runs:
+            raise Unavailable("The server is running as many answers as it can. Try again in a moment.")
+        if self._max_runs_per_owner is not None and owner is not None:
+            lives = list(self._live.values())
+            if sum(live.log.run.owner == owner for live in lives) >= self._max_runs_per_owner:
+                raise Unavailable(
+                    f"You have {self._max_runs_per_owner} answers running, which is the most at once. "
+                    "Stop one, or wait for one to end.",
+                    status=429,
+                )
+
+    def _begin(self, live: Live) -> None:
+        self._live[live.log.run.id] = live
+        if self._run_seconds is not None:
+            live.expiry = self._timer.later(self._run_seconds, lambda: self._expire(live))
+        if live.pump.is_async:
+            self._begin_async(live, None)
+        else:
+            live.task = self._concurrency.spawn(lambda: self._run(live))
+            live.interrupt = live.task.interrupt
+
+    def _run(self, live: Live) -> None:
+        # What is true if something that is no Exception ends the task from outside.
+        outcome: t.Any = ev.Interrupted("killed")
+        try:
+            outcome = live.pump.run(self._concurrency.breathe)
+        except SystemExit:  # An exit() in a provider ends the run, not the worker.
+            outcome = ev.Failed("provider_error", "The provider called exit().")
+        finally:
+            if isinstance(outcome, ev.TERMINAL):
+                self._finish(live, outcome)
+            else:
+                self._begin_async(live, outcome)
+
+    def _begin_async(self, live: Live, result: t.Any) -> None:
+        loop = self._concurrency.serve_loop()
+        tasks: list[asyncio.Task[ev.Terminal]] = []
+
+        def begin() -> None:
+            task = loop.create_task(live.pump.run_async(lambda: asyncio.sleep(0), result))
+            tasks.append(task)
+            task.add_done_callback(lambda task: self._finish_async(live, task))
+
+        def cancel_task() -> None:
+            loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+
+        live.interrupt = cancel_task
+        # An empty context: the request's own would be inherited, and never be torn down.
+        loop.call_soon_threadsafe(begin, context=contextvars.Context())
+
+    def _finish_async(self, live: Live, task: asyncio.Task[ev.Terminal]) -> None:
+        if task.cancelled():
+            terminal: ev.Terminal = ev.Interrupted("killed")
+        elif task.exception() is not None:
+            terminal = ev.Failed("provider_error", "The provider failed.")
+        else:
+            terminal = task.result()
+        # Hooks are synchronous code and may block; the loop serves every other async provider too.
+        self._concurrency.spawn(lambda: self._finish(live, terminal))
+
+    def _finish(self, live: Live, terminal: ev.Terminal) -> None:
+        won = live.log.end(terminal)
+        self._forget(live)
+        if won:
+            self._tell(live, terminal)
+
+    def _end_early(self, log: Log, terminal: ev.Terminal) -> bool:
+        won = log.end(terminal)
+        live = self._live.get(log.run.id)
+        if live:
+            self._forget(live)
+            self._interrupt(live)
+            if won:
+                self._concurrency.spawn(lambda: self._tell(live, terminal))
+        return won
+
+    def _interrupt(self, live: Live) -> None:
+        for callback in live.request.stopping():
+            try:
+                callback()
+            except Exception:
+                logger.exception("Run %s: an on_stop callback failed", live.log.run.id)
+        live.interrupt()
+        self._timer.later(STUBBORN_SECONDS, lambda: self._complain(live))
+
+    def _complain(self, live: Live) -> None:
+        if live.working:
+            logger.warning(
+                "Run %s of %r was stopped %s s ago, and its provider is still working. Give it "
+                "request.on_stop(callback) to end what it waits for.",
+                live.log.run.id,
+                live.log.run.provider,
+                STUBBORN_SECONDS,
+            )
+
+    def _abandon(self, live: Live) -> None:
+        def stop_unless_back() -> None:
+            if live.readers <= 0:
+                self.stop(live.log, "detach")
+
+        self._concurrency.spawn(stop_unless_back)
+
+    def _expire(self, live: Live) -> None:
+        failed = ev.Failed(
+            "run_timeout", f"The run was ended after {self._run_seconds} seconds, the longest allowed.", 504
+        )
+
+        def end() -> None:
+            self._end_early(live.log, failed)
+
+        self._concurrency.spawn(end)
+
+    def _forget(self, live: Live) -> None:
+        with self._lock:
+            self._live.pop(live.log.run.id, None)
+            cancel(live.leaving)
+            cancel(live.expiry)
+
+    def _tell(self, live: Live, outcome: ev.Terminal) -> None:
+        first = live.pump.first_at
+        first_seconds = first - live.started if first is not None else None
+        seconds = self._clock() - live.started
+        try:
+            self._on_end(RunEnded(live.log.run, outcome, seconds, first_seconds, live.log))
+        except Exception:
+            logger.exception("Run %s: a run_ended receiver failed", live.log.run.id)
+
+
+def cancel(handle: Handle | None) -> None:
+    if handle is not None:
+        handle.cancel()

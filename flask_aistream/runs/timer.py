@@ -1,0 +1,96 @@
+"""All the waiting of a process, on one alarm.
+
+A timer per stream would cost more than the stream's tokens, so there is one for all: a queue for the
+flush interval, whose entries are due in the order they come, and a heap for everything else.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from flask_aistream.runs.concurrency import Concurrency
+
+Callback = Callable[[], None]
+
+
+class Handle:
+    """A callback that may still be cancelled."""
+
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callback) -> None:
+        self.callback: Callback | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class Timer:
+    """Calls back later. Callbacks must not block: they share one alarm.
+
+    :param flush: The constant delay of :meth:`soon`, in seconds.
+    """
+
+    def __init__(
+        self,
+        concurrency: Concurrency,
+        flush: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._flush = flush
+        self._clock = clock
+        self._soon: deque[tuple[float, Callback]] = deque()
+        self._later: list[tuple[float, int, Handle]] = []
+        self._order = itertools.count()
+        self._lock = threading.Lock()
+        self._alarm = concurrency.alarm(self._ring)
+        self._set_for: float | None = None
+
+    def soon(self, callback: Callback) -> None:
+        """Call back after the flush interval."""
+        due = self._clock() + self._flush
+        self._soon.append((due, callback))
+        if self._set_for is None or self._set_for > due:
+            self._arm(due)
+
+    def later(self, delay: float, callback: Callback) -> Handle:
+        """Call back after ``delay`` seconds, unless cancelled."""
+        due = self._clock() + delay
+        handle = Handle(callback)
+        with self._lock:
+            heapq.heappush(self._later, (due, next(self._order), handle))
+        if self._set_for is None or self._set_for > due:
+            self._arm(due)
+        return handle
+
+    def _arm(self, due: float) -> None:
+        with self._lock:
+            if self._set_for is None or self._set_for > due:
+                self._set_for = due
+                self._alarm.set(max(due - self._clock(), 0.0))
+
+    def _ring(self) -> None:
+        with self._lock:
+            self._set_for = None
+        now = self._clock()
+        for callback in self._due(now):
+            callback()
+        waiting = [queue[0][0] for queue in (self._soon, self._later) if queue]
+        if waiting:
+            self._arm(min(waiting))
+
+    def _due(self, now: float) -> list[Callback]:
+        callbacks: list[Callback] = []
+        while self._soon and self._soon[0][0] <= now:
+            callbacks.append(self._soon.popleft()[1])
+        with self._lock:
+            while self._later and self._later[0][0] <= now:
+                handle = heapq.heappop(self._later)[2]
+                if handle.callback is not None:
+                    callbacks.append(handle.callback)
+        return callbacks

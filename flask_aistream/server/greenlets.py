@@ -1,0 +1,138 @@
+"""Concurrency on gevent's hub."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import typing as t
+from collections.abc import Callable
+
+import gevent
+import gevent.event
+from gevent.hub import Waiter as HubWaiter
+from gevent.selectors import GeventSelector
+
+
+class Greenlets:
+    """Everything runs on the hub of the thread that made this."""
+
+    def __init__(self) -> None:
+        self._hub = gevent.get_hub()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def spawn(self, work: Callable[[], None]) -> GreenTask:
+        return GreenTask(gevent.spawn(work))
+
+    def waiter(self) -> GreenWaiter:
+        return GreenWaiter(self._hub)
+
+    def alarm(self, ring: Callable[[], None]) -> GreenAlarm:
+        return GreenAlarm(self._hub, ring)
+
+    def breathe(self) -> None:
+        gevent.sleep(0)
+
+    def serve_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = start_hidden_loop()
+        return self._loop
+
+
+class GreenTask:
+    def __init__(self, greenlet: gevent.Greenlet[..., None]) -> None:
+        self._greenlet = greenlet
+
+    @property
+    def alive(self) -> bool:
+        return not self._greenlet.dead
+
+    def interrupt(self) -> None:
+        # GreenletExit is raised inside the read it blocks in; the SDK's `finally` closes the socket.
+        self._greenlet.kill(block=False)
+
+
+class GreenWaiter:
+    """A hub waiter a sleep: half the cost of an Event (0.8 against 2.1 µs a round)."""
+
+    __slots__ = ("_hub", "_sleeper", "_woken")
+
+    def __init__(self, hub: t.Any) -> None:
+        self._hub = hub
+        self._sleeper: HubWaiter[None] | None = None
+        self._woken = False
+
+    def wait(self) -> None:
+        if not self._woken:
+            self._sleeper = HubWaiter(self._hub)
+            try:
+                self._sleeper.get()
+            finally:
+                self._sleeper = None
+        self._woken = False
+
+    def wake(self) -> None:
+        if self._woken:
+            return
+        self._woken = True
+        if self._sleeper is not None:
+            if gevent.get_hub() is self._hub:
+                self._hub.loop.run_callback(self._sleeper.switch, None)
+            else:  # A native thread, such as one of gevent's own pool.
+                self._hub.loop.run_callback_threadsafe(self._sleeper.switch, None)
+
+
+class GreenAlarm:
+    def __init__(self, hub: t.Any, ring: Callable[[], None]) -> None:
+        self._hub = hub
+        self._ring = ring
+        self._timer: t.Any = None
+
+    def set(self, delay: float) -> None:
+        if self._timer is not None:
+            self._timer.close()
+        self._timer = self._hub.loop.timer(delay)
+        self._timer.start(self._ring)
+
+
+class HiddenSelector(GeventSelector):
+    """Makes an asyncio loop that lives in one greenlet invisible to the others.
+
+    asyncio keeps the running loop, and Python its async generator hooks, for each OS thread, so a
+    loop in a greenlet makes every other greenlet's ``asyncio.run`` fail. A planned switch away from
+    the loop happens only here: what the thread had before is put back for that time.
+    """
+
+    outer_loop: asyncio.AbstractEventLoop | None = None
+    outer_hooks: t.Any = (None, None)
+
+    def select(self, timeout: float | None = None) -> list[t.Any]:
+        ours, our_hooks = asyncio._get_running_loop(), sys.get_asyncgen_hooks()
+        asyncio._set_running_loop(self.outer_loop)
+        sys.set_asyncgen_hooks(*self.outer_hooks)
+        try:
+            return t.cast("list[t.Any]", super().select(timeout))
+        finally:
+            self.outer_loop, self.outer_hooks = asyncio._get_running_loop(), sys.get_asyncgen_hooks()
+            asyncio._set_running_loop(ours)
+            sys.set_asyncgen_hooks(*our_hooks)
+
+
+def start_hidden_loop() -> asyncio.AbstractEventLoop:
+    """An asyncio loop running in a greenlet of this thread.
+
+    Not in a native thread: gevent's patched locks (logging has one) lose wake-ups between OS threads.
+    """
+    selector = HiddenSelector()
+    loop = asyncio.SelectorEventLoop(selector)
+    ready = gevent.event.Event()
+
+    def serve() -> None:
+        selector.outer_loop = asyncio._get_running_loop()
+        selector.outer_hooks = sys.get_asyncgen_hooks()
+        asyncio._set_running_loop(None)
+        loop.call_soon(ready.set)
+        loop.run_forever()
+
+    gevent.spawn(serve)
+    ready.wait()
+    return loop

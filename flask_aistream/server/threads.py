@@ -1,0 +1,160 @@
+"""Concurrency on OS threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+
+class Interrupt(BaseException):
+    """Raised inside a provider's thread to make it stop. Not an ``Exception``: SDKs would retry."""
+
+
+class Threads:
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+
+    def spawn(self, work: Callable[[], None]) -> ThreadTask:
+        return ThreadTask(work)
+
+    def waiter(self) -> ThreadWaiter:
+        return ThreadWaiter()
+
+    def alarm(self, ring: Callable[[], None]) -> ThreadAlarm:
+        return ThreadAlarm(ring)
+
+    def breathe(self) -> None:
+        time.sleep(0)
+
+    def serve_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                daemon(self._loop.run_forever, "aistream-asyncio")
+            return self._loop
+
+
+class ThreadTask:
+    """A daemon thread that can be interrupted."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._lock = threading.Lock()
+        self._working = True
+        self._thread = daemon(self._run, "aistream-run")
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def interrupt(self) -> None:
+        with self._lock:
+            if self._working and self._thread.ident is not None:
+                raise_in(self._thread.ident)
+                unblock(self._thread.ident)
+
+    def _run(self) -> None:
+        with contextlib.suppress(Interrupt):
+            try:
+                self._work()
+            finally:
+                with self._lock:
+                    self._working = False
+
+
+class ThreadWaiter:
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def wait(self) -> None:
+        self._event.wait()
+        self._event.clear()
+
+    def wake(self) -> None:
+        self._event.set()
+
+
+class ThreadAlarm:
+    """One thread that sleeps until the time that was set last."""
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self._ring = ring
+        self._due: float | None = None
+        self._changed = threading.Condition()
+        daemon(self._sleep, "aistream-timer")
+
+    def set(self, delay: float) -> None:
+        with self._changed:
+            self._due = time.monotonic() + delay
+            self._changed.notify()
+
+    def _sleep(self) -> None:
+        while True:
+            with self._changed:
+                while (left := self._left()) is None or left > 0:
+                    self._changed.wait(left)
+                self._due = None
+            self._ring()
+
+    def _left(self) -> float | None:
+        return None if self._due is None else self._due - time.monotonic()
+
+
+def daemon(work: Callable[[], object], name: str) -> threading.Thread:
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def raise_in(ident: int) -> None:
+    """Raise ``Interrupt`` in a thread, as soon as it runs Python code again."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Interrupt))
+
+
+def unblock(ident: int) -> None:
+    """Shut down the socket a thread is reading from, if that is what it is doing.
+
+    Nothing else ends a blocking read of another thread: closing the SDK's stream does not.
+    """
+    frame = sys._current_frames().get(ident)
+    found = socket_of(frame) if frame else None
+    if found is not None:
+        with contextlib.suppress(OSError, ValueError):
+            # A copy of the descriptor, as a TLS socket would first try to say goodbye.
+            with socket.socket(fileno=socket.dup(found.fileno())) as same:
+                same.shutdown(socket.SHUT_RDWR)
+
+
+# How the readers of sockets call what they read from: httpcore, http.client and ssl, urllib3, redis.
+SOCKETS = ("_sock", "sock", "_socket", "socket", "_connection")
+
+
+def socket_of(frame: FrameType) -> socket.socket | None:
+    """The socket that the innermost frames of a thread belong to.
+
+    The two innermost ones only: further out, a socket may be somebody else's.
+    """
+    inner: FrameType | None = frame
+    for _ in range(2):
+        if inner is None:
+            break
+        reader = inner.f_locals.get("self")
+        if isinstance(reader, socket.socket):
+            return reader
+        for name in SOCKETS:
+            held = getattr(reader, name, None)
+            if isinstance(held, socket.socket):
+                return held
+        inner = inner.f_back
+    return None
+

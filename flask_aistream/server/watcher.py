@@ -1,0 +1,114 @@
+"""See a client leave at once, not at the next write.
+
+One watcher a process: an epoll set that waits for hang-ups only. It never reads from a socket, so it
+does not mind TLS or requests sent ahead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import sys
+import threading
+import typing as t
+from collections.abc import Callable
+
+from flask_aistream.server.choose import patched_by_gevent
+
+# select.EPOLLRDHUP without EPOLLIN: the peer has closed its side. HUP and ERR are always implied.
+HANGUP = 0x2000 | (1 << 30)  # EPOLLRDHUP | EPOLLONESHOT
+
+
+class DisconnectWatcher:
+    """Calls back when the other side of a socket goes away.
+
+    Half-closed counts as gone: it cannot be told from closed, and a client that was not gone resumes.
+    """
+
+    def __init__(self) -> None:
+        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._lock = threading.Lock()
+        self._epoll: t.Any = None
+
+    def watch(self, fd: int, callback: Callable[[], None]) -> bool:
+        """Call ``callback`` once when the peer of ``fd`` leaves. It must not block.
+
+        :returns: False where this platform cannot tell; heartbeats find out later.
+        """
+        with self._lock:
+            if self._epoll is None:
+                self._epoll = self._start()
+            if not self._epoll:
+                return False
+            self._callbacks[fd] = callback
+            try:
+                self._epoll.register(fd, HANGUP)
+            except FileExistsError:  # A descriptor number used again before it was forgotten.
+                self._epoll.modify(fd, HANGUP)
+        return True
+
+    def forget(self, fd: int) -> None:
+        """Stop watching. To be called before ``fd`` is closed."""
+        with self._lock:
+            if self._callbacks.pop(fd, None) is not None:
+                with contextlib.suppress(OSError):
+                    self._epoll.unregister(fd)
+
+    def _start(self) -> t.Any:
+        epoll = native_epoll()
+        if epoll and patched_by_gevent():
+            self._await_on_hub(epoll)
+        elif epoll:
+            threading.Thread(
+                target=self._poll_forever, args=(epoll,), name="aistream-watcher", daemon=True
+            ).start()
+        return epoll
+
+    def _await_on_hub(self, epoll: t.Any) -> None:
+        import gevent
+
+        # An epoll set is itself pollable: the hub wakes when one of its members has news.
+        self._io = gevent.get_hub().loop.io(epoll.fileno(), 1)
+        self._io.start(lambda: self._report(epoll.poll(0)))
+
+    def _poll_forever(self, epoll: t.Any) -> None:
+        while True:
+            self._report(epoll.poll())
+
+    def _report(self, news: list[tuple[int, int]]) -> None:
+        for fd, _ in news:
+            callback = self._callbacks.get(fd)
+            if callback:
+                callback()
+
+
+def native_epoll() -> t.Any:
+    """An epoll set, also where gevent has hidden them; ``False`` where the platform has none."""
+    if not sys.platform.startswith("linux"):
+        return False
+    if patched_by_gevent():
+        from gevent import monkey
+
+        return monkey.get_original("select", "epoll")()
+    return select.epoll()
+
+
+def descriptor_of(environ: dict[str, t.Any]) -> int | None:
+    """The connection of a request, where the server tells it.
+
+    gunicorn (gevent, gthread, sync) and werkzeug put the socket into the environment; gevent's own
+    WSGI server holds it behind its input.
+    """
+    for key in ("gunicorn.socket", "gunicorn.sock", "werkzeug.socket"):
+        if key in environ:
+            return fileno_of(environ[key])
+    raw = getattr(getattr(environ.get("wsgi.input"), "rfile", None), "raw", None)
+    return fileno_of(getattr(raw, "_sock", None))
+
+
+def fileno_of(connection: t.Any) -> int | None:
+    try:
+        fd = connection.fileno()
+    except (AttributeError, OSError):
+        return None
+    return fd if isinstance(fd, int) and fd >= 0 else None

@@ -1,0 +1,1 @@
+"""Where logs live. May do I/O; knows nothing of providers, protocols or Flask."""

@@ -1,0 +1,164 @@
+"""Logs in this process. Fast, and gone with it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Sequence
+
+from flask_aistream.core.events import Event
+from flask_aistream.core.events import Terminal
+from flask_aistream.core.page import Page
+from flask_aistream.core.run import Run
+from flask_aistream.errors import CursorInvalid
+from flask_aistream.errors import LogEnded
+from flask_aistream.errors import RunNotFound
+from flask_aistream.stores.base import PAGE
+from flask_aistream.stores.base import Wake
+
+
+class MemoryLog:
+    """One run's events in a list.
+
+    :param max_events: When there are more, the oldest quarter is trimmed away; readers that have not
+        come so far are told a gap.
+    """
+
+    def __init__(self, run: Run, first: Sequence[Event], max_events: int | None = None) -> None:
+        self.run = run
+        self.ended = False
+        self.ended_at: float | None = None
+        self._events: list[Event] = list(first)
+        self._trimmed = 0
+        self._most = max_events
+        self._waiting: dict[Wake, None] = {}
+        self._lock = threading.Lock()
+
+    def append(self, event: Event) -> None:
+        with self._lock:
+            if self.ended:
+                raise LogEnded(f"Run {self.run.id} has ended: nothing can be said after the end.")
+            self._events.append(event)
+            if self._most and len(self._events) > self._most:
+                self._trim(self._most)
+        if self._waiting:
+            self._wake()
+
+    def end(self, terminal: Terminal) -> bool:
+        with self._lock:
+            if self.ended:
+                return False
+            self._events.append(terminal)
+            self.ended = True
+        self._wake()
+        return True
+
+    def read(self, after: int, limit: int = PAGE) -> Page:
+        with self._lock:
+            start = after + 1 - self._trimmed
+            if start > len(self._events):
+                raise CursorInvalid(f"{self.run.id}:{after}")
+            start = max(start, 0)
+            events = self._events[start : start + limit]
+            ended = self.ended and start + len(events) == len(self._events)
+            return Page(start + self._trimmed, events, ended)
+
+    def notify(self, after: int, wake: Wake) -> None:
+        with self._lock:
+            news = self._trimmed + len(self._events) - 1 > after
+            if not news:
+                self._waiting[wake] = None
+        if news:
+            wake()
+
+    def forget(self, wake: Wake) -> None:
+        with self._lock:
+            self._waiting.pop(wake, None)
+
+    def _wake(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+        for wake in waiting:
+            wake()
+
+    def _trim(self, most: int) -> None:
+        surplus = len(self._events) - most + most // 4
+        del self._events[:surplus]
+        self._trimmed += surplus
+
+
+class MemoryStore:
+    """Logs in this process.
+
+    :param retain: Seconds a finished run is kept; ``None`` for ever.
+    :param max_runs: Finished runs kept at most, the latest ones; ``None`` for any number.
+    :param max_events: See :class:`MemoryLog`.
+    :param clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        *,
+        retain: float | None = None,
+        max_runs: int | None = None,
+        max_events: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._retain = retain
+        self._max_runs = max_runs
+        self._max_events = max_events
+        self._clock = clock
+        self._logs: dict[str, MemoryLog] = {}
+        self._keys: dict[str, str] = {}
+        self._chats: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def create(self, run: Run, first: Sequence[Event]) -> tuple[MemoryLog, bool]:
+        log = MemoryLog(run, first, self._max_events)
+        with self._lock:
+            if run.key is not None and run.key in self._keys:
+                return self._logs[self._keys[run.key]], False
+            self._logs[run.id] = log
+            if run.key is not None:
+                self._keys[run.key] = run.id
+            if run.chat is not None:
+                self._chats[run.chat] = run.id
+        return log, True
+
+    def open(self, run_id: str) -> MemoryLog:
+        try:
+            return self._logs[run_id]
+        except KeyError:
+            raise RunNotFound(run_id) from None
+
+    def latest(self, chat: str) -> str | None:
+        return self._chats.get(chat)
+
+    def sweep(self) -> None:
+        now = self._clock()
+        with self._lock:
+            finished = [log for log in self._logs.values() if self._ended_before(log, now)]
+            for log in finished[: self._surplus(finished, now)]:
+                self._drop(log.run)
+
+    def _ended_before(self, log: MemoryLog, now: float) -> bool:
+        if log.ended and log.ended_at is None:
+            log.ended_at = now
+        return log.ended
+
+    def _surplus(self, finished: list[MemoryLog], now: float) -> int:
+        """How many of the oldest finished runs are too old or too many."""
+        finished.sort(key=lambda log: log.ended_at or now)
+        old = 0
+        if self._retain is not None:
+            old = sum(now - (log.ended_at or now) >= self._retain for log in finished)
+        many = len(finished) - self._max_runs if self._max_runs is not None else 0
+        return max(old, many)
+
+    def _drop(self, run: Run) -> None:
+        del self._logs[run.id]
+        if run.key is not None:
+            self._keys.pop(run.key, None)
+        if run.chat is not None and self._chats.get(run.chat) == run.id:
+            del self._chats[run.chat]

@@ -1,0 +1,206 @@
+"""AIStream: the blueprint that an application registers."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import Blueprint
+from flask import Flask
+from flask import Response
+from flask import current_app
+from flask import request
+from flask.blueprints import BlueprintSetupState
+from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.exceptions import NotFound
+
+from flask_aistream.errors import ProviderNotFound
+from flask_aistream.errors import RegistrationError
+from flask_aistream.protocols.native import NATIVE
+from flask_aistream.runs.pump import Provider
+from flask_aistream.web import cors
+from flask_aistream.web import routes
+from flask_aistream.web.access import Authorize
+from flask_aistream.web.access import Identify
+from flask_aistream.web.extension import extension
+from flask_aistream.web.extension import install
+from flask_aistream.web.responses import http_error
+
+NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+RESERVED = frozenset({"runs", "v1", "static", "health", "playground"})
+"""First segments of our own routes: a provider of that name could not be reached."""
+
+CONTEXTS = ("app", "request")
+
+P = t.TypeVar("P", bound=Provider)
+I = t.TypeVar("I", bound=Identify)  # noqa: E741
+A = t.TypeVar("A", bound=Authorize)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A registered provider and its options."""
+
+    name: str
+    call: Provider
+    default_prompt: str | None
+    context: str
+
+
+class AIStream(Blueprint):
+    """Streams what providers say, as runs that can be resumed and stopped.
+
+    ::
+
+        ai = AIStream()
+
+        @ai.provider
+        def chat(request):
+            yield "Hello"
+
+        app.register_blueprint(ai, url_prefix="/ai")
+
+    It may be registered several times, and in several applications.
+
+    :param name: Name of the blueprint; endpoints are ``name.start`` and so on.
+    """
+
+    def __init__(self, name: str = "aistream") -> None:
+        super().__init__(
+            name, "flask_aistream", static_folder="static", template_folder="templates"
+        )
+        self._providers: dict[str, Entry] = {}
+        self.identify_caller: Identify | None = None
+        self.authorize_start: Authorize | None = None
+        routes.add(self)
+        self.record(self._installed)
+        self.after_request(self._cross_origin)
+        self.before_app_request(self._unrouted)
+        self._prefixes: dict[int, set[str]] = {}
+
+    @t.overload
+    def provider(self, function: P, /) -> P: ...
+
+    @t.overload
+    def provider(
+        self,
+        *,
+        name: str | None = ...,
+        default_prompt: str | None = ...,
+        context: t.Literal["app", "request"] = ...,
+    ) -> Callable[[P], P]: ...
+
+    def provider(
+        self,
+        function: P | None = None,
+        /,
+        *,
+        name: str | None = None,
+        default_prompt: str | None = None,
+        context: t.Literal["app", "request"] = "app",
+    ) -> P | Callable[[P], P]:
+        """Register a provider: a callable that takes a ``ChatRequest`` and yields what a model says.
+
+        A generator, an async generator, a function that returns an iterable (an SDK's stream), or
+        one that returns a whole answer.
+
+        :param name: Last part of its URL; the function's name unless given.
+        :param default_prompt: What is asked when a request asks nothing.
+        :param context: ``"app"`` runs it in a fresh application context; ``"request"`` in a copy of
+            the request's, whose teardown functions then run a second time.
+        :raises RegistrationError: The name is taken, hides a route, or does not fit into a URL.
+        """
+
+        def register(function: P) -> P:
+            self._register_provider(name or name_of(function), function, default_prompt, context)
+            return function
+
+        return register if function is None else register(function)
+
+    def identify(self, function: I) -> I:
+        """Name the caller of a request: a ``str``, or ``None`` for nobody in particular.
+
+        Called in the request context. The caller that starts a run owns it: for everybody else it
+        does not exist. Without it, Flask-Login's user is taken, where there is one.
+        """
+        self.identify_caller = function
+        return function
+
+    def authorize(self, function: A) -> A:
+        """Decide whether a run may start: return ``False``, or raise ``AccessDenied``, to refuse.
+
+        Called in the request context with the ``ChatRequest``, before the provider.
+        """
+        self.authorize_start = function
+        return function
+
+    def entry(self, name: str) -> Entry:
+        """The provider of this name.
+
+        :raises ProviderNotFound: There is none.
+        """
+        try:
+            return self._providers[name]
+        except KeyError:
+            known = ", ".join(sorted(self._providers)) or "none yet"
+            raise ProviderNotFound(
+                f"There is no provider {name[:100]!r} here. Registered: {known}."
+            ) from None
+
+    @property
+    def provider_names(self) -> tuple[str, ...]:
+        """Of all registered providers, in order of registration."""
+        return tuple(self._providers)
+
+    def _register_provider(
+        self, name: str, call: Provider, default_prompt: str | None, context: str
+    ) -> None:
+        if not NAME.fullmatch(name):
+            raise RegistrationError(
+                f"A provider cannot be named {name!r}: use 1 to 64 ASCII letters, digits, `-` and `_`."
+            )
+        if name in RESERVED:
+            raise RegistrationError(
+                f"A provider cannot be named {name!r}: that would hide a route. "
+                f'Give it another one: @ai.provider(name="{name}-model").'
+            )
+        if name in self._providers:
+            raise RegistrationError(f"There is a provider {name!r} already. Give one of them another name.")
+        if context not in CONTEXTS:
+            raise RegistrationError(f'context is {context!r} but must be "app" or "request".')
+        self._providers[name] = Entry(name, call, default_prompt, context)
+
+    def _installed(self, state: BlueprintSetupState) -> None:
+        app = t.cast(Flask, state.app)
+        install(app)
+        self._prefixes.setdefault(id(app), set()).add((state.url_prefix or "").rstrip("/"))
+
+    def _cross_origin(self, response: Response) -> Response:
+        return cors.allow(extension().settings, request, response)
+
+    def _unrouted(self) -> Response | None:
+        """Below our prefix, an unknown path and a wrong method are answered by us: with CORS headers,
+        and as JSON. A blueprint's own error handlers never see them."""
+        error = request.routing_exception
+        if isinstance(error, (NotFound, MethodNotAllowed)) and self._is_below(request.path):
+            return self._cross_origin(http_error(NATIVE, error))
+        return None
+
+    def _is_below(self, path: str) -> bool:
+        app = t.cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]
+        prefixes = self._prefixes.get(id(app), set())
+        # Without a prefix the whole application would be below it.
+        return any(prefix and path.startswith(f"{prefix}/") for prefix in prefixes)
+
+
+def name_of(function: Provider) -> str:
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str):
+        raise RegistrationError(
+            f"{function!r} has no name of its own. Give it one: "
+            '@ai.provider(name="chat").'
+        )
+    return name

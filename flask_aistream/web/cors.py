@@ -1,0 +1,74 @@
+"""Which pages of other origins may read us, and the refusal of those that may not but send cookies.
+
+CORS only tells browsers what a page may *read*. A request that starts a run has done its harm before
+anything is read, so one that carries cookies is refused by where it comes from.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from flask import Request
+from flask import Response
+
+from flask_aistream.errors import AccessDenied
+from flask_aistream.web.config import Settings
+
+ALLOWED_HEADERS = "Content-Type, Authorization, Last-Event-ID, Idempotency-Key"
+EXPOSED_HEADERS = "Retry-After, AIStream-Run"
+ALLOWED_METHODS = "GET, POST"
+PREFLIGHT_SECONDS = 600
+
+
+def allow(settings: Settings, request: Request, response: Response) -> Response:
+    """Add the CORS headers. They are set, not added to, so a second layer cannot double them."""
+    if settings.cors_origins is None:
+        return response
+    response.vary.add("Origin")
+    origin = request.headers.get("Origin")
+    if settings.cors_origins == "*":
+        response.headers["Access-Control-Allow-Origin"] = "*"
+    elif origin in settings.cors_origins:
+        response.headers["Access-Control-Allow-Origin"] = t.cast(str, origin)
+        response.headers["Access-Control-Allow-Credentials"] = "true"
+    else:
+        return response
+    response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
+    if is_preflight(request):
+        response.headers["Access-Control-Allow-Methods"] = ALLOWED_METHODS
+        response.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+        response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
+    return response
+
+
+def is_preflight(request: Request) -> bool:
+    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+
+
+def refuse_cross_site(settings: Settings, request: Request) -> None:
+    """Refuse what another site makes a browser send with the user's cookies.
+
+    :raises AccessDenied: The request carries cookies, and its origin is neither ours nor on the list.
+    """
+    if not request.headers.get("Cookie"):
+        return
+    origin = request.headers.get("Origin")
+    if origin is None:
+        # Images, links and top-level navigation send no Origin on GET, but they do say where from.
+        refused = request.headers.get("Sec-Fetch-Site") == "cross-site"
+    else:
+        refused = origin != own_origin(request) and origin not in listed(settings)
+    if refused:
+        raise AccessDenied(
+            "This request carries cookies and comes from another site. Send it without credentials, "
+            "or add the page's origin to AISTREAM_CORS_ORIGINS."
+        )
+
+
+def own_origin(request: Request) -> str:
+    return request.host_url.rstrip("/")
+
+
+def listed(settings: Settings) -> t.Collection[str]:
+    origins = settings.cors_origins
+    return origins if isinstance(origins, (list, tuple, set, frozenset)) else ()

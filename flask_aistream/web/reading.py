@@ -1,0 +1,116 @@
+"""HTTP request → what is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import typing as t
+
+from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from flask_aistream.core.cursor import Cursor
+from flask_aistream.core.request import Message
+from flask_aistream.core.request import text_of
+from flask_aistream.errors import RequestError
+from flask_aistream.protocols.base import Ask
+from flask_aistream.protocols.base import Dialect
+from flask_aistream.protocols.messages import kind_of
+from flask_aistream.web.config import Settings
+
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+def read_ask(dialect: Dialect, request: Request, settings: Settings) -> Ask:
+    """What the request asks for, in the words of its dialect.
+
+    :raises RequestError: It cannot be understood, or is over a limit.
+    """
+    fields = request.args.to_dict() if request.method == "GET" else read_body(request, settings)
+    ask = dialect.read(fields)
+    check_size(ask.messages, settings)
+    return ask
+
+
+def read_body(request: Request, settings: Settings) -> dict[str, t.Any]:
+    """The JSON object of a POST.
+
+    :raises RequestError: Too large, not JSON, or not an object.
+    """
+    request.max_content_length = settings.max_body_bytes
+    try:
+        data = request.get_data()
+    except RequestEntityTooLarge:
+        raise RequestError(
+            f"The body is larger than {settings.max_body_bytes} bytes, the most that is read here.",
+            "body_too_large",
+            413,
+        ) from None
+    try:
+        value = json.loads(data)
+    except RecursionError:
+        raise RequestError("The body is JSON nested too deeply.", "body_invalid") from None
+    except ValueError as error:
+        raise RequestError(
+            f"The body is not JSON ({error}). Send an object such as "
+            '{"prompt": "Hello"} with Content-Type: application/json.',
+            "body_invalid",
+        ) from None
+    if not isinstance(value, dict):
+        raise RequestError(
+            f'The body is {kind_of(value)} but must be an object such as {{"prompt": "Hello"}}.',
+            "body_invalid",
+        )
+    return value
+
+
+def cursor_of(request: Request, ask: Ask) -> Cursor | None:
+    """Where to resume, ``None`` to start.
+
+    :raises CursorInvalid: Somewhere, but not ``run:number``.
+    """
+    text = request.headers.get("Last-Event-ID") or ask.cursor
+    return Cursor.parse(text) if text else None
+
+
+def key_of(request: Request, ask: Ask) -> str | None:
+    """The idempotency key.
+
+    :raises RequestError: It has characters that cannot be in a header, or too many.
+    """
+    key = request.headers.get("Idempotency-Key") or ask.key
+    if key and not KEY.fullmatch(key):
+        raise RequestError(
+            "The Idempotency-Key must be 1 to 255 printable ASCII characters without spaces.", "key_invalid"
+        )
+    return key or None
+
+
+def fingerprint(ask: Ask) -> str:
+    """The same for requests that ask for the same."""
+    asked = json.dumps([ask.messages, ask.params, ask.chat], sort_keys=True)
+    return hashlib.sha256(asked.encode()).hexdigest()
+
+
+def check_size(messages: list[Message], settings: Settings) -> None:
+    if settings.max_messages is not None and len(messages) > settings.max_messages:
+        raise RequestError(
+            f"There are {len(messages)} messages, but at most {settings.max_messages} are taken here.",
+            "too_many_messages",
+            422,
+        )
+    size = sum(len(text_of(message.get("content"))) for message in messages)
+    if settings.max_prompt_characters is not None and size > settings.max_prompt_characters:
+        raise RequestError(
+            f"The messages have {size} characters, but at most {settings.max_prompt_characters} are "
+            "taken here.",
+            "prompt_too_long",
+            422,
+        )
+
+
+def is_prefetch(request: Request) -> bool:
+    """A browser looking ahead; nobody has asked for this answer yet."""
+    purpose = request.headers.get("Sec-Purpose", "") + request.headers.get("Purpose", "")
+    return "prefetch" in purpose

@@ -1,0 +1,116 @@
+"""Streams and faults → HTTP responses."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import typing as t
+from collections.abc import Callable
+
+from flask import Response
+from flask import current_app
+from flask import request
+from flask import stream_with_context
+from werkzeug.exceptions import HTTPException
+
+from flask_aistream.core import events as ev
+from flask_aistream.errors import AIStreamError
+from flask_aistream.errors import LogEnded
+from flask_aistream.errors import ProviderNotFound
+from flask_aistream.errors import RunNotFound
+from flask_aistream.errors import Unavailable
+from flask_aistream.protocols.base import Dialect
+from flask_aistream.runs.delivery import Delivery
+
+logger = logging.getLogger("flask_aistream")
+
+# Errors that carry a status of their own (RequestError, AccessDenied …) are not listed.
+STATUS: dict[type[AIStreamError], int] = {ProviderNotFound: 404, RunNotFound: 404, LogEnded: 409}
+
+STREAM_HEADERS = {
+    # no-transform and X-Accel-Buffering keep proxies from holding the stream back.
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+}
+
+View = Callable[..., Response]
+
+
+def stream_response(dialect: Dialect, delivery: Delivery, run_id: str) -> Response:
+    """A response that writes what the delivery says, and closes it whatever happens."""
+    response = Response(
+        t.cast("t.Iterator[bytes]", stream_with_context(iter(delivery))),
+        content_type=dialect.content_type,
+        headers={**STREAM_HEADERS, **dialect.headers, "AIStream-Run": run_id},
+    )
+    if "text/event-stream" in current_app.config.get("COMPRESS_MIMETYPES", ()):
+        # Flask-Compress was told to compress event streams, and would hold everything back.
+        response.headers["Content-Encoding"] = "identity"
+    # The generator's own close() does nothing if it was never iterated.
+    response.call_on_close(delivery.close)
+    return response
+
+
+def head_response(dialect: Dialect) -> Response:
+    """What a GET would begin with, without starting anything."""
+    return Response(content_type=dialect.content_type, headers={**STREAM_HEADERS, **dialect.headers})
+
+
+def failure_response(dialect: Dialect, failed: ev.Failed) -> Response:
+    """A run that failed before it said anything is an HTTP error."""
+    return error_response(dialect, failed.code, failed.message, failed.status)
+
+
+def error_response(
+    dialect: Dialect, code: str, message: str, status: int, retry_after: float | None = None
+) -> Response:
+    response = Response(
+        dialect.error(code, message, status), status=status, content_type=dialect.error_type
+    )
+    response.headers["Cache-Control"] = "no-store"
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(math.ceil(retry_after))
+    return response
+
+
+def answering(dialect: Dialect) -> Callable[[View], View]:
+    """Turn what a view raises into an error of its dialect."""
+
+    def decorate(view: View) -> View:
+        @functools.wraps(view)
+        def answer(*args: t.Any, **kwargs: t.Any) -> Response:
+            try:
+                return view(*args, **kwargs)
+            except AIStreamError as error:
+                return aistream_error(dialect, error)
+            except HTTPException as error:
+                return http_error(dialect, error)
+            except Exception:
+                logger.exception("%s %s failed", request.method, request.path)
+                return error_response(
+                    dialect, "internal_error", "The server failed. Its log tells more.", 500
+                )
+
+        return answer
+
+    return decorate
+
+
+def aistream_error(dialect: Dialect, error: AIStreamError) -> Response:
+    status = getattr(error, "status", None) or STATUS.get(type(error), 500)
+    retry_after = error.retry_after if isinstance(error, Unavailable) else None
+    return error_response(dialect, error.code, str(error), status, retry_after)
+
+
+def http_error(dialect: Dialect, error: HTTPException) -> Response:
+    """What ``abort()`` raised in the application's own code, or the router."""
+    if error.response is not None:
+        return t.cast(Response, error.response)
+    status = error.code or 500
+    code = (error.name or "error").lower().replace(" ", "_")
+    response = error_response(dialect, code, error.description or error.name, status)
+    for name, value in error.get_headers(None, None):
+        if name.lower() not in ("content-type", "content-length"):
+            response.headers[name] = value
+    return response

@@ -1,0 +1,110 @@
+"""Every route below the blueprint's prefix."""
+
+from __future__ import annotations
+
+import typing as t
+
+from flask import Response
+from flask import jsonify
+from flask import request
+
+from flask_aistream.core.cursor import BEGINNING
+from flask_aistream.core.cursor import Cursor
+from flask_aistream.errors import RunNotFound
+from flask_aistream.protocols.base import Ask
+from flask_aistream.protocols.base import Dialect
+from flask_aistream.protocols.native import NATIVE
+from flask_aistream.runs.ended import fold_of
+from flask_aistream.stores.base import Log
+from flask_aistream.web import access
+from flask_aistream.web import cors
+from flask_aistream.web import reading
+from flask_aistream.web import serve
+from flask_aistream.web.extension import extension
+from flask_aistream.web.responses import answering
+from flask_aistream.web.responses import head_response
+
+if t.TYPE_CHECKING:
+    from flask_aistream.web.blueprint import AIStream
+
+
+def add(ai: AIStream) -> None:
+    """Put the routes on a blueprint."""
+    ai.add_url_rule("/<provider>", "start", provider_view(ai, NATIVE), methods=["GET", "POST"])
+    native = answering(NATIVE)
+    ai.add_url_rule("/runs/<run_id>", "run", native(lambda run_id: show(ai, run_id)))
+    ai.add_url_rule("/runs/<run_id>/events", "events", native(lambda run_id: events(ai, run_id)))
+    ai.add_url_rule(
+        "/runs/<run_id>/stop", "stop", native(lambda run_id: stop(ai, run_id)), methods=["POST"]
+    )
+    ai.add_url_rule("/health", "health", health)
+    # A rule of its own: without a prefix, the application's /static/<path> would come first.
+    ai.add_url_rule("/static/aistream.js", "client", lambda: ai.send_static_file("aistream.js"))
+
+
+def provider_view(ai: AIStream, dialect: Dialect) -> t.Callable[..., Response]:
+    """The view that starts runs of a provider in one dialect."""
+
+    @answering(dialect)
+    def view(provider: str) -> Response:
+        settings = extension().settings
+        cors.refuse_cross_site(settings, request)
+        entry = ai.entry(provider)
+        if request.method == "HEAD":
+            return head_response(dialect)
+        if reading.is_prefetch(request):
+            return Response(status=204)
+        ask = reading.read_ask(dialect, request, settings)
+        return serve.start_or_resume(ai, dialect, entry, ask)
+
+    return view
+
+
+def show(ai: AIStream, run_id: str) -> Response:
+    """A run so far, as one JSON object."""
+    log = open_log(ai, run_id)
+    fold = fold_of(log)
+    return jsonify(
+        run=log.run.id,
+        provider=log.run.provider,
+        created=log.run.created,
+        cursor=str(Cursor(log.run.id, fold.count - 1)),
+        **serve.links_of(run_id),
+        **fold.to_json(),
+    )
+
+
+def events(ai: AIStream, run_id: str) -> Response:
+    """A run from a cursor on."""
+    log = open_log(ai, run_id)
+    if request.method == "HEAD":
+        return head_response(NATIVE)
+    asked = Ask([], cursor=request.args.get("last_event_id"))
+    cursor = reading.cursor_of(request, asked) or Cursor(run_id, BEGINNING)
+    if cursor.run != run_id:
+        raise RunNotFound(cursor.run)
+    return serve.resume(log, cursor, NATIVE)
+
+
+def stop(ai: AIStream, run_id: str) -> Response:
+    """End a run, and say what was really stopped."""
+    log = open_log(ai, run_id)
+    stopped = extension().machinery.runner.stop(log, "client")
+    fold = fold_of(log)
+    return jsonify(run=run_id, stopped=stopped, events=fold.count, **fold.to_json())
+
+
+def health() -> Response:
+    """Whether new runs are taken here: 200, or 503 while draining."""
+    runner = extension().machinery.runner
+    response = jsonify(status="draining" if runner.draining else "ok", runs=runner.count)
+    response.status_code = 503 if runner.draining else 200
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def open_log(ai: AIStream, run_id: str) -> Log:
+    """The log of a run, if the caller may see it."""
+    cors.refuse_cross_site(extension().settings, request)
+    caller = access.name_of(ai.identify_caller)
+    return access.open_log(extension().machinery.store, run_id, caller)

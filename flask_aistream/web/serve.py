@@ -1,0 +1,208 @@
+"""The way of a request: read it, find or start its run, follow the run's log."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from collections.abc import Callable
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+
+from flask import Flask
+from flask import Response
+from flask import current_app
+from flask import request
+from flask import url_for
+from flask.globals import request_ctx
+
+from flask_aistream.core import events as ev
+from flask_aistream.core.cursor import BEGINNING
+from flask_aistream.core.cursor import Cursor
+from flask_aistream.core.request import ChatRequest
+from flask_aistream.core.request import Message
+from flask_aistream.core.request import last_prompt
+from flask_aistream.core.run import Run
+from flask_aistream.core.run import new_run_id
+from flask_aistream.errors import KeyReused
+from flask_aistream.errors import RequestError
+from flask_aistream.protocols.base import NOTHING
+from flask_aistream.protocols.base import Ask
+from flask_aistream.protocols.base import Dialect
+from flask_aistream.protocols.base import Encoder
+from flask_aistream.protocols.base import Subject
+from flask_aistream.runs.delivery import Delivery
+from flask_aistream.runs.tail import Tail
+from flask_aistream.server.watcher import descriptor_of
+from flask_aistream.stores.base import Log
+from flask_aistream.web import access
+from flask_aistream.web import reading
+from flask_aistream.web.extension import Extension
+from flask_aistream.web.extension import extension
+from flask_aistream.web.responses import failure_response
+from flask_aistream.web.responses import stream_response
+
+if t.TYPE_CHECKING:
+    from flask_aistream.web.blueprint import AIStream
+    from flask_aistream.web.blueprint import Entry
+
+
+def start_or_resume(ai: AIStream, dialect: Dialect, entry: Entry, ask: Ask) -> Response:
+    """What a provider's own URL does."""
+    caller = access.name_of(ai.identify_caller)
+    cursor = reading.cursor_of(request, ask)
+    if cursor is not None:
+        log = access.open_log(extension().machinery.store, cursor.run, caller)
+        return resume(log, cursor, dialect, ask.options)
+    log = start(ai, entry, ask, caller)
+    return follow(log, BEGINNING, dialect, ask.options, commit=True)
+
+
+def start(ai: AIStream, entry: Entry, ask: Ask, caller: str | None) -> Log:
+    """Begin a run, or find the one that the request's idempotency key began.
+
+    :raises AIStreamError: Something is missing, wrong, or not allowed.
+    """
+    run = describe(entry, ask, caller)
+    messages = ask.messages or default_messages(entry)
+    chat = ChatRequest(
+        prompt=last_prompt(messages),
+        messages=messages,
+        params=ask.params,
+        body=ask.body,
+        provider=entry.name,
+        run=run.id,
+        owner=caller,
+        chat=ask.chat,
+    )
+    access.authorize(ai.authorize_start, chat)
+    log, new = extension().machinery.runner.start(run, entry.call, chat, surroundings(entry))
+    if not new and log.run.fingerprint != run.fingerprint:
+        raise KeyReused
+    return log
+
+
+def resume(
+    log: Log, cursor: Cursor, dialect: Dialect, options: Mapping[str, t.Any] = NOTHING
+) -> Response:
+    """Go on after ``cursor``; 204 where nothing will ever come any more.
+
+    :raises CursorInvalid: The log is not that long.
+    """
+    page = log.read(cursor.number, limit=1)
+    if page.ended and not page.events:
+        return Response(status=204)
+    return follow(log, BEGINNING if dialect.stateful else cursor.number, dialect, options)
+
+
+def follow(
+    log: Log,
+    after: int,
+    dialect: Dialect,
+    options: Mapping[str, t.Any] = NOTHING,
+    *,
+    commit: bool = False,
+) -> Response:
+    """Stream a log from record ``after`` on.
+
+    :param commit: Wait a moment for the first event, so that an early failure is an HTTP error.
+    """
+    ours = extension()
+    delivery, tail = deliver(ours, log, after, dialect, options)
+    if commit:
+        tail.wait_beyond(0, ours.settings.commit_seconds)
+        failed = log.read(0, limit=1).events[:1]
+        if failed and isinstance(failed[0], ev.Failed):
+            delivery.close()
+            return failure_response(dialect, failed[0])
+    return stream_response(dialect, delivery, log.run.id)
+
+
+def deliver(
+    ours: Extension, log: Log, after: int, dialect: Dialect, options: Mapping[str, t.Any]
+) -> tuple[Delivery, Tail]:
+    """Attach this connection to a log."""
+    machinery, settings = ours.machinery, ours.settings
+    run_id = log.run.id
+    fd = descriptor_of(request.environ)
+
+    def leave() -> None:
+        if fd is not None:
+            machinery.watcher.forget(fd)
+        machinery.runner.leave(run_id)
+
+    tail = Tail(
+        log,
+        after,
+        machinery.waiter(),
+        machinery.timer,
+        heartbeat=settings.heartbeat_seconds if dialect.heartbeat else None,
+        flush=settings.flush_seconds > 0,
+    )
+    delivery = Delivery(
+        tail,
+        encoder_for(ours, log.run, dialect, options),
+        after,
+        prologue=f"retry: {int(settings.retry_seconds * 1000)}\n".encode() if dialect.reconnects else b"",
+        heartbeat=dialect.heartbeat,
+        on_close=leave,
+    )
+    machinery.runner.attach(run_id)
+    if fd is not None:
+        machinery.watcher.watch(fd, tail.close)
+    return delivery, tail
+
+
+def encoder_for(
+    ours: Extension, run: Run, dialect: Dialect, options: Mapping[str, t.Any]
+) -> Encoder:
+    links = links_of(run.id)
+    subject = Subject(run.id, run.provider, run.created, links, options)
+    if dialect.stateful:
+        return dialect.encoder(subject)
+    key = (dialect.name, run.id, links["events"])
+    return ours.machinery.encoders.get(key, lambda: dialect.encoder(subject))
+
+
+def links_of(run_id: str) -> dict[str, str]:
+    """Paths of a run below the blueprint that is being asked."""
+    return {
+        "events": url_for(".events", run_id=run_id),
+        "stop": url_for(".stop", run_id=run_id),
+    }
+
+
+def describe(entry: Entry, ask: Ask, caller: str | None) -> Run:
+    key = reading.key_of(request, ask)
+    return Run(
+        id=new_run_id(),
+        provider=entry.name,
+        created=time.time(),
+        owner=caller,
+        key=scoped(entry, caller, key) if key else None,
+        fingerprint=reading.fingerprint(ask) if key else "",
+        chat=scoped(entry, caller, ask.chat) if ask.chat else None,
+    )
+
+
+def scoped(entry: Entry, caller: str | None, name: str) -> str:
+    """A client's name for something, made unique: two owners may choose the same."""
+    return "\0".join((entry.name, "" if caller is None else f"@{caller}", name))
+
+
+def default_messages(entry: Entry) -> list[Message]:
+    if entry.default_prompt is None:
+        raise RequestError(
+            'Nothing was asked: send `prompt` (a string) or `messages` (a list of {"role", "content"}).',
+            "prompt_missing",
+            422,
+        )
+    return [{"role": "user", "content": entry.default_prompt}]
+
+
+def surroundings(entry: Entry) -> Callable[[], AbstractContextManager[t.Any]]:
+    """What the provider's code runs in: a fresh application context, or a copy of this request's."""
+    if entry.context == "app":
+        return t.cast(Flask, current_app._get_current_object()).app_context  # type: ignore[attr-defined]
+    request.get_data(cache=True)  # The copy could not read the body any more.
+    copy = request_ctx.copy()
+    return lambda: copy
