@@ -1,0 +1,176 @@
+/**
+ * The chat page: a list of turns, at most one of them a run that is still going.
+ *
+ * Everything about connections is left to the client: `stream` starts a run, `resume` finds it again
+ * after a reload, and what the page shows follows from the run's events and status.
+ */
+import { resume, stream } from "/ai/static/aistream.js";
+import { Answer } from "./answer.js";
+import { follow, toTheEnd } from "./scroll.js";
+import * as turns from "./turns.js";
+
+const PROVIDER = "/ai/chat";
+const NAME = "chat"; // What the unfinished run is kept under in this tab.
+
+const [log, welcome, composer, question, send, stop, status] = [
+  "log", "welcome", "composer", "question", "send", "stop", "status",
+].map((id) => document.getElementById(id));
+
+let conversation = turns.load();
+let run = null;
+
+function ask(text) {
+  conversation.push({ role: "user", content: text });
+  turns.save(conversation);
+  showQuestion(text);
+  toTheEnd();
+  answer(stream(PROVIDER, { messages: turns.messages(conversation) }, { persist: NAME }));
+}
+
+/** Show `started` as the next turn, until it ends. `before`: what was shown of it before a reload. */
+async function answer(started, before = turns.blank()) {
+  run = started;
+  const turn = { ...before };
+  const view = new Answer(turn, tryAgain);
+  log.append(view.element);
+  conversation.push(turn);
+  showState();
+  run.on("status", ({ status }) => started === run && showStatus(status));
+  for await (const event of started) {
+    turns.apply(turn, event, started.text);
+    view.grow();
+  }
+  const outcome = await started.done;
+  turn.ending = outcome.status;
+  turn.reason = outcome.reason;
+  turn.error = outcome.error?.message ?? "";
+  view.end();
+  if (started !== run) return; // "New chat" was pressed meanwhile.
+  run = null;
+  turns.save(conversation);
+  showState();
+}
+
+/** The last question once more; a run that only this page lost sight of is picked up instead. */
+function tryAgain() {
+  if (run) return;
+  dropAnswer();
+  answer(resume(NAME) ?? stream(PROVIDER, { messages: turns.messages(conversation) }, { persist: NAME }));
+  question.focus();
+}
+
+function dropAnswer() {
+  if (conversation.at(-1)?.role !== "assistant") return null;
+  log.lastElementChild?.remove();
+  return conversation.pop();
+}
+
+function newChat() {
+  const left = run;
+  run = null;
+  left?.stop();
+  conversation = [];
+  turns.save(conversation);
+  log.replaceChildren();
+  showState();
+  question.focus();
+}
+
+// ---- What is shown.
+
+function showQuestion(text) {
+  const item = document.createElement("li");
+  item.className = "asked";
+  item.textContent = text;
+  log.append(item);
+}
+
+const STATUS = {
+  connecting: "Connecting…",
+  streaming: "Answering…",
+  reconnecting: "Connection lost. Reconnecting…",
+  offline: "No network. The answer goes on when it is back.",
+};
+
+function showStatus(name) {
+  const lost = name === "reconnecting";
+  status.textContent = STATUS[lost && !navigator.onLine ? "offline" : name] ?? "";
+  status.classList.toggle("warning", lost);
+}
+
+function showState() {
+  const focused = document.activeElement;
+  welcome.hidden = conversation.length > 0;
+  stop.hidden = !run;
+  stop.disabled = false;
+  send.hidden = Boolean(run);
+  showStatus(run?.status);
+  // A button that goes away would take the keyboard's place with it.
+  if (focused === stop || focused === send) question.focus();
+  fit();
+}
+
+function fit() {
+  send.disabled = !question.value.trim();
+  question.style.height = "auto";
+  question.style.height = `${question.scrollHeight}px`;
+}
+
+// ---- What a person does.
+
+function submit() {
+  const text = question.value.trim();
+  if (!text || run) return;
+  question.value = "";
+  fit();
+  ask(text);
+}
+
+function halt() {
+  if (!run || stop.disabled) return;
+  stop.disabled = true;
+  status.textContent = "Stopping…";
+  run.stop();
+}
+
+composer.addEventListener("submit", (event) => {
+  event.preventDefault();
+  submit();
+});
+
+question.addEventListener("keydown", (event) => {
+  // While a word is being composed (Chinese, Japanese, Korean), Enter accepts it.
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  submit();
+});
+
+question.addEventListener("input", fit);
+stop.addEventListener("click", halt);
+document.addEventListener("keydown", (event) => event.key === "Escape" && halt());
+document.getElementById("new").addEventListener("click", newChat);
+
+for (const button of welcome.querySelectorAll("button")) {
+  button.addEventListener("click", () => {
+    ask(button.textContent);
+    // On a touch screen the focus would bring up the keyboard, over the answer.
+    if (matchMedia("(pointer: fine)").matches) question.focus();
+  });
+}
+
+addEventListener("online", () => run && showStatus(run.status));
+addEventListener("offline", () => run && showStatus(run.status));
+addEventListener("pagehide", () => turns.save(conversation));
+
+// ---- The page comes up, perhaps in the middle of an answer.
+
+for (const turn of conversation) {
+  if (turn.role === "user") showQuestion(turn.content);
+  else log.append(new Answer(turn, tryAgain).element);
+}
+const unfinished = conversation.length > 0 && !conversation.at(-1).ending;
+const found = unfinished ? resume(NAME) : null;
+if (found) answer(found, dropAnswer() ?? undefined);
+else if (unfinished) conversation.push(turns.lost(dropAnswer())), log.append(new Answer(conversation.at(-1), tryAgain).element);
+showState();
+follow(log);

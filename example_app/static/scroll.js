@@ -1,0 +1,34 @@
+/** Keep the end in view for a reader who is there, and leave one who reads further up alone. */
+
+const NEAR = 8; // Pixels: a fraction is lost to zoom, and no finger stops exactly at the end.
+
+let following = true;
+let latest = null;
+
+/** Follow the growth of `element` from now on. */
+export function follow(element) {
+  latest = document.getElementById("latest");
+  latest.addEventListener("click", toTheEnd);
+  history.scrollRestoration = "manual"; // The page is empty when the browser would restore it.
+  addEventListener("scroll", () => {
+    following = distance() <= NEAR;
+    latest.hidden = following;
+  }, { passive: true });
+  new ResizeObserver(keep).observe(element);
+  addEventListener("resize", keep);
+  toTheEnd();
+}
+
+export function toTheEnd() {
+  following = true;
+  keep();
+}
+
+function keep() {
+  if (following) scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
+  if (latest) latest.hidden = following || distance() <= NEAR;
+}
+
+function distance() {
+  return document.documentElement.scrollHeight - innerHeight - scrollY;
+}
