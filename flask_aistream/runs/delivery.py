@@ -86,7 +86,9 @@ class SharedEncoders:
     """The shared encoder of each run and protocol that somebody reads now."""
 
     def __init__(self) -> None:
-        self._shared: weakref.WeakValueDictionary[object, SharedEncoder] = weakref.WeakValueDictionary()
+        self._shared: weakref.WeakValueDictionary[object, SharedEncoder] = (
+            weakref.WeakValueDictionary()
+        )
         self._lock = threading.Lock()
 
     def get(self, key: object, make: Callable[[], Encoder]) -> SharedEncoder:

@@ -85,7 +85,9 @@ class Pump:
             except Exception as error:
                 return self._failed(error)
 
-    async def run_async(self, breathe: Callable[[], t.Awaitable[None]], result: t.Any = None) -> ev.Terminal:
+    async def run_async(
+        self, breathe: Callable[[], t.Awaitable[None]], result: t.Any = None
+    ) -> ev.Terminal:
         """The same on an asyncio loop."""
         with self._surroundings():
             try:
@@ -141,7 +143,9 @@ class Pump:
             logger.error("Run %s of %r: %s", self._log.run.id, self._log.run.provider, error)
             return ev.Failed(error.code, str(error))
         if not self._log.ended:  # After a stop, an SDK may complain of the cut connection.
-            logger.exception("Run %s of %r: the provider failed", self._log.run.id, self._log.run.provider)
+            logger.exception(
+                "Run %s of %r: the provider failed", self._log.run.id, self._log.run.provider
+            )
         return ev.Failed(
             "provider_error",
             f"The provider failed. The server's log tells more under {self._log.run.id}.",

@@ -36,7 +36,17 @@ STUBBORN_SECONDS = 5.0
 class Live:
     """A run that is being pumped in this process."""
 
-    __slots__ = ("expiry", "interrupt", "leaving", "log", "pump", "readers", "request", "started", "task")
+    __slots__ = (
+        "expiry",
+        "interrupt",
+        "leaving",
+        "log",
+        "pump",
+        "readers",
+        "request",
+        "started",
+        "task",
+    )
 
     def __init__(self, log: Log, request: ChatRequest, pump: Pump, started: float) -> None:
         self.log = log
@@ -164,7 +174,9 @@ class Runner:
         if self.draining:
             raise Unavailable("The server is shutting down. Try again in a moment.")
         if self._max_runs is not None and len(self._live) >= self._max_runs:
-            raise Unavailable("The server is running as many answers as it can. Try again in a moment.")
+            raise Unavailable(
+                "The server is running as many answers as it can. Try again in a moment."
+            )
         if self._max_runs_per_owner is not None and owner is not None:
             lives = list(self._live.values())
             if sum(live.log.run.owner == owner for live in lives) >= self._max_runs_per_owner:
@@ -267,7 +279,9 @@ class Runner:
 
     def _expire(self, live: Live) -> None:
         failed = ev.Failed(
-            "run_timeout", f"The run was ended after {self._run_seconds} seconds, the longest allowed.", 504
+            "run_timeout",
+            f"The run was ended after {self._run_seconds} seconds, the longest allowed.",
+            504,
         )
 
         def end() -> None:

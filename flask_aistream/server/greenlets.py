@@ -94,7 +94,7 @@ class GreenAlarm:
         self._timer.start(self._ring)
 
 
-class HiddenSelector(GeventSelector):
+class HiddenSelector(GeventSelector):  # type: ignore[misc]
     """Makes an asyncio loop that lives in one greenlet invisible to the others.
 
     asyncio keeps the running loop, and Python its async generator hooks, for each OS thread, so a
@@ -112,7 +112,10 @@ class HiddenSelector(GeventSelector):
         try:
             return t.cast("list[t.Any]", super().select(timeout))
         finally:
-            self.outer_loop, self.outer_hooks = asyncio._get_running_loop(), sys.get_asyncgen_hooks()
+            self.outer_loop, self.outer_hooks = (
+                asyncio._get_running_loop(),
+                sys.get_asyncgen_hooks(),
+            )
             asyncio._set_running_loop(ours)
             sys.set_asyncgen_hooks(*our_hooks)
 

@@ -67,7 +67,7 @@ class Lifecycle:
             self._later(POLL_SECONDS, self._poll)
         else:
             self._leave()
-            self._later(self._left(), lambda: self._spawn(self._interrupt))
+            self._later(self._left(), self._interrupt_beside)
 
     def _leave(self) -> None:
         if self._leaving_since is None:
@@ -84,6 +84,9 @@ class Lifecycle:
         while self._worker is not None and self._runs.count and self._left():
             time.sleep(0.05)
         self._interrupt()
+
+    def _interrupt_beside(self) -> None:
+        self._spawn(self._interrupt)
 
     def _interrupt(self) -> None:
         self._runs.interrupt_all("drain", CLEANUP_SECONDS)

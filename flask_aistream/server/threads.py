@@ -129,10 +129,12 @@ def unblock(ident: int) -> None:
     frame = sys._current_frames().get(ident)
     found = socket_of(frame) if frame else None
     if found is not None:
-        with contextlib.suppress(OSError, ValueError):
-            # A copy of the descriptor, as a TLS socket would first try to say goodbye.
-            with socket.socket(fileno=socket.dup(found.fileno())) as same:
-                same.shutdown(socket.SHUT_RDWR)
+        # A copy of the descriptor, as a TLS socket would first try to say goodbye.
+        with (
+            contextlib.suppress(OSError, ValueError),
+            socket.socket(fileno=socket.dup(found.fileno())) as same,
+        ):
+            same.shutdown(socket.SHUT_RDWR)
 
 
 # How the readers of sockets call what they read from: httpcore, http.client and ssl, urllib3, redis.
@@ -157,4 +159,3 @@ def socket_of(frame: FrameType) -> socket.socket | None:
                 return held
         inner = inner.f_back
     return None
-

@@ -81,7 +81,9 @@ class Decoder:
     def _grow(self, by: int) -> None:
         self._size += by
         if self._size > self._max_block:
-            raise FrameError(f"A block of the event stream is larger than {self._max_block} characters.")
+            raise FrameError(
+                f"A block of the event stream is larger than {self._max_block} characters."
+            )
 
 
 class Block:

@@ -87,6 +87,7 @@ class AIStream(Blueprint):
     @t.overload
     def provider(
         self,
+        /,
         *,
         name: str | None = ...,
         default_prompt: str | None = ...,
@@ -95,13 +96,13 @@ class AIStream(Blueprint):
 
     def provider(
         self,
-        function: P | None = None,
+        function: t.Any = None,
         /,
         *,
         name: str | None = None,
         default_prompt: str | None = None,
         context: t.Literal["app", "request"] = "app",
-    ) -> P | Callable[[P], P]:
+    ) -> t.Any:
         """Register a provider: a callable that takes a ``ChatRequest`` and yields what a model says.
 
         A generator, an async generator, a function that returns an iterable (an SDK's stream), or
@@ -168,7 +169,9 @@ class AIStream(Blueprint):
                 f'Give it another one: @ai.provider(name="{name}-model").'
             )
         if name in self._providers:
-            raise RegistrationError(f"There is a provider {name!r} already. Give one of them another name.")
+            raise RegistrationError(
+                f"There is a provider {name!r} already. Give one of them another name."
+            )
         if context not in CONTEXTS:
             raise RegistrationError(f'context is {context!r} but must be "app" or "request".')
         self._providers[name] = Entry(name, call, default_prompt, context)
@@ -200,7 +203,6 @@ def name_of(function: Provider) -> str:
     name = getattr(function, "__name__", None)
     if not isinstance(name, str):
         raise RegistrationError(
-            f"{function!r} has no name of its own. Give it one: "
-            '@ai.provider(name="chat").'
+            f'{function!r} has no name of its own. Give it one: @ai.provider(name="chat").'
         )
     return name

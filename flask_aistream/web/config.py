@@ -36,10 +36,19 @@ def is_origin(value: t.Any) -> bool:
 
 
 POSITIVE: Check = (lambda value: is_number(value) and value > 0, "a positive number")
-POSITIVE_OR_NONE: Check = (lambda v: v is None or POSITIVE[0](v), "a positive number, or None for none")
+POSITIVE_OR_NONE: Check = (
+    lambda v: v is None or POSITIVE[0](v),
+    "a positive number, or None for none",
+)
 ZERO_OR_MORE: Check = (lambda value: is_number(value) and value >= 0, "a number, 0 or more")
-ZERO_OR_NONE: Check = (lambda v: v is None or ZERO_OR_MORE[0](v), "a number, 0 or more, or None for never")
-COUNT_OR_NONE: Check = (lambda v: v is None or is_count(v), "a positive whole number, or None for any")
+ZERO_OR_NONE: Check = (
+    lambda v: v is None or ZERO_OR_MORE[0](v),
+    "a number, 0 or more, or None for never",
+)
+COUNT_OR_NONE: Check = (
+    lambda v: v is None or is_count(v),
+    "a positive whole number, or None for any",
+)
 STORE: Check = (
     lambda value: value is None or value == "memory://",
     "`memory://`, or None to let the library choose",
@@ -101,7 +110,10 @@ class Settings:
         "How long a run goes on when nobody reads it. 0 stops it at once, None lets it end by itself.",
     )
     run_seconds: float | None = key(
-        3600.0, "seconds", POSITIVE_OR_NONE, "Longest life of a run, which then fails as `run_timeout`."
+        3600.0,
+        "seconds",
+        POSITIVE_OR_NONE,
+        "Longest life of a run, which then fails as `run_timeout`.",
     )
     retain_seconds: float | None = key(
         600.0, "seconds", POSITIVE_OR_NONE, "How long a finished run can still be read."
@@ -139,7 +151,7 @@ class Settings:
         POSITIVE_OR_NONE,
         "How long runs may go on when the server stops; None: 1.5 s less than gunicorn waits.",
     )
-    cors_origins: t.Any = key(
+    cors_origins: t.Any = key(  # noqa: RUF009
         "*",
         "",
         ORIGINS,
@@ -155,7 +167,9 @@ class Settings:
         known = {key.name for key in KEYS}
         for name in config:
             if name.startswith(PREFIX) and name not in known:
-                raise ConfigError(f"{name} is no configuration key of flask_aistream. {nearest(name)}")
+                raise ConfigError(
+                    f"{name} is no configuration key of flask_aistream. {nearest(name)}"
+                )
         for key in KEYS:
             check(key, config.setdefault(key.name, key.default))
         return cls(**values_of(config))
@@ -164,7 +178,8 @@ class Settings:
 PREFIX = "AISTREAM_"
 
 KEYS: tuple[Key, ...] = tuple(
-    Key(PREFIX + row.name.upper(), row.default, **row.metadata) for row in dataclasses.fields(Settings)
+    Key(PREFIX + row.name.upper(), row.default, **row.metadata)
+    for row in dataclasses.fields(Settings)
 )
 
 

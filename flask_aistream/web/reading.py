@@ -16,7 +16,7 @@ from flask_aistream.core.request import text_of
 from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import Ask
 from flask_aistream.protocols.base import Dialect
-from flask_aistream.protocols.messages import kind_of
+from flask_aistream.protocols.fields import kind_of
 from flask_aistream.web.config import Settings
 
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -82,7 +82,8 @@ def key_of(request: Request, ask: Ask) -> str | None:
     key = request.headers.get("Idempotency-Key") or ask.key
     if key and not KEY.fullmatch(key):
         raise RequestError(
-            "The Idempotency-Key must be 1 to 255 printable ASCII characters without spaces.", "key_invalid"
+            "The Idempotency-Key must be 1 to 255 printable ASCII characters without spaces.",
+            "key_invalid",
         )
     return key or None
 

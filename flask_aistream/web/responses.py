@@ -54,7 +54,9 @@ def stream_response(dialect: Dialect, delivery: Delivery, run_id: str) -> Respon
 
 def head_response(dialect: Dialect) -> Response:
     """What a GET would begin with, without starting anything."""
-    return Response(content_type=dialect.content_type, headers={**STREAM_HEADERS, **dialect.headers})
+    return Response(
+        content_type=dialect.content_type, headers={**STREAM_HEADERS, **dialect.headers}
+    )
 
 
 def failure_response(dialect: Dialect, failed: ev.Failed) -> Response:

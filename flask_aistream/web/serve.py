@@ -142,7 +142,9 @@ def deliver(
         tail,
         encoder_for(ours, log.run, dialect, options),
         after,
-        prologue=f"retry: {int(settings.retry_seconds * 1000)}\n".encode() if dialect.reconnects else b"",
+        prologue=f"retry: {int(settings.retry_seconds * 1000)}\n".encode()
+        if dialect.resumable
+        else b"",
         heartbeat=dialect.heartbeat,
         on_close=leave,
     )
