@@ -187,8 +187,7 @@ export class Run extends EventTarget {
       await this.#read(response.body.getReader(), response.url || url);
       return new Fault("connection_lost", "The stream ended before the run did.");
     } catch (error) {
-      const cause = signal.reason ?? error;
-      return cause instanceof Fault ? cause : new Fault("connection_lost", String(cause?.message ?? cause));
+      return asFault(error instanceof Fault ? error : (signal.reason ?? error));
     } finally {
       clearTimeout(this.#watchdog);
       this.#connection.abort();
@@ -345,7 +344,7 @@ export class Run extends EventTarget {
       const response = await this.#fetch(this.#links.stop, request);
       return response.ok ? await response.json().catch(() => ({})) : await httpFault(response, true);
     } catch (error) {
-      return new Fault("connection_lost", String(error?.message ?? error));
+      return asFault(error);
     }
   }
 
@@ -465,6 +464,7 @@ class Fault extends Error {
   }
 }
 
+const asFault = (error) => (error instanceof Fault ? error : new Fault("connection_lost", String(error?.message ?? error)));
 const broken = (message) => new Fault("stream_broken", message, { final: true });
 
 async function httpFault(response, resuming) {

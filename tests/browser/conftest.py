@@ -44,11 +44,11 @@ class Page:
     def __init__(self, browser: webdriver.Chrome, server: ScriptedServer) -> None:
         self.browser = browser
         self.server = server
+        self.is_offline = False
 
     def open(self) -> None:
         """Load the page, or load it again."""
         self.browser.get(self.server.url("/page"))
-        self.until("window.read")
 
     def run(self, body: str, *args: object) -> t.Any:
         """Run the body of an async function, in which ``args`` are the arguments."""
@@ -61,6 +61,7 @@ class Page:
         self.run(f"while (!({condition})) await new Promise((resolve) => setTimeout(resolve, 5));")
 
     def offline(self, offline: bool) -> None:
+        self.is_offline = offline
         if offline:
             self.browser.set_network_conditions(offline=True, latency=0, throughput=-1)
         else:
@@ -102,11 +103,21 @@ def server() -> Iterator[ScriptedServer]:
     assert not server.unexpected
 
 
+@pytest.fixture(scope="module")
+def blank(browser: webdriver.Chrome) -> Iterator[Page]:
+    """One page for all tests of a file, where they open no connection."""
+    server = ScriptedServer()
+    page = Page(browser, server)
+    page.open()
+    yield page
+    server.close()
+
+
 @pytest.fixture
 def page(browser: webdriver.Chrome, server: ScriptedServer) -> Iterator[Page]:
     page = Page(browser, server)
     page.open()
     yield page
-    page.offline(False)
+    if page.is_offline:
+        page.offline(False)
     assert page.run("return faults") == []
-    browser.get("about:blank")  # Whatever the test left running ends here.

@@ -54,9 +54,9 @@ return ways.map(parse);
 
 @pytest.mark.parametrize(("data", "expected"), STREAMS)
 def test_these_bytes_are_these_frames_however_they_are_cut(
-    page: Page, data: bytes, expected: Frames
+    blank: Page, data: bytes, expected: Frames
 ) -> None:
-    for frames in page.run(PARSE, list(data)):
+    for frames in blank.run(PARSE, list(data)):
         assert frames == [list(frame) for frame in expected]
 
 
@@ -70,25 +70,25 @@ RETRIES = [("2500", 2500), ("0", 0), ("-1", None), ("1.5", None), ("1e3", None),
 
 
 @pytest.mark.parametrize(("value", "expected"), RETRIES)
-def test_a_reconnection_time_is_ascii_digits(page: Page, value: str, expected: int | None) -> None:
+def test_a_reconnection_time_is_ascii_digits(blank: Page, value: str, expected: int | None) -> None:
     retry = """
     const parser = new ai.EventStreamParser();
     parser.feed(new TextEncoder().encode(`retry: ${args[0]}\\n\\n`));
     return parser.retry;
     """
-    assert page.run(retry, value) == expected
+    assert blank.run(retry, value) == expected
 
 
-def test_an_id_counts_without_data_and_lasts(page: Page) -> None:
+def test_an_id_counts_without_data_and_lasts(blank: Page) -> None:
     ids = """
     const parser = new ai.EventStreamParser();
     const feed = (text) => (parser.feed(new TextEncoder().encode(text)), parser.lastEventId);
     return [feed("id: 1\\n"), feed("\\n"), feed("data: a\\n\\n"), feed("id:\\n\\n")];
     """
-    assert page.run(ids) == ["", "1", "1", ""]
+    assert blank.run(ids) == ["", "1", "1", ""]
 
 
-def test_a_megabyte_in_one_line_is_read_in_linear_time(page: Page) -> None:
+def test_a_megabyte_in_one_line_is_read_in_linear_time(blank: Page) -> None:
     """In pieces of 100 bytes; searching the line again at each piece would take minutes."""
     read = """
     const parser = new ai.EventStreamParser();
@@ -97,4 +97,4 @@ def test_a_megabyte_in_one_line_is_read_in_linear_time(page: Page) -> None:
     for (let at = 0; at < bytes.length; at += 100) frames.push(...parser.feed(bytes.slice(at, at + 100)));
     return frames.map(({ data }) => data.length);
     """
-    assert page.run(read) == [1_000_000]
+    assert blank.run(read) == [1_000_000]

@@ -1,0 +1,141 @@
+"""Stop, detach, resume are three things."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_aistream.core import events as ev
+from tests.browser.conftest import Page
+from tests.browser.scripted import HEAD
+from tests.browser.scripted import Ending
+from tests.browser.scripted import Gate
+from tests.browser.scripted import Log
+from tests.browser.scripted import ScriptedServer
+from tests.browser.scripted import answer
+
+STOPPED = Log("Hel", ev.Stopped())
+ANSWER = {"run": "r1", "status": "stopped", "by": "client"}
+STREAMING = "window.run = ai.stream('/ai/chat', 'Hi', quick); window.told = read(run); await until(() => run.text)"
+
+
+def test_stop_ends_the_run_and_tells_what_the_server_said(
+    page: Page, server: ScriptedServer
+) -> None:
+    gate = Gate()
+    server.play("/ai/chat", [HEAD, STOPPED.frames(0, 2), gate, STOPPED.frames(2)])
+    server.play(STOPPED.stop_path, lambda _: (gate.open(), answer(200, ANSWER))[1])
+    page.run(STREAMING)
+    assert page.run("return Promise.all([run.stop(), run.stop()])") == [ANSWER, ANSWER]
+    told = page.run("return told")
+    assert (told["status"], told["reason"], told["text"]) == ("stopped", "stopped", "Hel")
+    [stop] = server.asked(STOPPED.stop_path)
+    assert (stop.method, stop.body) == ("POST", b"")
+    assert page.run("return run.stop()") is None
+
+
+def test_stop_before_the_run_is_known_waits_for_its_name(
+    page: Page, server: ScriptedServer
+) -> None:
+    start = Gate()
+    end = Gate()
+    server.play("/ai/chat", [start, HEAD, STOPPED.frames(0, 1), end, STOPPED.frames(1)])
+    server.play(STOPPED.stop_path, lambda _: (end.open(), answer(200, ANSWER))[1])
+    page.run("window.run = ai.stream('/ai/chat', 'Hi', quick); window.stopped = run.stop();")
+    assert start.reached.wait(5)
+    assert not server.asked(STOPPED.stop_path)
+    start.open()
+    assert page.run("return Promise.all([stopped, run.done.then(({ status }) => status)])") == [ANSWER, "stopped"]
+
+
+def test_stop_of_a_run_that_never_came_to_be_is_nothing(page: Page, server: ScriptedServer) -> None:
+    server.play("/ai/chat", answer(422, {"error": {"code": "x", "message": "X"}}))
+    assert page.run("return ai.stream('/ai/chat', 'Hi').stop()") is None
+
+
+def test_stop_while_reconnecting_brings_the_end_at_once(page: Page, server: ScriptedServer) -> None:
+    server.play("/ai/chat", [HEAD, b"retry: 60000\n\n", STOPPED.frames(0, 2)])
+    server.play(STOPPED.stop_path, answer(200, ANSWER))
+    server.play(STOPPED.events_path, [HEAD, STOPPED.frames(2)])
+    page.run("window.run = ai.stream('/ai/chat', 'Hi', { retry: { max: 60 } });")
+    page.until("run.status === 'reconnecting'")
+    assert page.run("await run.stop(); return run.done")["status"] == "stopped"
+
+
+def test_a_stop_that_fails_is_tried_again(page: Page, server: ScriptedServer) -> None:
+    server.play("/ai/chat", [HEAD, STOPPED.frames(0, 2), Ending.HOLD])
+    server.play(STOPPED.stop_path, [Ending.RESET], answer(502), answer(200, ANSWER))
+    page.run(STREAMING)
+    assert page.run("return run.stop()") == ANSWER
+
+
+@pytest.mark.parametrize("plays", [[answer(404, {"error": {"code": "x", "message": "X"}})], [[Ending.RESET]] * 6])
+def test_a_stop_that_cannot_be_is_answered_not_thrown(
+    page: Page, server: ScriptedServer, plays: list[list[object]]
+) -> None:
+    server.play("/ai/chat", [HEAD, STOPPED.frames(0, 2), Ending.HOLD])
+    server.play(STOPPED.stop_path, *plays)  # type: ignore[arg-type]
+    page.run(STREAMING)
+    answered = page.run("return run.stop()")
+    assert answered["error"]["code"] == ("x" if len(plays) == 1 else "connection_lost")
+    assert page.run("return run.status") == "streaming"
+
+
+LEAVING = {
+    "detach": "run.detach()",
+    "the signal": "leave.abort()",
+}
+
+
+@pytest.mark.parametrize("how", LEAVING)
+def test_leaving_closes_the_connection_and_stops_nothing(
+    page: Page, server: ScriptedServer, how: str
+) -> None:
+    server.play("/ai/chat", [HEAD, STOPPED.frames(0, 2), Ending.HOLD])
+    page.run("""
+        window.leave = new AbortController();
+        window.run = ai.stream("/ai/chat", "Hi", { signal: leave.signal });
+        window.told = read(run);
+        await until(() => run.text);
+    """)
+    page.run(LEAVING[how])
+    told = page.run("return told")
+    assert (told["status"], told["reason"], told["text"]) == ("detached", "detached", "Hel")
+    assert [event["type"] for event in told["events"]] == ["run", "text"]  # The run has not ended.
+    assert server.requests[0].left.wait(5)
+    assert len(server.requests) == 1
+
+
+def test_a_run_that_was_left_can_be_stopped_and_read_again(
+    page: Page, server: ScriptedServer
+) -> None:
+    server.play("/ai/chat", [HEAD, STOPPED.frames(0, 2), Ending.HOLD])
+    server.play(STOPPED.stop_path, answer(200, ANSWER))
+    server.play(STOPPED.events_path, lambda request: [HEAD, STOPPED.after(request)])
+    page.run(STREAMING)
+    page.run("run.detach()")
+    assert page.run("return run.stop()") == ANSWER
+    told = page.run("return read(ai.attach(run.links.events, { cursor: run.cursor }))")
+    assert told["status"] == "stopped"
+    assert server.requests[-1].last_event_id == "r1:1"
+
+
+BEFORE = [
+    "const run = ai.stream('/ai/chat', 'Hi'); run.detach(); return run.done",
+    "return ai.stream('/ai/chat', 'Hi', { signal: AbortSignal.abort() }).done",
+]
+
+
+@pytest.mark.parametrize("leave", BEFORE)
+def test_a_run_left_before_it_began_is_never_asked_for(
+    page: Page, server: ScriptedServer, leave: str
+) -> None:
+    assert page.run(leave)["status"] == "detached"
+    assert not server.requests
+
+
+def test_leaving_while_reconnecting_ends_the_wait(page: Page, server: ScriptedServer) -> None:
+    server.play("/ai/chat", [HEAD, b"retry: 60000\n\n", STOPPED.frames(0, 2)])
+    page.run("window.run = ai.stream('/ai/chat', 'Hi', { retry: { max: 60 } }); window.told = read(run)")
+    page.until("run.status === 'reconnecting'")
+    assert page.run("run.detach(); return told")["status"] == "detached"
+    assert len(server.requests) == 1
