@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from dataclasses import field
 
 from flask_aistream.core.events import Event
+from flask_aistream.core.events import Terminal
+from flask_aistream.core.fold import Fold
 from flask_aistream.core.request import Message
 from flask_aistream.sse.encode import HEARTBEAT
 
@@ -28,6 +30,9 @@ class Ask:
     :param cursor: Where to resume, as text; ``None`` starts a run.
     :param key: Idempotency key, ``None`` for none.
     :param options: What the dialect's encoder wants to remember (``include_usage`` …).
+    :param provider: Name of the provider, where the dialect says it in the body and not in the path.
+    :param stream: Whether frames are wanted; else one whole answer (``Dialect.whole``).
+    :param background: Whether the answer is to be made without the client waiting for it.
     """
 
     messages: list[Message]
@@ -37,6 +42,9 @@ class Ask:
     cursor: str | None = None
     key: str | None = None
     options: Mapping[str, t.Any] = field(default_factory=dict)
+    provider: str | None = None
+    stream: bool = True
+    background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +75,51 @@ class Encoder(t.Protocol):
         ...
 
 
+def no_options(query: Mapping[str, str]) -> Mapping[str, t.Any]:
+    return NOTHING
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One wire protocol: a row of the table.
+    """One wire protocol: a row of the table, and all that the web layer knows of it.
 
+    :param path: Of its route, below the blueprint's prefix. ``<provider>`` stands for a provider's
+        name; without it, the request names one (``Ask.provider``).
     :param read: Request body (or query) → ``Ask``.
         Raises ``RequestError`` saying what was wrong and what would be right.
     :param encoder: Makes the encoder of one connection.
     :param error: ``(code, message, status)`` → body of an HTTP error in this dialect.
+    :param methods: Of its route. A ``GET`` has its fields in the query.
+    :param forms: A ``POST`` body may be a form as well as JSON.
+    :param options: Query of any request in this dialect → what its encoder must know besides
+        ``Ask.options``. Raises ``RequestError``.
+    :param whole: Fold of a run that ended (or, in the background, did not) → the answer as one JSON
+        object; ``None`` where the dialect only streams.
     :param heartbeat: Bytes that keep a silent connection open; ``None`` where the format has none.
-    :param stateful: The encoder must have seen every record before the cursor.
+    :param stateful: A frame depends on those before it, so every connection begins at the beginning.
+    :param resumable: Frames carry ids, clients come back with ``Last-Event-ID``, and want to be told a
+        reconnection time.
+    :param silent: Terminal events this format has no word for. The delivery then breaks the connection
+        off after the last byte, so that the client sees a network error and not a complete answer.
+    :param again: A resume at the very end is answered with the last record again. Where it is not,
+        the answer is 204, which tells an ``EventSource`` (but no htmx) to stop.
     :param headers: Response headers besides those every stream has.
     """
 
     name: str
+    path: str
     read: Callable[[dict[str, t.Any]], Ask]
     encoder: Callable[[Subject], Encoder]
     error: Callable[[str, str, int], str]
+    methods: tuple[str, ...] = ("POST",)
+    forms: bool = False
+    options: Callable[[Mapping[str, str]], Mapping[str, t.Any]] = no_options
+    whole: Callable[[Fold, Subject], dict[str, t.Any]] | None = None
     content_type: str = EVENT_STREAM
     error_type: str = "application/json"
     heartbeat: bytes | None = HEARTBEAT
     stateful: bool = False
+    resumable: bool = False
+    silent: tuple[type[Terminal], ...] = ()
+    again: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -1,18 +1,31 @@
 """Conversations in the shapes clients send → OpenAI's chat shape.
 
-Lenient where a newer client may say more: parts we do not know are kept for the provider. Strict
-where nothing sensible could follow: a message is an object with a role.
+Lenient where a newer client may say more: fields and parts we do not know are kept for the provider.
+Strict where no model could follow: a message has a role that is one, and a tool answers a call.
 
 Sources: OpenAI Chat Completions (``role``, ``content``), AI SDK UI messages (``role``, ``parts``).
 """
 
 from __future__ import annotations
 
-import json
 import typing as t
 
 from flask_aistream.core.request import Message
 from flask_aistream.errors import RequestError
+from flask_aistream.protocols.fields import mistyped
+from flask_aistream.protocols.wire import dumps
+
+Part = dict[str, t.Any]
+
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+
+# Parts of a UI message that only tell a page how to draw it; the whole of it stays in the body.
+UNSAID = {"reasoning", "source-url", "source-document"}
+STEP = "step-start"
+
+# States of a tool part in which the tool has answered.
+ANSWERED = {"output-available", "output-error", "output-denied"}
+DENIED = "The user did not allow this call."
 
 
 def read_messages(value: t.Any) -> list[Message]:
@@ -21,98 +34,153 @@ def read_messages(value: t.Any) -> list[Message]:
     :raises RequestError: ``value`` is not a list of messages; says which one is wrong.
     """
     if not isinstance(value, list):
-        raise RequestError(
-            f"`messages` is {kind_of(value)} but must be a list of objects with `role` and `content`.",
-            "messages_invalid",
-            422,
-        )
-    return [message for place, item in enumerate(value) for message in read_message(item, place)]
+        raise mistyped("messages", value, "a list of objects with `role` and `content`")
+    return answering([m for place, item in enumerate(value) for m in read_message(item, place)])
 
 
 def read_message(item: t.Any, place: int) -> list[Message]:
-    """One message; a UI message with tool results becomes several."""
-    if not isinstance(item, dict) or not isinstance(item.get("role"), str):
-        raise wrong(place, 'must be an object with a `role` such as "user"')
+    """One message; a UI message with tool parts becomes several."""
+    role = role_of(item, place, ROLES)
     if isinstance(item.get("parts"), list):
-        return from_parts(item, place)
-    content = item.get("content")
-    if not isinstance(content, (str, list, type(None))):
-        raise wrong(place, "must have a `content` that is a string or a list of parts")
-    check_parts(content, place)
+        return from_parts(role, check_parts(item["parts"], place))
+    check_content(item.get("content"), role, place)
     return [dict(item)]
 
 
-def from_parts(item: Message, place: int) -> list[Message]:
-    """An AI SDK UI message. Text alone becomes a string; tool parts become calls and their results."""
-    parts = check_parts(item["parts"], place)
+def role_of(item: t.Any, place: int, roles: t.Sequence[str]) -> str:
+    """The role of a message.
+
+    :raises RequestError: It is no object, or has none of ``roles``.
+    """
+    role = item.get("role") if isinstance(item, dict) else None
+    if not isinstance(role, str) or role not in roles:
+        raise wrong(place, f"must be an object whose `role` is one of {', '.join(roles)}")
+    return role
+
+
+def check_content(content: t.Any, role: str, place: int) -> None:
+    # An assistant that only called tools said nothing.
+    if content is None and role == "assistant":
+        return
+    if not isinstance(content, (str, list)):
+        raise wrong(place, "must have a `content` that is a string or a list of parts")
+    if isinstance(content, list):
+        check_parts(content, place)
+
+
+def check_parts(parts: list[t.Any], place: int) -> list[Part]:
+    """``parts`` if each one says what it is."""
+    for part in parts:
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            raise wrong(place, "has a part that is not an object with a `type`")
+        if part["type"] == "text" and not isinstance(part.get("text"), str):
+            raise wrong(place, "has a text part whose `text` is not a string")
+        if is_tool(part) and not isinstance(part["toolCallId"], str):
+            raise wrong(place, "has a tool part whose `toolCallId` is not a string")
+    return parts
+
+
+def answering(messages: list[Message]) -> list[Message]:
+    """``messages`` if every tool message answers a call made before it; no model takes another."""
+    called: set[str] = set()
+    for place, message in enumerate(messages):
+        if message["role"] == "assistant":
+            called |= set(calls_of(message, place))
+        elif message["role"] == "tool" and not isinstance(message.get("tool_call_id"), str):
+            raise wrong(place, "is a tool message and must have the `tool_call_id` it answers")
+        elif message["role"] == "tool" and message["tool_call_id"] not in called:
+            call = message["tool_call_id"][:100]
+            raise wrong(
+                place, f"answers the tool call {call!r}, which no assistant message before it made"
+            )
+    return messages
+
+
+def calls_of(message: Message, place: int) -> list[str]:
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list) or not all(is_call(call) for call in calls):
+        raise wrong(place, "has `tool_calls` that are not a list of objects with an `id`")
+    return [call["id"] for call in calls]
+
+
+def is_call(call: t.Any) -> bool:
+    return isinstance(call, dict) and isinstance(call.get("id"), str)
+
+
+def from_parts(role: str, parts: list[Part]) -> list[Message]:
+    """An AI SDK UI message. Each turn of an assistant is a message, followed by its tools' answers."""
+    return [message for turn in turns(parts) for message in from_turn(role, turn)]
+
+
+def turns(parts: list[Part]) -> list[list[Part]]:
+    """``parts``, cut where a model must have been called again: at a step, or at what follows a tool.
+
+    Parts that only matter to a page are left out.
+    """
+    found: list[list[Part]] = [[]]
+    for part in parts:
+        if part["type"] in UNSAID or part["type"].startswith("data-"):
+            continue
+        if part["type"] == STEP or (found[-1] and is_tool(found[-1][-1]) and not is_tool(part)):
+            found.append([])
+        if part["type"] != STEP:
+            found[-1].append(part)
+    return [turn for turn in found if turn] or [[]]
+
+
+def from_turn(role: str, parts: list[Part]) -> list[Message]:
+    """Text alone becomes a string; tool parts become calls and their results."""
     tools = [part for part in parts if is_tool(part)]
-    content = [openai_part(part) for part in parts if not is_tool(part) and part["type"] not in UNSAID]
-    message: Message = {"role": item["role"], "content": content}
+    content = [openai_part(part) for part in parts if not is_tool(part)]
+    message: Message = {"role": role, "content": content}
     if all(part["type"] == "text" for part in content):
-        message["content"] = "".join(part.get("text", "") for part in content)
+        message["content"] = "".join(part["text"] for part in content)
     if tools:
         message["tool_calls"] = [tool_call(part) for part in tools]
-    return [message, *(tool_message(part) for part in tools if part.get("state") in DONE)]
+    return [message, *(tool_message(part) for part in tools if part.get("state") in ANSWERED)]
 
 
-# Parts that only tell a page how to draw the message.
-UNSAID = {"step-start", "reasoning"}
-DONE = {"output-available", "output-error"}
-
-
-def openai_part(part: dict[str, t.Any]) -> dict[str, t.Any]:
-    if part["type"] == "text":
-        return {"type": "text", "text": part.get("text", "")}
-    if part["type"] == "file" and str(part.get("mediaType", "")).startswith("image/"):
-        return {"type": "image_url", "image_url": {"url": part.get("url", "")}}
-    return part
-
-
-def is_tool(part: dict[str, t.Any]) -> bool:
+def is_tool(part: Part) -> bool:
     kind = part["type"]
     return "toolCallId" in part and (kind == "dynamic-tool" or kind.startswith("tool-"))
 
 
-def tool_call(part: dict[str, t.Any]) -> dict[str, t.Any]:
+def openai_part(part: Part) -> Part:
+    """A part of a UI message in OpenAI's shape, or as it came where that has none."""
+    if part["type"] == "text":
+        return {"type": "text", "text": part["text"]}
+    if part["type"] == "file" and isinstance(part.get("url"), str):
+        return file_part(part["url"], str(part.get("mediaType", "")), part.get("filename")) or part
+    return part
+
+
+def file_part(url: str, media_type: str, filename: str | None) -> Part | None:
+    """A file in OpenAI's shape: an image, or data that is sent along. ``None``: it has no word for it."""
+    if media_type.startswith("image/"):
+        return {"type": "image_url", "image_url": {"url": url}}
+    if url.startswith("data:"):
+        return {"type": "file", "file": {"filename": filename or "file", "file_data": url}}
+    return None
+
+
+def tool_call(part: Part) -> Part:
     name = part.get("toolName") or part["type"].removeprefix("tool-")
-    arguments = json.dumps(part.get("input", {}))
-    call = {"name": name, "arguments": arguments}
-    return {"id": part["toolCallId"], "type": "function", "function": call}
+    given = part.get("input", part.get("rawInput"))
+    return openai_call(part["toolCallId"], str(name), {} if given is None else given)
 
 
-def tool_message(part: dict[str, t.Any]) -> Message:
-    output = part.get("errorText") if part["state"] == "output-error" else part.get("output")
-    text = output if isinstance(output, str) else json.dumps(output)
+def openai_call(id: str, name: str, arguments: t.Any) -> Part:
+    """A tool call in OpenAI's shape; ``arguments`` that are text stay the text they are."""
+    text = arguments if isinstance(arguments, str) else dumps(arguments)
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": text}}
+
+
+def tool_message(part: Part) -> Message:
+    told = {"output-error": part.get("errorText"), "output-denied": DENIED}
+    output = told.get(part["state"], part.get("output"))
+    text = output if isinstance(output, str) else dumps(output)
     return {"role": "tool", "tool_call_id": part["toolCallId"], "content": text}
-
-
-def check_parts(parts: t.Any, place: int) -> list[dict[str, t.Any]]:
-    """``parts`` if each one says what it is."""
-    if isinstance(parts, list):
-        for part in parts:
-            if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-                raise wrong(place, "has a part that is not an object with a `type`")
-            if part["type"] == "text" and not isinstance(part.get("text"), str):
-                raise wrong(place, "has a text part whose `text` is not a string")
-        return parts
-    return []
 
 
 def wrong(place: int, what: str) -> RequestError:
     return RequestError(f"`messages[{place}]` {what}.", "messages_invalid", 422)
-
-
-def kind_of(value: t.Any) -> str:
-    """A JSON value's kind, in JSON's words."""
-    return JSON_KINDS.get(type(value), "something else")
-
-
-JSON_KINDS: dict[type, str] = {
-    dict: "an object",
-    list: "a list",
-    str: "a string",
-    int: "a number",
-    float: "a number",
-    bool: "a boolean",
-    type(None): "null",
-}

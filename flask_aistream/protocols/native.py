@@ -6,7 +6,6 @@ has a name. Every frame of an event carries its ``run:number`` as ``id``.
 
 from __future__ import annotations
 
-import json
 import typing as t
 from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii as quoted
@@ -14,12 +13,13 @@ from json.encoder import encode_basestring_ascii as quoted
 from flask_aistream.core import events as ev
 from flask_aistream.core.fold import present
 from flask_aistream.core.request import Message
-from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import Ask
 from flask_aistream.protocols.base import Dialect
 from flask_aistream.protocols.base import Subject
-from flask_aistream.protocols.messages import kind_of
+from flask_aistream.protocols.fields import others
+from flask_aistream.protocols.fields import text_field
 from flask_aistream.protocols.messages import read_messages
+from flask_aistream.protocols.wire import dumps
 from flask_aistream.sse.encode import encode
 from flask_aistream.sse.frame import Frame
 
@@ -94,11 +94,6 @@ def end(reason: str) -> str:
     return dumps({"action": "terminate", "reason": reason})
 
 
-def dumps(value: t.Any) -> str:
-    """One line of ASCII JSON: safe for every line splitter and every cut of the bytes."""
-    return json.dumps(value, separators=(",", ":"))
-
-
 def read(body: dict[str, t.Any]) -> Ask:
     """``prompt`` or ``messages``; both: the prompt follows the messages.
 
@@ -110,22 +105,23 @@ def read(body: dict[str, t.Any]) -> Ask:
         messages = [*messages, Message(role="user", content=prompt)]
     return Ask(
         messages=messages,
-        params={name: value for name, value in body.items() if name not in OWN_FIELDS},
+        params=others(body, OWN_FIELDS),
         body=body,
         cursor=text_field(body, "last_event_id"),
         key=text_field(body, "request_id"),
     )
 
 
-def text_field(body: dict[str, t.Any], name: str) -> str | None:
-    value = body.get(name)
-    if value is not None and not isinstance(value, str):
-        raise RequestError(f"`{name}` is {kind_of(value)} but must be a string.", f"{name}_invalid", 422)
-    return value
-
-
 def error(code: str, message: str, status: int) -> str:
     return dumps({"error": {"code": code, "message": message}})
 
 
-NATIVE = Dialect(name="native", read=read, encoder=NativeEncoder, error=error)
+NATIVE = Dialect(
+    name="native",
+    path="/<provider>",
+    methods=("GET", "POST"),
+    read=read,
+    encoder=NativeEncoder,
+    error=error,
+    resumable=True,
+)

@@ -1,0 +1,286 @@
+"""The AI SDK's UI message stream: what ``useChat`` and ``useCompletion`` read.
+
+Only the chunks of ai 5 are used, with only the fields they have there: a client fails on any other.
+``?version=`` of the client allows newer ones.
+
+Source: npm ``ai`` 5.0.277, 6.0.326 and 7.0.173 (``uiMessageChunkSchema``, ``processUIMessageStream``).
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Iterator
+from collections.abc import Mapping
+
+from flask_aistream.core import events as ev
+from flask_aistream.core.fold import merged
+from flask_aistream.core.request import Message
+from flask_aistream.errors import RequestError
+from flask_aistream.protocols.base import Ask
+from flask_aistream.protocols.base import Dialect
+from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.endings import fault
+from flask_aistream.protocols.fields import missing
+from flask_aistream.protocols.fields import others
+from flask_aistream.protocols.fields import text_field
+from flask_aistream.protocols.messages import read_messages
+from flask_aistream.protocols.spans import Json
+from flask_aistream.protocols.spans import SpanEncoder
+from flask_aistream.protocols.wire import data_frame
+
+VERSIONS = (5, 6, 7)
+DONE = "data: [DONE]\n\n"
+
+OWN_FIELDS = {"id", "messages", "message", "prompt", "trigger", "messageId"}
+
+
+class AISDKEncoder(SpanEncoder):
+    """Keeps the order the client enforces: what is named was opened before, and only once."""
+
+    def __init__(self, subject: Subject) -> None:
+        super().__init__(subject)
+        self._version: int = subject.options.get("version", VERSIONS[0])
+        self._message: str = subject.options.get("message_id", f"msg_{subject.run}")
+        self._spans = 0
+        self._started = False
+        self._step = False
+        self._calls: set[str] = set()
+        self._usage: ev.Usage | None = None
+
+    def mould(self, value: Json) -> str:
+        text = data_frame(value)
+        # The client refuses a stream in which these keys appear, wherever they are.
+        if '"__proto__"' in text or '"constructor"' in text:
+            text = data_frame(harmless(value))
+        return text + DONE if value["type"] in ENDS else text
+
+    def word(self, event: ev.Event) -> Iterator[Json]:
+        match event:
+            case ev.RunStarted():
+                yield from self._start()
+            case ev.Reasoning():
+                yield from self.thought(event)
+            case ev.ToolCallStarted() | ev.ToolCallArguments() | ev.ToolCall():
+                yield from self._call(event)
+            case ev.ToolResult() if event.id in self._calls:
+                yield {
+                    "type": "tool-output-available",
+                    "toolCallId": event.id,
+                    "output": event.result,
+                }
+            case ev.ToolError() if event.id in self._calls:
+                yield {
+                    "type": "tool-output-error",
+                    "toolCallId": event.id,
+                    "errorText": event.message,
+                }
+            case ev.SourceUrl() | ev.SourceDocument() | ev.File() | ev.Data():
+                yield from self._stepping()
+                yield part(event)
+            case ev.Usage():
+                self._usage = merged(self._usage, event)
+            case ev.StepStarted():
+                yield from self._close_step()
+                yield from self._stepping()
+            case ev.StepFinished():
+                yield from self._close_step()
+            case ev.Finished() | ev.Stopped() | ev.Failed() | ev.Interrupted():
+                yield from self._close_step()
+                yield from self._end(event)
+
+    def opening(self, span: str) -> Iterator[Json]:
+        yield from self._stepping()
+        self._spans += 1
+        yield {"type": f"{span}-start", "id": self._id(span)}
+
+    def delta(self, span: str, text: str) -> Json:
+        return {"type": f"{span}-delta", "id": self._id(span), "delta": text}
+
+    def closing(self, span: str) -> Iterator[Json]:
+        yield {"type": f"{span}-end", "id": self._id(span)}
+
+    def missed(self, first: int) -> Iterator[Json]:
+        yield from self._start()
+        yield {"type": "data-gap", "data": {"first": first}}
+
+    def _start(self) -> Iterator[Json]:
+        if not self._started:
+            self._started = True
+            yield {"type": "start", "messageId": self._message}
+
+    def _id(self, span: str) -> str:
+        return f"{span[0]}{self._spans}"
+
+    def _call(
+        self, event: ev.ToolCallStarted | ev.ToolCallArguments | ev.ToolCall
+    ) -> Iterator[Json]:
+        if isinstance(event, ev.ToolCallArguments):
+            if event.id in self._calls:
+                yield {
+                    "type": "tool-input-delta",
+                    "toolCallId": event.id,
+                    "inputTextDelta": event.delta,
+                }
+            return
+        # Text after the call is a part of its own, so that the page shows both in their order.
+        yield from self.switch(None)
+        yield from self._stepping()
+        named = {"toolCallId": event.id, "toolName": event.name}
+        if isinstance(event, ev.ToolCall):
+            yield {"type": "tool-input-available", **named, "input": event.arguments}
+        elif event.id not in self._calls:
+            yield {"type": "tool-input-start", **named}
+        self._calls.add(event.id)
+
+    def _stepping(self) -> Iterator[Json]:
+        if not self._step:
+            self._step = True
+            yield {"type": "start-step"}
+
+    def _close_step(self) -> Iterator[Json]:
+        yield from self.switch(None)
+        if self._step:
+            self._step = False
+            yield {"type": "finish-step"}
+
+    def _end(self, event: ev.Terminal) -> Iterator[Json]:
+        metadata = {"usage": usage(self._usage)} if self._usage else {}
+        finish = finish_reason(event, self._version)
+        if finish:
+            end: Json = {"type": "finish", "finishReason": finish}
+            yield {**end, "messageMetadata": metadata} if metadata else end
+            return
+        if metadata:
+            yield {"type": "message-metadata", "messageMetadata": metadata}
+        problem = fault(event)
+        if isinstance(event, ev.Stopped) or problem is None:
+            yield {"type": "abort"}
+        else:
+            yield {"type": "error", "errorText": problem.message}
+
+
+ENDS = {"finish", "abort", "error"}
+
+
+def finish_reason(event: ev.Terminal, version: int) -> str | None:
+    """The ``finishReason`` of an end that is a ``finish``; ``None`` where it is none."""
+    if isinstance(event, ev.Finished):
+        return event.reason
+    return "interrupted" if isinstance(event, ev.Interrupted) and version >= 7 else None
+
+
+def part(event: ev.SourceUrl | ev.SourceDocument | ev.File | ev.Data) -> Json:
+    """A chunk that stands for itself."""
+    match event:
+        case ev.SourceUrl():
+            source: Json = {"type": "source-url", "sourceId": event.id, "url": event.url}
+            return {**source, "title": event.title} if event.title is not None else source
+        case ev.SourceDocument():
+            document = {
+                "type": "source-document",
+                "sourceId": event.id,
+                "mediaType": event.media_type,
+            }
+            named = {} if event.filename is None else {"filename": event.filename}
+            return {**document, "title": event.title, **named}
+        case ev.File():
+            return {"type": "file", "url": event.url, "mediaType": event.media_type}
+        case ev.Data():
+            identified = {} if event.id is None else {"id": event.id}
+            return {"type": f"data-{event.name}", **identified, "data": event.value}
+
+
+def usage(usage: ev.Usage) -> Json:
+    counts = {
+        "inputTokens": usage.input_tokens,
+        "outputTokens": usage.output_tokens,
+        "totalTokens": usage.total_tokens,
+        "reasoningTokens": usage.reasoning_tokens,
+        "cachedInputTokens": usage.cached_tokens,
+    }
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def harmless(value: t.Any) -> t.Any:
+    """``value`` without the keys that could reach an object's prototype."""
+    if isinstance(value, dict):
+        kept = (
+            key for key in value if key != "__proto__" and not reaches_prototype(key, value[key])
+        )
+        return {key: harmless(value[key]) for key in kept}
+    return [harmless(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def reaches_prototype(key: t.Any, value: t.Any) -> bool:
+    return key == "constructor" and isinstance(value, dict) and "prototype" in value
+
+
+def read(body: dict[str, t.Any]) -> Ask:
+    """A chat (``messages``, or the last ``message`` alone) or a completion (``prompt``).
+
+    :raises RequestError: Neither is there, or one has the wrong type.
+    """
+    messages = read_said(body)
+    if messages is None:
+        raise missing("messages", "the list of UI messages that `useChat` sends, or a `prompt`")
+    return Ask(
+        messages=messages,
+        params=others(body, OWN_FIELDS),
+        body=body,
+        chat=text_field(body, "id"),
+        options=continued(body),
+    )
+
+
+def read_said(body: dict[str, t.Any]) -> list[Message] | None:
+    """What the body says, ``None`` where it says nothing."""
+    if body.get("messages") is not None:
+        return read_messages(body["messages"])
+    if body.get("message") is not None:
+        return read_messages([body["message"]])
+    prompt = text_field(body, "prompt")
+    return None if prompt is None else [Message(role="user", content=prompt)]
+
+
+def continued(body: dict[str, t.Any]) -> Mapping[str, t.Any]:
+    """The id of the assistant's message that this run goes on with (a tool ran in the browser)."""
+    said = body.get("messages")
+    last = said[-1] if isinstance(said, list) and said else None
+    if (
+        isinstance(last, dict)
+        and last.get("role") == "assistant"
+        and isinstance(last.get("id"), str)
+    ):
+        return {"message_id": last["id"]}
+    return {}
+
+
+def options(query: Mapping[str, str]) -> Mapping[str, t.Any]:
+    """``?version=``: the oldest major version of npm ``ai`` among the clients."""
+    version = query.get("version")
+    if version is None:
+        return {}
+    if version not in map(str, VERSIONS):
+        known = ", ".join(map(str, VERSIONS))
+        raise RequestError(
+            f"`version` is {version[:20]!r} but must be one of {known}.", "version_invalid", 422
+        )
+    return {"version": int(version)}
+
+
+def error(code: str, message: str, status: int) -> str:
+    # The client shows the body as it is.
+    return message
+
+
+AI_SDK = Dialect(
+    name="ai-sdk",
+    path="/<provider>/ai-sdk",
+    read=read,
+    encoder=AISDKEncoder,
+    error=error,
+    options=options,
+    error_type="text/plain; charset=utf-8",
+    stateful=True,
+    headers={"x-vercel-ai-ui-message-stream": "v1"},
+)

@@ -1,0 +1,310 @@
+"""OpenAI's Chat Completions: a provider as if it were a model.
+
+The chunks say all that any of OpenAI's own SDKs and their ``.stream()`` helpers need: ``object``, the
+role, an ``index`` on everything, a finish reason. Reasoning goes into ``reasoning_content``, which is
+in no schema of OpenAI's and read by everybody else.
+
+Source: pip ``openai`` 3.54.0, npm ``openai`` 7.57.0, npm ``@ai-sdk/openai-compatible`` 3.0.92.
+"""
+
+from __future__ import annotations
+
+import functools
+import typing as t
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from json.encoder import encode_basestring_ascii as quoted
+
+from flask_aistream.core import events as ev
+from flask_aistream.core.fold import Fold
+from flask_aistream.core.fold import merged
+from flask_aistream.errors import RequestError
+from flask_aistream.protocols.base import Ask
+from flask_aistream.protocols.base import Dialect
+from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.endings import fault
+from flask_aistream.protocols.fields import flag_field
+from flask_aistream.protocols.fields import missing
+from flask_aistream.protocols.fields import mistyped
+from flask_aistream.protocols.fields import others
+from flask_aistream.protocols.fields import text_field
+from flask_aistream.protocols.messages import openai_call
+from flask_aistream.protocols.messages import read_messages
+from flask_aistream.protocols.wire import data_frame
+from flask_aistream.protocols.wire import dumps
+
+Json = dict[str, t.Any]
+
+DONE = "data: [DONE]\n\n"
+
+# "other" has no word here; a client that gets none fails.
+REASONS: dict[ev.FinishReason, str] = {
+    "stop": "stop",
+    "length": "length",
+    "tool-calls": "tool_calls",
+    "content-filter": "content_filter",
+    "other": "stop",
+}
+
+OWN_FIELDS = {"model", "messages", "stream", "stream_options"}
+
+
+class ChatEncoder:
+    """Stateful: tool calls are counted, citations and usage are kept for the end."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._counting = bool(subject.options.get("include_usage"))
+        head, _, tail = self._delta({"content": ""}).rpartition('""')
+        self._head, self._tail = head, tail
+        self._calls: dict[str, Call] = {}
+        self._citations: list[Json] = []
+        self._usage: ev.Usage | None = None
+        self._broken = False
+
+    def encode(self, first: int, events: Sequence[ev.Event]) -> bytes:
+        if self._broken:
+            return b""
+        head, tail = self._head, self._tail
+        frames = [
+            f"{head}{quoted(event)}{tail}" if type(event) is str else "".join(self._frames(event))
+            for event in events
+        ]
+        return "".join(frames).encode("ascii")
+
+    def gap(self, first: int) -> bytes:
+        self._broken = True
+        return problem("gap", lost(first), 410).encode("ascii")
+
+    def _frames(self, event: ev.Event) -> Iterator[str]:
+        match event:
+            case ev.RunStarted():
+                yield self._delta({"role": "assistant", "content": ""})
+            case ev.Reasoning():
+                yield self._delta({"reasoning_content": event.text})
+            case ev.ToolCallStarted() if event.id not in self._calls:
+                yield self._call(event.id, event.name, "")
+            case ev.ToolCallArguments() if event.id in self._calls:
+                yield self._arguments(event.id, event.delta)
+            case ev.ToolCall():
+                yield from self._complete(event)
+            case ev.SourceUrl():
+                self._citations.append(citation(event, len(self._citations)))
+            case ev.Usage():
+                self._usage = merged(self._usage, event)
+            case ev.Finished() | ev.Stopped() | ev.Failed() | ev.Interrupted():
+                yield from self._end(event)
+
+    def _call(self, id: str, name: str, arguments: str) -> str:
+        call = self._calls[id] = Call(len(self._calls), bool(arguments))
+        return self._delta(
+            {"tool_calls": [{"index": call.index, **openai_call(id, name, arguments)}]}
+        )
+
+    def _arguments(self, id: str, delta: str) -> str:
+        call = self._calls[id]
+        call.said = True
+        return self._delta(
+            {"tool_calls": [{"index": call.index, "function": {"arguments": delta}}]}
+        )
+
+    def _complete(self, event: ev.ToolCall) -> Iterator[str]:
+        arguments = openai_call(event.id, event.name, event.arguments)["function"]["arguments"]
+        if event.id not in self._calls:
+            yield self._call(event.id, event.name, arguments)
+        elif not self._calls[event.id].said:
+            yield self._arguments(event.id, arguments)
+
+    def _end(self, event: ev.Terminal) -> Iterator[str]:
+        failed = fault(event)
+        if failed:
+            yield problem(failed.code, failed.message, failed.status)
+            return
+        # All at once: the helpers of the two SDKs disagree on how lists in deltas add up.
+        delta = {"annotations": self._citations} if self._citations else {}
+        yield self._delta(delta, finish_reason(event))
+        if self._counting:
+            counts = usage(self._usage) if self._usage else None
+            yield data_frame({**self._base(), "choices": [], "usage": counts})
+        yield DONE
+
+    def _delta(self, delta: Json, reason: str | None = None) -> str:
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        counts = {"usage": None} if self._counting else {}
+        return data_frame({**self._base(), "choices": [choice], **counts})
+
+    def _base(self) -> Json:
+        return head_of(self._subject, "chat.completion.chunk")
+
+
+def lost(first: int) -> str:
+    return f"The answer cannot be repeated in full: its records before {first} were trimmed away."
+
+
+class Call:
+    """A tool call under way.
+
+    :param said: Some of its arguments were sent.
+    """
+
+    __slots__ = ("index", "said")
+
+    def __init__(self, index: int, said: bool) -> None:
+        self.index = index
+        self.said = said
+
+
+def head_of(subject: Subject, kind: str) -> Json:
+    return {
+        "id": f"chatcmpl-{subject.run}",
+        "object": kind,
+        "created": int(subject.created),
+        "model": subject.provider,
+    }
+
+
+def finish_reason(event: ev.Terminal | None) -> str | None:
+    return REASONS[event.reason] if isinstance(event, ev.Finished) else None
+
+
+def citation(event: ev.SourceUrl, index: int, at: int = 0) -> Json:
+    """A source, as an annotation of the text.
+
+    :param at: Where in the text it was named.
+    """
+    said = {"url": event.url, "title": event.title or event.url, "start_index": at, "end_index": at}
+    return {"index": index, "type": "url_citation", "url_citation": said}
+
+
+def usage(usage: ev.Usage) -> Json:
+    counts: Json = {
+        "prompt_tokens": usage.input_tokens or 0,
+        "completion_tokens": usage.output_tokens or 0,
+        "total_tokens": usage.total_tokens or 0,
+    }
+    if usage.cached_tokens is not None:
+        counts["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    if usage.reasoning_tokens is not None:
+        counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return counts
+
+
+def whole(fold: Fold, subject: Subject) -> Json:
+    """The answer to a request without ``stream``."""
+    parts = fold.to_json()["parts"]
+    calls = [call_of(part) for part in parts if part["type"] == "tool" and "name" in part]
+    sources = [part for part in parts if part["type"] == "source-url"]
+    message: Json = {
+        "role": "assistant",
+        "content": fold.text if fold.text or not calls else None,
+        "refusal": None,
+    }
+    if fold.reasoning:
+        message["reasoning_content"] = fold.reasoning
+    if calls:
+        message["tool_calls"] = calls
+    if sources:
+        message["annotations"] = [citation(source(part), i) for i, part in enumerate(sources)]
+    choice = {
+        "index": 0,
+        "message": message,
+        "logprobs": None,
+        "finish_reason": finish_reason(fold.terminal),
+    }
+    answer = {**head_of(subject, "chat.completion"), "choices": [choice]}
+    return {**answer, "usage": usage(fold.usage)} if fold.usage else answer
+
+
+def call_of(part: Json) -> Json:
+    arguments = part["arguments"] if "arguments" in part else part.get("arguments_text", "")
+    return openai_call(part["id"], part["name"], arguments)
+
+
+def source(part: Json) -> ev.SourceUrl:
+    return ev.SourceUrl(part["id"], part["url"], part.get("title"))
+
+
+Reader = Callable[[dict[str, t.Any]], Ask]
+
+
+def bad_request(read: Reader) -> Reader:
+    """``read``, answering with OpenAI's one status for whatever is wrong with a body."""
+
+    @functools.wraps(read)
+    def reading(body: dict[str, t.Any]) -> Ask:
+        try:
+            return read(body)
+        except RequestError as wrong:
+            raise RequestError(str(wrong), wrong.code, 400) from None
+
+    return reading
+
+
+@bad_request
+def read(body: dict[str, t.Any]) -> Ask:
+    """A chat; the model is the provider's name.
+
+    :raises RequestError: ``model`` or ``messages`` is missing or wrong.
+    """
+    if body.get("messages") is None:
+        raise missing("messages", "a list of objects with `role` and `content`")
+    messages = read_messages(body["messages"])
+    if not messages:
+        raise RequestError(
+            "`messages` is empty; it must hold at least one.", "messages_invalid", 422
+        )
+    return Ask(
+        messages=messages,
+        params=others(body, OWN_FIELDS),
+        body=body,
+        options=stream_options(body),
+        provider=model_of(body),
+        stream=flag_field(body, "stream"),
+    )
+
+
+def model_of(body: dict[str, t.Any]) -> str:
+    model = text_field(body, "model")
+    if not model:
+        raise missing("model", "the name of a provider; `GET /v1/models` lists them")
+    return model
+
+
+def stream_options(body: dict[str, t.Any]) -> Json:
+    wanted = body.get("stream_options")
+    if wanted is None:
+        return {}
+    if not isinstance(wanted, dict):
+        raise mistyped("stream_options", wanted, 'an object such as {"include_usage": true}')
+    return {"include_usage": flag_field(wanted, "include_usage")}
+
+
+def problem(code: str, message: str, status: int) -> str:
+    """An error after the first byte; every SDK raises it."""
+    return f"data: {error(code, message, status)}\n\n"
+
+
+def error(code: str, message: str, status: int) -> str:
+    return dumps({"error": {"message": message, "type": kind(status), "param": None, "code": code}})
+
+
+KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+
+
+def kind(status: int) -> str:
+    """OpenAI's name for a class of errors."""
+    if status == 429:
+        return "rate_limit_error"
+    return KINDS.get(status, "invalid_request_error" if status < 500 else "server_error")
+
+
+OPENAI_CHAT = Dialect(
+    name="openai-chat",
+    path="/v1/chat/completions",
+    read=read,
+    encoder=ChatEncoder,
+    error=error,
+    whole=whole,
+    stateful=True,
+)

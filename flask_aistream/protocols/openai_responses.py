@@ -1,0 +1,455 @@
+"""OpenAI's Responses: items that are added, filled and done, each event with a sequence number.
+
+The numbers depend on nothing but the log, so ``starting_after`` resumes any run at any of them.
+
+Source: pip ``openai`` 3.54.0, npm ``openai`` 7.57.0 (``ResponseStream``).
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from json.encoder import encode_basestring_ascii as quoted
+
+from flask_aistream.core import events as ev
+from flask_aistream.core.fold import Fold
+from flask_aistream.core.fold import merged
+from flask_aistream.core.request import Message
+from flask_aistream.errors import RequestError
+from flask_aistream.protocols.base import Ask
+from flask_aistream.protocols.base import Dialect
+from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.endings import fault
+from flask_aistream.protocols.fields import flag_field
+from flask_aistream.protocols.fields import missing
+from flask_aistream.protocols.fields import mistyped
+from flask_aistream.protocols.fields import others
+from flask_aistream.protocols.fields import text_field
+from flask_aistream.protocols.messages import Part
+from flask_aistream.protocols.messages import answering
+from flask_aistream.protocols.messages import check_content
+from flask_aistream.protocols.messages import openai_call
+from flask_aistream.protocols.messages import role_of
+from flask_aistream.protocols.openai_chat import bad_request
+from flask_aistream.protocols.openai_chat import error
+from flask_aistream.protocols.openai_chat import lost
+from flask_aistream.protocols.openai_chat import model_of
+from flask_aistream.protocols.spans import TEXT
+from flask_aistream.protocols.spans import Json
+from flask_aistream.protocols.spans import SpanEncoder
+from flask_aistream.protocols.unfold import unfold
+from flask_aistream.protocols.wire import dumps
+
+OWN_FIELDS = {"model", "input", "instructions", "stream", "stream_options", "background"}
+ROLES = ("system", "developer", "user", "assistant")
+
+# Why an answer that ended in good order is not complete.
+INCOMPLETE = {"length": "max_output_tokens", "content-filter": "content_filter"}
+
+IMAGE = re.compile(r"data:image/[^,]*;base64,(.*)", re.DOTALL)
+
+
+class ResponsesEncoder(SpanEncoder):
+    """Keeps the whole answer: the last event repeats it."""
+
+    def __init__(self, subject: Subject) -> None:
+        super().__init__(subject)
+        self._after: int = subject.options.get("starting_after", -1)
+        self._sequence = 0
+        self._output: list[Json] = []
+        self._item: Json = {}
+        self._said: list[str] = []
+        self._notes: list[Json] = []
+        self._calls: dict[str, Call] = {}
+        self._usage: ev.Usage | None = None
+        self._terminal: ev.Terminal | None = None
+
+    def encode(self, first: int, events: Sequence[ev.Event]) -> bytes:
+        frames: list[str] = []
+        for event in events:
+            if self._terminal:
+                break
+            if type(event) is str:
+                if self._span != TEXT:
+                    frames += map(self.frame, self.switch(TEXT))
+                self._said.append(event)
+                frames.append(self._numbered(f"{self._head}{quoted(event)}{self._tail}"))
+            else:
+                frames += map(self.frame, self.word(event))
+        return "".join(frames).encode("ascii")
+
+    def mould(self, value: Json) -> str:
+        # The number comes last, so that nothing before it has to be made anew for every delta.
+        return f'event: {value["type"]}\ndata: {dumps(value)[:-1]},"sequence_number":'
+
+    def frame(self, value: Json) -> str:
+        return self._numbered(self.mould(value))
+
+    def word(self, event: ev.Event) -> Iterator[Json]:
+        match event:
+            case ev.RunStarted():
+                yield {"type": "response.created", "response": self.response()}
+                yield {"type": "response.in_progress", "response": self.response()}
+            case ev.Reasoning():
+                yield from self.thought(event)
+                self._said.append(event.text)
+            case ev.ToolCallStarted() if event.id not in self._calls:
+                yield from self._open_call(event.id, event.name)
+            case ev.ToolCallArguments() if event.id in self._calls:
+                yield from self._arguments(event.id, event.delta)
+            case ev.ToolCall():
+                yield from self._complete(event)
+            case ev.ToolResult() | ev.ToolError() if event.id in self._calls:
+                yield from self._close_call(event.id)
+            case ev.SourceUrl() | ev.SourceDocument():
+                yield from self._annotate(event)
+            case ev.File():
+                yield from self._image(event)
+            case ev.Usage():
+                self._usage = merged(self._usage, event)
+            case ev.Finished() | ev.Stopped() | ev.Failed() | ev.Interrupted():
+                yield from self._end(event)
+
+    def opening(self, span: str) -> Iterator[Json]:
+        self._said, self._notes = [], []
+        if span == TEXT:
+            message = {"type": "message", "status": "in_progress", "role": "assistant"}
+            yield self._add("msg", {**message, "content": []})
+            yield self._in_item(
+                "response.content_part.added", content_index=0, part=text_part("", [])
+            )
+        else:
+            yield self._add("rs", {"type": "reasoning", "status": "in_progress", "summary": []})
+            empty = {"type": "summary_text", "text": ""}
+            yield self._in_item(
+                "response.reasoning_summary_part.added", summary_index=0, part=empty
+            )
+
+    def delta(self, span: str, text: str) -> Json:
+        if span == TEXT:
+            at = {"content_index": 0}
+            return self._in_item("response.output_text.delta", **at, delta=text, logprobs=[])
+        return self._in_item("response.reasoning_summary_text.delta", summary_index=0, delta=text)
+
+    def closing(self, span: str) -> Iterator[Json]:
+        item = self._filled()
+        if span == TEXT:
+            part = item["content"][0]
+            at = {"content_index": 0}
+            yield self._in_item("response.output_text.done", **at, text=part["text"], logprobs=[])
+            yield self._in_item("response.content_part.done", **at, part=part)
+        else:
+            part = item["summary"][0]
+            at = {"summary_index": 0}
+            yield self._in_item("response.reasoning_summary_text.done", **at, text=part["text"])
+            yield self._in_item("response.reasoning_summary_part.done", **at, part=part)
+        self._output[-1] = {**item, "status": self._status()}
+        yield self._done(len(self._output) - 1)
+
+    def missed(self, first: int) -> Iterator[Json]:
+        yield from self._end(ev.Failed("gap", lost(first), 410))
+
+    def response(self) -> Json:
+        """The answer as far as it was said."""
+        counts = usage(self._usage) if self._usage else None
+        return {**head_of(self.subject, self._terminal), "output": self._items(), "usage": counts}
+
+    def _numbered(self, mould: str) -> str:
+        number = self._sequence
+        self._sequence += 1
+        return f"{mould}{number}}}\n\n" if number > self._after else ""
+
+    def _add(self, kind: str, item: Json) -> Json:
+        index = len(self._output)
+        self._item = {"id": f"{kind}_{self.subject.run}_{index}", **item}
+        self._output.append(self._item)
+        return {"type": "response.output_item.added", "output_index": index, "item": self._item}
+
+    def _done(self, index: int) -> Json:
+        item = self._output[index]
+        return {"type": "response.output_item.done", "output_index": index, "item": item}
+
+    def _in_item(self, type: str, **fields: t.Any) -> Json:
+        index = len(self._output) - 1
+        return {"type": type, "item_id": self._item["id"], "output_index": index, **fields}
+
+    def _filled(self) -> Json:
+        """The open item with what was said in it so far."""
+        text = "".join(self._said)
+        if self._span == TEXT:
+            return {**self._item, "content": [text_part(text, self._notes)]}
+        return {**self._item, "summary": [{"type": "summary_text", "text": text}]}
+
+    def _items(self) -> list[Json]:
+        return [*self._output[:-1], self._filled()] if self._span else list(self._output)
+
+    def _status(self) -> str:
+        return (
+            "completed" if status(self._terminal) in ("in_progress", "completed") else "incomplete"
+        )
+
+    def _open_call(self, id: str, name: str) -> Iterator[Json]:
+        yield from self.switch(None)
+        call = {"type": "function_call", "status": "in_progress", "call_id": id, "name": name}
+        yield self._add("fc", {**call, "arguments": ""})
+        self._calls[id] = Call(len(self._output) - 1, self._item["id"])
+
+    def _arguments(self, id: str, delta: str) -> Iterator[Json]:
+        call = self._calls[id]
+        if call.open:
+            call.arguments.append(delta)
+            at = {"item_id": call.item, "output_index": call.index}
+            yield {"type": "response.function_call_arguments.delta", **at, "delta": delta}
+
+    def _complete(self, event: ev.ToolCall) -> Iterator[Json]:
+        if event.id not in self._calls:
+            yield from self._open_call(event.id, event.name)
+        if not self._calls[event.id].arguments:
+            call = openai_call(event.id, event.name, event.arguments)
+            yield from self._arguments(event.id, call["function"]["arguments"])
+        yield from self._close_call(event.id)
+
+    def _close_call(self, id: str) -> Iterator[Json]:
+        call = self._calls[id]
+        if not call.open:
+            return
+        call.open = False
+        arguments = "".join(call.arguments)
+        item = {**self._output[call.index], "arguments": arguments, "status": self._status()}
+        self._output[call.index] = item
+        at = {"item_id": call.item, "output_index": call.index, "name": item["name"]}
+        yield {"type": "response.function_call_arguments.done", **at, "arguments": arguments}
+        yield self._done(call.index)
+
+    def _annotate(self, event: ev.SourceUrl | ev.SourceDocument) -> Iterator[Json]:
+        yield from self.switch(TEXT)
+        note = annotation(event, sum(map(len, self._said)))
+        self._notes.append(note)
+        at = {"content_index": 0, "annotation_index": len(self._notes) - 1}
+        yield self._in_item("response.output_text.annotation.added", **at, annotation=note)
+
+    def _image(self, event: ev.File) -> Iterator[Json]:
+        data = IMAGE.fullmatch(event.url)
+        if data:
+            yield from self.switch(None)
+            yield self._add(
+                "ig", {"type": "image_generation_call", "status": "in_progress", "result": None}
+            )
+            self._output[-1] = {**self._item, "status": "completed", "result": data[1]}
+            yield self._done(len(self._output) - 1)
+
+    def _end(self, event: ev.Terminal) -> Iterator[Json]:
+        self._terminal = event
+        yield from self.switch(None)
+        for call in self._calls:
+            yield from self._close_call(call)
+        yield {"type": f"response.{END[status(event)]}", "response": self.response()}
+
+
+class Call:
+    """A tool call under way: place and id of its item, and its arguments so far."""
+
+    __slots__ = ("arguments", "index", "item", "open")
+
+    def __init__(self, index: int, item: str) -> None:
+        self.index = index
+        self.item = item
+        self.arguments: list[str] = []
+        self.open = True
+
+
+# There is no event for a cancelled answer; its status says what happened.
+END = {
+    "completed": "completed",
+    "incomplete": "incomplete",
+    "cancelled": "incomplete",
+    "failed": "failed",
+}
+
+
+def status(terminal: ev.Terminal | None) -> str:
+    match terminal:
+        case None:
+            return "in_progress"
+        case ev.Finished():
+            return "incomplete" if terminal.reason in INCOMPLETE else "completed"
+        case ev.Stopped():
+            return "cancelled"
+        case _:
+            return "failed"
+
+
+def head_of(subject: Subject, terminal: ev.Terminal | None) -> Json:
+    state = status(terminal)
+    failed = fault(terminal) if terminal and state == "failed" else None
+    reason = INCOMPLETE.get(terminal.reason) if isinstance(terminal, ev.Finished) else None
+    return {
+        "id": f"resp_{subject.run}",
+        "object": "response",
+        "created_at": int(subject.created),
+        "status": state,
+        "error": {"code": failed.code, "message": failed.message} if failed else None,
+        "incomplete_details": {"reason": reason} if reason else None,
+        "instructions": None,
+        "metadata": {},
+        "model": subject.provider,
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+    }
+
+
+def text_part(text: str, annotations: list[Json]) -> Json:
+    part = {"type": "output_text", "text": text, "annotations": list(annotations)}
+    return {**part, "logprobs": []}
+
+
+def annotation(event: ev.SourceUrl | ev.SourceDocument, at: int) -> Json:
+    """A source, as an annotation of the text at ``at``."""
+    if isinstance(event, ev.SourceUrl):
+        source = {"url": event.url, "title": event.title or event.url}
+        return {"type": "url_citation", **source, "start_index": at, "end_index": at}
+    name = event.filename or event.title
+    return {"type": "file_citation", "file_id": event.id, "filename": name, "index": at}
+
+
+def usage(usage: ev.Usage) -> Json:
+    return {
+        "input_tokens": usage.input_tokens or 0,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens or 0},
+        "output_tokens": usage.output_tokens or 0,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
+        "total_tokens": usage.total_tokens or 0,
+    }
+
+
+def whole(fold: Fold, subject: Subject) -> Json:
+    """The response object of a run, whether it has ended or not."""
+    encoder = ResponsesEncoder(subject)
+    encoder.encode(0, list(unfold(fold)))
+    return encoder.response()
+
+
+@bad_request
+def read(body: dict[str, t.Any]) -> Ask:
+    """A response to create; the model is the provider's name.
+
+    :raises RequestError: ``model`` or ``input`` is missing or wrong.
+    """
+    given = body.get("input")
+    if given is None:
+        raise missing("input", "a string or a list of input items")
+    if not isinstance(given, (str, list)):
+        raise mistyped("input", given, "a string or a list of input items")
+    messages = read_input(given)
+    # What an earlier response called is not in this request.
+    messages = messages if body.get("previous_response_id") else answering(messages)
+    instructions = text_field(body, "instructions")
+    if instructions is not None:
+        messages = [Message(role="system", content=instructions), *messages]
+    return Ask(
+        messages=messages,
+        params=others(body, OWN_FIELDS),
+        body=body,
+        provider=model_of(body),
+        stream=flag_field(body, "stream"),
+        background=flag_field(body, "background"),
+    )
+
+
+def read_input(given: str | list[t.Any]) -> list[Message]:
+    """Input items in the shape of chat messages. Items that are no part of a chat stay in the body."""
+    if isinstance(given, str):
+        return [Message(role="user", content=given)]
+    messages: list[Message] = []
+    for place, item in enumerate(given):
+        if not isinstance(item, dict) or not isinstance(item.get("type", "message"), str):
+            raise wrong(place, "must be an object with a `type`, or with `role` and `content`")
+        READERS.get(item.get("type", "message"), skip)(item, place, messages)
+    return messages
+
+
+def read_message(item: Json, place: int, messages: list[Message]) -> None:
+    role = role_of(item, place, ROLES)
+    content = item.get("content")
+    check_content(content, role, place)
+    if isinstance(content, list):
+        content = [chat_part(part) for part in content]
+        if all(part["type"] == "text" for part in content):
+            content = "".join(part["text"] for part in content)
+    messages.append({"role": role, "content": content})
+
+
+def read_call(item: Json, place: int, messages: list[Message]) -> None:
+    id, name, arguments = (item.get(key) for key in ("call_id", "name", "arguments"))
+    if not (isinstance(id, str) and isinstance(name, str) and isinstance(arguments, str)):
+        raise wrong(place, "must have `call_id`, `name` and `arguments`, all strings")
+    if not messages or messages[-1]["role"] != "assistant":
+        messages.append({"role": "assistant", "content": None})
+    messages[-1].setdefault("tool_calls", []).append(openai_call(id, name, arguments))
+
+
+def read_output(item: Json, place: int, messages: list[Message]) -> None:
+    output = item.get("output")
+    if not isinstance(item.get("call_id"), str) or not isinstance(output, (str, list)):
+        raise wrong(place, "must have a `call_id` and an `output`")
+    content = output if isinstance(output, str) else dumps(output)
+    messages.append({"role": "tool", "tool_call_id": item["call_id"], "content": content})
+
+
+def skip(item: Json, place: int, messages: list[Message]) -> None:
+    pass
+
+
+READERS: Mapping[str, t.Callable[[Json, int, list[Message]], None]] = {
+    "message": read_message,
+    "function_call": read_call,
+    "function_call_output": read_output,
+}
+
+
+def chat_part(part: Part) -> Part:
+    """An input part in the shape of chat completions, or as it came where that has none."""
+    match part:
+        case {"type": "input_text" | "output_text", "text": str(text)}:
+            return {"type": "text", "text": text}
+        case {"type": "input_image", "image_url": str(url)}:
+            return {"type": "image_url", "image_url": {"url": url}}
+        case {"type": "input_file", "file_data": str(data)}:
+            return {"type": "file", "file": {"filename": part.get("filename"), "file_data": data}}
+        case {"type": "input_file", "file_id": str(file)}:
+            return {"type": "file", "file": {"file_id": file}}
+        case _:
+            return part
+
+
+def wrong(place: int, what: str) -> RequestError:
+    return RequestError(f"`input[{place}]` {what}.", "input_invalid", 422)
+
+
+def options(query: Mapping[str, str]) -> Mapping[str, t.Any]:
+    """``?starting_after=`` of a retrieved stream."""
+    after = query.get("starting_after")
+    if after is None:
+        return {}
+    if not (after.isascii() and after.isdigit() and len(after) <= 15):
+        raise RequestError(
+            f"`starting_after` is {after[:20]!r} but must be the `sequence_number` of an event.",
+            "starting_after_invalid",
+        )
+    return {"starting_after": int(after)}
+
+
+OPENAI_RESPONSES = Dialect(
+    name="openai-responses",
+    path="/v1/responses",
+    read=read,
+    encoder=ResponsesEncoder,
+    error=error,
+    options=options,
+    whole=whole,
+    stateful=True,
+)

@@ -1,0 +1,90 @@
+"""What several dialects have in common: text and reasoning are spans that open and close.
+
+A run only says deltas. A dialect built on ``SpanEncoder`` says how a span opens, what a delta in it
+looks like and how it closes; when that happens is decided here. Text deltas, by far the most frequent
+event, are cut out of the dialect's own frame once a span and then only joined.
+"""
+
+from __future__ import annotations
+
+import abc
+import typing as t
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from json.encoder import encode_basestring_ascii as quoted
+
+from flask_aistream.core import events as ev
+from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.wire import data_frame
+
+Json = dict[str, t.Any]
+
+TEXT = "text"
+REASONING = "reasoning"
+
+
+class SpanEncoder(abc.ABC):
+    """Stateful: it must see a run from its first record on."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self._span: str | None = None
+        self._head = ""
+        self._tail = ""
+
+    def encode(self, first: int, events: Sequence[ev.Event]) -> bytes:
+        frames: list[str] = []
+        for event in events:
+            if type(event) is str:
+                if self._span != TEXT:
+                    frames += map(self.frame, self.switch(TEXT))
+                frames.append(f"{self._head}{quoted(event)}{self._tail}")
+            else:
+                frames += map(self.frame, self.word(event))
+        return "".join(frames).encode("ascii")
+
+    def gap(self, first: int) -> bytes:
+        return "".join(map(self.frame, self.missed(first))).encode("ascii")
+
+    def switch(self, span: str | None) -> Iterator[Json]:
+        """Close the open span, if it is another one, and open ``span``."""
+        if span == self._span:
+            return
+        if self._span:
+            yield from self.closing(self._span)
+        self._span = span
+        if span:
+            yield from self.opening(span)
+            head, _, tail = self.mould(self.delta(span, "")).rpartition('""')
+            self._head, self._tail = head, tail
+
+    def thought(self, event: ev.Reasoning) -> Iterator[Json]:
+        yield from self.switch(REASONING)
+        yield self.delta(REASONING, event.text)
+
+    def mould(self, value: Json) -> str:
+        """The frame of ``value``, where only a delta in it changes."""
+        return data_frame(value)
+
+    def frame(self, value: Json) -> str:
+        """The frame of ``value``. Called once for every frame that is sent, except for text."""
+        return self.mould(value)
+
+    @abc.abstractmethod
+    def word(self, event: ev.Event) -> Iterable[Json]:
+        """The payloads of one event that is not text."""
+
+    @abc.abstractmethod
+    def opening(self, span: str) -> Iterable[Json]: ...
+
+    @abc.abstractmethod
+    def delta(self, span: str, text: str) -> Json:
+        """One delta. ``text`` is the last string in it that can be empty."""
+
+    @abc.abstractmethod
+    def closing(self, span: str) -> Iterable[Json]: ...
+
+    @abc.abstractmethod
+    def missed(self, first: int) -> Iterable[Json]:
+        """What to say where the records before number ``first`` were trimmed away."""

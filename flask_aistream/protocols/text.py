@@ -1,0 +1,70 @@
+"""Plain text: the deltas and nothing else, for ``curl``, ``useCompletion`` and ``useObject``.
+
+The format has no word for an error: an answer that is not complete ends with a broken connection.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Sequence
+
+from flask_aistream.core import events as ev
+from flask_aistream.core.request import Message
+from flask_aistream.protocols import ai_sdk
+from flask_aistream.protocols.base import Ask
+from flask_aistream.protocols.base import Dialect
+from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.fields import missing
+from flask_aistream.protocols.fields import others
+from flask_aistream.protocols.fields import text_field
+from flask_aistream.protocols.unicode import Surrogates
+from flask_aistream.protocols.wire import dumps
+
+PLAIN = "text/plain; charset=utf-8"
+
+
+class TextEncoder:
+    """Stateful only in that half a character waits for its other half."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._whole = Surrogates()
+
+    def encode(self, first: int, events: Sequence[ev.Event]) -> bytes:
+        text = "".join([event for event in events if type(event) is str])
+        ended = bool(events) and isinstance(events[-1], ev.TERMINAL)
+        return self._whole.join(text, last=ended).encode()
+
+    def gap(self, first: int) -> bytes:
+        return b""
+
+
+def read(body: dict[str, t.Any]) -> Ask:
+    """As for the AI SDK; any other object is what ``useObject`` submits, and is asked as it stands.
+
+    :raises RequestError: The body is empty, or a field has the wrong type.
+    """
+    if not body:
+        raise missing("prompt", "a string; `messages` would do as well")
+    messages = ai_sdk.read_said(body)
+    if messages is None:
+        messages = [Message(role="user", content=dumps(body))]
+    params = others(body, ai_sdk.OWN_FIELDS)
+    return Ask(messages=messages, params=params, body=body, chat=text_field(body, "id"))
+
+
+def error(code: str, message: str, status: int) -> str:
+    return message
+
+
+TEXT = Dialect(
+    name="text",
+    path="/<provider>/text",
+    read=read,
+    encoder=TextEncoder,
+    error=error,
+    content_type=PLAIN,
+    error_type=PLAIN,
+    heartbeat=None,
+    stateful=True,
+    silent=(ev.Stopped, ev.Failed, ev.Interrupted),
+)

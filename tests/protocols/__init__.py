@@ -1,0 +1,1 @@
+"""The wire protocols: golden transcripts, readers, and what every dialect promises."""

@@ -1,0 +1,60 @@
+"""What a text token costs to word, compared with the native protocol.
+
+``python -m tests.protocols.test_cost`` prints the figures.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from flask_aistream.core import events as ev
+from flask_aistream.protocols.base import Dialect
+from flask_aistream.protocols.table import DIALECTS
+from tests.protocols.stories import START
+from tests.protocols.stories import SUBJECT
+
+PAGES = (1, 16, 256)
+TOKENS = 4096
+ROUNDS = 15
+WORDS: list[ev.Event] = [" tok", " über", "…", " a", "\n\n", " stream", "ing", '"'] * (TOKENS // 8)
+
+
+def seconds(dialect: Dialect, page: int) -> float:
+    """CPU to word ``TOKENS`` text tokens in pages of ``page``."""
+    encoder = dialect.encoder(SUBJECT)
+    encoder.encode(0, (START, "first"))
+    pages = [(n, WORDS[n : n + page]) for n in range(0, TOKENS, page)]
+    before = time.thread_time()
+    for first, events in pages:
+        encoder.encode(first, events)
+    return time.thread_time() - before
+
+
+def cheapest(names: list[str], page: int) -> dict[str, float]:
+    """Best of several interleaved rounds: what disturbs the machine disturbs all alike."""
+    best = dict.fromkeys(names, float("inf"))
+    for _ in range(ROUNDS):
+        for name in names:
+            best[name] = min(best[name], seconds(DIALECTS[name], page))
+    return best
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("name", ["ai-sdk", "openai-chat", "ag-ui"])
+def test_a_text_token_costs_at_most_one_and_a_half_times_the_native_one(
+    name: str, page: int
+) -> None:
+    best = cheapest(["native", name], page)
+    assert best[name] <= 1.5 * best["native"]
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        best = cheapest(list(DIALECTS), page)
+        for name, spent in best.items():
+            ratio = spent / best["native"]
+            print(
+                f"{name:17} pages of {page:3}: {spent / TOKENS * 1e9:6.0f} ns a token, {ratio:.2f} x native"
+            )
