@@ -10,9 +10,7 @@ import inspect
 import logging
 import time
 import typing as t
-from collections.abc import AsyncIterable
 from collections.abc import Callable
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
 from flask_aistream.core import events as ev
@@ -20,6 +18,11 @@ from flask_aistream.core.request import ChatRequest
 from flask_aistream.errors import ChunkUnknown
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import ProviderError
+from flask_aistream.providers.results import Async
+from flask_aistream.providers.results import Later
+from flask_aistream.providers.results import Result
+from flask_aistream.providers.results import Sync
+from flask_aistream.providers.results import classify
 from flask_aistream.providers.table import Chunks
 from flask_aistream.stores.base import Log
 
@@ -64,48 +67,57 @@ class Pump:
             for test in (inspect.isasyncgenfunction, inspect.iscoroutinefunction)
         )
 
-    def run(self, breathe: Callable[[], None]) -> ev.Terminal | t.Any:
+    def run(self, breathe: Callable[[], None]) -> ev.Terminal | Async | Later:
         """Run to the end.
 
         :returns: How it ended; or, where the provider turned out to return something asynchronous,
-            that something, for :meth:`run_async`.
+            that, for :meth:`run_async`.
         """
         with self._surroundings():
             try:
-                result = self._provider(self._request)
-                if inspect.isawaitable(result) or isinstance(result, AsyncIterable):
+                result = classify(self._provider(self._request))
+                if not isinstance(result, Sync):
                     return result
                 with closing(result):
-                    for count, chunk in enumerate(chunks_of(result)):
-                        if not self._take(chunk):
-                            break
-                        if count % BREATH == 0:
-                            breathe()
+                    self._drain(result, breathe)
                 return self._close()
             except Exception as error:
                 return self._failed(error)
 
     async def run_async(
-        self, breathe: Callable[[], t.Awaitable[None]], result: t.Any = None
+        self, breathe: Callable[[], t.Awaitable[None]], result: Async | Later | None = None
     ) -> ev.Terminal:
         """The same on an asyncio loop."""
         with self._surroundings():
             try:
-                if result is None:
-                    result = self._provider(self._request)
-                if inspect.isawaitable(result):
-                    result = await result
-                async with closing_async(result):
-                    count = 0
-                    async for chunk in async_chunks_of(result):
-                        if not self._take(chunk):
-                            break
-                        if count % BREATH == 0:
-                            await breathe()
-                        count += 1
+                found: Result = result or classify(self._provider(self._request))
+                while isinstance(found, Later):
+                    found = classify(await found.awaitable, awaited=True)
+                if isinstance(found, Sync):
+                    with closing(found):
+                        self._drain(found, lambda: None)
+                else:
+                    async with aclosing(found):
+                        await self._drain_async(found, breathe)
                 return self._close()
             except Exception as error:
                 return self._failed(error)
+
+    def _drain(self, result: Sync, breathe: Callable[[], None]) -> None:
+        for count, chunk in enumerate(result.chunks, 1):
+            if not self._take(chunk):
+                return
+            if count % BREATH == 0:
+                breathe()
+
+    async def _drain_async(self, result: Async, breathe: Callable[[], t.Awaitable[None]]) -> None:
+        count = 0
+        async for chunk in result.chunks:
+            if not self._take(chunk):
+                return
+            count += 1
+            if count % BREATH == 0:
+                await breathe()
 
     def _take(self, chunk: t.Any) -> bool:
         """Write one chunk.
@@ -152,36 +164,17 @@ class Pump:
         )
 
 
-def chunks_of(result: t.Any) -> Iterable[t.Any]:
-    """What to iterate: the result itself, unless it is one whole answer or none."""
-    if result is None:
-        return ()
-    if isinstance(result, (str, dict, tuple, *ev.EVENTS)) or not isinstance(result, Iterable):
-        return (result,)
-    return result
-
-
-async def async_chunks_of(result: t.Any) -> t.AsyncIterator[t.Any]:
-    if isinstance(result, AsyncIterable):
-        async for chunk in result:
-            yield chunk
-    else:
-        for chunk in chunks_of(result):
-            yield chunk
-
-
-def closing(result: t.Any) -> AbstractContextManager[t.Any]:
-    """Close what can be closed: a generator, an SDK's stream."""
-    close = getattr(result, "close", None)
-    return contextlib.closing(result) if callable(close) else contextlib.nullcontext()
-
-
-@contextlib.asynccontextmanager
-async def closing_async(result: t.Any) -> t.AsyncIterator[None]:
+@contextlib.contextmanager
+def closing(result: Sync) -> t.Iterator[None]:
     try:
         yield
     finally:
-        close = getattr(result, "aclose", None) or getattr(result, "close", None)
-        closed = close() if callable(close) else None
-        if inspect.isawaitable(closed):
-            await closed
+        result.close()
+
+
+@contextlib.asynccontextmanager
+async def aclosing(result: Async) -> t.AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await result.aclose()

@@ -1,0 +1,153 @@
+"""An application whose providers write down what happens to them, for the servers under test.
+
+Facts go to the file named by ``FACTS``, one JSON line each, with the machine's monotonic time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+import typing as t
+from collections.abc import AsyncIterator
+from collections.abc import Iterator
+
+from flask import Flask
+from flask import request as http_request
+
+from flask_aistream import AIStream
+from flask_aistream import ChatRequest
+from flask_aistream import RunEnded
+from flask_aistream import run_ended
+
+FACTS = os.environ.get("FACTS", os.devnull)
+
+
+def note(fact: str, **more: t.Any) -> None:
+    line = json.dumps({"fact": fact, "at": time.monotonic(), "pid": os.getpid(), **more})
+    with open(FACTS, "a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+ai = AIStream()
+
+
+@ai.identify
+def identify() -> str | None:
+    return http_request.headers.get("X-User")
+
+
+@ai.provider
+def say(request: ChatRequest) -> Iterator[str]:
+    """The list of texts it is given, each after ``pause`` seconds."""
+    note("called", run=request.run)
+    try:
+        for text in request.params["texts"]:
+            time.sleep(request.params.get("pause", 0))
+            yield text
+    finally:
+        note("closed", run=request.run)
+
+
+@ai.provider
+def count(request: ChatRequest) -> Iterator[str]:
+    """``n`` numbered tokens, ``pause`` seconds apart."""
+    note("called", run=request.run)
+    pause = float(request.params.get("pause", 0))
+    try:
+        for number in range(int(request.params["n"])):
+            if pause:
+                time.sleep(pause)
+            yield f"{number} "
+    finally:
+        note("closed", run=request.run)
+
+
+@ai.provider
+def silent(request: ChatRequest) -> Iterator[str]:
+    """One word, and then nothing for a long time."""
+    try:
+        yield "Well,"
+        time.sleep(20)
+        yield "no."
+    finally:
+        note("closed", run=request.run)
+
+
+@ai.provider(name="silent-async")
+async def silent_async(request: ChatRequest) -> AsyncIterator[str]:
+    try:
+        yield "Well,"
+        await asyncio.sleep(20)
+        yield "no."
+    finally:
+        note("closed", run=request.run)
+
+
+@ai.provider(name="count-async")
+async def count_async(request: ChatRequest) -> AsyncIterator[str]:
+    pause = float(request.params.get("pause", 0))
+    for number in range(int(request.params["n"])):
+        if pause:
+            await asyncio.sleep(pause)
+        yield f"{number} "
+
+
+@ai.provider(name="mute")
+def mute(request: ChatRequest) -> Iterator[str]:
+    """Nothing at all, for a long time."""
+    try:
+        time.sleep(20)
+        yield "at last"
+    finally:
+        note("closed", run=request.run)
+
+
+@ai.provider(name="fails-late")
+def fails_late(request: ChatRequest) -> Iterator[str]:
+    yield "so far "
+    raise RuntimeError("the password is hunter2")
+
+
+@ai.provider(name="fails-early")
+def fails_early(request: ChatRequest) -> Iterator[str]:
+    raise RuntimeError("the password is hunter2")
+    yield
+
+
+@ai.provider(name="openai")
+def openai_sdk(request: ChatRequest) -> Iterator[t.Any]:
+    """Ignores everything and blocks in the real SDK's read."""
+    from openai import OpenAI
+
+    client = OpenAI(base_url=os.environ["UPSTREAM"] + "/v1", api_key="none")
+    try:
+        yield from client.chat.completions.create(
+            model=request.params["model"], messages=request.messages, stream=True
+        )
+    finally:
+        note("closed", run=request.run)
+
+
+@ai.provider(name="anthropic")
+def anthropic_sdk(request: ChatRequest) -> Iterator[t.Any]:
+    from anthropic import Anthropic
+
+    client = Anthropic(base_url=os.environ["UPSTREAM"], api_key="none")
+    model, messages = request.params["model"], request.messages
+    with client.messages.stream(model=model, max_tokens=100, messages=messages) as stream:
+        yield from stream.text_stream
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+    app.config.from_prefixed_env("APP")
+    app.register_blueprint(ai, url_prefix="/ai")
+    run_ended.connect(ended, app)
+    return app
+
+
+def ended(sender: Flask, ended: RunEnded) -> None:
+    outcome = type(ended.outcome).__name__
+    note("ended", run=ended.run.id, outcome=outcome, text=ended.text, seconds=ended.seconds)

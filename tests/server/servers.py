@@ -1,0 +1,123 @@
+"""Real server processes, on ports of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import typing as t
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 15.0
+"""Longest wait for anything, in seconds; reached only where something is broken."""
+
+APP = "tests.server.app:create_app()"
+
+
+def gunicorn(kind: str, *options: str) -> list[str]:
+    worker = ["-k", kind, *options, "--graceful-timeout", "6", "--no-control-socket"]
+    return [sys.executable, "-m", "gunicorn", *worker, "-b", "127.0.0.1:{port}", APP]
+
+
+COMMANDS: dict[str, list[str]] = {
+    "gevent": gunicorn("gevent"),
+    "gthread": gunicorn("gthread", "--threads", "20"),
+    "development": [
+        sys.executable, "-m", "flask", "--app", APP, "run", "--port", "{port}", "--with-threads",
+    ],
+}  # fmt: skip
+
+
+class Server:
+    """A running server, and what its application wrote down."""
+
+    def __init__(self, kind: str, facts: Path, **config: t.Any) -> None:
+        self.kind = kind
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._facts = facts
+        self._output = open(facts.with_suffix(".out"), "w+b")  # noqa: SIM115 – closed in stop()
+        command = [part.format(port=self.port) for part in COMMANDS[kind]]
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment(facts, config),
+            stdout=self._output,
+            stderr=self._output,
+        )
+
+    def wait_ready(self) -> None:
+        wait_for(self._ready, f"{self.kind} to answer")
+
+    def facts(self, fact: str, run: str | None = None) -> list[dict[str, t.Any]]:
+        """What the application wrote down under this name."""
+        if not self._facts.exists():
+            return []
+        lines = self._facts.read_text("utf-8").splitlines()
+        found = [json.loads(line) for line in lines]
+        return [it for it in found if it["fact"] == fact and run in (None, it.get("run"))]
+
+    def wait_fact(
+        self, fact: str, run: str | None = None, seconds: float = DEADLINE
+    ) -> dict[str, t.Any]:
+        wait_for(lambda: bool(self.facts(fact, run)), f"the fact {fact!r}", seconds)
+        return self.facts(fact, run)[0]
+
+    def output(self) -> str:
+        self._output.seek(0)
+        return self._output.read().decode("utf-8", "replace")
+
+    def leave(self) -> None:
+        """Ask it to stop."""
+        if self.process.poll() is None:
+            self.process.terminate()
+
+    def stop(self) -> None:
+        """Ask it to stop, and wait until it has."""
+        self.leave()
+        try:
+            self.process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(DEADLINE)
+        self._output.close()
+
+    def _ready(self) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"{self.kind} did not start:\n{self.output()}")
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 0.2).close()
+        except OSError:
+            return False
+        return True
+
+
+def environment(facts: Path, config: dict[str, t.Any]) -> dict[str, str]:
+    settings = {
+        name: json.dumps(value) for name, value in config.items() if name.startswith("APP_")
+    }
+    others = {name: value for name, value in config.items() if not name.startswith("APP_")}
+    return {**os.environ, "FACTS": str(facts), "PYTHONUNBUFFERED": "1", **settings, **others}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = DEADLINE) -> None:
+    """Return as soon as ``condition`` holds.
+
+    :raises AssertionError: It did not within ``seconds``.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"Waited {seconds} s in vain for {what}.")
+        time.sleep(0.005)
