@@ -18,7 +18,6 @@ const FAREWELL = 1; // After the end the body is read out, so that the browser c
 
 const STATUS = { stopped: "stopped", interrupted: "interrupted", error: "failed" };
 const TRY_AGAIN = new Set([408, 425, 429]);
-const WAKES = ["online", "pageshow", "visibilitychange"];
 
 /** Start a run. `input` is sent as JSON by POST, or in the query where the method is GET. */
 export function stream(url, input = null, options = {}) {
@@ -45,82 +44,59 @@ export function resume(name, options = {}) {
   return new Run(entry, { ...options, persist: name, cursor: undefined });
 }
 
-/** One run: async-iterable over its events, an EventTarget of "status", "event" and each event type. */
+/**
+ * One run: async-iterable over its events, and an EventTarget of "status", "event" and each event's
+ * type. Its properties are to be read only.
+ */
 export class Run extends EventTarget {
+  /** Id of the run and `{events, stop}` as absolute URLs; null until the server has told them. */
+  id = null;
+  links = null;
+  /** All text so far, tokens used so far, `{code, message, status?}` once the status is "failed". */
+  text = "";
+  usage;
+  error;
+  status = "connecting";
+  /** Resolves with the outcome, whatever it is; never rejects. */
+  done;
+
+  #settle;
   #options;
-  #retry;
-  #silence;
   #key;
   #start;
-  #links;
-  #run = null;
   #last = BEGINNING;
   #log = [];
-  #text = "";
-  #usage;
-  #error;
-  #failure;
-  #status = "connecting";
-  #over = false;
   #readers = [];
-  #sleepers = new Set();
+  #failure;
+  #over = false;
   #life = new AbortController();
   #connection = new AbortController();
-  #watchdog;
-  #opened;
-  #lastByte = 0;
-  #base;
+  #heard = { opened: Infinity, last: 0, watchdog: undefined };
   #failures = 0;
+  #naps = new Naps();
   #stopping;
-  #known = deferred();
-  #done = deferred();
+  #named = deferred();
 
   constructor({ key, start, links, at = Date.now() }, options) {
     super();
-    this.#options = options;
-    this.#retry = { ...RETRY, ...options.retry };
-    this.#base = this.#retry.base;
-    this.#silence = options.silence === undefined ? SILENCE : options.silence;
-    [this.#key, this.#start, this.#links] = [key, start, links];
-    if (options.cursor) this.#startFrom(options.cursor);
-    if (links) this.#known.resolve(true);
+    this.done = new Promise((resolve) => (this.#settle = resolve));
+    const { silence = SILENCE } = options;
+    this.#options = { ...options, silence, retry: { ...RETRY, ...options.retry } };
+    [this.#key, this.#start] = [key, start];
+    if (options.cursor) [this.id, this.#last] = parseCursor(options.cursor);
+    if (links) this.#know(links);
     if (options.signal?.aborted) return void this.detach();
-    this.#listen(options.signal, ["abort"], () => this.detach());
-    this.#listen(globalThis, WAKES.slice(0, 2), (event) => this.#awake(event));
-    this.#listen(globalThis.document, WAKES.slice(2), (event) => this.#awake(event));
+    this.#listen(options.signal, "abort", () => this.detach());
+    this.#listen(globalThis, "online", () => this.#awake(true));
+    this.#listen(globalThis, "pageshow", () => this.#awake());
+    this.#listen(globalThis.document, "visibilitychange", () => this.#awake());
     this.#save({ at, start, links });
     queueMicrotask(() => this.#follow());
   }
 
-  /** Id of the run; null until the server has named it. */
-  get id() {
-    return this.#run;
-  }
-  /** All text so far. */
-  get text() {
-    return this.#text;
-  }
-  get status() {
-    return this.#status;
-  }
-  get usage() {
-    return this.#usage;
-  }
-  /** `{code, message, status?}` once the status is "failed". */
-  get error() {
-    return this.#error;
-  }
   /** Where this reader stands, for `attach(url, {cursor})`; null at the beginning. */
   get cursor() {
-    return this.#last === BEGINNING ? null : `${this.#run}:${this.#last}`;
-  }
-  /** `{events, stop}` as absolute URLs; null until the server has told them. */
-  get links() {
-    return this.#links ? { ...this.#links } : null;
-  }
-  /** Resolves with the outcome, whatever it is; never rejects. */
-  get done() {
-    return this.#done.promise;
+    return this.#last === BEGINNING ? null : `${this.id}:${this.#last}`;
   }
 
   /** Call `listener` with each detail of `type`; returns a function that ends that. */
@@ -141,15 +117,21 @@ export class Run extends EventTarget {
 
   /** End the run on the server. Resolves with its answer, or null where there was nothing to stop. */
   stop() {
-    if (this.#over && this.#status !== "detached") return Promise.resolve(null);
-    this.#stopping ??= this.#known.promise.then((known) => (known ? this.#sendStop() : null));
-    this.#wake();
+    if (this.#ended) return Promise.resolve(null);
+    this.#stopping ??= this.#named.promise.then((named) => (named ? this.#sendStop() : null));
+    this.#naps.end();
     return this.#stopping;
   }
 
   /** Stop reading and let the run go on. */
   detach() {
-    if (!this.#over) this.#close("detached", "detached");
+    if (this.#over) return;
+    this.#connection.abort();
+    this.#close("detached", "detached");
+  }
+
+  get #ended() {
+    return this.#over && this.status !== "detached";
   }
 
   // ---- Connections, one after the other, until the run is over.
@@ -159,63 +141,62 @@ export class Run extends EventTarget {
       const before = this.#last;
       const fault = await this.#connect();
       if (this.#over) return;
-      if (fault.final) return this.#fail(fault);
-      // A connection that lived long did its work, though a model that thinks gave it nothing to say.
-      const lived = (this.#lastByte - this.#opened) / 1000;
-      if (this.#last > before || lived > this.#retry.max) this.#failures = 0;
+      const { attempts, max } = this.#options.retry;
+      // A connection that lived long did its work, even if a model that thinks said nothing on it.
+      const lived = (this.#heard.last - this.#heard.opened) / 1000;
+      if (this.#last > before || lived > max) this.#failures = 0;
       if (!offline()) this.#failures += 1; // Failing without a network says nothing of the server.
-      if (this.#failures > this.#retry.attempts) return this.#fail(fault);
+      if (fault.final || this.#failures > attempts) return this.#fail(fault);
       const wait = fault.wait ?? this.#backoff(this.#failures);
-      this.#setStatus("reconnecting", { attempt: this.#failures, wait, error: fault.told });
-      await this.#pause(wait, fault.asked);
+      this.#turn("reconnecting", { attempt: this.#failures, wait, error: fault.told });
+      await this.#pause(wait, fault.firm);
     }
   }
 
   /** Open one connection and read it to its end. Returns the fault that ended it; never throws. */
   async #connect() {
-    const { signal } = (this.#connection = new AbortController());
+    const connection = (this.#connection = new AbortController());
+    const resuming = Boolean(this.links || this.cursor);
     try {
-      this.#opened = Infinity;
-      this.#heard();
-      const resuming = Boolean(this.#links || this.cursor);
+      this.#heard.opened = Infinity;
+      this.#hear();
       const { url, ...request } = await this.#request();
-      const response = await this.#fetch(url, { ...request, signal });
+      const response = await this.#fetch(url, { ...request, signal: connection.signal });
       if (response.status === 204 && resuming) return this.#end({ reason: "unknown" });
-      if (!isEventStream(response)) throw await httpFault(response, resuming);
-      this.#opened = Date.now();
-      this.#setStatus("streaming");
+      if (!isEventStream(response)) return await httpFault(response, resuming);
+      this.#heard.opened = Date.now();
+      this.#turn("streaming");
       await this.#read(response.body.getReader(), response.url || url);
       return new Fault("connection_lost", "The stream ended before the run did.");
     } catch (error) {
-      return asFault(error instanceof Fault ? error : (signal.reason ?? error));
+      return asFault(error instanceof Fault ? error : (connection.signal.reason ?? error));
     } finally {
-      clearTimeout(this.#watchdog);
-      this.#connection.abort();
+      clearTimeout(this.#heard.watchdog);
+      connection.abort();
     }
   }
 
   async #request() {
-    const cursor = this.cursor;
-    const resumes = cursor ? { "Last-Event-ID": cursor } : {};
-    if (this.#links) return { url: this.#links.events, headers: await this.#headers(resumes) };
+    const { cursor } = this;
+    const own = { Accept: "text/event-stream", ...(cursor && { "Last-Event-ID": cursor }) };
+    if (this.links) return { url: this.links.events, headers: await this.#headers(own) };
     // Not named yet, so perhaps never started, perhaps started and the reply lost: the same key
     // makes the server attach this request to the run of the first one.
-    if (this.#log.length && !cursor) throw new Fault("not_resumable", "Lost, with no cursor to resume from.", { final: true });
-    const json = this.#start.body === undefined ? {} : { "Content-Type": "application/json" };
-    const headers = await this.#headers({ "Idempotency-Key": this.#key, ...json, ...resumes });
-    return { ...this.#start, headers };
+    if (this.#log.length && !cursor) throw fatal("not_resumable", "There is no cursor to resume at.");
+    own["Idempotency-Key"] = this.#key;
+    if (this.#start.body !== undefined) own["Content-Type"] = "application/json";
+    return { ...this.#start, headers: await this.#headers(own) };
   }
 
   async #headers(own) {
     const given = this.#options.headers;
     const headers = new Headers(typeof given === "function" ? await given() : given);
-    for (const [name, value] of Object.entries({ Accept: "text/event-stream", ...own })) headers.set(name, value);
+    for (const name of Object.keys(own)) headers.set(name, own[name]);
     return headers;
   }
 
   #fetch(url, request) {
-    const fetch = this.#options.fetch ?? globalThis.fetch;
-    const credentials = this.#options.credentials ?? "same-origin";
+    const { fetch = globalThis.fetch, credentials = "same-origin" } = this.#options;
     return fetch(url, { cache: "no-store", credentials, ...request });
   }
 
@@ -225,18 +206,19 @@ export class Run extends EventTarget {
       const { done, value } = await reader.read();
       if (done) return;
       const frames = parser.feed(value);
-      if (parser.retry !== null) this.#base = parser.retry / 1000;
+      if (parser.retry !== null) this.#options.retry.base = parser.retry / 1000;
       for (const frame of frames) if (!this.#over) this.#take(frame, base);
-      this.#heard();
+      this.#hear();
     }
   }
 
-  /** A byte came: the connection lives. */
-  #heard() {
-    this.#lastByte = Date.now();
-    clearTimeout(this.#watchdog);
-    const limit = this.#over ? FAREWELL : this.#silence;
-    if (limit) this.#watchdog = setTimeout(() => this.#drop(`Nothing was heard for ${limit} seconds.`), limit * 1000);
+  /** A byte came: the connection lives, for as long again. */
+  #hear() {
+    const limit = this.#over ? FAREWELL : this.#options.silence;
+    clearTimeout(this.#heard.watchdog);
+    this.#heard.last = Date.now();
+    const expired = () => this.#drop(`Nothing was heard for ${limit} seconds.`);
+    if (limit) this.#heard.watchdog = setTimeout(expired, limit * 1000);
   }
 
   #drop(message) {
@@ -248,61 +230,71 @@ export class Run extends EventTarget {
   #take({ event, data, id }, base) {
     if (id !== undefined && !this.#admit(event, id)) return;
     const value = parseJson(data);
-    if (event === "failure") this.#failure = value; // Told with the end it announces.
-    else if (event !== "message") this.#named(event, value, base);
-    else if (value?.action === "terminate") this.#end(value);
-    else if (typeof value?.text === "string") this.#emit({ type: "text", text: value.text });
-    else this.#emit({ ...value, type: "message" });
+    if (event === "run") this.#learn(value, base);
+    if (event === "usage") this.usage = { ...this.usage, ...value };
+    if (event === "failure") return void (this.#failure = value); // Told with the end it announces.
+    if (event !== "message") return this.#emit({ ...value, type: event });
+    if (value?.action === "terminate") return this.#end(value);
+    if (typeof value?.text === "string") this.text += value.text;
+    this.#emit({ ...value, type: typeof value?.text === "string" ? "text" : "message" });
   }
 
   /** Move the cursor. False for an event that was read before; a missing one is never passed over. */
   #admit(event, id) {
-    const [, run, digits] = CURSOR.exec(id) ?? [];
-    if (!run) return true;
-    const number = Number(digits);
-    if (run !== (this.#run ?? run)) throw broken(`Event ${id} belongs to another run than ${this.#run}.`);
+    if (!CURSOR.test(id)) return true;
+    const [run, number] = parseCursor(id);
+    const before = this.cursor ?? "the beginning";
+    const broken = (how) => fatal("stream_broken", `Event ${id} came after ${before}: ${how}.`);
+    if (run !== (this.id ?? run)) throw broken("it is of another run");
     if (number <= this.#last) return false;
-    if (number > this.#last + 1 && event !== "gap") throw broken(`Event ${id} came after number ${this.#last}: some are missing.`);
-    [this.#run, this.#last] = [run, number];
+    if (number > this.#last + 1 && event !== "gap") throw broken("some are missing");
+    [this.id, this.#last] = [run, number];
     return true;
   }
 
-  #named(type, value, base) {
-    if (type === "run") this.#learn(value, base);
-    if (type === "usage") this.#usage = { ...this.#usage, ...value };
-    this.#emit({ ...value, type });
+  #learn({ run, events, stop }, base) {
+    this.id = run;
+    if (!events) return;
+    this.#know({ events: new URL(events, base).href, stop: new URL(stop, base).href });
+    this.#save({ links: this.links });
   }
 
-  #learn({ run, events, stop }, base) {
-    this.#run = run;
-    if (!events) return;
-    this.#links = { events: new URL(events, base).href, stop: new URL(stop, base).href };
-    this.#save({ links: this.#links });
-    this.#known.resolve(true);
+  #know(links) {
+    this.links = links;
+    this.#named.resolve(true);
   }
 
   #emit(event) {
-    if (event.type === "text") this.#text += event.text;
     this.#log.push(event);
     this.#tell("event", event);
     this.#tell(event.type, event);
-    for (const wake of this.#readers.splice(0)) wake();
+    this.#wakeReaders();
   }
 
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
+  #wakeReaders() {
+    for (const wake of this.#readers.splice(0)) wake();
+  }
+
+  #turn(status, more) {
+    this.status = status;
+    this.#tell("status", { status, ...more });
+  }
+
   // ---- Ends.
 
   #end({ reason }) {
-    if (reason === "error") this.#error = this.#failure ?? { code: "error", message: "The run failed." };
+    const failure = this.#failure ?? { code: "error", message: "The run failed." };
+    if (reason === "error") this.error = failure;
     this.#forget();
     this.#close(STATUS[reason] ?? "finished", reason);
   }
 
   #fail(fault) {
-    this.#error = fault.told;
+    this.error = fault.told;
     if (fault.final) this.#forget(); // Else the run may well go on: `resume` can still find it.
     this.#close("failed", "error");
   }
@@ -310,39 +302,33 @@ export class Run extends EventTarget {
   #close(status, reason) {
     this.#over = true;
     this.#life.abort();
-    this.#known.resolve(false);
-    if (status === "detached") this.#connection.abort();
-    this.#setStatus(status);
-    const error = this.#error && { error: this.#error };
-    if (status !== "detached") this.#emit({ type: "end", reason, ...error });
-    for (const wake of this.#readers.splice(0)) wake();
-    this.#wake(true);
-    const usage = this.#usage && { usage: this.#usage };
-    this.#done.resolve({ status, reason, text: this.#text, ...usage, ...error });
-  }
-
-  #setStatus(status, more) {
-    this.#status = status;
-    this.#tell("status", { status, ...more });
+    this.#named.resolve(false);
+    this.#turn(status);
+    const { text, usage, error } = this;
+    if (this.#ended) this.#emit({ type: "end", reason, ...(error && { error }) });
+    this.#wakeReaders();
+    this.#naps.end(true);
+    this.#settle({ status, reason, text, ...(usage && { usage }), ...(error && { error }) });
   }
 
   async #sendStop() {
     for (let failures = 1; ; failures += 1) {
-      const fault = await this.#postStop();
-      if (!(fault instanceof Fault)) return fault;
-      const gone = this.#over && this.#status !== "detached";
-      if (fault.final || gone || failures > this.#retry.attempts) return { error: fault.told };
-      await this.#pause(fault.wait ?? this.#backoff(failures), fault.asked);
+      const answer = await this.#postStop();
+      if (!(answer instanceof Fault)) return answer;
+      const enough = answer.final || this.#ended || failures > this.#options.retry.attempts;
+      if (enough) return { error: answer.told };
+      await this.#pause(answer.wait ?? this.#backoff(failures), answer.firm);
     }
   }
 
   async #postStop() {
     try {
-      const signal = this.#silence ? AbortSignal.timeout(this.#silence * 1000) : undefined;
+      const { silence } = this.#options;
+      const signal = silence ? AbortSignal.timeout(silence * 1000) : undefined;
       const headers = await this.#headers({ Accept: "application/json" });
       const request = { method: "POST", headers, signal, keepalive: true };
-      const response = await this.#fetch(this.#links.stop, request);
-      return response.ok ? await response.json().catch(() => ({})) : await httpFault(response, true);
+      const response = await this.#fetch(this.links.stop, request);
+      return response.ok ? response.json().catch(() => ({})) : httpFault(response, true);
     } catch (error) {
       return asFault(error);
     }
@@ -352,61 +338,66 @@ export class Run extends EventTarget {
 
   /** Seconds before the next attempt: doubling, jittered so that clients do not return in step. */
   #backoff(failures) {
-    const base = Math.max(this.#base, 0.01);
-    return Math.min(this.#retry.max, base * 2 ** (Math.max(failures, 1) - 1)) * (0.5 + Math.random() / 2);
+    const { base, max } = this.#options.retry;
+    const full = Math.min(max, Math.max(base, 0.01) * 2 ** Math.max(failures - 1, 0));
+    return full * (0.5 + Math.random() / 2);
   }
 
-  /** Sleep, and then until there is a network. A page that wakes up shortens it, unless `firm`. */
+  /** Wait, and then until there is a network. A page that wakes up shortens it, unless `firm`. */
   async #pause(seconds, firm) {
-    await this.#sleep(seconds, firm);
-    while (offline() && !this.#over) await this.#sleep();
-  }
-
-  #sleep(seconds, firm = false) {
-    return new Promise((resolve) => {
-      const wake = (force) => {
-        if (firm && !force) return;
-        clearTimeout(timer);
-        this.#sleepers.delete(wake);
-        resolve();
-      };
-      const timer = seconds === undefined ? undefined : setTimeout(wake, seconds * 1000, true);
-      this.#sleepers.add(wake);
-    });
-  }
-
-  #wake(force = false) {
-    for (const wake of [...this.#sleepers]) wake(force);
+    await this.#naps.take(seconds, firm);
+    while (offline() && !this.#over) await this.#naps.take(Infinity);
   }
 
   /** The page came to life: what was silent for long is dead, and nobody wants to wait any more. */
-  #awake({ type }) {
+  #awake(online = false) {
     if (globalThis.document?.visibilityState === "hidden") return;
-    const silent = (Date.now() - this.#lastByte) / 1000;
-    if (type === "online") this.#failures = 0;
-    // Half the limit, for a page that slept could not count. A new network never keeps old connections.
-    if (type === "online" || (this.#silence && silent > this.#silence / 2)) this.#drop("The network was away.");
-    this.#wake();
+    const { silence } = this.#options;
+    if (online) this.#failures = 0;
+    // Half the limit, since timers stand still while a page sleeps. And a network that was away
+    // seldom brings its connections back, however recently they spoke.
+    const stale = silence && Date.now() - this.#heard.last > silence * 500;
+    if (online || stale) this.#drop("The network was away.");
+    this.#naps.end();
   }
 
-  #listen(target, types, listener) {
-    for (const type of types) target?.addEventListener?.(type, listener, { signal: this.#life.signal });
+  #listen(target, type, listener) {
+    target?.addEventListener?.(type, listener, { signal: this.#life.signal });
   }
 
   // ---- After a reload.
 
-  #startFrom(cursor) {
-    const [, run, digits] = CURSOR.exec(cursor) ?? [];
-    if (!run) throw new TypeError(`The cursor "${cursor}" is not "run:number", as run.cursor tells it.`);
-    [this.#run, this.#last] = [run, Number(digits)];
-  }
-
   #save(what) {
-    if (this.#options.persist) shelf.write(this.#options.persist, { key: this.#key, ...what });
+    const { persist } = this.#options;
+    if (persist) shelf.write(persist, { key: this.#key, ...what });
   }
 
   #forget() {
-    if (this.#options.persist) shelf.remove(this.#options.persist, this.#key);
+    const { persist } = this.#options;
+    if (persist) shelf.remove(persist, this.#key);
+  }
+}
+
+/** Waits that can be cut short. */
+class Naps {
+  #all = new Set();
+
+  take(seconds, firm = false) {
+    return new Promise((resolve) => {
+      const nap = { firm, wake };
+      const timer = seconds < Infinity ? setTimeout(wake, seconds * 1000) : undefined;
+      const all = this.#all.add(nap);
+      function wake() {
+        clearTimeout(timer);
+        all.delete(nap);
+        resolve();
+      }
+    });
+  }
+
+  /** End all of them; the firm ones only by force. */
+  end(force = false) {
+    for (const nap of [...this.#all]) if (force || !nap.firm) nap.wake();
   }
 }
 
@@ -451,30 +442,34 @@ export class EventStreamParser {
     const { event, data, id } = this.#block;
     this.#block = {};
     if (id !== undefined) this.lastEventId = id;
-    return data && { event: event || "message", data: data.join("\n"), ...(id !== undefined && { id }) };
+    if (data) return { event: event || "message", data: data.join("\n"), id };
   }
 }
 
-/** What ended a connection. `final`: trying again cannot help; `wait`: seconds, if not the back-off. */
+/**
+ * What ended a connection. `final`: trying again cannot help; `wait`: seconds, if not the back-off;
+ * `firm`: the server asked for that wait; `told`: what the page gets to see.
+ */
 class Fault extends Error {
-  constructor(code, message, { final = false, status, wait, asked = false } = {}) {
+  constructor(code, message, { final = false, wait, firm = false, status } = {}) {
     super(message);
-    Object.assign(this, { final, wait, asked });
-    this.told = { code, message, ...(status && { status }) };
+    Object.assign(this, { final, wait, firm, told: { code, message, ...(status && { status }) } });
   }
 }
 
-const asFault = (error) => (error instanceof Fault ? error : new Fault("connection_lost", String(error?.message ?? error)));
-const broken = (message) => new Fault("stream_broken", message, { final: true });
+const lost = (error) => new Fault("connection_lost", String(error?.message ?? error));
+const asFault = (error) => (error instanceof Fault ? error : lost(error));
+const fatal = (code, message) => new Fault(code, message, { final: true });
 
 async function httpFault(response, resuming) {
   const { status } = response;
-  const kind = response.headers.get("Content-Type") ?? "no content type";
   const error = (await response.json().catch(() => null))?.error;
+  const kind = response.headers.get("Content-Type") ?? "no content type";
+  const told = error?.message ?? `The server answered ${status} (${kind}), not an event stream.`;
   const wait = retryAfter(response);
-  const message = error?.message ?? `The server answered ${status} (${kind}) instead of an event stream.`;
-  const final = isFinal(status, resuming, Boolean(error?.code) && wait === undefined);
-  return new Fault(error?.code ?? `http_${status}`, message, { final, status, wait, asked: wait !== undefined });
+  const firm = wait !== undefined;
+  const final = isFinal(status, resuming, Boolean(error?.code) && !firm);
+  return new Fault(error?.code ?? `http_${status}`, told, { final, wait, firm, status });
 }
 
 /** `explained`: the application itself said what is wrong, and not that it will pass. */
@@ -492,15 +487,21 @@ function retryAfter(response) {
   return Number.isNaN(seconds) ? undefined : Math.min(Math.max(seconds, 0), LONGEST_WAIT);
 }
 
-function isEventStream(response) {
-  return response.status === 200 && /^text\/event-stream\b/i.test(response.headers.get("Content-Type") ?? "");
+function isEventStream({ status, headers }) {
+  return status === 200 && /^text\/event-stream\b/i.test(headers.get("Content-Type") ?? "");
+}
+
+function parseCursor(text) {
+  const [, run, digits] = CURSOR.exec(text) ?? [];
+  if (run) return [run, Number(digits)];
+  throw new TypeError(`The cursor "${text}" is not "run:number", as run.cursor tells it.`);
 }
 
 function parseJson(data) {
   try {
     return JSON.parse(data);
   } catch {
-    throw broken(`An event holds no JSON: ${data.slice(0, 100)}`);
+    throw fatal("stream_broken", `An event holds no JSON: ${data.slice(0, 100)}`);
   }
 }
 
@@ -516,7 +517,8 @@ function addToQuery(url, fields) {
 
 // crypto.randomUUID exists in secure contexts only; a page on a LAN address is none.
 function randomKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function deferred() {

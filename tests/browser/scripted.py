@@ -59,7 +59,10 @@ class Ending(enum.Enum):
 
 
 class Gate:
-    """Holds a response until the test opens it. ``reached`` is set when the response stands there."""
+    """Holds a response until it is opened. ``reached`` is set when the response stands there.
+
+    ``then`` makes a play that opens the gate by being asked for.
+    """
 
     def __init__(self) -> None:
         self.reached = threading.Event()
@@ -67,6 +70,13 @@ class Gate:
 
     def open(self) -> None:
         self._open.set()
+
+    def then(self, play: Sequence[Step]) -> Callable[[Request], Sequence[Step]]:
+        def opening(_: Request) -> Sequence[Step]:
+            self.open()
+            return play
+
+        return opening
 
     def wait(self) -> None:
         self.reached.set()
@@ -113,6 +123,9 @@ class Request:
 
 Play = Sequence[Step] | Callable[[Request], Sequence[Step]]
 
+REFUSED: Play = [Ending.RESET]
+"""The connection is reset before a byte of the response."""
+
 HEAD = Raw(
     f"HTTP/1.1 200 OK\r\n{CORS}Content-Type: text/event-stream; charset=utf-8\r\n"
     "Cache-Control: no-store\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n".encode()
@@ -125,7 +138,9 @@ def answer(
     """A play: one whole response. A body that is not bytes is sent as JSON."""
     data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    length = "" if status == 204 else f"Content-Type: {content_type}\r\nContent-Length: {len(data)}\r\n"
+    length = (
+        "" if status == 204 else f"Content-Type: {content_type}\r\nContent-Length: {len(data)}\r\n"
+    )
     head = f"HTTP/1.1 {status} Scripted\r\n{CORS}{more}{length}Connection: close\r\n\r\n"
     return [Raw(head.encode() + data)]
 
@@ -235,7 +250,9 @@ class ScriptedServer:
 
 
 def served(data: bytes, kind: str) -> list[Step]:
-    head = f"HTTP/1.1 200 OK\r\n{CORS}{POLICY}Content-Type: {kind}\r\nContent-Length: {len(data)}\r\n"
+    head = (
+        f"HTTP/1.1 200 OK\r\n{CORS}{POLICY}Content-Type: {kind}\r\nContent-Length: {len(data)}\r\n"
+    )
     return [Raw(f"{head}Connection: close\r\n\r\n".encode() + data)]
 
 
@@ -250,7 +267,9 @@ def read_request(connection: socket.socket) -> Request | None:
     head, _, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     method, target, _ = first.split(" ")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    headers = {
+        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
     while len(body) < int(headers.get("content-length", 0)):
         body += connection.recv(65536)
     parts = urlsplit(target)

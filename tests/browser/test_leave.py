@@ -7,9 +7,11 @@ import pytest
 from flask_aistream.core import events as ev
 from tests.browser.conftest import Page
 from tests.browser.scripted import HEAD
+from tests.browser.scripted import REFUSED
 from tests.browser.scripted import Ending
 from tests.browser.scripted import Gate
 from tests.browser.scripted import Log
+from tests.browser.scripted import Play
 from tests.browser.scripted import ScriptedServer
 from tests.browser.scripted import answer
 
@@ -23,7 +25,7 @@ def test_stop_ends_the_run_and_tells_what_the_server_said(
 ) -> None:
     gate = Gate()
     server.play("/ai/chat", [HEAD, STOPPED.frames(0, 2), gate, STOPPED.frames(2)])
-    server.play(STOPPED.stop_path, lambda _: (gate.open(), answer(200, ANSWER))[1])
+    server.play(STOPPED.stop_path, gate.then(answer(200, ANSWER)))
     page.run(STREAMING)
     assert page.run("return Promise.all([run.stop(), run.stop()])") == [ANSWER, ANSWER]
     told = page.run("return told")
@@ -39,12 +41,15 @@ def test_stop_before_the_run_is_known_waits_for_its_name(
     start = Gate()
     end = Gate()
     server.play("/ai/chat", [start, HEAD, STOPPED.frames(0, 1), end, STOPPED.frames(1)])
-    server.play(STOPPED.stop_path, lambda _: (end.open(), answer(200, ANSWER))[1])
+    server.play(STOPPED.stop_path, end.then(answer(200, ANSWER)))
     page.run("window.run = ai.stream('/ai/chat', 'Hi', quick); window.stopped = run.stop();")
     assert start.reached.wait(5)
     assert not server.asked(STOPPED.stop_path)
     start.open()
-    assert page.run("return Promise.all([stopped, run.done.then(({ status }) => status)])") == [ANSWER, "stopped"]
+    assert page.run("return Promise.all([stopped, run.done.then(({ status }) => status)])") == [
+        ANSWER,
+        "stopped",
+    ]
 
 
 def test_stop_of_a_run_that_never_came_to_be_is_nothing(page: Page, server: ScriptedServer) -> None:
@@ -68,12 +73,14 @@ def test_a_stop_that_fails_is_tried_again(page: Page, server: ScriptedServer) ->
     assert page.run("return run.stop()") == ANSWER
 
 
-@pytest.mark.parametrize("plays", [[answer(404, {"error": {"code": "x", "message": "X"}})], [[Ending.RESET]] * 6])
+@pytest.mark.parametrize(
+    "plays", [[answer(404, {"error": {"code": "x", "message": "X"}})], [REFUSED] * 6]
+)
 def test_a_stop_that_cannot_be_is_answered_not_thrown(
-    page: Page, server: ScriptedServer, plays: list[list[object]]
+    page: Page, server: ScriptedServer, plays: list[Play]
 ) -> None:
     server.play("/ai/chat", [HEAD, STOPPED.frames(0, 2), Ending.HOLD])
-    server.play(STOPPED.stop_path, *plays)  # type: ignore[arg-type]
+    server.play(STOPPED.stop_path, *plays)
     page.run(STREAMING)
     answered = page.run("return run.stop()")
     assert answered["error"]["code"] == ("x" if len(plays) == 1 else "connection_lost")
@@ -135,7 +142,9 @@ def test_a_run_left_before_it_began_is_never_asked_for(
 
 def test_leaving_while_reconnecting_ends_the_wait(page: Page, server: ScriptedServer) -> None:
     server.play("/ai/chat", [HEAD, b"retry: 60000\n\n", STOPPED.frames(0, 2)])
-    page.run("window.run = ai.stream('/ai/chat', 'Hi', { retry: { max: 60 } }); window.told = read(run)")
+    page.run(
+        "window.run = ai.stream('/ai/chat', 'Hi', { retry: { max: 60 } }); window.told = read(run)"
+    )
     page.until("run.status === 'reconnecting'")
     assert page.run("run.detach(); return told")["status"] == "detached"
     assert len(server.requests) == 1

@@ -62,11 +62,21 @@ def test_these_bytes_are_these_frames_however_they_are_cut(
 
 @pytest.mark.parametrize(("data", "expected"), STREAMS)
 def test_the_server_s_decoder_agrees(data: bytes, expected: Frames) -> None:
-    frames = [(f.event or "message", f.data, f.id) for f in Decoder().feed(data) if f.data is not None]
+    frames = [
+        (f.event or "message", f.data, f.id) for f in Decoder().feed(data) if f.data is not None
+    ]
     assert frames == expected
 
 
-RETRIES = [("2500", 2500), ("0", 0), ("-1", None), ("1.5", None), ("1e3", None), ("", None), ("٣", None)]
+RETRIES = [
+    ("2500", 2500),
+    ("0", 0),
+    ("-1", None),
+    ("1.5", None),
+    ("1e3", None),
+    ("", None),
+    ("٣", None),
+]
 
 
 @pytest.mark.parametrize(("value", "expected"), RETRIES)

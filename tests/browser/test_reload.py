@@ -7,9 +7,11 @@ import pytest
 from flask_aistream.core import events as ev
 from tests.browser.conftest import Page
 from tests.browser.scripted import HEAD
+from tests.browser.scripted import REFUSED
 from tests.browser.scripted import Ending
 from tests.browser.scripted import Gate
 from tests.browser.scripted import Log
+from tests.browser.scripted import Play
 from tests.browser.scripted import ScriptedServer
 from tests.browser.scripted import answer
 
@@ -79,9 +81,9 @@ ENDED = [
 
 @pytest.mark.parametrize(("play", "kept"), ENDED)
 def test_a_run_that_ended_is_forgotten(
-    page: Page, server: ScriptedServer, play: list[object], kept: int
+    page: Page, server: ScriptedServer, play: Play, kept: int
 ) -> None:
-    server.play("/ai/chat", play)  # type: ignore[arg-type]
+    server.play("/ai/chat", play)
     page.run(START + "await run.done")
     assert page.run(KEPT) == kept
 
@@ -89,7 +91,7 @@ def test_a_run_that_ended_is_forgotten(
 def test_a_run_that_may_still_go_on_is_kept(page: Page, server: ScriptedServer) -> None:
     """Left, or out of reach for longer than the budget."""
     server.play("/ai/chat", [HEAD, HELLO.frames(0, 2), Ending.HOLD])
-    server.play(HELLO.events_path, *[[Ending.RESET]] * 6, [HEAD, HELLO.frames()])
+    server.play(HELLO.events_path, *[REFUSED] * 6, [HEAD, HELLO.frames()])
     page.run(START + "await until(() => run.text); run.detach()")
     assert page.run(RESUME)["error"]["code"] == "connection_lost"
     assert page.run(RESUME)["text"] == "Hello"
@@ -120,6 +122,8 @@ def test_what_somebody_else_stored_is_no_run(page: Page, value: str) -> None:
 
 def test_without_storage_a_run_works_all_the_same(page: Page, server: ScriptedServer) -> None:
     server.play("/ai/chat", [HEAD, HELLO.frames()])
-    page.run("Object.defineProperty(window, 'sessionStorage', { get() { throw new Error('forbidden') } })")
+    page.run(
+        "Object.defineProperty(window, 'sessionStorage', { get() { throw new Error('forbidden') } })"
+    )
     assert page.run(START + "return read(run)")["text"] == "Hello"
     assert page.run(RESUME) is None

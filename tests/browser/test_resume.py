@@ -16,15 +16,28 @@ import pytest
 from flask_aistream.core import events as ev
 from tests.browser.conftest import Page
 from tests.browser.scripted import HEAD
+from tests.browser.scripted import REFUSED
 from tests.browser.scripted import Ending
 from tests.browser.scripted import Gate
 from tests.browser.scripted import Log
+from tests.browser.scripted import Play
 from tests.browser.scripted import Request
 from tests.browser.scripted import ScriptedServer
 from tests.browser.scripted import Step
 from tests.browser.scripted import answer
 
-ODD = ["漢字かな", "🙂👩‍👩‍👧", "\u2028\u2029\u0085", "a\rb\r\nc\n", "", "\x0b\x0c\x1b\x7f", '"\\', "data: x\n\n", " ", "end"]
+ODD = [
+    "漢字かな",
+    "🙂👩‍👩‍👧",
+    "\u2028\u2029\u0085",
+    "a\rb\r\nc\n",
+    "",
+    "\x0b\x0c\x1b\x7f",
+    '"\\',
+    "data: x\n\n",
+    " ",
+    "end",
+]
 STORY = Log(*ODD, ev.Usage(1, 2), ev.Finished())
 SMALL = Log("é", "\u2028", ev.Finished())
 CUTS = (Ending.LAST_CHUNK, Ending.CUT, Ending.RESET)
@@ -107,7 +120,11 @@ def test_several_cuts_at_random_bytes_leave_odd_text_exact(
 
     def some(request: Request) -> list[Step]:
         rest = STORY.after(request)
-        return [HEAD, rest[: rest.index(b"\n\n") + 2 + chance.randrange(60)], CUTS[chance.randrange(2)]]
+        return [
+            HEAD,
+            rest[: rest.index(b"\n\n") + 2 + chance.randrange(60)],
+            CUTS[chance.randrange(2)],
+        ]
 
     server.always("/", some)
     told = page.run("return read(ai.stream('/ai/chat', 'Hi', quick))")
@@ -161,7 +178,9 @@ def test_a_run_without_its_beginning_is_resumed_where_it_was_started(
     page: Page, server: ScriptedServer
 ) -> None:
     """Its `run` event was trimmed away, and with it the links; the cursor is known all the same."""
-    server.play("/ai/chat", [HEAD, STORY.gap(9), STORY.frames(9, 10), Ending.LAST_CHUNK], replay(STORY))
+    server.play(
+        "/ai/chat", [HEAD, STORY.gap(9), STORY.frames(9, 10), Ending.LAST_CHUNK], replay(STORY)
+    )
     told = page.run("return read(ai.stream('/ai/chat', 'Hi', quick))")
     assert told["text"] == ODD[8] + ODD[9]
     one, two = server.requests
@@ -200,7 +219,9 @@ def test_progress_renews_the_budget(page: Page, server: ScriptedServer) -> None:
     log = Log(*"abcdefgh", ev.Finished())
     server.play("/ai/chat", [HEAD, log.frames(0, 2), Ending.LAST_CHUNK])
     server.always(log.events_path, lambda request: [HEAD, log.after(request)[:40]])
-    told = page.run("return read(ai.stream('/ai/chat', 'Hi', { retry: { attempts: 1, base: 0.01 } }))")
+    told = page.run(
+        "return read(ai.stream('/ai/chat', 'Hi', { retry: { attempts: 1, base: 0.01 } }))"
+    )
     assert (told["text"], told["status"]) == ("abcdefgh", "failed")
 
 
@@ -240,7 +261,7 @@ def test_the_server_says_how_soon_to_come_back(page: Page, server: ScriptedServe
 def test_the_back_off_doubles_up_to_its_limit_and_is_jittered(
     page: Page, server: ScriptedServer
 ) -> None:
-    server.play("/ai/chat", *[[Ending.RESET]] * 8)
+    server.play("/ai/chat", *[REFUSED] * 8)
     waits = page.run("""
         const run = ai.stream("/ai/chat", "Hi", { retry: { attempts: 7, base: 0.02, max: 0.1 } });
         const waits = [];
@@ -258,7 +279,8 @@ def test_an_unstarted_run_in_a_draining_worker_comes_back(
 ) -> None:
     """A draining worker answers with nothing but a reconnection time."""
     server.play("/ai/chat", [HEAD, STORY.frames(0, 3), b"retry: 10\n\n"])
-    server.play(STORY.events_path, *[[HEAD, b"retry: 10\n\n"]] * 3, replay(STORY))
+    farewell: Play = [HEAD, b"retry: 10\n\n"]
+    server.play(STORY.events_path, farewell, farewell, farewell, replay(STORY))
     assert page.run("return read(ai.stream('/ai/chat', 'Hi'))")["text"] == "".join(ODD)
 
 

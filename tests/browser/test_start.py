@@ -13,6 +13,7 @@ from tests.browser.scripted import HEAD
 from tests.browser.scripted import Ending
 from tests.browser.scripted import Gate
 from tests.browser.scripted import Log
+from tests.browser.scripted import Play
 from tests.browser.scripted import Raw
 from tests.browser.scripted import ScriptedServer
 from tests.browser.scripted import answer
@@ -54,7 +55,12 @@ def test_every_other_event_is_its_data_and_its_type(page: Page, server: Scripted
 
 
 def test_usage_adds_up_field_by_field(page: Page, server: ScriptedServer) -> None:
-    log = Log(ev.Usage(input_tokens=5), ev.Usage(output_tokens=7), ev.Usage(output_tokens=9), ev.Finished())
+    log = Log(
+        ev.Usage(input_tokens=5),
+        ev.Usage(output_tokens=7),
+        ev.Usage(output_tokens=9),
+        ev.Finished(),
+    )
     server.play("/ai/chat", [HEAD, log.frames()])
     told = page.run("return read(ai.stream('/ai/chat', 'Hi'))")
     assert told["usage"] == {"input_tokens": 5, "output_tokens": 9}
@@ -159,7 +165,8 @@ def test_a_start_whose_reply_is_lost_is_retried_under_its_key(
 def test_each_start_has_a_key_of_its_own_unless_it_is_given_one(
     page: Page, server: ScriptedServer
 ) -> None:
-    server.play("/ai/chat", *[[HEAD, HELLO.frames()]] * 3)
+    whole: Play = [HEAD, HELLO.frames()]
+    server.play("/ai/chat", whole, whole, whole)
     page.run("""
         await read(ai.stream("/ai/chat", "Hi"));
         await read(ai.stream("/ai/chat", "Hi"));
@@ -178,7 +185,10 @@ def test_after_the_run_event_nothing_is_started_again(page: Page, server: Script
     server.play(HELLO.events_path, lambda request: [HEAD, HELLO.after(request)])
     told = page.run("return read(ai.stream('/ai/chat', 'Hi', quick))")
     assert told["text"] == "Hello"
-    assert [(r.method, r.last_event_id) for r in server.requests] == [("POST", None), ("GET", "r1:0")]
+    assert [(r.method, r.last_event_id) for r in server.requests] == [
+        ("POST", None),
+        ("GET", "r1:0"),
+    ]
     assert server.requests[1].key is None
 
 
@@ -197,10 +207,14 @@ def test_a_run_is_read_from_its_first_event_by_everyone_who_asks(
 ) -> None:
     gate = Gate()
     server.play("/ai/chat", [HEAD, HELLO.frames(0, 2), gate, HELLO.frames(2)])
-    page.run("window.run = ai.stream('/ai/chat', 'Hi'); window.early = read(run); await until(() => run.text)")
+    page.run(
+        "window.run = ai.stream('/ai/chat', 'Hi'); window.early = read(run); await until(() => run.text)"
+    )
     page.run("for await (const event of run) if (event.type === 'text') break;")
     gate.open()
-    texts = page.run("return [(await early).events, (await read(run)).events].map((events) => events.length)")
+    texts = page.run(
+        "return [(await early).events, (await read(run)).events].map((events) => events.length)"
+    )
     assert texts == [4, 4]
 
 

@@ -39,12 +39,14 @@ def test_a_server_that_never_answers_is_asked_again_under_the_same_key(
 
 def test_heartbeats_are_a_sign_of_life(page: Page, server: ScriptedServer) -> None:
     """Longer than the limit without an event, but never without a byte."""
-    beats = [Gate() for _ in range(8)]
+    beats = [Gate() for _ in range(6)]
     steps = [step for gate in beats for step in (gate, b": ping\n")]
     server.play("/ai/chat", [HEAD, HELLO.frames(0, 2), *steps, HELLO.frames(2)])
-    page.run("window.run = ai.stream('/ai/chat', 'Hi', { ...quick, silence: 1 }); await until(() => run.text)")
+    page.run(
+        "window.run = ai.stream('/ai/chat', 'Hi', { ...quick, silence: 1 }); await until(() => run.text)"
+    )
     for gate in beats:
-        page.run("await new Promise((resolve) => setTimeout(resolve, 250))")
+        page.run("await new Promise((resolve) => setTimeout(resolve, 200))")
         gate.open()
     assert page.run("return run.done")["text"] == "Hello"
     assert len(server.requests) == 1
@@ -53,7 +55,9 @@ def test_heartbeats_are_a_sign_of_life(page: Page, server: ScriptedServer) -> No
 def test_silence_can_be_allowed(page: Page, server: ScriptedServer) -> None:
     gate = Gate()
     server.play("/ai/chat", [HEAD, HELLO.frames(0, 2), gate, HELLO.frames(2)])
-    page.run("window.run = ai.stream('/ai/chat', 'Hi', { ...quick, silence: null }); await until(() => run.text)")
+    page.run(
+        "window.run = ai.stream('/ai/chat', 'Hi', { ...quick, silence: null }); await until(() => run.text)"
+    )
     gate.open()
     assert page.run("return run.done")["text"] == "Hello"
 
@@ -117,7 +121,7 @@ def test_a_page_that_is_hidden_stays_asleep_and_keeps_its_connection(
 ) -> None:
     gate = Gate()
     server.play("/ai/chat", [HEAD, HELLO.frames(0, 2), gate, HELLO.frames(2)])
-    page.run("window.run = ai.stream('/ai/chat', 'Hi', { silence: 0.001 + 5 }); await until(() => run.text)")
+    page.run("window.run = ai.stream('/ai/chat', 'Hi', quick); await until(() => run.text)")
     page.run("""
         Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true });
         document.dispatchEvent(new Event("visibilitychange"));
