@@ -94,6 +94,30 @@ async def count_async(request: ChatRequest) -> AsyncIterator[str]:
         yield f"{number} "
 
 
+WAITING = {"together": 0, "together-async": 0}
+"""Runs that began, of the providers below; each begins to speak when all are there."""
+
+
+@ai.provider
+def together(request: ChatRequest) -> Iterator[str]:
+    WAITING["together"] += 1
+    while WAITING["together"] < request.params["runs"]:
+        time.sleep(0.05)
+    for number in range(request.params["n"]):
+        yield f"{number} "
+        time.sleep(0.02)
+
+
+@ai.provider(name="together-async")
+async def together_async(request: ChatRequest) -> AsyncIterator[str]:
+    WAITING["together-async"] += 1
+    while WAITING["together-async"] < request.params["runs"]:
+        await asyncio.sleep(0.05)
+    for number in range(request.params["n"]):
+        yield f"{number} "
+        await asyncio.sleep(0.02)
+
+
 @ai.provider(name="mute")
 def mute(request: ChatRequest) -> Iterator[str]:
     """Nothing at all, for a long time."""

@@ -13,7 +13,6 @@ from flask_aistream.sse.decode import Decoder
 from flask_aistream.sse.frame import Frame
 from tests.server.servers import DEADLINE
 
-
 OPEN: list[Stream] = []
 """Every stream of the test that runs now; they are closed after it."""
 
