@@ -1,0 +1,53 @@
+"""A worker is told to go: what becomes of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server.servers import Server
+from tests.server.wire import Stream
+from tests.server.wire import end_of
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(params=["gevent", "gthread"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    server = Server(request.param, tmp_path / "facts.jsonl", APP_AISTREAM_DRAIN_SECONDS=1.5)
+    server.wait_ready()
+    yield server
+    server.stop()
+
+
+def test_what_cannot_finish_in_time_ends_as_interrupted(server: Server) -> None:
+    stream = Stream(server.url, "/ai/silent-async", {"prompt": "?"})
+    stream.until("Well,")
+    server.leave()
+    _, frames = stream.rest()
+    assert end_of(frames) == "interrupted"
+    assert server.wait_fact("closed", stream.run)
+    assert server.wait_fact("ended", stream.run)["outcome"] == "Interrupted"
+    server.stop()
+    assert len(server.facts("ended", stream.run)) == 1
+
+
+def test_what_can_finish_in_time_does_with_its_reader(server: Server) -> None:
+    stream = Stream(server.url, "/ai/count", {"prompt": "?", "n": 50, "pause": 0.01})
+    stream.until("1 ")
+    server.leave()
+    text, frames = stream.rest()
+    assert text.endswith("49 ")
+    assert end_of(frames) == "stop"
+
+
+def test_a_run_that_nobody_reads_is_finished_before_the_worker_goes(server: Server) -> None:
+    stream = Stream(server.url, "/ai/count", {"prompt": "?", "n": 50, "pause": 0.01})
+    stream.until("1 ")
+    stream.reset()
+    server.leave()
+    ended = server.wait_fact("ended", stream.run)
+    assert ended["outcome"] == "Finished"
+    assert ended["text"].endswith("49 ")
