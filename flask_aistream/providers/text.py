@@ -6,9 +6,13 @@ import typing as t
 from collections.abc import Sequence
 
 from flask_aistream.core.events import Event
+from flask_aistream.providers.ledger import Ledger
 
 
 class TextAdapter:
+    def __init__(self, ledger: Ledger) -> None:
+        """Our own events say what they mean; sums are for who writes them."""
+
     def events(self, chunk: t.Any) -> Sequence[Event]:
         # A subclass of str (Markup, a str enum) is text, but only str itself is a text event.
         return (str(chunk),) if isinstance(chunk, str) else (chunk,)

@@ -14,7 +14,10 @@ from http.server import ThreadingHTTPServer
 from types import TracebackType
 
 from tests.upstream import anthropic
+from tests.upstream import gemini
+from tests.upstream import ollama
 from tests.upstream import openai_chat
+from tests.upstream import openai_responses
 from tests.upstream.dialect import Dialect
 from tests.upstream.exchange import Exchange
 from tests.upstream.stories import Cut
@@ -25,7 +28,10 @@ from tests.upstream.stories import story_of
 
 DIALECTS: dict[str, t.Any] = {
     r"/v1/chat/completions": openai_chat,
+    r"/v1/responses": openai_responses,
     r"/v1/messages": anthropic,
+    r"/v1beta/models/[^:]+:(streamG|g)enerateContent": gemini,
+    r"/api/(chat|generate)": ollama,
 }
 PRIVATE = {"authorization", "x-api-key", "x-goog-api-key", "api-key"}
 GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR

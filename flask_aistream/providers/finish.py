@@ -1,0 +1,42 @@
+"""Every vendor's word for why a model stopped → ours."""
+
+from __future__ import annotations
+
+from flask_aistream.core.events import FinishReason
+
+REASONS: dict[str, FinishReason] = {
+    # OpenAI, and who speaks its language (Text Generation Inference: eos_token)
+    "stop": "stop",
+    "eos_token": "stop",
+    "length": "length",
+    "tool_calls": "tool-calls",
+    "function_call": "tool-calls",
+    "content_filter": "content-filter",
+    "max_output_tokens": "length",
+    # Anthropic
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool-calls",
+    "refusal": "content-filter",
+    # Google
+    "safety": "content-filter",
+    "recitation": "content-filter",
+    "blocklist": "content-filter",
+    "prohibited_content": "content-filter",
+    "spii": "content-filter",
+    "image_safety": "content-filter",
+    "image_prohibited_content": "content-filter",
+    "image_recitation": "content-filter",
+    "model_armor": "content-filter",
+    # pydantic-ai, AI SDK
+    "tool_call": "tool-calls",
+    "tool-calls": "tool-calls",
+    "content-filter": "content-filter",
+}
+
+
+def reason_of(word: object) -> FinishReason:
+    """``word`` as a vendor says it, in any case or as an enum; ``other`` if we do not know it."""
+    return REASONS.get(str(getattr(word, "value", word)).lower(), "other")

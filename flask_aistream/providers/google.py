@@ -1,0 +1,126 @@
+"""Google's ``google-genai``: a stream is a row of whole responses, each with some parts."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Sequence
+
+from flask_aistream.core.events import Event
+from flask_aistream.core.events import File
+from flask_aistream.core.events import Finished
+from flask_aistream.core.events import Reasoning
+from flask_aistream.core.events import ToolResult
+from flask_aistream.core.events import Usage
+from flask_aistream.providers.calls import Calls
+from flask_aistream.providers.finish import reason_of
+from flask_aistream.providers.ledger import Ledger
+from flask_aistream.providers.plain import data_url
+from flask_aistream.providers.plain import plain
+
+CODE = "code_execution"
+
+
+class GoogleAdapter:
+    """Reads the first candidate; of several only one can be the run's."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._calls = Calls(ledger)
+        self._unanswered: set[str] = set()
+        self._code = ""
+
+    def events(self, chunk: t.Any) -> Sequence[Event]:
+        said: list[Event] = []
+        for candidate in (chunk.candidates or ())[:1]:
+            said += self._candidate(candidate)
+        blocked = getattr(chunk.prompt_feedback, "block_reason", None)
+        if blocked:
+            said.append(Finished("content-filter"))
+        if chunk.usage_metadata:
+            answer = getattr(chunk, "response_id", None) or ""
+            said += self._ledger.used(answer, used(chunk.usage_metadata))
+        return said
+
+    def close(self) -> Sequence[Event]:
+        return ()
+
+    def _candidate(self, candidate: t.Any) -> list[Event]:
+        said: list[Event] = []
+        for part in getattr(candidate.content, "parts", None) or ():
+            said += self._part(part)
+        if candidate.grounding_metadata:
+            for chunk in candidate.grounding_metadata.grounding_chunks or ():
+                said += self._grounding(chunk)
+        for cite in getattr(candidate.citation_metadata, "citations", None) or ():
+            said += self._ledger.url(cite.uri, cite.title)
+        if candidate.finish_reason:
+            said.append(self._finished(candidate.finish_reason))
+        return said
+
+    def _finished(self, reason: t.Any) -> Event:
+        """The API says STOP also where the model waits for the answer of a tool."""
+        word = reason_of(reason)
+        return Finished("tool-calls" if word == "stop" and self._unanswered else word)
+
+    def _part(self, part: t.Any) -> Sequence[Event]:
+        if part.text:
+            return (Reasoning(part.text),) if part.thought else (part.text,)
+        if part.function_call:
+            return self._call(part.function_call)
+        if part.function_response:
+            return self._response(part.function_response)
+        if part.inline_data and part.inline_data.data:
+            media_type = part.inline_data.mime_type or "application/octet-stream"
+            return (File(data_url(media_type, part.inline_data.data), media_type),)
+        if part.file_data and part.file_data.file_uri:
+            media_type = part.file_data.mime_type or "application/octet-stream"
+            return (File(part.file_data.file_uri, media_type),)
+        if part.executable_code:
+            return self._executed(part.executable_code)
+        if part.code_execution_result:
+            return (ToolResult(self._code, plain(part.code_execution_result)),)
+        return ()
+
+    def _call(self, call: t.Any) -> Sequence[Event]:
+        if not call.name:  # A piece of streamed arguments, a mode of Vertex AI.
+            return ()
+        id = call.id or self._ledger.call_id()
+        self._unanswered.add(id)
+        return self._calls.whole(id, call.name, call.args)
+
+    def _response(self, response: t.Any) -> Sequence[Event]:
+        """The answer of a tool, where the SDK called the application's function by itself."""
+        self._unanswered.discard(response.id)
+        return (ToolResult(response.id, plain(response.response)),) if response.id else ()
+
+    def _executed(self, code: t.Any) -> Sequence[Event]:
+        """Google runs the code; its result is the next part, without an id to tie them."""
+        self._code = self._ledger.call_id()
+        return self._calls.whole(self._code, CODE, code)
+
+    def _grounding(self, chunk: t.Any) -> Sequence[Event]:
+        if chunk.web:
+            return self._ledger.url(chunk.web.uri, chunk.web.title)
+        if maps := getattr(chunk, "maps", None):
+            return self._ledger.url(maps.uri, maps.title)
+        context = chunk.retrieved_context
+        if not context:
+            return ()
+        name = getattr(context, "document_name", None) or context.uri or context.title
+        return self._ledger.document(str(name), context.title or str(name), "text/plain")
+
+
+def used(usage: t.Any) -> Usage:
+    thoughts = getattr(usage, "thoughts_token_count", None)
+    read = (usage.prompt_token_count, getattr(usage, "tool_use_prompt_token_count", None))
+    return Usage(
+        input_tokens=total(*read),
+        output_tokens=total(usage.candidates_token_count, thoughts),
+        reasoning_tokens=thoughts,
+        cached_tokens=usage.cached_content_token_count,
+    )
+
+
+def total(*counts: int | None) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

@@ -1,0 +1,216 @@
+"""LangChain and LangGraph: messages, message chunks, ``astream_events`` and graph streams.
+
+A model's chunks share an id and may interleave with another's, where a graph runs nodes in parallel.
+Providers of models differ in the blocks they put into ``content``; those that matter are in a table.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable
+from collections.abc import Sequence
+
+from flask_aistream.core.events import Data
+from flask_aistream.core.events import Event
+from flask_aistream.core.events import File
+from flask_aistream.core.events import Finished
+from flask_aistream.core.events import Reasoning
+from flask_aistream.core.events import ToolError
+from flask_aistream.core.events import ToolResult
+from flask_aistream.core.events import Usage
+from flask_aistream.errors import ChunkUnknown
+from flask_aistream.providers.calls import Calls
+from flask_aistream.providers.finish import reason_of
+from flask_aistream.providers.ledger import Ledger
+from flask_aistream.providers.plain import data_url
+from flask_aistream.providers.plain import field_of
+from flask_aistream.providers.plain import plain
+
+# Where integrations say why the model stopped.
+FINISH_KEYS = ("finish_reason", "stop_reason", "done_reason")
+MODES = {"values", "updates", "messages", "custom", "checkpoints", "tasks", "debug"}
+
+
+class LangChainAdapter:
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._calls = Calls(ledger)
+        self._streamed: set[str | None] = set()
+        self._on: dict[str, Callable[[dict[str, t.Any]], Sequence[Event]]] = {
+            "on_chat_model_stream": lambda event: self.events(event["data"]["chunk"]),
+            "on_llm_stream": lambda event: self.events(event["data"]["chunk"]),
+            "on_chat_model_end": lambda event: self._model_ended(event["data"].get("output")),
+            "on_tool_end": lambda event: self._tool_ended(event["data"].get("output")),
+            "on_tool_error": self._tool_failed,
+            "on_custom_event": lambda event: [Data(event["name"], plain(event["data"]))],
+        }
+
+    def events(self, chunk: t.Any) -> Sequence[Event]:
+        if isinstance(chunk, str):
+            return (str(chunk),) if chunk else ()
+        if isinstance(chunk, tuple):
+            return self._graph_tuple(chunk)
+        if isinstance(chunk, dict):
+            return (
+                self._event(chunk) if "event" in chunk else self._mode(chunk["type"], chunk["data"])
+            )
+        # A generation wraps a message, or is only text where the model is no chat model.
+        message = getattr(chunk, "message", chunk)
+        match getattr(message, "type", None):
+            case "AIMessageChunk":
+                self._streamed.add(message.id)
+                return self._said(message)
+            case "ai":
+                return () if message.id and message.id in self._streamed else self._said(message)
+            case "tool" | "ToolMessageChunk":
+                return self._tool_message(message)
+            case "Generation" | "GenerationChunk":
+                return (message.text,) if message.text else ()
+            case _:
+                return ()
+
+    def close(self) -> Sequence[Event]:
+        return self._calls.end_all()
+
+    def _said(self, message: t.Any) -> Sequence[Event]:
+        said = self._content(message.content)
+        thoughts = message.additional_kwargs.get("reasoning_content")
+        if isinstance(thoughts, str) and thoughts:
+            said.insert(0, Reasoning(thoughts))
+        said += self._tool_calls(message)
+        ended = getattr(message, "chunk_position", None) == "last"
+        finish = self._finish(message.response_metadata) if message.response_metadata else []
+        if finish or ended:
+            said += self._calls.end_all(message.id)
+        said += finish
+        if usage := getattr(message, "usage_metadata", None):
+            said += self._ledger.used_more(str(message.id), used(usage))
+        return said
+
+    def _content(self, content: t.Any) -> list[Event]:
+        if isinstance(content, str):
+            return [content] if content else []
+        said: list[Event] = []
+        for block in content:
+            said += [block] if isinstance(block, str) and block else self._block(block)
+        return said
+
+    def _block(self, block: t.Any) -> Sequence[Event]:
+        say = BLOCKS.get(field_of(block, "type"))
+        said = list(say(block)) if say else []
+        for cite in field_of(block, "annotations") or field_of(block, "citations") or ():
+            cite = field_of(cite, "url_citation") or cite
+            said += self._ledger.url(field_of(cite, "url"), field_of(cite, "title"))
+        return said
+
+    def _tool_calls(self, message: t.Any) -> list[Event]:
+        said: list[Event] = []
+        parts = getattr(message, "tool_call_chunks", None)
+        if parts is None:
+            for call in getattr(message, "tool_calls", None) or ():
+                said += self._calls.whole(call["id"], call["name"], call["args"])
+            return said
+        for part in parts:
+            index = part.get("index")
+            # Where there is no index the call comes whole.
+            key = (message.id, part.get("id") if index is None else index)
+            said += self._calls.part(key, part.get("id"), part.get("name"), part.get("args"))
+        return said
+
+    def _finish(self, metadata: dict[str, t.Any]) -> list[Event]:
+        word = next((metadata[key] for key in FINISH_KEYS if metadata.get(key)), None)
+        return [Finished(reason_of(word))] if word else []
+
+    def _tool_message(self, message: t.Any) -> Sequence[Event]:
+        said = self._calls.end_all()
+        if getattr(message, "status", None) == "error":
+            return [*said, ToolError(message.tool_call_id, "The tool failed.")]
+        return [*said, ToolResult(message.tool_call_id, plain(message.content))]
+
+    def _event(self, event: dict[str, t.Any]) -> Sequence[Event]:
+        """One of ``astream_events(version="v2")``. What chains pass on is what models said before."""
+        say = self._on.get(event["event"])
+        return say(event) if say else ()
+
+    def _model_ended(self, output: t.Any) -> Sequence[Event]:
+        return self.events(output) if hasattr(output, "content") else ()
+
+    def _tool_ended(self, output: t.Any) -> Sequence[Event]:
+        """A message where a model called the tool; the bare result of one an application ran says
+        nothing, as there is no call it belongs to."""
+        return self.events(output) if hasattr(output, "tool_call_id") else ()
+
+    def _tool_failed(self, event: dict[str, t.Any]) -> Sequence[Event]:
+        id = event["data"].get("tool_call_id")
+        return (ToolError(id, "The tool failed."),) if id else ()
+
+    def _graph_tuple(self, chunk: tuple[t.Any, ...]) -> Sequence[Event]:
+        """``(message, metadata)``, ``(mode, data)`` of several modes, either with a namespace first."""
+        *before, last = chunk
+        mode = next((word for word in before if isinstance(word, str) and word in MODES), None)
+        if mode:
+            return self._mode(mode, last)
+        if isinstance(last, tuple):
+            return self.events(last)
+        if not (len(chunk) == 2 and hasattr(chunk[0], "content")):
+            raise ChunkUnknown(chunk)
+        return self.events(chunk[0])
+
+    def _mode(self, mode: str, data: t.Any) -> Sequence[Event]:
+        """Other modes repeat the messages, or tell of the graph's inside."""
+        if mode == "messages":
+            return self.events(data[0])
+        if mode == "custom":
+            return (str(data),) if isinstance(data, str) else (Data("custom", plain(data)),)
+        return ()
+
+
+def text(block: t.Any) -> list[Event]:
+    said = field_of(block, "text") or field_of(block, "refusal")
+    return [said] if said else []
+
+
+def reasoning(block: t.Any) -> list[Event]:
+    """Anthropic: ``thinking``; standard: ``reasoning``; OpenAI: a ``summary``; Bedrock: nested."""
+    nested = field_of(block, "reasoning_content")
+    said = field_of(block, "thinking") or field_of(block, "reasoning") or field_of(nested, "text")
+    if not said:
+        said = "".join(field_of(part, "text") or "" for part in field_of(block, "summary") or ())
+    return [Reasoning(said)] if said else []
+
+
+def file(block: t.Any) -> list[Event]:
+    """A URL, or base64 under one of two names, at the top or one level down."""
+    url = field_of(block, "image_url")
+    url = field_of(block, "url") or (url if isinstance(url, str) else field_of(url, "url"))
+    media_type = field_of(block, "mime_type") or f"{field_of(block, 'type')}/*"
+    data = field_of(block, "base64") or field_of(block, "data")
+    if data:
+        url = data_url(media_type, data)
+    return [File(url, media_type)] if url else []
+
+
+BLOCKS: dict[t.Any, Callable[[t.Any], list[Event]]] = {
+    "text": text,
+    "output_text": text,
+    "refusal": text,
+    "thinking": reasoning,
+    "reasoning": reasoning,
+    "reasoning_content": reasoning,
+    "image": file,
+    "image_url": file,
+    "audio": file,
+    "video": file,
+    "file": file,
+}
+
+
+def used(usage: t.Any) -> Usage:
+    read = usage.get("input_token_details") or {}
+    written = usage.get("output_token_details") or {}
+    return Usage(
+        input_tokens=usage.get("input_tokens"),
+        output_tokens=usage.get("output_tokens"),
+        reasoning_tokens=written.get("reasoning"),
+        cached_tokens=read.get("cache_read"),
+    )

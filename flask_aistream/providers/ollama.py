@@ -1,0 +1,72 @@
+"""Ollama's client: responses of ``chat`` and ``generate``, as objects or (before 0.4) as dicts."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Sequence
+
+from flask_aistream.core.events import Event
+from flask_aistream.core.events import File
+from flask_aistream.core.events import Finished
+from flask_aistream.core.events import Reasoning
+from flask_aistream.core.events import Usage
+from flask_aistream.providers.calls import Calls
+from flask_aistream.providers.failure import failed
+from flask_aistream.providers.finish import reason_of
+from flask_aistream.providers.ledger import Ledger
+from flask_aistream.providers.plain import data_url
+from flask_aistream.providers.plain import field_of
+
+
+class OllamaAdapter:
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._calls = Calls(ledger)
+        self._called = False
+        self._answers = 0
+
+    def events(self, chunk: t.Any) -> Sequence[Event]:
+        message = field_of(chunk, "message")
+        if message is not None:
+            said = self._message(message)
+        elif field_of(chunk, "error"):
+            failed(chunk)
+        else:
+            said = self._generated(chunk)
+        return said + self._done(chunk) if field_of(chunk, "done") else said
+
+    def close(self) -> Sequence[Event]:
+        return ()
+
+    def _message(self, message: t.Any) -> list[Event]:
+        said: list[Event] = []
+        if thinking := field_of(message, "thinking"):
+            said.append(Reasoning(thinking))
+        if content := field_of(message, "content"):
+            said.append(content)
+        for call in field_of(message, "tool_calls") or ():
+            asked = field_of(call, "function")
+            self._called = True
+            said += self._calls.whole(None, field_of(asked, "name"), field_of(asked, "arguments"))
+        return said
+
+    def _generated(self, chunk: t.Any) -> list[Event]:
+        said: list[Event] = []
+        if thinking := field_of(chunk, "thinking"):
+            said.append(Reasoning(thinking))
+        if text := field_of(chunk, "response"):
+            said.append(text)
+        if image := field_of(chunk, "image"):
+            said.append(File(data_url("image/png", image), "image/png"))
+        return said
+
+    def _done(self, chunk: t.Any) -> list[Event]:
+        self._answers += 1  # Answers have no id of their own.
+        usage = Usage(field_of(chunk, "prompt_eval_count"), field_of(chunk, "eval_count"))
+        word = field_of(chunk, "done_reason")
+        reason = reason_of(word) if word else "stop"  # Servers before 0.1.40 do not say why.
+        if reason == "stop" and self._called:  # It says stop where it waits for a tool's answer.
+            reason = "tool-calls"
+        self._called = False
+        used = self._ledger.used(f"ollama {self._answers}", usage)
+        return [*used, Finished(reason)]

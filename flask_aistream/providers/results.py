@@ -1,0 +1,136 @@
+"""What calling a provider gave back → one thing to iterate.
+
+A provider may be a generator, or return one; return an SDK's stream as it is, entered or not; be
+``async`` in any of these; or just answer with a string or a whole response.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import AsyncIterator
+from collections.abc import Awaitable
+from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from flask_aistream.providers.table import is_chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Iterate ``chunks``, then call ``close``, however the iteration ended.
+
+    ``close`` must be called where the chunks were iterated: a generator that is running cannot be closed
+    from outside.
+
+    :param source: What the provider returned, for whoever must break into a blocked read.
+    """
+
+    chunks: Iterator[t.Any]
+    close: Callable[[], object]
+    source: t.Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Async:
+    """The same, to be iterated and closed on an event loop."""
+
+    chunks: AsyncIterator[t.Any]
+    aclose: Callable[[], Awaitable[object]]
+    source: t.Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Await ``awaitable`` on an event loop, then ``classify(what_it_gave, awaited=True)``.
+
+    :param close: Call it instead, if it is never awaited.
+    """
+
+    awaitable: Awaitable[t.Any]
+    close: Callable[[], object]
+
+
+Result = Sync | Async | Later
+
+
+def classify(result: t.Any, *, awaited: bool = False) -> Result:
+    """How to read what a provider returned. Starts nothing and reads nothing.
+
+    A string, an event, a whole response and anything else that is not a stream is a stream of one chunk
+    (whether it can be understood is for :class:`~flask_aistream.providers.table.Chunks` to say), and
+    ``None`` is an empty answer.
+
+    :param awaited: ``result`` came out of an awaitable. Of what can be iterated both ways (LiteLLM's
+        streams) only one works, and that tells which.
+    """
+    if result is None:
+        return Sync(iter(()), nothing)
+    if hasattr(result, "__await__"):
+        return Later(result, closer(result))
+    can_sync, can_async = hasattr(result, "__next__"), hasattr(result, "__anext__")
+    if can_async and (awaited or not can_sync):
+        return Async(result, async_closer(result), result)
+    if can_sync:
+        return Sync(result, closer(result), result)
+    if is_chunk(result):
+        return Sync(iter((result,)), nothing, result)
+    return opened(result) or Sync(iter((result,)), nothing, result)
+
+
+def opened(result: t.Any) -> Result | None:
+    """A reader of what only promises to be a stream: an iterable, or a context manager of one."""
+    if hasattr(result, "__aiter__"):
+        chunks = result.__aiter__()
+        return Async(chunks, async_closer(chunks, result), result)
+    if hasattr(result, "__iter__"):
+        items = iter(result)
+        return Sync(items, closer(items, result), result)
+    if hasattr(result, "__aenter__"):
+        inside = aentered(result)
+        return Async(inside, inside.aclose, result)
+    if hasattr(result, "__enter__"):
+        within = entered(result)
+        return Sync(within, within.close, result)
+    return None
+
+
+def entered(manager: t.Any) -> t.Generator[t.Any, None, None]:
+    """Read what ``with manager`` opens (Anthropic's ``messages.stream(…)``), leave at the end."""
+    with manager as stream:
+        yield from stream
+
+
+async def aentered(manager: t.Any) -> t.AsyncGenerator[t.Any, None]:
+    async with manager as stream:
+        async for chunk in stream:
+            yield chunk
+
+
+def nothing() -> None:
+    """Nothing was opened."""
+
+
+def closer(*opened: t.Any) -> Callable[[], object]:
+    """Closes each of ``opened`` that can be closed."""
+    closes = [one.close for one in opened if callable(getattr(one, "close", None))]
+
+    def close() -> None:
+        for one in closes:
+            one()
+
+    return close
+
+
+def async_closer(*opened: t.Any) -> Callable[[], Awaitable[object]]:
+    """SDKs call it ``aclose`` (generators) or ``close`` (their own streams); either may be awaited."""
+    names = ("aclose", "close")
+    found = [next((getattr(one, n) for n in names if hasattr(one, n)), None) for one in opened]
+
+    async def aclose() -> None:
+        for close in found:
+            waits = close() if close else None
+            if waits is not None and hasattr(waits, "__await__"):
+                await waits
+
+    return aclose
