@@ -57,23 +57,26 @@ class Decoder:
     def _frames(self, text: str) -> t.Iterator[Frame]:
         *lines, rest = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         for line in lines:
+            self._grow(len(line))
             line = "".join([*self._rest, line])
             self._rest = []
             if line:
-                self._grow(len(line))
-                self._block.take(line)
+                self._take(line)
             else:
                 yield from self._dispatch()
         if rest:
             self._rest.append(rest)
             self._grow(len(rest))
 
+    def _take(self, line: str) -> None:
+        self._block.take(line)
+        if self._block.retry is not None:  # Unlike an id, it does not wait for the end of its block.
+            self.retry = self._block.retry
+
     def _dispatch(self) -> t.Iterator[Frame]:
         block, self._block, self._size = self._block, Block(), 0
         if block.id is not None:
             self.last_event_id = block.id
-        if block.retry is not None:
-            self.retry = block.retry
         if block.seen:
             data = "\n".join(block.data) if block.data else None
             yield Frame(data, block.event or None, block.id, block.retry)
@@ -109,5 +112,6 @@ class Block:
                 self.event = value
             case "id" if "\0" not in value:
                 self.id = value
-            case "retry" if value.isascii() and value.isdigit():
+            # Longer numbers mean nothing, and int() raises on very long ones.
+            case "retry" if value.isascii() and value.isdigit() and len(value) <= 15:
                 self.retry = int(value)
