@@ -93,8 +93,17 @@ export interface Outcome {
   error?: RunError;
 }
 
-/** What the server said to a stop; `error` if it could not be reached or refused. */
-export type StopAnswer = { error?: RunError; [name: string]: unknown } | null;
+/** What the server said to a stop; `error` alone if it could not be reached or refused. */
+export interface StopAnswer {
+  run?: string;
+  /** How the run ended, and whether this stop is the reason. */
+  status?: string;
+  stopped?: boolean;
+  text?: string;
+  usage?: Usage;
+  error?: RunError;
+  [name: string]: unknown;
+}
 
 export interface RunOptions {
   /** For every request; a function is called each time, so a token can be renewed. */
@@ -140,7 +149,7 @@ export class Run extends EventTarget implements AsyncIterable<StreamEvent> {
   readonly links: Readonly<Links> | null;
   readonly cursor: string | null;
   readonly done: Promise<Outcome>;
-  stop(): Promise<StopAnswer>;
+  stop(): Promise<StopAnswer | null>;
   detach(): void;
   on<Type extends keyof RunEvents>(
     type: Type,
@@ -172,7 +181,7 @@ export class AIStreamElement extends HTMLElement {
   options: StreamOptions;
   readonly run: Run | null;
   ask(prompt: string | object): Run;
-  stop(): Promise<StopAnswer>;
+  stop(): Promise<StopAnswer | null>;
 }
 
 declare global {
