@@ -71,11 +71,16 @@ class Encoder(t.Protocol):
         ...
 
     def gap(self, first: int) -> bytes:
-        """What to say where the records before number ``first`` were trimmed away."""
+        """What to say where the records before number ``first`` were trimmed away. Empty where the
+        format has no word for it: the delivery then breaks the connection off."""
         ...
 
 
 def no_options(query: Mapping[str, str]) -> Mapping[str, t.Any]:
+    return NOTHING
+
+
+def no_headers(status: int) -> Mapping[str, str]:
     return NOTHING
 
 
@@ -91,6 +96,7 @@ class Dialect:
     :param error: ``(code, message, status)`` → body of an HTTP error in this dialect.
     :param methods: Of its route. A ``GET`` has its fields in the query.
     :param forms: A ``POST`` body may be a form as well as JSON.
+    :param bare: A body that is only a JSON string is the field of this name; ``None`` refuses it.
     :param options: Query of any request in this dialect → what its encoder must know besides
         ``Ask.options``. Raises ``RequestError``.
     :param whole: Fold of a run that ended (or, in the background, did not) → the answer as one JSON
@@ -104,6 +110,8 @@ class Dialect:
     :param again: A resume at the very end is answered with the last record again. Where it is not,
         the answer is 204, which tells an ``EventSource`` (but no htmx) to stop.
     :param headers: Response headers besides those every stream has.
+    :param error_headers: Status of an HTTP error → its headers besides those every error has.
+    :param run_header: Response header that tells the run's id, besides ``AIStream-Run``.
     """
 
     name: str
@@ -113,6 +121,7 @@ class Dialect:
     error: Callable[[str, str, int], str]
     methods: tuple[str, ...] = ("POST",)
     forms: bool = False
+    bare: str | None = None
     options: Callable[[Mapping[str, str]], Mapping[str, t.Any]] = no_options
     whole: Callable[[Fold, Subject], dict[str, t.Any]] | None = None
     content_type: str = EVENT_STREAM
@@ -123,3 +132,5 @@ class Dialect:
     silent: tuple[type[Terminal], ...] = ()
     again: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    error_headers: Callable[[int], Mapping[str, str]] = no_headers
+    run_header: str | None = None

@@ -13,6 +13,7 @@ import functools
 import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii as quoted
 
@@ -286,7 +287,16 @@ def problem(code: str, message: str, status: int) -> str:
 
 
 def error(code: str, message: str, status: int) -> str:
+    code = CODES.get(code, code)
     return dumps({"error": {"message": message, "type": kind(status), "param": None, "code": code}})
+
+
+CODES = {"provider_not_found": "model_not_found"}
+
+
+def error_headers(status: int) -> Mapping[str, str]:
+    # The SDKs send a request again, twice, after any 409 and 5xx: that would call the provider again.
+    return {"x-should-retry": "true" if status in (429, 503) else "false"}
 
 
 KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
@@ -307,4 +317,6 @@ OPENAI_CHAT = Dialect(
     error=error,
     whole=whole,
     stateful=True,
+    error_headers=error_headers,
+    run_header="x-request-id",
 )

@@ -35,6 +35,7 @@ from flask_aistream.protocols.messages import openai_call
 from flask_aistream.protocols.messages import role_of
 from flask_aistream.protocols.openai_chat import bad_request
 from flask_aistream.protocols.openai_chat import error
+from flask_aistream.protocols.openai_chat import error_headers
 from flask_aistream.protocols.openai_chat import lost
 from flask_aistream.protocols.openai_chat import model_of
 from flask_aistream.protocols.spans import TEXT
@@ -452,4 +453,6 @@ OPENAI_RESPONSES = Dialect(
     options=options,
     whole=whole,
     stateful=True,
+    error_headers=error_headers,
+    run_header="x-request-id",
 )

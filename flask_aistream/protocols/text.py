@@ -40,6 +40,7 @@ class TextEncoder:
 
 def read(body: dict[str, t.Any]) -> Ask:
     """As for the AI SDK; any other object is what ``useObject`` submits, and is asked as it stands.
+    (A string it submits comes as ``prompt``.)
 
     :raises RequestError: The body is empty, or a field has the wrong type.
     """
@@ -62,6 +63,7 @@ TEXT = Dialect(
     read=read,
     encoder=TextEncoder,
     error=error,
+    bare="prompt",
     content_type=PLAIN,
     error_type=PLAIN,
     heartbeat=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import weakref
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 
 from flask_aistream.core.events import Event
+from flask_aistream.core.events import Terminal
 from flask_aistream.protocols.base import Encoder
 from flask_aistream.runs.tail import Tail
 
@@ -19,6 +21,8 @@ class Delivery:
     :param after: Number of the record the connection stands at.
     :param prologue: Put before the first page (the reconnection time).
     :param heartbeat: Sent after a silence; ``None`` where the format has none.
+    :param silent: Terminal events the format has no word for: the connection is broken off instead.
+    :param on_told: Called when everything to the run's end was handed over.
     :param on_close: Called once, when the connection has ended for whatever reason.
     """
 
@@ -30,6 +34,8 @@ class Delivery:
         *,
         prologue: bytes,
         heartbeat: bytes | None,
+        silent: tuple[type[Terminal], ...] = (),
+        on_told: Callable[[], None] = lambda: None,
         on_close: Callable[[], None],
     ) -> None:
         self._tail = tail
@@ -37,6 +43,8 @@ class Delivery:
         self._after = after
         self._prologue = prologue
         self._heartbeat = heartbeat
+        self._silent = silent
+        self._on_told = on_told
         self._on_close: Callable[[], None] | None = on_close
 
     def __iter__(self) -> Iterator[bytes]:
@@ -46,12 +54,18 @@ class Delivery:
                 if self._heartbeat:
                     yield self._heartbeat
                 continue
-            gap = self._encoder.gap(page.first) if page.first > number + 1 else b""
+            gap = b""
+            if page.first > number + 1:
+                gap = self._encoder.gap(page.first) or broken_off()
             data = self._prologue + gap + self._encoder.encode(page.first, page.events)
             self._prologue = b""
             number = page.last
             if data:
                 yield data
+            if page.ended:
+                self._on_told()
+                if page.events and isinstance(page.events[-1], self._silent):
+                    broken_off()
 
     def close(self) -> None:
         """Free everything, also if it was never iterated. Any thread may call it, any number of times."""
@@ -59,6 +73,17 @@ class Delivery:
         on_close, self._on_close = self._on_close, None
         if on_close:
             on_close()
+
+
+def broken_off() -> bytes:
+    """Let the server drop the connection without the end of a body: a client must not take what it
+    has for a complete answer. To servers this is a client that went away, which they do not report.
+
+    :raises ConnectionResetError: Always.
+    """
+    raise ConnectionResetError(
+        errno.ECONNRESET, "the answer is not complete, and this format cannot say so"
+    )
 
 
 class SharedEncoder:

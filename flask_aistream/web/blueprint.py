@@ -18,7 +18,11 @@ from werkzeug.exceptions import NotFound
 
 from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import RegistrationError
+from flask_aistream.protocols.base import Dialect
+from flask_aistream.protocols.html import Render
 from flask_aistream.protocols.native import NATIVE
+from flask_aistream.protocols.openai_chat import OPENAI_CHAT
+from flask_aistream.protocols.table import DIALECTS
 from flask_aistream.runs.pump import Provider
 from flask_aistream.web import cors
 from flask_aistream.web import routes
@@ -38,6 +42,7 @@ CONTEXTS = ("app", "request")
 P = t.TypeVar("P", bound=Provider)
 I = t.TypeVar("I", bound=Identify)  # noqa: E741
 A = t.TypeVar("A", bound=Authorize)
+H = t.TypeVar("H", bound=Render)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Entry:
     call: Provider
     default_prompt: str | None
     context: str
+    text_only: bool
 
 
 class AIStream(Blueprint):
@@ -75,6 +81,7 @@ class AIStream(Blueprint):
         self._providers: dict[str, Entry] = {}
         self.identify_caller: Identify | None = None
         self.authorize_start: Authorize | None = None
+        self.rendering: dict[str, Render] = {}
         routes.add(self)
         self.record(self._installed)
         self.after_request(self._cross_origin)
@@ -92,6 +99,7 @@ class AIStream(Blueprint):
         name: str | None = ...,
         default_prompt: str | None = ...,
         context: t.Literal["app", "request"] = ...,
+        text_only: bool = ...,
     ) -> Callable[[P], P]: ...
 
     def provider(
@@ -102,6 +110,7 @@ class AIStream(Blueprint):
         name: str | None = None,
         default_prompt: str | None = None,
         context: t.Literal["app", "request"] = "app",
+        text_only: bool = False,
     ) -> t.Any:
         """Register a provider: a callable that takes a ``ChatRequest`` and yields what a model says.
 
@@ -112,11 +121,13 @@ class AIStream(Blueprint):
         :param default_prompt: What is asked when a request asks nothing.
         :param context: ``"app"`` runs it in a fresh application context; ``"request"`` in a copy of
             the request's, whose teardown functions then run a second time.
+        :param text_only: Refuse messages with images, files and the like before they reach it.
         :raises RegistrationError: The name is taken, hides a route, or does not fit into a URL.
         """
 
         def register(function: P) -> P:
-            self._register_provider(name or name_of(function), function, default_prompt, context)
+            entry = Entry(name or name_of(function), function, default_prompt, context, text_only)
+            self._register_provider(entry)
             return function
 
         return register if function is None else register(function)
@@ -128,6 +139,15 @@ class AIStream(Blueprint):
         does not exist. Without it, Flask-Login's user is taken, where there is one.
         """
         self.identify_caller = function
+        return function
+
+    def html(self, function: H) -> H:
+        """Render events of the HTML protocol yourself, with a template for example.
+
+        Called with each event: return its HTML, ``""`` to show nothing, or ``None`` to leave it to us.
+        The text of an answer must be escaped; a template does it.
+        """
+        self.rendering = {"render": function}
         return function
 
     def authorize(self, function: A) -> A:
@@ -156,9 +176,8 @@ class AIStream(Blueprint):
         """Of all registered providers, in order of registration."""
         return tuple(self._providers)
 
-    def _register_provider(
-        self, name: str, call: Provider, default_prompt: str | None, context: str
-    ) -> None:
+    def _register_provider(self, entry: Entry) -> None:
+        name = entry.name
         if not NAME.fullmatch(name):
             raise RegistrationError(
                 f"A provider cannot be named {name!r}: use 1 to 64 ASCII letters, digits, `-` and `_`."
@@ -172,9 +191,9 @@ class AIStream(Blueprint):
             raise RegistrationError(
                 f"There is a provider {name!r} already. Give one of them another name."
             )
-        if context not in CONTEXTS:
-            raise RegistrationError(f'context is {context!r} but must be "app" or "request".')
-        self._providers[name] = Entry(name, call, default_prompt, context)
+        if entry.context not in CONTEXTS:
+            raise RegistrationError(f'context is {entry.context!r} but must be "app" or "request".')
+        self._providers[name] = entry
 
     def _installed(self, state: BlueprintSetupState) -> None:
         app = t.cast(Flask, state.app)
@@ -189,7 +208,7 @@ class AIStream(Blueprint):
         and as JSON. A blueprint's own error handlers never see them."""
         error = request.routing_exception
         if isinstance(error, (NotFound, MethodNotAllowed)) and self._is_below(request.path):
-            return self._cross_origin(http_error(NATIVE, error))
+            return self._cross_origin(http_error(dialect_of(request.path), error))
         return None
 
     def _is_below(self, path: str) -> bool:
@@ -197,6 +216,14 @@ class AIStream(Blueprint):
         prefixes = self._prefixes.get(id(app), set())
         # Without a prefix the whole application would be below it.
         return any(prefix and path.startswith(f"{prefix}/") for prefix in prefixes)
+
+
+def dialect_of(path: str) -> Dialect:
+    """The dialect whose route ``path`` would be, judged by its end; else the native one."""
+    if "/v1/" in path:
+        return OPENAI_CHAT
+    ends = {dialect.path.replace("/<provider>", "", 1): dialect for dialect in DIALECTS.values()}
+    return next((ends[end] for end in ends if end and path.endswith(end)), NATIVE)
 
 
 def name_of(function: Provider) -> str:

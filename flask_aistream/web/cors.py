@@ -6,6 +6,7 @@ anything is read, so one that carries cookies is refused by where it comes from.
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from flask import Request
@@ -18,6 +19,7 @@ ALLOWED_HEADERS = "Content-Type, Authorization, Last-Event-ID, Idempotency-Key"
 EXPOSED_HEADERS = "Retry-After, AIStream-Run"
 ALLOWED_METHODS = "GET, POST"
 PREFLIGHT_SECONDS = 600
+HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 
 
 def allow(settings: Settings, request: Request, response: Response) -> Response:
@@ -36,9 +38,18 @@ def allow(settings: Settings, request: Request, response: Response) -> Response:
     response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
     if is_preflight(request):
         response.headers["Access-Control-Allow-Methods"] = ALLOWED_METHODS
-        response.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+        response.headers["Access-Control-Allow-Headers"] = allowed_headers(request)
         response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
     return response
+
+
+def allowed_headers(request: Request) -> str:
+    """Ours, and any that are asked for: SDKs send a dozen about themselves, htmx some about the page.
+
+    Whoever may ask at all may say what it likes.
+    """
+    asked = request.headers.get("Access-Control-Request-Headers", "")
+    return ", ".join(dict.fromkeys([ALLOWED_HEADERS, *HEADER_NAME.findall(asked)]))
 
 
 def is_preflight(request: Request) -> bool:

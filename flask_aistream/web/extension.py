@@ -18,6 +18,7 @@ from flask_aistream.server.choose import concurrency
 from flask_aistream.server.gunicorn import Lifecycle
 from flask_aistream.server.watcher import DisconnectWatcher
 from flask_aistream.stores.memory import MemoryStore
+from flask_aistream.web.chats import Chats
 from flask_aistream.web.config import Settings
 from flask_aistream.web.signals import run_ended
 
@@ -34,6 +35,7 @@ class Machinery:
         self.timer = Timer(self._concurrency, settings.flush_seconds)
         self.watcher = DisconnectWatcher()
         self.encoders = SharedEncoders()
+        self.chats = Chats()
         self.store = MemoryStore(
             retain=settings.retain_seconds,
             max_runs=settings.retain_runs,

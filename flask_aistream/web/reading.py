@@ -19,6 +19,8 @@ from flask_aistream.protocols.base import Dialect
 from flask_aistream.protocols.fields import kind_of
 from flask_aistream.web.config import Settings
 
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -27,19 +29,24 @@ def read_ask(dialect: Dialect, request: Request, settings: Settings) -> Ask:
 
     :raises RequestError: It cannot be understood, or is over a limit.
     """
-    fields = request.args.to_dict() if request.method == "GET" else read_body(request, settings)
+    if request.method == "GET":
+        fields = request.args.to_dict()
+    else:
+        fields = read_body(dialect, request, settings)
     ask = dialect.read(fields)
     check_size(ask.messages, settings)
     return ask
 
 
-def read_body(request: Request, settings: Settings) -> dict[str, t.Any]:
-    """The JSON object of a POST.
+def read_body(dialect: Dialect, request: Request, settings: Settings) -> dict[str, t.Any]:
+    """The JSON object, or form, of a POST.
 
     :raises RequestError: Too large, not JSON, or not an object.
     """
     request.max_content_length = settings.max_body_bytes
     try:
+        if dialect.forms and request.mimetype in FORMS:
+            return request.form.to_dict()
         data = request.get_data()
     except RequestEntityTooLarge:
         raise RequestError(
@@ -57,6 +64,8 @@ def read_body(request: Request, settings: Settings) -> dict[str, t.Any]:
             '{"prompt": "Hello"} with Content-Type: application/json.',
             "body_invalid",
         ) from None
+    if dialect.bare and isinstance(value, str):
+        return {dialect.bare: value}
     if not isinstance(value, dict):
         raise RequestError(
             f'The body is {kind_of(value)} but must be an object such as {{"prompt": "Hello"}}.',
@@ -109,6 +118,23 @@ def check_size(messages: list[Message], settings: Settings) -> None:
             "prompt_too_long",
             422,
         )
+
+
+def refuse_media(messages: list[Message]) -> None:
+    """Refuse what is not text.
+
+    :raises RequestError: A message has a part of another kind.
+    """
+    for place, message in enumerate(messages):
+        content = message.get("content")
+        kinds = {str(part["type"]) for part in content} if isinstance(content, list) else set()
+        if kinds - {"text"}:
+            raise RequestError(
+                f"`messages[{place}]` has a part of type {sorted(kinds - {'text'})[0][:50]!r}, but this "
+                "provider takes only text.",
+                "content_unsupported",
+                422,
+            )
 
 
 def is_prefetch(request: Request) -> bool:

@@ -42,7 +42,7 @@ def stream_response(dialect: Dialect, delivery: Delivery, run_id: str) -> Respon
     response = Response(
         t.cast("t.Iterator[bytes]", stream_with_context(iter(delivery))),
         content_type=dialect.content_type,
-        headers={**STREAM_HEADERS, **dialect.headers, "AIStream-Run": run_id},
+        headers={**STREAM_HEADERS, **dialect.headers, **run_headers(dialect, run_id)},
     )
     if "text/event-stream" in current_app.config.get("COMPRESS_MIMETYPES", ()):
         # Flask-Compress was told to compress event streams, and would hold everything back.
@@ -50,6 +50,17 @@ def stream_response(dialect: Dialect, delivery: Delivery, run_id: str) -> Respon
     # The generator's own close() does nothing if it was never iterated.
     response.call_on_close(delivery.close)
     return response
+
+
+def json_response(dialect: Dialect, body: str, run_id: str) -> Response:
+    """A whole answer."""
+    headers = {"Cache-Control": "no-store", **run_headers(dialect, run_id)}
+    return Response(body, content_type="application/json", headers=headers)
+
+
+def run_headers(dialect: Dialect, run_id: str) -> dict[str, str]:
+    more = {dialect.run_header: run_id} if dialect.run_header else {}
+    return {"AIStream-Run": run_id, **more}
 
 
 def head_response(dialect: Dialect) -> Response:
@@ -68,7 +79,10 @@ def error_response(
     dialect: Dialect, code: str, message: str, status: int, retry_after: float | None = None
 ) -> Response:
     response = Response(
-        dialect.error(code, message, status), status=status, content_type=dialect.error_type
+        dialect.error(code, message, status),
+        status=status,
+        content_type=dialect.error_type,
+        headers=dict(dialect.error_headers(status)),
     )
     response.headers["Cache-Control"] = "no-store"
     if retry_after is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 
 from flask import Response
+from flask import abort
 from flask import jsonify
 from flask import request
 
@@ -14,10 +15,13 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.protocols.base import Ask
 from flask_aistream.protocols.base import Dialect
 from flask_aistream.protocols.native import NATIVE
+from flask_aistream.protocols.table import DIALECTS
 from flask_aistream.runs.ended import fold_of
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
+from flask_aistream.web import ai_sdk
 from flask_aistream.web import cors
+from flask_aistream.web import openai
 from flask_aistream.web import reading
 from flask_aistream.web import serve
 from flask_aistream.web.extension import extension
@@ -30,10 +34,18 @@ if t.TYPE_CHECKING:
 
 def add(ai: AIStream) -> None:
     """Put the routes on a blueprint."""
-    ai.add_url_rule("/<provider>", "start", provider_view(ai, NATIVE), methods=["GET", "POST"])
+    for dialect in DIALECTS.values():
+        endpoint = "start" if dialect is NATIVE else dialect.name
+        view = provider_view(ai, dialect)
+        ai.add_url_rule(dialect.path, endpoint, view, methods=list(dialect.methods))
+    ai_sdk.add(ai)
+    openai.add(ai)
     native = answering(NATIVE)
     ai.add_url_rule("/runs/<run_id>", "run", native(lambda run_id: show(ai, run_id)))
     ai.add_url_rule("/runs/<run_id>/events", "events", native(lambda run_id: events(ai, run_id)))
+    ai.add_url_rule(
+        "/runs/<run_id>/<protocol>", "events-in", lambda **names: events_in(ai, **names)
+    )
     ai.add_url_rule(
         "/runs/<run_id>/stop", "stop", native(lambda run_id: stop(ai, run_id)), methods=["POST"]
     )
@@ -46,16 +58,16 @@ def provider_view(ai: AIStream, dialect: Dialect) -> t.Callable[..., Response]:
     """The view that starts runs of a provider in one dialect."""
 
     @answering(dialect)
-    def view(provider: str) -> Response:
+    def view(provider: str | None = None) -> Response:
         settings = extension().settings
         cors.refuse_cross_site(settings, request)
-        entry = ai.entry(provider)
+        entry = ai.entry(provider) if provider else None
         if request.method == "HEAD":
             return head_response(dialect)
         if reading.is_prefetch(request):
             return Response(status=204)
         ask = reading.read_ask(dialect, request, settings)
-        return serve.start_or_resume(ai, dialect, entry, ask)
+        return serve.start_or_resume(ai, dialect, entry or ai.entry(ask.provider or ""), ask)
 
     return view
 
@@ -74,16 +86,24 @@ def show(ai: AIStream, run_id: str) -> Response:
     )
 
 
-def events(ai: AIStream, run_id: str) -> Response:
+def events(ai: AIStream, run_id: str, dialect: Dialect = NATIVE) -> Response:
     """A run from a cursor on."""
     log = open_log(ai, run_id)
     if request.method == "HEAD":
-        return head_response(NATIVE)
+        return head_response(dialect)
     asked = Ask([], cursor=request.args.get("last_event_id"))
     cursor = reading.cursor_of(request, asked) or Cursor(run_id, BEGINNING)
     if cursor.run != run_id:
         raise RunNotFound(cursor.run)
-    return serve.resume(log, cursor, NATIVE)
+    return serve.resume(log, cursor, dialect, {**ai.rendering, **dialect.options(request.args)})
+
+
+def events_in(ai: AIStream, run_id: str, protocol: str) -> Response:
+    """A run in any protocol, whichever it was started in."""
+    dialect = DIALECTS.get(protocol)
+    if dialect is None:
+        abort(404)
+    return answering(dialect)(lambda: events(ai, run_id, dialect))()
 
 
 def stop(ai: AIStream, run_id: str) -> Response:

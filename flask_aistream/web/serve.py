@@ -18,6 +18,7 @@ from flask.globals import request_ctx
 from flask_aistream.core import events as ev
 from flask_aistream.core.cursor import BEGINNING
 from flask_aistream.core.cursor import Cursor
+from flask_aistream.core.fold import Fold
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.request import Message
 from flask_aistream.core.request import last_prompt
@@ -30,7 +31,10 @@ from flask_aistream.protocols.base import Ask
 from flask_aistream.protocols.base import Dialect
 from flask_aistream.protocols.base import Encoder
 from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.endings import fault
+from flask_aistream.protocols.wire import dumps
 from flask_aistream.runs.delivery import Delivery
+from flask_aistream.runs.ended import fold_of
 from flask_aistream.runs.tail import Tail
 from flask_aistream.server.watcher import descriptor_of
 from flask_aistream.stores.base import Log
@@ -39,6 +43,7 @@ from flask_aistream.web import reading
 from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import extension
 from flask_aistream.web.responses import failure_response
+from flask_aistream.web.responses import json_response
 from flask_aistream.web.responses import stream_response
 
 if t.TYPE_CHECKING:
@@ -49,12 +54,17 @@ if t.TYPE_CHECKING:
 def start_or_resume(ai: AIStream, dialect: Dialect, entry: Entry, ask: Ask) -> Response:
     """What a provider's own URL does."""
     caller = access.name_of(ai.identify_caller)
+    options = {**ai.rendering, **ask.options, **dialect.options(request.args)}
     cursor = reading.cursor_of(request, ask)
     if cursor is not None:
         log = access.open_log(extension().machinery.store, cursor.run, caller)
-        return resume(log, cursor, dialect, ask.options)
+        return resume(log, cursor, dialect, options)
     log = start(ai, entry, ask, caller)
-    return follow(log, BEGINNING, dialect, ask.options, commit=True)
+    if ask.stream or dialect.whole is None:
+        return follow(log, BEGINNING, dialect, options, commit=True)
+    if ask.background:
+        return whole_response(log, fold_of(log), dialect)
+    return answer(log, dialect, options)
 
 
 def start(ai: AIStream, entry: Entry, ask: Ask, caller: str | None) -> Log:
@@ -74,10 +84,18 @@ def start(ai: AIStream, entry: Entry, ask: Ask, caller: str | None) -> Log:
         owner=caller,
         chat=ask.chat,
     )
+    if entry.text_only:
+        reading.refuse_media(messages)
     access.authorize(ai.authorize_start, chat)
-    log, new = extension().machinery.runner.start(run, entry.call, chat, surroundings(entry))
+    machinery = extension().machinery
+    log, new = machinery.runner.start(run, entry.call, chat, surroundings(entry))
     if not new and log.run.fingerprint != run.fingerprint:
         raise KeyReused
+    if new:
+        machinery.chats.remember(run.id, ask.options)
+        if ask.background:
+            # A reader that never leaves: the run is to end by itself, whether anybody reads it or not.
+            machinery.runner.attach(run.id)
     return log
 
 
@@ -89,9 +107,12 @@ def resume(
     :raises CursorInvalid: The log is not that long.
     """
     page = log.read(cursor.number, limit=1)
+    after = cursor.number
     if page.ended and not page.events:
-        return Response(status=204)
-    return follow(log, BEGINNING if dialect.stateful else cursor.number, dialect, options)
+        if not dialect.again:
+            return Response(status=204)
+        after -= 1
+    return follow(log, BEGINNING if dialect.stateful else after, dialect, options)
 
 
 def follow(
@@ -115,6 +136,29 @@ def follow(
             delivery.close()
             return failure_response(dialect, failed[0])
     return stream_response(dialect, delivery, log.run.id)
+
+
+def answer(log: Log, dialect: Dialect, options: Mapping[str, t.Any]) -> Response:
+    """Wait for the end of a run, and answer with the whole of it."""
+    delivery, tail = deliver(extension(), log, BEGINNING, dialect, options)
+    fold = Fold()
+    try:
+        for page in tail:
+            fold.add(page.events if page else ())
+    finally:
+        delivery.close()
+    if fold.terminal is None:  # The client left, and the tail was closed.
+        return Response(status=499)
+    failed = fault(fold.terminal)
+    return failure_response(dialect, failed) if failed else whole_response(log, fold, dialect)
+
+
+def whole_response(log: Log, fold: Fold, dialect: Dialect) -> Response:
+    """What a run said so far, as the one JSON object of a dialect that has such a thing."""
+    run = log.run
+    subject = Subject(run.id, run.provider, run.created, links_of(run.id))
+    assert dialect.whole
+    return json_response(dialect, dumps(dialect.whole(fold, subject)), run.id)
 
 
 def deliver(
@@ -146,6 +190,8 @@ def deliver(
         if dialect.resumable
         else b"",
         heartbeat=dialect.heartbeat,
+        silent=dialect.silent,
+        on_told=lambda: machinery.chats.tell(run_id),
         on_close=leave,
     )
     machinery.runner.attach(run_id)
