@@ -79,6 +79,10 @@ class Store(t.Protocol):
         """
         ...
 
+    def started(self, key: str) -> Log | None:
+        """The log of the run that has this idempotency key (see ``Run.key``)."""
+        ...
+
     def latest(self, chat: str) -> str | None:
         """Id of the run created last for ``chat`` (see ``Run.chat``)."""
         ...

@@ -23,12 +23,20 @@ class MemoryLog:
 
     :param max_events: When there are more, the oldest quarter is trimmed away; readers that have not
         come so far are told a gap.
+    :ivar ended_at: When it ended, by ``clock``.
     """
 
-    def __init__(self, run: Run, first: Sequence[Event], max_events: int | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        first: Sequence[Event],
+        max_events: int | None,
+        clock: Callable[[], float],
+    ) -> None:
         self.run = run
         self.ended = False
-        self.ended_at: float | None = None
+        self.ended_at = 0.0
+        self._clock = clock
         self._events: list[Event] = list(first)
         self._trimmed = 0
         self._most = max_events
@@ -50,6 +58,7 @@ class MemoryLog:
             if self.ended:
                 return False
             self._events.append(terminal)
+            self.ended_at = self._clock()
             self.ended = True
         self._wake()
         return True
@@ -77,10 +86,18 @@ class MemoryLog:
             self._waiting.pop(wake, None)
 
     def _wake(self) -> None:
-        with self._lock:
-            waiting, self._waiting = self._waiting, {}
-        for wake in waiting:
-            wake()
+        waiting: dict[Wake, None] = {}
+        try:
+            with self._lock:
+                waiting, self._waiting = self._waiting, {}
+            for wake in waiting:
+                wake()
+        except BaseException:
+            # A stop may interrupt the provider's thread right here, and nobody else knows these
+            # readers any more. Waking one twice does no harm.
+            for wake in waiting:
+                wake()
+            raise
 
     def _trim(self, most: int) -> None:
         surplus = len(self._events) - most + most // 4
@@ -115,7 +132,7 @@ class MemoryStore:
         self._lock = threading.Lock()
 
     def create(self, run: Run, first: Sequence[Event]) -> tuple[MemoryLog, bool]:
-        log = MemoryLog(run, first, self._max_events)
+        log = MemoryLog(run, first, self._max_events, self._clock)
         with self._lock:
             if run.key is not None and run.key in self._keys:
                 return self._logs[self._keys[run.key]], False
@@ -132,27 +149,28 @@ class MemoryStore:
         except KeyError:
             raise RunNotFound(run_id) from None
 
+    def started(self, key: str) -> MemoryLog | None:
+        with self._lock:
+            run_id = self._keys.get(key)
+            return self._logs[run_id] if run_id is not None else None
+
     def latest(self, chat: str) -> str | None:
         return self._chats.get(chat)
 
     def sweep(self) -> None:
         now = self._clock()
         with self._lock:
-            finished = [log for log in self._logs.values() if self._ended_before(log, now)]
+            finished = sorted(
+                (log for log in self._logs.values() if log.ended), key=lambda log: log.ended_at
+            )
             for log in finished[: self._surplus(finished, now)]:
                 self._drop(log.run)
 
-    def _ended_before(self, log: MemoryLog, now: float) -> bool:
-        if log.ended and log.ended_at is None:
-            log.ended_at = now
-        return log.ended
-
     def _surplus(self, finished: list[MemoryLog], now: float) -> int:
-        """How many of the oldest finished runs are too old or too many."""
-        finished.sort(key=lambda log: log.ended_at or now)
+        """How many of the finished runs, oldest first, are too old or too many."""
         old = 0
         if self._retain is not None:
-            old = sum(now - (log.ended_at or now) >= self._retain for log in finished)
+            old = sum(now - log.ended_at >= self._retain for log in finished)
         many = len(finished) - self._max_runs if self._max_runs is not None else 0
         return max(old, many)
 

@@ -1,0 +1,480 @@
+"""What every store promises: inherit ``StoreContract`` and say how to make one."""
+
+from __future__ import annotations
+
+import threading
+import typing as t
+from collections.abc import Callable
+
+import pytest
+
+from flask_aistream.core import events as ev
+from flask_aistream.core.page import Page
+from flask_aistream.core.run import Run
+from flask_aistream.core.run import new_run_id
+from flask_aistream.errors import CursorInvalid
+from flask_aistream.errors import LogEnded
+from flask_aistream.errors import RunNotFound
+from flask_aistream.stores.base import PAGE
+from flask_aistream.stores.base import Log
+from flask_aistream.stores.base import Store
+from flask_aistream.testing import ManualClock
+from tests.core.samples import EVENTS
+
+THREADS = 8
+DEADLINE = 10.0
+
+
+class StoreContract:
+    """The promises. Those that need a bound ask for a store that has it."""
+
+    def make_store(self, clock: ManualClock, **bounds: t.Any) -> Store:
+        """A new, empty store.
+
+        :param bounds: ``retain`` (seconds), ``max_runs``, ``max_events``.
+        """
+        raise NotImplementedError
+
+    @pytest.fixture
+    def store(self, clock: ManualClock) -> Store:
+        return self.make_store(clock)
+
+    @pytest.fixture
+    def log(self, store: Store) -> Log:
+        return begin(store)[0]
+
+    # What is written is what is read.
+
+    def test_a_log_begins_with_what_it_was_created_with(self, store: Store) -> None:
+        log, new = store.create(run_of("chat"), ["a", "b"])
+        assert new
+        assert log.read(-1) == Page(0, ["a", "b"], False)
+
+    def test_what_is_known_of_a_run_comes_back(self, store: Store) -> None:
+        run = Run(new_run_id(), "chat", 1.5, "ann", "key", "print", "talk")
+        assert store.create(run, [])[0].run == run
+        assert store.open(run.id).run == run
+
+    def test_a_log_opened_again_is_the_same_log(self, store: Store, log: Log) -> None:
+        log.append("a")
+        again = store.open(log.run.id)
+        again.append("b")
+        assert texts(log) == texts(again) == ["a", "b"]
+
+    def test_an_unknown_run_is_not_found(self, store: Store) -> None:
+        with pytest.raises(RunNotFound):
+            store.open("unknown")
+
+    @pytest.mark.parametrize(
+        "event", [e for e in EVENTS if not isinstance(e, ev.TERMINAL)], ids=repr
+    )
+    def test_every_event_comes_back_as_it_was(self, log: Log, event: ev.Event) -> None:
+        log.append(event)
+        assert list(log.read(0).events) == [event]
+
+    @pytest.mark.parametrize("event", [e for e in EVENTS if isinstance(e, ev.TERMINAL)], ids=repr)
+    def test_every_end_comes_back_as_it_was(self, log: Log, event: ev.Terminal) -> None:
+        assert log.end(event)
+        assert log.read(0) == Page(1, [event], True)
+
+    def test_reading_goes_on_after_any_record(self, log: Log) -> None:
+        fill(log, 10)
+        for after in range(-1, 11):
+            page = log.read(after)
+            assert page.first == after + 1
+            assert page.last == 10
+
+    def test_a_page_is_no_longer_than_asked(self, log: Log) -> None:
+        fill(log, 10)
+        assert [log.read(3, limit).last for limit in (1, 2, 7, 8)] == [4, 5, 10, 10]
+
+    def test_a_long_log_is_read_in_pages_without_a_gap(self, log: Log) -> None:
+        fill(log, PAGE + 10)
+        log.end(ev.Finished())
+        pages = list(pages_of(log))
+        assert [len(page.events) for page in pages] == [PAGE, 12]
+        assert [page.ended for page in pages] == [False, True]
+
+    def test_a_page_does_not_change_after_it_was_read(self, log: Log) -> None:
+        page = log.read(-1)
+        log.append("a")
+        log.end(ev.Finished())
+        assert len(page.events) == 1
+        assert not page.ended
+
+    def test_a_cursor_beyond_the_log_is_refused(self, log: Log) -> None:
+        log.append("a")
+        assert log.read(1).events == []
+        with pytest.raises(CursorInvalid):
+            log.read(2)
+
+    # The end.
+
+    def test_a_log_ends_once(self, log: Log) -> None:
+        before = log.ended
+        assert [log.end(ev.Stopped()), log.end(ev.Finished())] == [True, False]
+        assert [before, log.ended] == [False, True]
+        assert log.read(0) == Page(1, [ev.Stopped()], True)
+
+    def test_nothing_follows_the_end(self, log: Log) -> None:
+        log.end(ev.Finished())
+        with pytest.raises(LogEnded):
+            log.append("late")
+        assert log.read(0).events == [ev.Finished()]
+
+    def test_a_reader_at_the_end_is_told_that_it_is_the_end(self, log: Log) -> None:
+        log.end(ev.Finished())
+        assert log.read(1) == Page(2, [], True)
+
+    def test_a_page_that_stops_before_the_end_is_not_the_end(self, log: Log) -> None:
+        log.append("a")
+        log.end(ev.Finished())
+        assert [log.read(0, limit).ended for limit in (1, 2)] == [False, True]
+
+    # Many at once.
+
+    def test_numbers_are_gapless_whoever_writes(self, log: Log) -> None:
+        def write(writer: int) -> None:
+            for number in range(200):
+                log.append(f"{writer}:{number}")
+
+        at_once(write)
+        told = texts(log)
+        assert len(told) == THREADS * 200
+        for writer in range(THREADS):  # Each writer's own order is kept.
+            own = [text for text in told if text.startswith(f"{writer}:")]
+            assert own == [f"{writer}:{n}" for n in range(200)]
+
+    def test_exactly_one_of_many_ends_a_run(self, store: Store) -> None:
+        for _ in range(50):
+            log, _ = begin(store)
+            won = at_once(lambda n, log=log: log.end(ev.Stopped(str(n))))  # type: ignore[misc]
+            assert won.count(True) == 1
+            assert log.read(0).events == [ev.Stopped(str(won.index(True)))]
+
+    def test_what_was_written_before_the_end_is_there_and_nothing_else(self, log: Log) -> None:
+        def work(number: int) -> int:
+            if number == 0:
+                while len(log.read(-1).events) < 100:
+                    pass
+                log.end(ev.Finished())
+            for count in range(PAGE):
+                try:
+                    log.append("x")
+                except LogEnded:
+                    return count
+            return PAGE
+
+        written = sum(at_once(work))
+        events = [event for page in pages_of(log) for event in page.events]
+        assert events == [ev.RunStarted(log.run.id, "chat"), *["x"] * written, ev.Finished()]
+
+    def test_readers_see_every_record_once_while_it_is_written(self, log: Log) -> None:
+        def work(number: int) -> list[ev.Event]:
+            if number == 0:
+                fill(log, 2000)
+                log.end(ev.Finished())
+            return follow(log)
+
+        for seen in at_once(work):
+            assert seen[1:] == [*map(str, range(2000)), ev.Finished()]
+
+    # Waiting.
+
+    def test_news_already_there_is_told_at_once(self, log: Log) -> None:
+        wake = Wakes()
+        log.notify(-1, wake)
+        assert wake.count == 1
+
+    def test_a_waiting_reader_is_woken_once(self, log: Log) -> None:
+        wake = Wakes()
+        log.notify(0, wake)
+        assert wake.count == 0
+        log.append("a")
+        wake.wait(1)
+        log.append("b")
+        log.append("c")
+        assert wake.count == 1
+
+    def test_the_end_wakes_too(self, log: Log) -> None:
+        wake = Wakes()
+        log.notify(0, wake)
+        log.end(ev.Finished())
+        wake.wait(1)
+
+    def test_all_who_wait_are_woken(self, log: Log) -> None:
+        wakes = [Wakes() for _ in range(50)]
+        for wake in wakes:
+            log.notify(0, wake)
+        log.append("a")
+        for wake in wakes:
+            wake.wait(1)
+
+    def test_who_no_longer_waits_is_not_woken(self, log: Log) -> None:
+        gone, staying = Wakes(), Wakes()
+        log.notify(0, gone)
+        log.notify(0, staying)
+        log.forget(gone)
+        log.append("a")
+        staying.wait(1)
+        assert gone.count == 0
+
+    def test_forgetting_who_never_waited_is_fine(self, log: Log) -> None:
+        log.forget(Wakes())
+
+    def test_a_woken_reader_may_wait_again_at_once(self, log: Log) -> None:
+        wake = Wakes()
+
+        def again() -> None:
+            wake()
+            log.notify(log.read(-1).last, again)
+
+        log.notify(0, again)
+        for count in range(1, 4):
+            log.append("x")
+            wake.wait(count)
+        log.forget(again)
+
+    # Finding a run again.
+
+    def test_one_key_is_one_run(self, store: Store) -> None:
+        first, new = store.create(run_of("chat", key="k"), ["a"])
+        second, again = store.create(run_of("chat", key="k"), ["b"])
+        assert (new, again) == (True, False)
+        assert first.run.id == second.run.id
+        assert list(second.read(-1).events) == ["a"]
+
+    def test_a_run_that_lost_its_key_to_another_does_not_exist(self, store: Store) -> None:
+        store.create(run_of("chat", key="k"), [])
+        loser = run_of("chat", key="k", chat="talk")
+        store.create(loser, [])
+        assert store.latest("talk") is None
+        with pytest.raises(RunNotFound):
+            store.open(loser.id)
+
+    def test_no_key_is_no_key(self, store: Store) -> None:
+        assert begin(store)[1]
+        assert begin(store)[1]
+
+    def test_a_key_belongs_to_one_of_many_who_want_it(self, store: Store) -> None:
+        for turn in range(50):
+            key = f"k{turn}"
+            made = at_once(lambda n, key=key: store.create(run_of("chat", key=key), [str(n)]))  # type: ignore[misc]
+            assert [new for _, new in made].count(True) == 1
+            assert len({log.run.id for log, _ in made}) == 1
+            winner = next(n for n, (_, new) in enumerate(made) if new)
+            assert [list(log.read(-1).events) for log, _ in made] == [[str(winner)]] * THREADS
+
+    def test_the_run_that_has_a_key_is_found_by_it(self, store: Store) -> None:
+        run = run_of("chat", key="k")
+        assert store.started("k") is None
+        store.create(run, [])
+        found = store.started("k")
+        assert found is not None
+        assert found.run == run
+
+    def test_the_latest_run_of_a_conversation_is_found(self, store: Store) -> None:
+        assert store.latest("talk") is None
+        runs = [run_of("chat", chat="talk") for _ in range(3)]
+        for run in runs:
+            store.create(run, [])
+            assert store.latest("talk") == run.id
+        assert store.latest("other") is None
+
+    # Forgetting.
+
+    def test_a_trimmed_log_tells_the_gap(self, clock: ManualClock) -> None:
+        log, _ = begin(self.make_store(clock, max_events=100))
+        fill(log, 1000)
+        page = log.read(-1)
+        assert page.first > 0
+        assert page.last == 1000
+        assert list(page.events) == [str(n) for n in range(page.first - 1, 1000)]
+        assert 50 < len(page.events) <= 100
+
+    def test_a_trimmed_log_is_whole_after_a_cursor_that_is_still_in_it(
+        self, clock: ManualClock
+    ) -> None:
+        log, _ = begin(self.make_store(clock, max_events=100))
+        for number in range(1, 501):
+            log.append("x")
+            assert log.read(number - 1) == Page(number, ["x"], False)
+
+    @pytest.mark.parametrize("most", [1, 2, 3, 5])
+    def test_the_smallest_bounds_keep_the_last_records_and_the_end(
+        self, clock: ManualClock, most: int
+    ) -> None:
+        log, _ = begin(self.make_store(clock, max_events=most))
+        fill(log, 20)
+        assert log.read(-1).last == 20
+        log.end(ev.Finished())
+        page = log.read(-1)
+        assert page.ended
+        assert page.events[-1] == ev.Finished()
+        assert page.last == 21
+
+    def test_a_cursor_beyond_a_trimmed_log_is_refused(self, clock: ManualClock) -> None:
+        log, _ = begin(self.make_store(clock, max_events=10))
+        fill(log, 100)
+        assert log.read(100).first == 101
+        with pytest.raises(CursorInvalid):
+            log.read(101)
+
+    def test_a_finished_run_is_kept_so_long_and_no_longer(self, clock: ManualClock) -> None:
+        store = self.make_store(clock, retain=600)
+        log, _ = begin(store, key="k", chat="talk")
+        log.end(ev.Finished())
+        sweep(store, clock, 595)
+        assert store.open(log.run.id).ended
+        sweep(store, clock, 15)
+        with pytest.raises(RunNotFound):
+            store.open(log.run.id)
+        assert store.started("k") is None
+        assert store.latest("talk") is None
+
+    def test_time_may_begin_at_zero(self) -> None:
+        clock = ManualClock(0.0)
+        store = self.make_store(clock, retain=600)
+        log, _ = begin(store)
+        log.end(ev.Finished())
+        store.sweep()
+        sweep(store, clock, 605)
+        with pytest.raises(RunNotFound):
+            store.open(log.run.id)
+
+    def test_a_running_run_is_never_forgotten(self, clock: ManualClock) -> None:
+        store = self.make_store(clock, retain=600, max_runs=1)
+        logs = [begin(store)[0] for _ in range(5)]
+        sweep(store, clock, 6000)
+        assert all(store.open(log.run.id) for log in logs)
+
+    def test_the_oldest_finished_runs_make_room(self, clock: ManualClock) -> None:
+        store = self.make_store(clock, max_runs=2)
+        logs = [begin(store)[0] for _ in range(5)]
+        for log in reversed(logs):  # The last one begun is the first one ended.
+            log.end(ev.Finished())
+            sweep(store, clock, 5)
+        kept = [log for log in logs if is_there(store, log)]
+        assert kept == logs[:2]
+
+    def test_a_forgotten_run_leaves_the_newer_one_of_its_conversation(
+        self, clock: ManualClock
+    ) -> None:
+        store = self.make_store(clock, retain=600)
+        begin(store, chat="talk")[0].end(ev.Finished())
+        newer, _ = begin(store, chat="talk")
+        sweep(store, clock, 5)
+        sweep(store, clock, 600)
+        assert store.latest("talk") == newer.run.id
+
+    def test_the_key_of_a_forgotten_run_starts_another(self, clock: ManualClock) -> None:
+        store = self.make_store(clock, retain=600)
+        old, _ = begin(store, key="k")
+        old.end(ev.Finished())
+        sweep(store, clock, 5)
+        sweep(store, clock, 600)
+        log, new = begin(store, key="k")
+        assert new
+        assert log.run.id != old.run.id
+
+    def test_who_reads_a_run_while_it_is_forgotten_reads_to_its_end(
+        self, clock: ManualClock
+    ) -> None:
+        store = self.make_store(clock, max_runs=1)
+        log, _ = begin(store)
+        fill(log, 10)
+        log.end(ev.Finished())
+        begin(store)[0].end(ev.Finished())
+        sweep(store, clock, 5)
+        assert not is_there(store, log)
+        assert log.read(0).ended
+
+
+class Wakes:
+    """A wake-up that counts its calls, and can be waited for: a store may call from elsewhere."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._called = threading.Condition()
+
+    def __call__(self) -> None:
+        with self._called:
+            self.count += 1
+            self._called.notify_all()
+
+    def wait(self, count: int) -> None:
+        with self._called:
+            assert self._called.wait_for(lambda: self.count >= count, DEADLINE)
+
+
+def run_of(provider: str, **fields: t.Any) -> Run:
+    return Run(new_run_id(), provider, 0.0, **fields)
+
+
+def begin(store: Store, **fields: t.Any) -> tuple[Log, bool]:
+    run = run_of("chat", **fields)
+    return store.create(run, [ev.RunStarted(run.id, "chat")])
+
+
+def fill(log: Log, count: int) -> None:
+    for number in range(count):
+        log.append(str(number))
+
+
+def pages_of(log: Log) -> t.Iterator[Page]:
+    page = log.read(-1)
+    while page.events:
+        yield page
+        page = log.read(page.last)
+
+
+def texts(log: Log) -> list[str]:
+    return [event for page in pages_of(log) for event in page.events if isinstance(event, str)]
+
+
+def follow(log: Log) -> list[ev.Event]:
+    """Read to the end, waiting for what is not there yet."""
+    seen: list[ev.Event] = []
+    while True:
+        page = log.read(len(seen) - 1)
+        assert page.first == len(seen)
+        seen += page.events
+        if page.ended:
+            return seen
+        woken = threading.Event()
+        log.notify(len(seen) - 1, woken.set)
+        assert woken.wait(DEADLINE), f"not woken after record {len(seen) - 1}"
+
+
+def sweep(store: Store, clock: ManualClock, seconds: float) -> None:
+    clock.advance(seconds)
+    store.sweep()
+
+
+def is_there(store: Store, log: Log) -> bool:
+    try:
+        store.open(log.run.id)
+    except RunNotFound:
+        return False
+    return True
+
+
+T = t.TypeVar("T")
+
+
+def at_once(work: Callable[[int], T], threads: int = THREADS) -> list[T]:
+    """What ``work(number)`` returned in each of many threads that began together."""
+    results: dict[int, T] = {}
+    together = threading.Barrier(threads)
+
+    def run(number: int) -> None:
+        together.wait(DEADLINE)
+        results[number] = work(number)
+
+    workers = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(DEADLINE)
+    assert len(results) == threads, "a thread failed or hangs"
+    return [results[number] for number in range(threads)]
