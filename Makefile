@@ -5,10 +5,11 @@ PORT ?= 8080
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+BENCH := .venv-bench/bin/python -m benchmarks
 # program=Debian package, for what the tests need and PyPI does not have.
 TEST_PROGRAMS := chromium=chromium chromedriver=chromium-driver
 
-.PHONY: demo test check format lint types docs config-page wheel fix clean
+.PHONY: demo test check format lint types docs config-page wheel fix clean bench bench-quick bench-record
 
 demo: .venv/demo
 	@echo "Open http://127.0.0.1:$(PORT)   (Ctrl-C stops it)"
@@ -39,12 +40,34 @@ config-page: .venv/dev
 wheel: .venv/dev
 	$(BIN)/python tools/check_wheel.py
 
+# Everybody, side by side; about an hour. Writes docs/reference/benchmarks.md and .svg.
+bench: bench-programs
+	$(BENCH) $(ARGS)
+
+# Under three minutes: have we become dearer, measured in bare Flask generators of the same run?
+bench-quick: bench-programs
+	$(BENCH) --quick
+
+bench-record: bench-programs
+	$(BENCH) --record
+
+.PHONY: bench-programs
+bench-programs: .venv-bench/ready
+	@tools/apt.sh cc=build-essential node=nodejs
+	@$(MAKE) --no-print-directory build/benchmarks/load build/benchmarks/epoll
+
+build/benchmarks/load: benchmarks/client/load.c benchmarks/client/reader.c benchmarks/client/reader.h
+build/benchmarks/epoll: benchmarks/servers/epoll.c
+build/benchmarks/load build/benchmarks/epoll:
+	@mkdir -p $(@D)
+	cc -O2 -Wall -Wextra -o $@ $(filter %.c,$^)
+
 fix: .venv/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-bench build dist *.egg-info
 
 .venv/bin/python:
 	@tools/venv.sh $(PYTHON) .venv
@@ -55,4 +78,10 @@ clean:
 
 .venv/dev: setup.cfg pyproject.toml | .venv/bin/python
 	$(PIP) --editable ".[dev]"
+	@touch $@
+
+.venv-bench/ready: benchmarks/requirements.txt setup.cfg
+	@tools/venv.sh $(PYTHON) .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable ".[gunicorn]" --requirement benchmarks/requirements.txt
 	@touch $@

@@ -36,9 +36,7 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_the_changelog_opens_with_the_version() -> None:
-    assert RELEASE.findall(CHANGES.read_text(encoding="utf-8"))[:1] == [
-        METADATA["metadata"]["version"]
-    ]
+    assert RELEASE.findall(CHANGES.read_text(encoding="utf-8"))[:1] == [flask_aistream.__version__]
 
 
 def test_types_and_client_are_shipped() -> None:

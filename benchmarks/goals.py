@@ -1,0 +1,70 @@
+"""What we want to reach against each peer, in one run: ratios, never absolute times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.results import Results
+from benchmarks.workloads.base import Metric
+from benchmarks.workloads.base import Workload
+from benchmarks.workloads.table import WORKLOADS
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A row.
+
+    :param at_least: How many times better than ``peer``; 0.8 lets us be a quarter worse.
+    :param ours: The server that is to reach it.
+    """
+
+    workload: str
+    metric: str
+    peer: str
+    at_least: float
+    ours: str = "ours"
+
+
+PYTHON_PEERS = ("flask", "starlette", "sse-starlette", "fastapi")
+
+GOALS = (
+    Goal("flat", "speed", "flask", 10),
+    Goal("flat", "speed", "node", 1.7),
+    Goal("flat", "speed", "sse-starlette", 14),
+    Goal("flat", "speed", "fastapi", 40),
+    Goal("tick", "speed", "flask", 4.5),
+    Goal("tick", "speed", "node", 3.3),
+    Goal("tick", "speed", "sse-starlette", 10),
+    Goal("tick", "speed", "flask", 1.0, ours="ours-no-flush"),
+    Goal("paced", "cpu", "flask", 1 / 0.75),
+    Goal("paced", "cpu", "sse-starlette", 1 / 0.6),
+    Goal("paced", "cpu", "fastapi", 1 / 0.25),
+    Goal("paced", "cpu", "node", 1 / 1.2),
+    Goal("capacity", "held", "flask", 1.5),
+    Goal("capacity", "held", "sse-starlette", 1.5),
+    Goal("capacity", "held", "fastapi", 7),
+    *(Goal("capacity", "share_4000", peer, 1.0) for peer in (*PYTHON_PEERS, "node")),
+    Goal("idle", "memory_10000", "flask", 1 / 0.95),
+    Goal("idle", "memory_10000", "sse-starlette", 2),
+    Goal("first", "p50", "flask", 1 / 1.25),
+    Goal("first", "p50", "fastapi", 1 / 0.65),
+    Goal("fanout", "speed", "node", 7),
+    *(Goal("fanout", "speed", peer, 30) for peer in PYTHON_PEERS),
+    Goal("fanout", "cpu", "flask", 1 / 0.8),
+)
+
+BY_NAME: dict[tuple[str, str], tuple[Workload, Metric]] = {
+    (workload.name, metric.name): (workload, metric)
+    for workload in WORKLOADS
+    for metric in workload.metrics
+}
+
+
+def reached(results: Results) -> Iterator[tuple[Goal, Workload, Metric, float]]:
+    """Each goal that could be looked at, with the ratio that was reached."""
+    for goal in GOALS:
+        workload, metric = BY_NAME[goal.workload, goal.metric]
+        ratio = results.ratio(workload, metric, goal.peer, goal.ours)
+        if ratio is not None:
+            yield goal, workload, metric, ratio

@@ -1,0 +1,120 @@
+"""The results as Markdown: one table of everybody, then what only we have, then the goals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+
+from benchmarks.goals import reached
+from benchmarks.results import Results
+from benchmarks.servers.table import BY_NAME
+from benchmarks.workloads.base import Metric
+from benchmarks.workloads.base import Workload
+from benchmarks.workloads.table import WORKLOADS
+
+HEAD = """\
+# Benchmarks
+
+This project and its peers, side by side. {how}
+
+Each server is one process on a core of its own, the client is on another and checks that every token
+comes once and in order. Every server gets the same tokens as text from the same provider and words
+them as JSON, in the way its own documentation shows; ours has everything on: heartbeats, disconnect
+watcher, resume, limits, signals. `make bench` measures again and writes this page.
+
+A cell is a median (min–max) and how many times better we are (**×**, above 1) in the same run. Times
+differ from machine to machine, ratios much less.
+
+![The medians as bars](benchmarks.svg)
+"""
+
+
+def render(results: Results, how: str) -> str:
+    """The page.
+
+    :param how: When and on what it was measured, in sentences.
+    """
+    shared = [w for w in WORKLOADS if len(list(results.servers(w))) > 1]
+    alone = [w for w in WORKLOADS if len(list(results.servers(w))) == 1]
+    parts = [HEAD.format(how=how), side_by_side(results, shared)]
+    parts += [single(results, workload) for workload in alone]
+    parts += [goals(results), about([*shared, *alone]), faults(results)]
+    return "\n".join(part for part in parts if part)
+
+
+def side_by_side(results: Results, workloads: list[Workload]) -> str:
+    servers = [name for name in BY_NAME if any(name in results.servers(w) for w in workloads)]
+    head = ["", *(BY_NAME[name].label for name in servers)]
+    rows = [
+        [
+            f"{workload.title}: {metric.title}",
+            *(cell(results, workload, metric, s) for s in servers),
+        ]
+        for workload in workloads
+        for metric in workload.metrics
+        if any(results.median(workload, metric, server) is not None for server in servers)
+    ]
+    return "## Side by side\n\n" + table(head, rows)
+
+
+def cell(results: Results, workload: Workload, metric: Metric, server: str) -> str:
+    text = figure(results, workload, metric, server)
+    ratio = results.ratio(workload, metric, server) if not server.startswith("ours") else None
+    return f"{text} ×{ratio:.2g}" if text and ratio and ratio < 10 else text_of_large(text, ratio)
+
+
+def text_of_large(text: str, ratio: float | None) -> str:
+    return f"{text} ×{ratio:,.0f}" if text and ratio else text or "–"
+
+
+def figure(results: Results, workload: Workload, metric: Metric, server: str) -> str:
+    middle = results.median(workload, metric, server)
+    if middle is None:
+        return ""
+    low, high = results.spread(workload, metric, server)
+    digits = metric.digits
+    spread = f" ({low:,.{digits}f}–{high:,.{digits}f})" if low != high else ""
+    return f"{middle:,.{digits}f}{spread}"
+
+
+def single(results: Results, workload: Workload) -> str:
+    (server,) = results.servers(workload)
+    rows = [
+        [metric.title, text]
+        for metric in workload.metrics
+        if (text := figure(results, workload, metric, server))
+    ]
+    return f"## {workload.title}\n\n" + table(["", BY_NAME[server].label], rows)
+
+
+def goals(results: Results) -> str:
+    rows = [
+        [
+            f"{workload.title}: {metric.title}",
+            f"{BY_NAME[goal.ours].label} against {BY_NAME[goal.peer].label}",
+            f"×{goal.at_least:.2f}",
+            f"×{ratio:.2f}",
+            "yes" if ratio >= goal.at_least else "**no**",
+        ]
+        for goal, workload, metric, ratio in reached(results)
+    ]
+    return "## Goals\n\n" + table(["", "", "at least", "is", "reached"], rows) if rows else ""
+
+
+def about(workloads: Iterable[Workload]) -> str:
+    return "## What is measured\n\n" + "".join(f"- **{w.title}.** {w.about}\n" for w in workloads)
+
+
+def faults(results: Results) -> str:
+    told = dict.fromkeys(results.faults)
+    return "## Faults\n\n" + "".join(f"- {fault}\n" for fault in told) if told else ""
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines(head, rows))
+
+
+def lines(head: list[str], rows: list[list[str]]) -> Iterator[list[str]]:
+    yield head
+    yield ["---"] * len(head)
+    yield from rows

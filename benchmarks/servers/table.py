@@ -1,0 +1,122 @@
+"""Every server that is measured, as a row."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BUILT = Path("build") / "benchmarks"
+"""Where the C programs are put, below the root of the project."""
+
+GUNICORN = (
+    *(sys.executable, "-m", "gunicorn", "-k", "gevent", "-b", "127.0.0.1:{port}"),
+    *("--worker-connections", "30000", "--backlog", "4096", "--log-level", "error"),
+    "--no-control-socket",
+)
+UVICORN = (
+    *(sys.executable, "-m", "uvicorn", "--port", "{port}", "--backlog", "4096"),
+    *("--log-level", "error", "--no-access-log"),
+)
+
+EVERYTHING = frozenset(
+    {"flat", "tick", "paced", "capacity", "idle", "first", "fanout", "freed", "mixed"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A row of the table.
+
+    :param label: In tables and plots.
+    :param command: Its words; ``{port}`` becomes the port. One process that works.
+    :param path: Of its streams, before the query.
+    :param sync_path: Of streams from a provider that blocks, where that is another one.
+    :param environ: Besides ours.
+    :param kinds: Providers it takes: ``async``, ``sync``. The first one is what it is measured with.
+    :param crowds: Whether a thousand blocking providers can run at once.
+    :param does: Names of the workloads it takes part in.
+    """
+
+    name: str
+    label: str
+    command: tuple[str, ...]
+    path: str = "/stream?kind=async"
+    sync_path: str = "/stream?kind=sync"
+    environ: Mapping[str, str] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ("async", "sync")
+    crowds: bool = False
+    does: frozenset[str] = EVERYTHING
+
+
+def ours(name: str, label: str, does: frozenset[str], **environ: str) -> Server:
+    return Server(
+        name,
+        label,
+        (*GUNICORN, "benchmarks.servers.ours:app"),
+        path="/ai/stream?prompt=x",
+        sync_path="/ai/stream?prompt=x",
+        environ=environ,
+        kinds=("sync", "async"),
+        crowds=True,
+        does=does,
+    )
+
+
+SERVERS = (
+    ours("ours", "flask_aistream", EVERYTHING | {"growth", "protocols", "live"}),
+    ours(
+        "ours-no-flush",
+        "flask_aistream, flush interval 0",
+        frozenset({"flat", "tick", "paced"}),
+        AISTREAM_FLUSH_SECONDS="0",
+    ),
+    Server(
+        "flask",
+        "bare Flask generator, gunicorn gevent",
+        (*GUNICORN, "benchmarks.servers.flask_generator:app"),
+        kinds=("sync",),
+        crowds=True,
+    ),
+    Server(
+        "starlette",
+        "Starlette StreamingResponse, uvicorn",
+        (*UVICORN, "benchmarks.servers.starlette_response:app"),
+    ),
+    Server(
+        "sse-starlette",
+        "sse-starlette, uvicorn",
+        (*UVICORN, "benchmarks.servers.sse_starlette_response:app"),
+    ),
+    Server(
+        "fastapi",
+        "FastAPI fastapi.sse, uvicorn",
+        (*UVICORN, "benchmarks.servers.fastapi_response:app"),
+        sync_path="/sync-stream?kind=sync",
+    ),
+    Server(
+        "node",
+        "Node http",
+        ("node", str(HERE / "node_http.mjs"), "{port}"),
+        kinds=("async",),
+    ),
+    Server(
+        "gevent",
+        "limit: gevent sendall",
+        (sys.executable, "-m", "benchmarks.servers.gevent_sendall", "{port}"),
+        kinds=("sync",),
+        does=frozenset({"flat", "tick", "paced", "capacity", "idle", "first"}),
+    ),
+    Server(
+        "c",
+        "limit: C epoll",
+        (str(BUILT / "epoll"), "{port}"),
+        kinds=("async",),
+        does=frozenset({"flat", "tick", "paced", "capacity", "idle", "first"}),
+    ),
+)
+
+BY_NAME = {server.name: server for server in SERVERS}

@@ -1,0 +1,135 @@
+"""What every server streams: a provider that stands for a model, at four paces.
+
+``flat`` never waits, ``tick`` yields to the event loop after each token, as a real stream does,
+``paced`` says token ``k`` at ``k / rate`` seconds, however late the last one was taken,
+``silent`` says one token and then nothing for ``rate`` seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+import typing as t
+from collections.abc import AsyncIterator
+from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+TOKENS = [f"t{number} " for number in range(1000)]
+"""The client checks the numbers; they begin again after 1000, so that no text is made per token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one stream is to be.
+
+    :param count: Tokens.
+    :param rate: Tokens a second where paced; seconds of silence where silent.
+    :param index: Number the client gave the stream.
+    """
+
+    mode: str = "flat"
+    count: int = 1
+    rate: float = 50.0
+    index: int = 0
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Plan:
+        return cls(
+            query.get("mode", "flat"),
+            int(query.get("n", 1)),
+            float(query.get("rate", 50)),
+            int(query.get("i", 0)),
+        )
+
+
+class Freed:
+    """When each provider was ended, by the number of its stream. CLOCK_MONOTONIC, as in the client."""
+
+    def __init__(self) -> None:
+        self.times: list[tuple[int, float]] = []
+
+    def note(self, plan: Plan) -> None:
+        if plan.mode == "silent":
+            self.times.append((plan.index, time.monotonic()))
+
+
+FREED = Freed()
+
+
+def provider(plan: Plan) -> Iterator[str]:
+    try:
+        yield from PACES[plan.mode](plan)
+    finally:
+        FREED.note(plan)
+
+
+def texts(count: int) -> Iterator[str]:
+    return itertools.islice(itertools.cycle(TOKENS), count)
+
+
+def flat(plan: Plan) -> Iterator[str]:
+    return texts(plan.count)
+
+
+def tick(plan: Plan) -> Iterator[str]:
+    for text in texts(plan.count):
+        yield text
+        time.sleep(0)
+
+
+def paced(plan: Plan) -> Iterator[str]:
+    start = time.monotonic()
+    for number, text in enumerate(texts(plan.count)):
+        time.sleep(max(0.0, start + number / plan.rate - time.monotonic()))
+        yield text
+
+
+def silent(plan: Plan) -> Iterator[str]:
+    yield TOKENS[0]
+    time.sleep(plan.rate)
+    yield TOKENS[1]
+
+
+PACES = {"flat": flat, "tick": tick, "paced": paced, "silent": silent}
+
+
+async def async_provider(plan: Plan) -> AsyncIterator[str]:
+    try:
+        async for text in ASYNC_PACES[plan.mode](plan):
+            yield text
+    finally:
+        FREED.note(plan)
+
+
+async def async_flat(plan: Plan) -> AsyncIterator[str]:
+    for text in texts(plan.count):
+        yield text
+
+
+async def async_tick(plan: Plan) -> AsyncIterator[str]:
+    for text in texts(plan.count):
+        yield text
+        await asyncio.sleep(0)
+
+
+async def async_paced(plan: Plan) -> AsyncIterator[str]:
+    start = time.monotonic()
+    for number, text in enumerate(texts(plan.count)):
+        await asyncio.sleep(max(0.0, start + number / plan.rate - time.monotonic()))
+        yield text
+
+
+async def async_silent(plan: Plan) -> AsyncIterator[str]:
+    yield TOKENS[0]
+    await asyncio.sleep(plan.rate)
+    yield TOKENS[1]
+
+
+ASYNC_PACES: dict[str, t.Callable[[Plan], AsyncIterator[str]]] = {
+    "flat": async_flat,
+    "tick": async_tick,
+    "paced": async_paced,
+    "silent": async_silent,
+}

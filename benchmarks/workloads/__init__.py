@@ -1,0 +1,1 @@
+"""What is measured; one file a workload, a row each in ``table.py``."""

@@ -1,0 +1,56 @@
+"""C. What a stream costs in memory while nothing is said."""
+
+from __future__ import annotations
+
+import time
+
+from benchmarks.load import Fault
+from benchmarks.load import Load
+from benchmarks.process import running
+from benchmarks.servers.table import Server
+from benchmarks.workloads.base import Metric
+from benchmarks.workloads.base import Scale
+from benchmarks.workloads.base import Values
+from benchmarks.workloads.base import Workload
+
+LEVELS = (1_000, 5_000, 10_000)
+OPENING = 100
+"""Streams that wait for their first token at a time."""
+
+HEARTBEAT_SECONDS = 15.0
+"""The default of everybody who has one; the memory is looked at after the first."""
+
+
+def measure(server: Server, scale: Scale) -> Values:
+    levels = [level for level in LEVELS if level <= scale.most]
+    values: Values = {}
+    for streams in levels:
+        values |= look_at(server, streams, HEARTBEAT_SECONDS + 1 if streams == levels[-1] else 1)
+    return values
+
+
+def look_at(server: Server, streams: int, seconds: float) -> Values:
+    path = f"{server.path}&mode=silent&rate=600"
+    with running(server) as there:
+        empty = there.memory()
+        with Load(there, path, streams=streams, opening=OPENING, hold=True) as client:
+            client.ready()
+            time.sleep(seconds)
+            full = there.memory()
+            client.leave()
+            report = client.report()
+    if report["alive"] != streams:
+        raise Fault(f"{server.label}: {streams - report['alive']} of {streams} streams died")
+    return {f"memory_{streams}": (full - empty) / streams, "beats": report["beats"] / streams}
+
+
+IDLE = Workload(
+    "idle",
+    "C, idle streams",
+    "Memory of a stream whose provider says one token and then nothing.",
+    (
+        *(Metric(f"memory_{level}", f"KiB each of {level:,}", "less") for level in LEVELS),
+        Metric("beats", "heartbeats each", "more"),
+    ),
+    measure,
+)

@@ -1,0 +1,29 @@
+"""Every workload, in the order they are measured and told."""
+
+from __future__ import annotations
+
+from benchmarks.workloads.capacity import CAPACITY
+from benchmarks.workloads.fanout import FANOUT
+from benchmarks.workloads.first import FIRST
+from benchmarks.workloads.flat import FLAT
+from benchmarks.workloads.flat import TICK
+from benchmarks.workloads.freed import FREED
+from benchmarks.workloads.growth import GROWTH
+from benchmarks.workloads.idle import IDLE
+from benchmarks.workloads.mixed import MIXED
+from benchmarks.workloads.paced import PACED
+from benchmarks.workloads.protocols import PROTOCOL
+
+WORKLOADS = (
+    FLAT,
+    TICK,
+    PACED,
+    CAPACITY,
+    IDLE,
+    FIRST,
+    FANOUT,
+    FREED,
+    MIXED,
+    GROWTH,
+    PROTOCOL,
+)
