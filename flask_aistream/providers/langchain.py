@@ -36,6 +36,7 @@ class LangChainAdapter:
         self._ledger = ledger
         self._calls = Calls(ledger)
         self._streamed: set[str | None] = set()
+        self._asking: set[str | None] = set()
         self._on: dict[str, Callable[[dict[str, t.Any]], Sequence[Event]]] = {
             "on_chat_model_stream": lambda event: self.events(event["data"]["chunk"]),
             "on_llm_stream": lambda event: self.events(event["data"]["chunk"]),
@@ -77,9 +78,11 @@ class LangChainAdapter:
         thoughts = message.additional_kwargs.get("reasoning_content")
         if isinstance(thoughts, str) and thoughts:
             said.insert(0, Reasoning(thoughts))
-        said += self._tool_calls(message)
+        if calls := self._tool_calls(message):
+            self._asking.add(message.id)
+            said += calls
         ended = getattr(message, "chunk_position", None) == "last"
-        finish = self._finish(message.response_metadata) if message.response_metadata else []
+        finish = finished(message, message.id in self._asking) if message.response_metadata else []
         if finish or ended:
             said += self._calls.end_all(message.id)
         said += finish
@@ -117,10 +120,6 @@ class LangChainAdapter:
             said += self._calls.part(key, part.get("id"), part.get("name"), part.get("args"))
         return said
 
-    def _finish(self, metadata: dict[str, t.Any]) -> list[Event]:
-        word = next((metadata[key] for key in FINISH_KEYS if metadata.get(key)), None)
-        return [Finished(reason_of(word))] if word else []
-
     def _tool_message(self, message: t.Any) -> Sequence[Event]:
         said = self._calls.end_all()
         if getattr(message, "status", None) == "error":
@@ -133,7 +132,10 @@ class LangChainAdapter:
         return say(event) if say else ()
 
     def _model_ended(self, output: t.Any) -> Sequence[Event]:
-        return self.events(output) if hasattr(output, "content") else ()
+        """The whole answer; news only where the model did not stream it."""
+        if not hasattr(output, "content") or output.id in self._streamed:
+            return ()
+        return self.events(output)
 
     def _tool_ended(self, output: t.Any) -> Sequence[Event]:
         """A message where a model called the tool; the bare result of one an application ran says
@@ -163,6 +165,28 @@ class LangChainAdapter:
         if mode == "custom":
             return (str(data),) if isinstance(data, str) else (Data("custom", plain(data)),)
         return ()
+
+
+def finished(message: t.Any, asks: bool) -> list[Event]:
+    metadata = message.response_metadata
+    word = next((metadata[key] for key in FINISH_KEYS if metadata.get(key)), None)
+    if word:
+        return [Finished(reason_of(word))]
+    # OpenAI's Responses have a status instead.
+    match metadata.get("status"):
+        case "completed":
+            return [Finished("tool-calls" if asks else "stop")]
+        case "incomplete":
+            return [Finished(reason_of((metadata.get("incomplete_details") or {}).get("reason")))]
+        case _:
+            return []
+
+
+def image(block: t.Any) -> list[Event]:
+    """What OpenAI's image tool made, in Responses."""
+    media_type = f"image/{field_of(block, 'output_format') or 'png'}"
+    result = field_of(block, "result")
+    return [File(data_url(media_type, result), media_type)] if result else []
 
 
 def text(block: t.Any) -> list[Event]:
@@ -197,6 +221,7 @@ BLOCKS: dict[t.Any, Callable[[t.Any], list[Event]]] = {
     "thinking": reasoning,
     "reasoning": reasoning,
     "reasoning_content": reasoning,
+    "image_generation_call": image,
     "image": file,
     "image_url": file,
     "audio": file,

@@ -42,6 +42,7 @@ class ChatAdapter:
             "annotations": self._annotations,
             "images": images,
         }
+        self._says_whole = {**self._says, "tool_calls": self._whole_calls}
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
         choices = getattr(chunk, "choices", None)
@@ -64,10 +65,12 @@ class ChatAdapter:
 
     def _choice(self, choice: t.Any) -> list[Event]:
         said: list[Event] = []
-        delta = getattr(choice, "delta", None) or getattr(choice, "message", None)
+        says, delta = self._says, getattr(choice, "delta", None)
+        if delta is None:
+            says, delta = self._says_whole, getattr(choice, "message", None)
         if delta is not None:
             fields = fields_of(delta)
-            for name, say in self._says.items():
+            for name, say in says.items():
                 if (value := fields.get(name)) and not (name == "reasoning" and said):
                     said += say(value)
         else:
@@ -85,12 +88,15 @@ class ChatAdapter:
     def _tool_calls(self, calls: t.Any) -> Sequence[Event]:
         said: list[Event] = []
         for call in calls:
-            # Custom tools have free text where functions have JSON.
-            asked = getattr(call, "function", None) or getattr(call, "custom", None)
-            name = getattr(asked, "name", None)
-            arguments = getattr(asked, "arguments", None) or getattr(asked, "input", None)
             index = getattr(call, "index", None)
-            said += self._calls.part(index, call.id, name, arguments)
+            said += self._calls.part(index, call.id, *asked(call))
+        return said
+
+    def _whole_calls(self, calls: t.Any) -> Sequence[Event]:
+        said: list[Event] = []
+        for call in calls:
+            name, arguments = asked(call)
+            said += self._calls.whole(call.id, name or "", arguments)
         return said
 
     def _function_call(self, call: t.Any) -> Sequence[Event]:
@@ -132,6 +138,13 @@ class ChatAdapter:
                 return self._calls.end(event.index, event.arguments)
             case _:
                 return ()
+
+
+def asked(call: t.Any) -> tuple[str | None, t.Any]:
+    """Name and arguments. Custom tools have free text where functions have JSON."""
+    tool = getattr(call, "function", None) or getattr(call, "custom", None)
+    arguments = getattr(tool, "arguments", None) or getattr(tool, "input", None)
+    return getattr(tool, "name", None), arguments
 
 
 def content(value: t.Any) -> list[Event]:

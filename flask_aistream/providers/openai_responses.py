@@ -14,7 +14,6 @@ from flask_aistream.core.events import Event
 from flask_aistream.core.events import File
 from flask_aistream.core.events import Finished
 from flask_aistream.core.events import Reasoning
-from flask_aistream.core.events import ToolCallStarted
 from flask_aistream.core.events import ToolError
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
@@ -26,8 +25,14 @@ from flask_aistream.providers.plain import data_url
 from flask_aistream.providers.plain import field_of
 from flask_aistream.providers.plain import plain
 
-# The item types whose calls the application answers; of all others OpenAI runs the tool.
-ASKED = {"function_call", "custom_tool_call"}
+# Tools that OpenAI runs; the calls of all others wait for the application.
+HOSTED = {
+    "web_search_call",
+    "file_search_call",
+    "code_interpreter_call",
+    "image_generation_call",
+    "mcp_call",
+}
 # What an item's call was given, by the names its type uses; the first that is there counts.
 GIVEN = ("arguments", "input", "action", "operation")
 MEDIA_TYPES = {
@@ -45,7 +50,6 @@ class ResponsesAdapter:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._calls = Calls(ledger)
-        self._hosted: set[str] = set()
         self._says: dict[str, Callable[[t.Any], Sequence[Event]]] = {
             "response.output_text.delta": text,
             "response.refusal.delta": text,
@@ -80,10 +84,7 @@ class ResponsesAdapter:
         name = name_of(item)
         if name is None:
             return ()
-        if item.type in ASKED or item.type == "mcp_call":
-            return self._calls.part(event.output_index, call_id(item), name)
-        self._hosted.add(item.id)
-        return (ToolCallStarted(item.id, name),)
+        return self._calls.part(event.output_index, call_id(item), name)
 
     def _arguments(self, event: t.Any) -> Sequence[Event]:
         return self._calls.part(event.output_index, arguments=event.delta)
@@ -129,8 +130,7 @@ class ResponsesAdapter:
         if usage := getattr(response, "usage", None):
             said += self._ledger.used(response.id, used(usage))
         if status == "completed":
-            asked = any(item.type in ASKED for item in response.output)
-            said.append(Finished("tool-calls" if asked else "stop"))
+            said.append(Finished("tool-calls" if waits(response.output) else "stop"))
         elif status in ("incomplete", "cancelled"):
             reason = field_of(getattr(response, "incomplete_details", None), "reason")
             said.append(Finished(reason_of(reason)))
@@ -197,18 +197,27 @@ def given(item: t.Any) -> t.Any:
     return {name: value for name, value in named.items() if value is not None}
 
 
+def waits(items: t.Any) -> bool:
+    """Whether the application is to answer a call before the model can go on."""
+    asked = {call_id(item) for item in items if name_of(item) and item.type not in HOSTED}
+    return bool(asked - {getattr(item, "call_id", None) for item in items if not name_of(item)})
+
+
 def results(item: t.Any) -> list[Event]:
-    """What a hosted tool answered, where the item says it."""
+    """What a hosted tool answered; that it did, where the item does not say what."""
+    if item.type not in HOSTED:
+        return []
+    if getattr(item, "error", None) or getattr(item, "status", None) == "failed":
+        return [ToolError(call_id(item), "The tool failed.")]
     if item.type == "image_generation_call":
         media_type = f"image/{getattr(item, 'output_format', None) or 'png'}"
-        return [File(data_url(media_type, item.result), media_type)] if item.result else []
-    if getattr(item, "error", None):
-        return [ToolError(item.id, "The tool failed.")]
-    for name in ("output", "outputs", "results"):
-        value = getattr(item, name, None)
-        if value is not None:
-            return [ToolResult(call_id(item), plain(value))]
-    return []
+        files: list[Event] = (
+            [File(data_url(media_type, item.result), media_type)] if item.result else []
+        )
+        return [ToolResult(call_id(item), {"status": "completed"}), *files]
+    values = (getattr(item, name, None) for name in ("output", "outputs", "results"))
+    result = next((plain(value) for value in values if value is not None), {"status": "completed"})
+    return [ToolResult(call_id(item), result)]
 
 
 def used(usage: t.Any) -> Usage:

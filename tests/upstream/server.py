@@ -30,7 +30,7 @@ DIALECTS: dict[str, t.Any] = {
     r"/v1/chat/completions": openai_chat,
     r"/v1/responses": openai_responses,
     r"/v1/messages": anthropic,
-    r"/v1beta/models/[^:]+:(streamG|g)enerateContent": gemini,
+    r"/v1(beta)?/models/[^:]+:(streamG|g)enerateContent": gemini,
     r"/api/(chat|generate)": ollama,
 }
 PRIVATE = {"authorization", "x-api-key", "x-goog-api-key", "api-key"}
