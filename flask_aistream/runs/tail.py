@@ -23,7 +23,7 @@ class Tail:
 
     :param after: Number of the last record read.
     :param heartbeat: Longest silence, in seconds; ``None`` for any.
-    :param flush: Whether there is a flush interval (its length is the timer's).
+    :param flush: Shortest time between two pages, in seconds.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Tail:
         timer: Timer,
         *,
         heartbeat: float | None,
-        flush: bool,
+        flush: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
@@ -45,6 +45,7 @@ class Tail:
         self._flush = flush
         self._clock = clock
         self._wrote = clock()
+        self._earliest = 0.0
         self._resting = False
         self._listening = False
         self._silent = False
@@ -58,7 +59,7 @@ class Tail:
     def __next__(self) -> Page | None:
         if self._resting:
             self._resting = False
-            self._timer.soon(self._listen)
+            self._listen()
             self._waiter.wait()
         while not (self._closed or self._finished):
             page = self._log.read(self._number)
@@ -97,7 +98,9 @@ class Tail:
         self._number = page.last
         self._wrote = self._clock()
         self._finished = page.ended
-        self._resting = self._flush and not page.ended and len(page.events) < PAGE
+        if len(page.events) < PAGE and self._flush:
+            self._resting = not page.ended
+            self._earliest = self._wrote + self._flush
         return page
 
     def _listen(self) -> None:
@@ -106,8 +109,12 @@ class Tail:
             self._log.notify(self._number, self._news)
 
     def _news(self) -> None:
+        # Asked once a page, not once a token: whoever rests is not told of what comes after the first.
         self._listening = False
-        self._waiter.wake()
+        if self._clock() < self._earliest:
+            self._timer.soon(self._earliest, self._waiter.wake)
+        else:
+            self._waiter.wake()
 
     def _check_silence(self) -> None:
         if self._closed or self._heartbeat is None:

@@ -1,13 +1,14 @@
 """All the waiting of a process, on one alarm.
 
 A timer per stream would cost more than the stream's tokens, so there is one for all: a queue for the
-flush interval, whose entries are due in the order they come, and a heap for everything else.
+flush interval, whose entries are due in about the order they come, and a heap for everything else.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import threading
 import time
 from collections import deque
@@ -15,7 +16,12 @@ from collections.abc import Callable
 
 from flask_aistream.runs.concurrency import Concurrency
 
+logger = logging.getLogger("flask_aistream")
+
 Callback = Callable[[], None]
+
+SPARSE = 1024
+"""Entries from which on cancelled ones are cleared away before their time."""
 
 
 class Handle:
@@ -33,7 +39,7 @@ class Handle:
 class Timer:
     """Calls back later. Callbacks must not block: they share one alarm.
 
-    :param flush: The constant delay of :meth:`soon`, in seconds.
+    :param flush: Longest delay asked of :meth:`soon`, in seconds.
     """
 
     def __init__(
@@ -46,14 +52,18 @@ class Timer:
         self._clock = clock
         self._soon: deque[tuple[float, Callback]] = deque()
         self._later: list[tuple[float, int, Handle]] = []
+        self._crowded = SPARSE
         self._order = itertools.count()
         self._lock = threading.Lock()
         self._alarm = concurrency.alarm(self._ring)
         self._set_for: float | None = None
 
-    def soon(self, callback: Callback) -> None:
-        """Call back after the flush interval."""
-        due = self._clock() + self._flush
+    def soon(self, due: float, callback: Callback) -> None:
+        """Call back at ``due`` by the clock, which is at most a flush interval away.
+
+        The queue is not sorted: one that is due earlier than those before it waits for them, at most
+        another interval.
+        """
         self._soon.append((due, callback))
         if self._set_for is None or self._set_for > due:
             self._arm(due)
@@ -64,6 +74,8 @@ class Timer:
         handle = Handle(callback)
         with self._lock:
             heapq.heappush(self._later, (due, next(self._order), handle))
+            if len(self._later) > self._crowded:
+                self._clear()
         if self._set_for is None or self._set_for > due:
             self._arm(due)
         return handle
@@ -79,10 +91,20 @@ class Timer:
             self._set_for = None
         now = self._clock()
         for callback in self._due(now):
-            callback()
+            try:
+                callback()
+            except Exception:  # Who set it must not stop everybody else's time.
+                logger.exception("A callback of the timer failed")
         waiting = [queue[0][0] for queue in (self._soon, self._later) if queue]
         if waiting:
-            self._arm(min(waiting))
+            # Half an interval at least: many streams then share one ring, instead of one ring each.
+            self._arm(max(min(waiting), now + self._flush / 2))
+
+    def _clear(self) -> None:
+        """Let go of what was cancelled: every run has an expiry an hour ahead, which its end cancels."""
+        self._later = [entry for entry in self._later if entry[2].callback is not None]
+        heapq.heapify(self._later)
+        self._crowded = max(2 * len(self._later), SPARSE)
 
     def _due(self, now: float) -> list[Callback]:
         callbacks: list[Callback] = []

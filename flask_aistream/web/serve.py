@@ -180,7 +180,7 @@ def deliver(
         machinery.waiter(),
         machinery.timer,
         heartbeat=settings.heartbeat_seconds if dialect.heartbeat else None,
-        flush=settings.flush_seconds > 0,
+        flush=settings.flush_seconds,
     )
     delivery = Delivery(
         tail,
