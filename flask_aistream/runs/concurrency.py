@@ -53,7 +53,10 @@ class Concurrency(t.Protocol):
     def waiter(self) -> Waiter: ...
 
     def alarm(self, ring: Callable[[], None]) -> Alarm:
-        """A timer. ``ring`` must not block."""
+        """A timer.
+
+        :param ring: A method that does not block. Its object is not kept alive.
+        """
         ...
 
     def breathe(self) -> None:

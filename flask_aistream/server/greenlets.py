@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import typing as t
+import weakref
 from collections.abc import Callable
 
 import gevent
@@ -84,14 +85,20 @@ class GreenWaiter:
 class GreenAlarm:
     def __init__(self, hub: t.Any, ring: Callable[[], None]) -> None:
         self._hub = hub
-        self._ring = ring
+        self._ring = weakref.WeakMethod(ring)
         self._timer: t.Any = None
 
     def set(self, delay: float) -> None:
         if self._timer is not None:
             self._timer.close()
         self._timer = self._hub.loop.timer(delay)
-        self._timer.start(self._ring)
+        self._timer.start(ring_of, self._ring)
+
+
+def ring_of(ring: weakref.WeakMethod[Callable[[], None]]) -> None:
+    method = ring()
+    if method is not None:
+        method()
 
 
 class HiddenSelector(GeventSelector):  # type: ignore[misc]

@@ -7,9 +7,11 @@ gunicorn calls no hook for a graceful stop, but ``worker.alive`` turns false on 
 from __future__ import annotations
 
 import atexit
+import os
 import signal
 import time
 import typing as t
+import weakref
 from collections.abc import Callable
 
 POLL_SECONDS = 0.5
@@ -58,7 +60,9 @@ class Lifecycle:
         self._worker = find_worker()
         self._budget = budget if budget is not None else budget_of(self._worker)
         self._leaving_since: float | None = None
-        atexit.register(self._hold)
+        self._pid = os.getpid()
+        # Weakly: an application that is gone, as after a test, is not to be kept for this.
+        atexit.register(hold, weakref.ref(self))
         if self._worker is not None:
             self._poll()
 
@@ -78,8 +82,10 @@ class Lifecycle:
         assert self._leaving_since is not None
         return max(self._leaving_since + self._budget - time.monotonic(), 0.0)
 
-    def _hold(self) -> None:
+    def hold(self) -> None:
         """At exit: gunicorn leaves once no connection is open, but runs may still be going on."""
+        if self._pid != os.getpid():
+            return  # A child of a fork: the runs are its parent's.
         self._leave()
         while self._worker is not None and self._runs.count and self._left():
             time.sleep(0.05)
@@ -90,6 +96,12 @@ class Lifecycle:
 
     def _interrupt(self) -> None:
         self._runs.interrupt_all("drain", CLEANUP_SECONDS)
+
+
+def hold(lifecycle: weakref.ref[Lifecycle]) -> None:
+    alive = lifecycle()
+    if alive is not None:
+        alive.hold()
 
 
 def budget_of(worker: t.Any) -> float:
