@@ -291,7 +291,7 @@ class ManualClock:
             self._ring(alarm)
         return alarm is not None
 
-    def alarm(self, ring: Callable[[], None]) -> ManualAlarm:
+    def alarm(self, ring: Callable[[], object]) -> ManualAlarm:
         """An alarm that rings by this clock."""
         self._alarms.append(ManualAlarm(self, ring))
         return self._alarms[-1]
@@ -310,7 +310,7 @@ NEVER = float("inf")
 
 
 class ManualAlarm:
-    def __init__(self, clock: ManualClock, ring: Callable[[], None]) -> None:
+    def __init__(self, clock: ManualClock, ring: Callable[[], object]) -> None:
         self.due = NEVER
         self.ring = ring
         self._clock = clock
@@ -338,6 +338,12 @@ class ManualConcurrency:
     def spawn(self, work: Callable[[], None]) -> ManualTask:
         self._tasks.append(ManualTask(work))
         return self._tasks[-1]
+
+    def native(self, work: Callable[[], None]) -> None:
+        self.spawn(work)
+
+    def home(self, callback: Callable[[], None]) -> None:
+        callback()
 
     def waiter(self) -> ManualWaiter:
         return ManualWaiter(self)

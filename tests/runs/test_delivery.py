@@ -1,0 +1,208 @@
+"""A cursor, taken through a log into one response."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+
+import pytest
+
+from flask_aistream.core import events as ev
+from flask_aistream.runs.delivery import Delivery
+from flask_aistream.runs.delivery import SharedEncoder
+from flask_aistream.runs.delivery import SharedEncoders
+from flask_aistream.runs.tail import Tail
+from flask_aistream.runs.timer import Timer
+from flask_aistream.stores.base import Log
+from flask_aistream.stores.memory import MemoryStore
+from flask_aistream.testing import ManualClock
+from flask_aistream.testing import ManualConcurrency
+from tests.runs.support import new_log
+
+END = ev.Finished()
+
+
+class PlainEncoder:
+    """Words events so that a test can read them."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def encode(self, first: int, events: Sequence[ev.Event]) -> bytes:
+        self.calls += 1
+        return "".join(
+            f"<{n} {e}>" for n, e in enumerate(events, first) if isinstance(e, str)
+        ).encode()
+
+    def gap(self, first: int) -> bytes:
+        return f"<gap {first}>".encode()
+
+
+class Desk:
+    def __init__(self, clock: ManualClock) -> None:
+        self.closed = 0
+        self.told = 0
+        self.clock = clock
+        self.concurrency = ManualConcurrency(clock)
+        self.timer = Timer(self.concurrency, 0.005, clock)
+
+    def deliver(
+        self,
+        log: Log,
+        after: int = 0,
+        *,
+        heartbeat: bytes | None = b"<beat>",
+        prologue: bytes = b"",
+        silent: tuple[type[ev.Terminal], ...] = (),
+    ) -> Delivery:
+        tail = Tail(
+            log,
+            after,
+            self.concurrency.waiter(),
+            self.timer,
+            heartbeat=15,
+            flush=0,
+            clock=self.clock,
+        )
+        return Delivery(
+            tail,
+            PlainEncoder(),
+            after,
+            prologue=prologue,
+            heartbeat=heartbeat,
+            silent=silent,
+            on_told=self._tell,
+            on_close=self._close,
+        )
+
+    def _tell(self) -> None:
+        self.told += 1
+
+    def _close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def desk(clock: ManualClock) -> Desk:
+    return Desk(clock)
+
+
+def log_of(*texts: str, end: ev.Terminal | None = END, max_events: int | None = None) -> Log:
+    log = new_log(MemoryStore(max_events=max_events))
+    for text in texts:
+        log.append(text)
+    if end:
+        log.end(end)
+    return log
+
+
+def test_what_is_there_is_one_write(desk: Desk) -> None:
+    assert list(desk.deliver(log_of("a", "b", "c"))) == [b"<1 a><2 b><3 c>"]
+
+
+def test_a_delivery_begins_after_its_cursor(desk: Desk) -> None:
+    assert list(desk.deliver(log_of("a", "b", "c"), 2)) == [b"<3 c>"]
+
+
+def test_the_reconnection_time_comes_once_and_first(desk: Desk) -> None:
+    log = log_of(end=None)
+    desk.clock.alarm(lambda: log.append("a")).set(1)
+    desk.clock.alarm(lambda: log.append("b")).set(2)
+    desk.clock.alarm(lambda: log.end(END)).set(3)
+    assert list(desk.deliver(log, prologue=b"<retry>")) == [b"<retry><1 a>", b"<2 b>"]
+
+
+def test_at_the_end_there_is_only_the_prologue(desk: Desk) -> None:
+    assert list(desk.deliver(log_of(), 1, prologue=b"<retry>")) == [b"<retry>"]
+
+
+def test_a_trimmed_history_is_told_as_a_gap(desk: Desk) -> None:
+    log = log_of(*"abcdefgh", max_events=4)
+    (data,) = desk.deliver(log, 1)
+    assert data.startswith(b"<gap ")
+    assert data.endswith(b"<8 h>")
+
+
+def test_no_gap_is_told_where_the_cursor_still_stands(desk: Desk) -> None:
+    log = log_of(*"abcdefgh", max_events=4)
+    assert list(desk.deliver(log, 7)) == [b"<8 h>"]
+
+
+@pytest.mark.parametrize(("beat", "written"), [(b"<beat>", [b"<beat>"] * 3), (None, [])])
+def test_silence_is_filled_where_the_format_has_something_for_it(
+    desk: Desk, beat: bytes | None, written: list[bytes]
+) -> None:
+    log = log_of(end=None)
+    desk.clock.alarm(lambda: log.end(END)).set(50)
+    assert list(desk.deliver(log, heartbeat=beat)) == written
+
+
+def test_a_heartbeat_does_not_use_up_the_reconnection_time(desk: Desk) -> None:
+    log = log_of(end=None)
+    desk.clock.alarm(lambda: log.append("a")).set(20)
+    desk.clock.alarm(lambda: log.end(END)).set(21)
+    assert list(desk.deliver(log, prologue=b"<retry>")) == [b"<beat>", b"<retry><1 a>"]
+
+
+def test_closing_before_the_first_byte_frees_everything_once(desk: Desk) -> None:
+    delivery = desk.deliver(log_of(end=None))
+    delivery.close()
+    delivery.close()
+    assert desk.closed == 1
+    assert list(delivery) == []
+
+
+def test_closing_after_the_end_frees_everything_once(desk: Desk) -> None:
+    delivery = desk.deliver(log_of("a"))
+    list(delivery)
+    delivery.close()
+    assert desk.closed == 1
+
+
+def test_it_is_known_that_a_run_was_told_to_its_end(desk: Desk) -> None:
+    delivery = desk.deliver(log_of("a"))
+    list(delivery)
+    cut = desk.deliver(log_of("a", end=None))
+    next(iter(cut))
+    cut.close()
+    assert desk.told == 1
+
+
+def test_an_end_the_format_has_no_word_for_breaks_the_connection_off(desk: Desk) -> None:
+    written: list[bytes] = []
+    body = iter(desk.deliver(log_of("a", end=ev.Stopped()), silent=(ev.Stopped,)))
+    written.append(next(body))
+    with pytest.raises(ConnectionResetError):
+        next(body)
+    assert written == [b"<1 a>"]
+
+
+# Encoders shared by the readers of a run.
+
+
+def test_a_page_is_encoded_once_for_all_its_readers() -> None:
+    plain = PlainEncoder()
+    shared = SharedEncoder(plain)
+    assert [shared.encode(1, ["a", "b"]) for _ in range(3)] == [b"<1 a><2 b>"] * 3
+    assert plain.calls == 1
+
+
+def test_readers_at_different_places_get_their_own_pages() -> None:
+    shared = SharedEncoder(PlainEncoder())
+    pages = [(1, ["a", "b"]), (1, ["a"]), (2, ["b"]), (1, ["a", "b"])]
+    assert [shared.encode(first, events) for first, events in pages] == [
+        b"<1 a><2 b>",
+        b"<1 a>",
+        b"<2 b>",
+        b"<1 a><2 b>",
+    ]
+
+
+def test_an_encoder_is_shared_as_long_as_somebody_reads() -> None:
+    encoders = SharedEncoders()
+    one, same = encoders.get("run", PlainEncoder), encoders.get("run", PlainEncoder)
+    assert one is same
+    assert encoders.get("other", PlainEncoder) is not one
+    del one, same
+    gc.collect()
+    assert len(encoders._shared) == 0
