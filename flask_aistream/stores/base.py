@@ -20,6 +20,7 @@ PAGE = 4096
 class Log(t.Protocol):
     """All events of one run: append-only, numbered gapless from 0, closed by one terminal event.
 
+    The process that created it owns it, and only the owner appends; any process may read and end it.
     Every method may be called from any thread or greenlet of the process.
     """
 
@@ -32,16 +33,27 @@ class Log(t.Protocol):
         ...
 
     def append(self, event: Event) -> None:
-        """Write one event that is not terminal.
+        """Write one event that is not terminal. Readers see it once it is in the store.
+
+        It returns at once, unless the store cannot keep up: then it waits.
 
         :raises LogEnded: The terminal event is there already; nothing was written.
         """
         ...
 
     def end(self, terminal: Terminal) -> bool:
-        """Write the terminal event, unless there is one.
+        """Write the terminal event, unless there is one. May wait for the store.
 
-        :returns: Whether this call ended the run. True for exactly one caller, whatever happens.
+        :returns: Whether this call ended the run. True for exactly one caller, in all processes.
+        :raises StoreUnavailable: The store is away, and the log belongs to another process.
+        """
+        ...
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when the owner should no longer work on this run: another process has
+        ended it, or the store has been away for too long. It must not block.
+
+        In the second case ``end`` still closes the log for the readers of this process.
         """
         ...
 
@@ -63,7 +75,15 @@ class Log(t.Protocol):
 
 
 class Store(t.Protocol):
-    """Holds the logs. Every method may be called from any thread or greenlet of the process."""
+    """Holds the logs. Every method may be called from any thread or greenlet of the process.
+
+    Those that ask a shared store wait for it, and raise ``StoreUnavailable`` while it is away.
+    """
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes see the same logs."""
+        ...
 
     def create(self, run: Run, first: Sequence[Event]) -> tuple[Log, bool]:
         """A new log that begins with ``first``; or, if ``run.key`` is taken, the log that has it.
@@ -73,7 +93,7 @@ class Store(t.Protocol):
         ...
 
     def open(self, run_id: str) -> Log:
-        """The log of a run.
+        """The log of a run, as far as it has come.
 
         :raises RunNotFound: There is none, or it was forgotten.
         """
@@ -87,6 +107,44 @@ class Store(t.Protocol):
         """Id of the run created last for ``chat`` (see ``Run.chat``)."""
         ...
 
+    def running(self, owner: str) -> int:
+        """Runs of an owner that have not ended, in all processes."""
+        ...
+
+    def orphans(self) -> Sequence[Log]:
+        """Runs whose owning process is gone without having ended them. Called every half second."""
+        ...
+
     def sweep(self) -> None:
         """Forget what the bounds say. Called every few seconds."""
         ...
+
+    def close(self) -> None:
+        """Write what is left and let go of everything. Nothing may be called after it."""
+        ...
+
+
+class Waiter(t.Protocol):
+    """Where a caller sleeps until the store has answered."""
+
+    def wait(self) -> None: ...
+    def wake(self) -> None: ...
+
+
+class Process(t.Protocol):
+    """What a shared store needs of the process it lives in; ``runs.concurrency`` has it."""
+
+    def spawn(self, work: Callable[[], None]) -> object:
+        """Do ``work`` beside everything else: in a greenlet of a patched process, else in a thread."""
+        ...
+
+    def native(self, work: Callable[[], None]) -> None:
+        """Do ``work`` in an OS thread, also in a patched process. There it must not touch anything
+        that is patched: no lock of ``threading``, no logging."""
+        ...
+
+    def home(self, callback: Callable[[], None]) -> None:
+        """From such a thread: call ``callback``, which must not block, where greenlets live."""
+        ...
+
+    def waiter(self) -> Waiter: ...

@@ -15,6 +15,7 @@ from flask_aistream.errors import CursorInvalid
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
 from flask_aistream.stores.base import PAGE
+from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Wake
 
 
@@ -62,6 +63,9 @@ class MemoryLog:
             self.ended = True
         self._wake()
         return True
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """It never is: who ends it is in this process, and the store is as alive as its owner."""
 
     def read(self, after: int, limit: int = PAGE) -> Page:
         with self._lock:
@@ -114,6 +118,8 @@ class MemoryStore:
     :param clock: Seconds, monotonic.
     """
 
+    shared = False
+
     def __init__(
         self,
         *,
@@ -156,6 +162,16 @@ class MemoryStore:
 
     def latest(self, chat: str) -> str | None:
         return self._chats.get(chat)
+
+    def running(self, owner: str) -> int:
+        with self._lock:
+            return sum(not log.ended and log.run.owner == owner for log in self._logs.values())
+
+    def orphans(self) -> Sequence[Log]:
+        return []
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
 
     def sweep(self) -> None:
         now = self._clock()

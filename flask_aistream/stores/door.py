@@ -1,0 +1,197 @@
+"""URL → store. The only place that knows which kinds there are."""
+
+from __future__ import annotations
+
+import secrets
+import typing as t
+from collections.abc import Callable
+from urllib.parse import parse_qsl
+from urllib.parse import unquote
+from urllib.parse import urlsplit
+from urllib.parse import urlunsplit
+
+from flask_aistream.errors import StoreUnavailable
+from flask_aistream.stores.base import Process
+from flask_aistream.stores.base import Store
+from flask_aistream.stores.engine import Engine
+from flask_aistream.stores.memory import MemoryStore
+from flask_aistream.stores.shared import SharedStore
+
+EXAMPLES = (
+    "`memory://`, `sqlite:////absolute/path.sqlite`, `redis://host:6379/0`, `rediss://…`, "
+    "`redis+sentinel://host:26379,host:26379/service/0` or `redis+cluster://host:6379`"
+)
+
+# The writer has work of its own queue; waiting longer than this is a fault.
+SOCKET_SECONDS = 2.0
+SENTINEL_PORT = 26379
+
+
+class Bounds(t.TypedDict):
+    """How much is kept; see the configuration keys."""
+
+    retain: float | None
+    max_runs: int | None
+    max_events: int | None
+
+
+def is_store_url(url: object) -> bool:
+    if not isinstance(url, str):
+        return False
+    scheme, found, rest = url.partition("://")
+    return bool(found) and scheme in ENGINES and (scheme != "sqlite" or len(rest) > 1)
+
+
+def open_store(url: str, process: Process, *, patience: float, bounds: Bounds) -> Store:
+    """The store that a URL names. Connects later: see :func:`try_store`.
+
+    :param patience: Seconds the store may be away before running runs fail.
+    """
+    make = ENGINES[scheme_of(url)]
+    if make is None:
+        return MemoryStore(**bounds)
+    engine = make(url, process, bounds)
+    return SharedStore(engine, process, patience=patience, max_events=bounds["max_events"])
+
+
+def try_store(url: str, process: Process) -> None:
+    """Open a store once, and close it.
+
+    :raises StoreUnavailable: It cannot be opened; ``cause`` says why.
+    """
+    make = ENGINES[scheme_of(url)]
+    if make is None:
+        return
+    bounds = Bounds(retain=None, max_runs=None, max_events=None)
+    try:
+        engine = make(url, Idle(process), bounds)
+    except ImportError:
+        raise StoreUnavailable(
+            "the package redis is not installed; `pip install flask_aistream[redis]` does that"
+        ) from None
+    except ValueError as error:
+        raise StoreUnavailable(str(error)) from None
+    try:
+        engine.open(Deaf())
+    except engine.faults as error:
+        raise StoreUnavailable(f"{error}" or type(error).__name__) from None
+    finally:
+        engine.close()
+
+
+class Idle:
+    """A process in which nothing is started: the store is only tried."""
+
+    def __init__(self, process: Process) -> None:
+        self.native, self.home, self.waiter = process.native, process.home, process.waiter
+
+    def spawn(self, work: Callable[[], None]) -> object:
+        return None
+
+
+class Deaf:
+    def arrived(self, run_id: str, pieces: object) -> None: ...
+    def stale(self, run_id: str | None) -> None: ...
+
+
+def sqlite_engine(url: str, process: Process, bounds: Bounds) -> Engine:
+    from flask_aistream.stores.sqlite import SqliteEngine
+
+    # sqlite:///a is below the working directory, sqlite:////a at the root: as SQLAlchemy reads it.
+    path = unquote(urlsplit(url).path)[1:]
+    return SqliteEngine(path, new_name(), **bounds)
+
+
+def redis_engine(url: str, process: Process, bounds: Bounds) -> Engine:
+    from flask_aistream.stores.redis import RedisEngine
+
+    return RedisEngine(lambda: redis_client(url), new_name(), process, **bounds)
+
+
+ENGINES: dict[str, Callable[[str, Process, Bounds], Engine] | None] = {
+    "memory": None,
+    "sqlite": sqlite_engine,
+    **dict.fromkeys(
+        (
+            "redis",
+            "rediss",
+            "unix",
+            "redis+sentinel",
+            "rediss+sentinel",
+            "redis+cluster",
+            "rediss+cluster",
+        ),
+        redis_engine,
+    ),
+}
+
+
+def redis_client(url: str) -> t.Any:
+    """A client that fails at once: trying again is what the store does."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    options: dict[str, t.Any] = {
+        "socket_connect_timeout": SOCKET_SECONDS,
+        "socket_timeout": SOCKET_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    base, _, kind = scheme_of(url).partition("+")
+    plain = base + url[len(scheme_of(url)) :]
+    if kind == "cluster":
+        return redis.RedisCluster.from_url(
+            plain, socket_connect_timeout=SOCKET_SECONDS, socket_timeout=SOCKET_SECONDS
+        )
+    if kind == "sentinel":
+        return sentinel_client(plain, options)
+    return redis.Redis.from_url(plain, **options)
+
+
+def sentinel_client(url: str, options: dict[str, t.Any]) -> t.Any:
+    """``redis://[user:password@]host[:port][,host[:port]…]/service[/db]``."""
+    import redis.sentinel
+
+    parts = urlsplit(url)
+    login, _, hosts = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    service, _, db = parts.path.strip("/").partition("/")
+    if not service:
+        raise ValueError(
+            "the URL of a Sentinel must name the service: redis+sentinel://host/service"
+        )
+    options = {**options, **dict(parse_qsl(parts.query)), "db": int(db or 0)}
+    options |= {
+        name: unquote(it) for name, it in (("username", user), ("password", password)) if it
+    }
+    if parts.scheme == "rediss":
+        options["ssl"] = True
+    sentinels = [host_and_port(host) for host in hosts.split(",")]
+    sentinel_kwargs = {"socket_timeout": SOCKET_SECONDS}
+    make: t.Any = redis.sentinel.Sentinel
+    return make(sentinels, sentinel_kwargs=sentinel_kwargs, **options).master_for(service)
+
+
+def host_and_port(host: str) -> tuple[str, int]:
+    name, _, port = host.rpartition(":")
+    return (name, int(port)) if port.isdecimal() else (host, SENTINEL_PORT)
+
+
+def scheme_of(url: str) -> str:
+    return url.partition("://")[0]
+
+
+def new_name() -> str:
+    """Of a process. Its number would come back, and is the same in two containers."""
+    return secrets.token_urlsafe(9)
+
+
+def without_password(url: str) -> str:
+    """For messages and logs."""
+    parts = urlsplit(url)
+    login, at, hosts = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    return urlunsplit(parts._replace(netloc=f"{user}{colon and ':***'}{at}{hosts}"))
+
+
+__all__ = ["EXAMPLES", "Bounds", "is_store_url", "open_store", "try_store", "without_password"]

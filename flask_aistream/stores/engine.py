@@ -1,0 +1,162 @@
+"""The contract of an engine: the part of a shared store that talks to one kind of database.
+
+:mod:`~flask_aistream.stores.shared` does everything else: it gathers, numbers, publishes and waits.
+An engine is called by one worker only, so it needs no lock; it blocks, and raises what its driver
+raises. After such a fault the same call is made again: it must notice that it was done already.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from collections.abc import Iterable
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from json.encoder import encode_basestring_ascii
+
+from flask_aistream.core.codec import from_json
+from flask_aistream.core.codec import to_json
+from flask_aistream.core.events import TERMINAL
+from flask_aistream.core.events import Event
+from flask_aistream.core.run import Run
+
+DEAD_SECONDS = 3.0
+"""A process whose heartbeat was not seen for so long is dead, and its runs are interrupted."""
+
+BEAT_SECONDS = 0.5
+
+
+class Batch(t.NamedTuple):
+    """Neighbouring events of one run, on their way into the store.
+
+    :param first: Number of the first one.
+    :param data: A JSON array, all ASCII.
+    """
+
+    run: str
+    first: int
+    data: str
+
+
+class Piece(t.NamedTuple):
+    """Neighbouring events of one run, read from the store."""
+
+    first: int
+    events: list[Event]
+
+
+class Found(t.NamedTuple):
+    """What the store has of a run, from some number on."""
+
+    run: Run
+    pieces: list[Piece]
+
+    @property
+    def size(self) -> int:
+        return sum(len(piece.events) for piece in self.pieces)
+
+    @property
+    def ended(self) -> bool:
+        return any(isinstance(piece.events[-1], TERMINAL) for piece in self.pieces if piece.events)
+
+
+class Listener(t.Protocol):
+    """Whom an engine tells what others did. Any thread may call it."""
+
+    def arrived(self, run_id: str, pieces: Sequence[Piece]) -> None:
+        """Records of a followed run."""
+        ...
+
+    def stale(self, run_id: str | None) -> None:
+        """Something may have been missed of a run (``None``: of any); look again."""
+        ...
+
+
+class Engine(t.Protocol):
+    @property
+    def native(self) -> bool:
+        """Called in an OS thread even where gevent has patched everything."""
+        ...
+
+    @property
+    def faults(self) -> tuple[type[Exception], ...]:
+        """What its driver raises when the database is away."""
+        ...
+
+    def open(self, listener: Listener) -> None:
+        """Connect. Called again after a fault."""
+        ...
+
+    def close(self) -> None: ...
+
+    def together(self) -> AbstractContextManager[object]:
+        """Around the calls of one round: all happen or, where the database can do that, none."""
+        ...
+
+    def create(self, run: Run, data: str) -> str:
+        """:returns: Id of the run that has ``run.key`` now: this one's, unless there was another."""
+        ...
+
+    def write(self, batches: Sequence[Batch]) -> Iterable[str]:
+        """:returns: Ids of runs that refused: ended, unknown, or written already."""
+        ...
+
+    def end(self, run_id: str, number: int, data: str, token: str) -> bool | None:
+        """Write the terminal event as record ``number``.
+
+        :param token: Names this attempt, so that it knows itself again.
+        :returns: Whether it ended the run; ``None``: ``number`` is taken, read and try again.
+        """
+        ...
+
+    def load(self, run_id: str, after: int) -> Found | None:
+        """Every record after number ``after``; ``None``: there is no such run."""
+        ...
+
+    def follow(self, run_id: str, after: int) -> Sequence[Piece]:
+        """Tell the listener of every record after ``after`` that is not among those returned."""
+        ...
+
+    def unfollow(self, run_id: str) -> None: ...
+
+    def poll(self) -> None:
+        """Look for news, where nobody brings them."""
+        ...
+
+    @property
+    def rest(self) -> float | None:
+        """Seconds until the next ``poll``; ``None`` for never."""
+        ...
+
+    def started(self, key: str) -> str | None:
+        """Id of the run that has this key."""
+        ...
+
+    def latest(self, chat: str) -> str | None: ...
+    def running(self, owner: str) -> int: ...
+
+    def beat(self) -> None:
+        """Show that this process lives. Called while it owns runs; ``create`` does it too."""
+        ...
+
+    def orphans(self) -> list[str]:
+        """Ids of runs whose process does not beat any more."""
+        ...
+
+    def sweep(self) -> None: ...
+
+
+def encode(event: Event) -> str:
+    """One event as JSON, all ASCII: a NUL or half a surrogate pair survives any database.
+
+    :raises TypeError: An application's own value is none that JSON has.
+    """
+    return encode_basestring_ascii(event) if type(event) is str else json.dumps(to_json(event))
+
+
+def join(texts: Iterable[str]) -> str:
+    return f"[{','.join(texts)}]"
+
+
+def decode(data: str | bytes) -> list[Event]:
+    return [value if type(value) is str else from_json(value) for value in json.loads(data)]

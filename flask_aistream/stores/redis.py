@@ -1,0 +1,434 @@
+"""A Redis or Valkey server, for any number of machines.
+
+A run is a stream: each entry holds neighbouring events under the id ``<number of the first + 1>-0``
+(0-0 is no id), so that an entry written twice, or after somebody else has ended the run, is refused.
+Pub/sub carries every entry to those who follow the run at that moment; what it loses is read from
+the stream. Two connections a process: one writes and asks, one listens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+import typing as t
+from collections import deque
+from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+
+from flask_aistream.core.run import Run
+from flask_aistream.stores.base import Process
+from flask_aistream.stores.engine import DEAD_SECONDS
+from flask_aistream.stores.engine import Batch
+from flask_aistream.stores.engine import Found
+from flask_aistream.stores.engine import Listener
+from flask_aistream.stores.engine import Piece
+from flask_aistream.stores.engine import decode
+
+PREFIX = "aistream:"
+RECONNECT_SECONDS = 0.2
+LISTEN_SECONDS = 5.0
+SPARE_SECONDS = 60.0
+
+GROUP = 100
+"""Batches of one call: a script holds up everybody else's commands."""
+
+# A stream that is not there is not made: the server was emptied, and its owner writes all of it anew.
+APPEND = """
+local refused = {}
+for i, key in ipairs(KEYS) do
+  local first, data = ARGV[4 * i - 2], ARGV[4 * i]
+  local done = redis.pcall('XADD', key, 'NOMKSTREAM', ARGV[4 * i - 1], 'd', data)
+  if type(done) == 'table' and done.err then
+    if not string.find(done.err, 'equal or smaller') then return done end
+    refused[#refused + 1] = ARGV[4 * i - 3]
+  elseif not done then
+    refused[#refused + 1] = ARGV[4 * i - 3]
+  else
+    redis.call('PUBLISH', key, first .. ' ' .. data)
+  end
+end
+return refused
+"""
+
+CREATE = """
+if redis.call('EXISTS', KEYS[2]) == 0 then
+  redis.call('HSET', KEYS[2], 'run', ARGV[1], 'process', ARGV[2])
+  redis.call('DEL', KEYS[1])
+  redis.call('XADD', KEYS[1], ARGV[3], 'd', ARGV[4])
+end
+"""
+
+# 1: ended, 0: had ended already, -1: no such run, -2: the number is taken.
+END = """
+local known = redis.call('HMGET', KEYS[2], 'process', 'token')
+if not known[1] then return -1 end
+if known[2] then return known[2] == ARGV[4] and 1 or 0 end
+local done = redis.pcall('XADD', KEYS[1], 'NOMKSTREAM', ARGV[2], 'd', ARGV[3])
+if type(done) == 'table' and done.err then
+  if string.find(done.err, 'equal or smaller') then return -2 end
+  return done
+end
+if not done then return -1 end
+redis.call('HSET', KEYS[2], 'token', ARGV[4])
+if ARGV[5] ~= '' then
+  redis.call('PEXPIRE', KEYS[1], ARGV[5])
+  redis.call('PEXPIRE', KEYS[2], ARGV[5])
+end
+redis.call('PUBLISH', KEYS[1], ARGV[1] .. ' ' .. ARGV[3])
+return 1
+"""
+
+KEEP = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end"
+RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+
+
+class RedisEngine:
+    """
+    :param connect: Makes a client; called again after a fault.
+    :param name: Of this process, unlike any other's.
+    :param retain: Seconds a finished run is kept; ``None`` for ever.
+    :param max_runs: Finished runs kept at most.
+    :param max_events: Of one run, kept at most.
+    :param clock: Seconds since the epoch.
+    """
+
+    native = False
+
+    def __init__(
+        self,
+        connect: Callable[[], t.Any],
+        name: str,
+        process: Process,
+        *,
+        retain: float | None = None,
+        max_runs: int | None = None,
+        max_events: int | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        import redis
+
+        self.faults: tuple[type[Exception], ...] = (redis.RedisError, OSError)
+        self._connect = connect
+        self._name = name
+        self._process = process
+        self._retain = retain
+        # Where no process is left to sweep, the server forgets by itself.
+        self._keep = "" if retain is None else str(int((retain + SPARE_SECONDS) * 1000))
+        self._clock = clock
+        self._max_runs = max_runs
+        self._max_events = max_events
+        self._redis: t.Any = None
+        self._carrier: Carrier | None = None
+
+    def open(self, listener: Listener) -> None:
+        if self._redis is None:
+            self._redis = self._connect()
+            self._append = self._redis.register_script(APPEND)
+            self._create = self._redis.register_script(CREATE)
+            self._end = self._redis.register_script(END)
+            self._keep_alias = self._redis.register_script(KEEP)
+            self._release = self._redis.register_script(RELEASE)
+        self._redis.ping()
+        # NOMKSTREAM, on which not losing anything rests, came with 6.2.
+        if self._carrier is None:
+            self._carrier = Carrier(
+                self._connect(), self._channel(self._name), listener, self.faults
+            )
+            self._process.spawn(self._carrier.listen)
+
+    def close(self) -> None:
+        if self._carrier is not None:
+            self._carrier.close()
+            with contextlib.suppress(*self.faults):
+                self._wake_carrier()
+        if self._redis is not None:
+            self._redis.close()
+
+    def together(self) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def create(self, run: Run, data: str) -> str:
+        about = json.dumps(asdict(run))
+        keys = (log_key(run.id), meta_key(run.id))
+        with self._redis.pipeline(transaction=False) as pipe:
+            self._beat(pipe)
+            pipe.sadd(f"{PREFIX}processes", self._name)
+            pipe.sadd(self._runs(self._name), run.id)
+            pipe.execute()
+        # Before its key is taken: whoever finds the key finds the run.
+        self._create(keys, (about, self._name, entry_id(0), data))
+        if run.key is not None and (winner := self._claim(run)) != run.id:
+            self._redis.delete(*keys)
+            self._redis.srem(self._runs(self._name), run.id)
+            return winner
+        with self._redis.pipeline(transaction=False) as pipe:
+            if run.owner is not None:
+                pipe.sadd(alias("owner", run.owner), run.id)
+            if run.chat is not None:
+                pipe.set(alias("chat", run.chat), run.id)
+            pipe.execute()
+        return run.id
+
+    def write(self, batches: Sequence[Batch]) -> list[str]:
+        refused: list[bytes] = []
+        for group in self._groups(batches):
+            args: list[str | int] = []
+            for run_id, first, data in group:
+                args += (run_id, first, entry_id(first), data)
+            refused += self._append([log_key(batch.run) for batch in group], args)
+            self._trim(group)
+        return [run_id.decode() for run_id in refused]
+
+    def end(self, run_id: str, number: int, data: str, token: str) -> bool | None:
+        keys = (log_key(run_id), meta_key(run_id))
+        said = self._end(keys, (number, entry_id(number), data, token, self._keep))
+        if said == 1:
+            self._forget(run_id)
+        return None if said < 0 else bool(said)
+
+    def load(self, run_id: str, after: int) -> Found | None:
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hget(meta_key(run_id), "run")
+            pipe.xrange(log_key(run_id), entry_id(after + 1), "+")
+            about, entries = pipe.execute()
+        # Where only one of the two is left, the server has dropped the other for want of memory.
+        if about is None or not (entries or self._redis.exists(log_key(run_id))):
+            return None
+        pieces = [Piece(first_of(key), decode(fields[b"d"])) for key, fields in entries]
+        return Found(Run(**json.loads(about)), pieces)
+
+    def follow(self, run_id: str, after: int) -> Sequence[Piece]:
+        assert self._carrier is not None
+        # Once the server has confirmed it, the listener is told to look.
+        self._carrier.follow(log_key(run_id), run_id)
+        self._wake_carrier()
+        return ()
+
+    def unfollow(self, run_id: str) -> None:
+        if self._carrier is not None:
+            self._carrier.unfollow(log_key(run_id))
+            self._wake_carrier()
+
+    rest = None
+
+    def poll(self) -> None:
+        """Pub/sub brings the news."""
+
+    def started(self, key: str) -> str | None:
+        return self._named("key", key)
+
+    def latest(self, chat: str) -> str | None:
+        return self._named("chat", chat)
+
+    def running(self, owner: str) -> int:
+        return t.cast(int, self._redis.scard(alias("owner", owner)))
+
+    def beat(self) -> None:
+        self._beat(self._redis)
+
+    def orphans(self) -> list[str]:
+        names = [name.decode() for name in self._redis.smembers(f"{PREFIX}processes")]
+        dead = [
+            name for name in names if name != self._name and not self._redis.exists(beat_key(name))
+        ]
+        found: list[str] = []
+        for name in dead:
+            runs = [run_id.decode() for run_id in self._redis.smembers(self._runs(name))]
+            living = [run_id for run_id in runs if self._redis.hget(meta_key(run_id), "run")]
+            for run_id in runs:
+                if run_id not in living or self._redis.hexists(meta_key(run_id), "token"):
+                    self._redis.srem(self._runs(name), run_id)
+            found += living
+            if not runs:
+                self._redis.srem(f"{PREFIX}processes", name)
+        return found
+
+    def sweep(self) -> None:
+        ended = f"{PREFIX}ended"
+        forgotten: set[bytes] = set()
+        if self._retain is not None:
+            forgotten.update(self._redis.zrangebyscore(ended, "-inf", self._clock() - self._retain))
+        if self._max_runs is not None:
+            forgotten.update(self._redis.zrange(ended, 0, -self._max_runs - 1))
+        for run_id in forgotten:
+            self._drop(run_id.decode())
+
+    def _drop(self, run_id: str) -> None:
+        about = self._redis.hget(meta_key(run_id), "run")
+        if about is not None:
+            run = Run(**json.loads(about))
+            for key in aliases(run):
+                self._release((key,), (run_id,))
+        self._redis.delete(log_key(run_id), meta_key(run_id))
+        self._redis.zrem(f"{PREFIX}ended", run_id)
+
+    def _named(self, kind: str, value: str) -> str | None:
+        found = self._redis.get(alias(kind, value))
+        if found is None or not self._redis.exists(meta_key(found.decode())):
+            return None
+        return t.cast(str, found.decode())
+
+    def _claim(self, run: Run) -> str:
+        """:returns: Id of the run that has the key."""
+        key = alias("key", t.cast(str, run.key))
+        while not self._redis.set(key, run.id, nx=True):
+            found = self._redis.get(key)
+            winner = found.decode() if found is not None else ""
+            if winner == run.id or self._redis.exists(meta_key(winner)):
+                return t.cast(str, winner)
+            self._release((key,), (winner,))  # That run was forgotten.
+        return run.id
+
+    def _forget(self, run_id: str) -> None:
+        """A run has ended: nobody has to look after it any more."""
+        about, owner = self._redis.hmget(meta_key(run_id), "run", "process")
+        if about is None:
+            return
+        run, name = Run(**json.loads(about)), owner.decode()
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.srem(self._runs(name), run_id)
+            if run.owner is not None:
+                pipe.srem(alias("owner", run.owner), run_id)
+            pipe.zadd(f"{PREFIX}ended", {run_id: self._clock()})
+            if self._keep:
+                for key in aliases(run):
+                    self._keep_alias((key,), (run_id, self._keep), pipe)
+            if name != self._name:
+                pipe.publish(self._channel(name), run_id)
+            pipe.execute()
+
+    def _trim(self, batches: Sequence[Batch]) -> None:
+        """Once a run is a quarter too long, the oldest are dropped."""
+        most = self._max_events
+        for run_id, first, data in batches:
+            if most and first > most and first % max(most // 4, 1) < data.count(",") + 1:
+                self._redis.xtrim(log_key(run_id), minid=entry_id(first - most), approximate=False)
+
+    def _groups(self, batches: Sequence[Batch]) -> list[Sequence[Batch]]:
+        slot = getattr(self._redis, "keyslot", None)
+        if slot is None:
+            return [batches[at : at + GROUP] for at in range(0, len(batches), GROUP)]
+        # In a cluster, one script may only touch what lies together.
+        groups: dict[int, list[Batch]] = {}
+        for batch in batches:
+            groups.setdefault(slot(log_key(batch.run)), []).append(batch)
+        return list(groups.values())
+
+    def _beat(self, client: t.Any) -> None:
+        client.set(beat_key(self._name), 1, px=int(DEAD_SECONDS * 1000))
+
+    def _wake_carrier(self) -> None:
+        assert self._carrier is not None
+        self._redis.publish(self._carrier.own, b"")
+
+    def _runs(self, name: str) -> str:
+        return f"{PREFIX}process:{name}:runs"
+
+    def _channel(self, name: str) -> str:
+        return f"{PREFIX}process:{name}:ended"
+
+
+class Carrier:
+    """The one connection of a process on which everything arrives.
+
+    The client's pub/sub object is no good in two threads: what others want of it waits in a queue,
+    and a message to our own channel makes the listener look there.
+
+    :param own: Channel on which others say which of our runs they have ended.
+    """
+
+    def __init__(
+        self, client: t.Any, own: str, listener: Listener, faults: tuple[type[Exception], ...]
+    ) -> None:
+        self.own = own
+        self._client = client
+        self._pubsub = client.pubsub(ignore_subscribe_messages=False)
+        self._listener = listener
+        self._faults = faults
+        self._wanted: deque[tuple[str, str | None]] = deque()
+        self._runs: dict[str, str] = {}
+        self._closed = False
+
+    def follow(self, channel: str, run_id: str) -> None:
+        self._wanted.append((channel, run_id))
+
+    def unfollow(self, channel: str) -> None:
+        self._wanted.append((channel, None))
+
+    def close(self) -> None:
+        self._closed = True
+
+    def listen(self) -> None:
+        self._wanted.append((self.own, ""))
+        while not self._closed:
+            try:
+                while self._wanted:
+                    self._want(*self._wanted[0])
+                    self._wanted.popleft()
+                message = self._pubsub.get_message(timeout=LISTEN_SECONDS)
+            except self._faults:
+                # It subscribes to everything again as soon as it is connected again.
+                time.sleep(RECONNECT_SECONDS)
+                continue
+            if message is not None and not self._closed:
+                self._heard(message["type"], message["channel"].decode(), message["data"])
+        with contextlib.suppress(*self._faults):
+            self._pubsub.close()
+            self._client.close()
+
+    def _want(self, channel: str, run_id: str | None) -> None:
+        if run_id is not None:
+            self._runs[channel] = run_id
+            self._pubsub.subscribe(channel)
+        elif self._runs.pop(channel, None) is not None:
+            self._pubsub.unsubscribe(channel)
+
+    def _heard(self, kind: str, channel: str, data: t.Any) -> None:
+        run_id = self._runs.get(channel)
+        if run_id is None:
+            return
+        if kind == "subscribe":
+            # Also after a reconnection: what was said meanwhile is in the stream.
+            self._listener.stale(run_id or None)
+        elif kind == "message" and channel == self.own:
+            if data:
+                self._listener.stale(data.decode())
+        elif kind == "message":
+            first, _, events = data.partition(b" ")
+            self._listener.arrived(run_id, [Piece(int(first), decode(events))])
+
+
+def log_key(run_id: str) -> str:
+    # The braces put both of a run's keys into one slot of a cluster.
+    return f"{PREFIX}{{{run_id}}}:log"
+
+
+def meta_key(run_id: str) -> str:
+    return f"{PREFIX}{{{run_id}}}:meta"
+
+
+def beat_key(name: str) -> str:
+    return f"{PREFIX}process:{name}:beat"
+
+
+def alias(kind: str, name: str) -> str:
+    """A client chose the name: it may be long, or hold anything."""
+    return f"{PREFIX}{kind}:{hashlib.sha256(name.encode()).hexdigest()[:40]}"
+
+
+def aliases(run: Run) -> list[str]:
+    """The names by which a run is found."""
+    named = (("key", run.key), ("chat", run.chat))
+    return [alias(kind, value) for kind, value in named if value is not None]
+
+
+def entry_id(number: int) -> str:
+    return f"{number + 1}-0"
+
+
+def first_of(key: bytes) -> int:
+    return int(key.partition(b"-")[0]) - 1

@@ -1,0 +1,326 @@
+"""The one worker of a process that talks to the database.
+
+Tokens and requests come in through one queue, in order. A round takes all there is: every run's
+tokens become one batch, all batches one write. A round begins as soon as there is something to do,
+but not sooner than ``ROUND_SECONDS`` after the last one: under load that makes the groups, and where
+there is no load nobody waits.
+
+Where the engine is native, the worker is an OS thread beside gevent's hub. What it has to tell is
+told through ``Process.home``; besides its own attributes it touches nothing else.
+"""
+
+from __future__ import annotations
+
+import _queue
+import contextlib
+import logging
+import queue
+import time
+import typing as t
+from collections.abc import Callable
+from functools import partial
+
+from flask_aistream.errors import AIStreamError
+from flask_aistream.errors import StoreUnavailable
+from flask_aistream.stores.base import Process
+from flask_aistream.stores.engine import BEAT_SECONDS
+from flask_aistream.stores.engine import Batch
+from flask_aistream.stores.engine import Engine
+from flask_aistream.stores.engine import Found
+from flask_aistream.stores.engine import Listener
+from flask_aistream.stores.engine import join
+
+logger = logging.getLogger("flask_aistream")
+
+ROUND_SECONDS = 0.004
+RETRY_SECONDS = 0.05
+
+# A short stumble is nobody's business; after it, who asks is told at once instead of waiting.
+QUIET_SECONDS = 1.0
+
+R = t.TypeVar("R")
+Effect = Callable[[], None]
+
+
+class Page(t.Protocol):
+    """A log of this process, as far as the scribe knows it.
+
+    ``written`` counts its records in the database, ``unwritten`` are those on their way: both belong
+    to the scribe.
+    """
+
+    run_id: str
+    written: int
+    unwritten: list[str]
+
+    def publish(self, count: int) -> None: ...
+    def settle(self, found: Found) -> None: ...
+    def revive(self, engine: Engine) -> None: ...
+
+
+class Job(t.Generic[R]):
+    """One request to the engine.
+
+    :param work: What to ask. It may be done again after a fault.
+    :param effect: Called at home with the answer, before whoever waits is woken.
+    :param wake: ``None``: nobody waits, and it is kept until it could be done.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Engine], R],
+        effect: Callable[[R], None] | None,
+        wake: Callable[[], None] | None,
+    ) -> None:
+        self.work = work
+        self.effect = effect
+        self.wake = wake
+        self.done = False
+        self.error: Exception | None = None
+        self.value: R
+
+    def run(self, engine: Engine) -> None:
+        try:
+            self.value, self.error = self.work(engine), None
+        except AIStreamError as error:
+            self.error = error
+
+    def finish(self) -> None:
+        if self.error is None and self.effect is not None:
+            self.effect(self.value)
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        self.done = True
+        if self.wake is not None:
+            self.wake()
+
+
+class Scribe:
+    """Starts at once, and ends with :meth:`close`.
+
+    :param count: How many runs this process owns now.
+    :param patience: Seconds the database may be away; then ``on_away`` is called at home.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        process: Process,
+        listener: Listener,
+        *,
+        count: Callable[[], int],
+        patience: float,
+        on_away: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.away = False
+        self._engine = engine
+        self._process = process
+        self._listener = listener
+        self._count = count
+        self._patience = patience
+        self._on_away = on_away
+        self._clock = clock
+        # Under gevent the patched queue is for greenlets, and the one below it for OS threads.
+        make: t.Any = _queue.SimpleQueue if engine.native else queue.SimpleQueue
+        self._inbox = make()
+        self._bell = make()
+        self._jobs: list[Job[t.Any]] = []
+        self._pages: dict[Page, None] = {}
+        self._opened = False
+        self._closed = False
+        self._told = False
+        self._fault_since: float | None = None
+        self._round_at = 0.0
+        self._beat_at = 0.0
+        self._tick: float | None = None
+        (process.native if engine.native else process.spawn)(self._serve)
+
+    def say(self, page: Page, text: str) -> None:
+        """Write one event, some time soon."""
+        self._inbox.put((page, text))
+
+    def ask(self, work: Callable[[Engine], R], effect: Callable[[R], None] | None = None) -> R:
+        """Ask the engine something, after everything said before, and wait for the answer.
+
+        :raises StoreUnavailable: The database is away.
+        """
+        if self.away or self._closed:
+            raise StoreUnavailable
+        waiter = self._process.waiter()
+        job = Job(work, effect, waiter.wake)
+        self._put(job)
+        while not job.done:
+            waiter.wait()
+        if job.error is not None:
+            raise job.error
+        return job.value
+
+    def tell(self, work: Callable[[Engine], R], effect: Callable[[R], None] | None = None) -> None:
+        """Ask the engine something, as soon as it can, and do not wait."""
+        self._put(Job(work, effect, None))
+
+    def close(self) -> None:
+        """Write what is left, and end."""
+        with contextlib.suppress(StoreUnavailable):
+            self.ask(lambda engine: None)
+        self._closed = True
+        self.tell(lambda engine: None)
+
+    def _put(self, job: Job[t.Any]) -> None:
+        self._inbox.put(job)
+        self._bell.put(None)
+
+    def _serve(self) -> None:
+        while not self._closed:
+            self._gather()
+            try:
+                effects = self._round()
+            except self._engine.faults as fault:
+                self._stumble(str(fault) or type(fault).__name__)
+            except Exception as error:
+                self._break(error)
+            else:
+                self._recover()
+                if effects:
+                    self._process.home(partial(run_all, effects))
+        with contextlib.suppress(Exception):
+            self._engine.close()
+
+    def _gather(self) -> None:
+        """Take all that has come in; sleep until something has, or until it is time to look."""
+        try:
+            self._sort(self._inbox.get(timeout=self._tick))
+        except queue.Empty:
+            return
+        pause = ROUND_SECONDS if self._fault_since is None else RETRY_SECONDS
+        rest = self._round_at + pause - self._clock()
+        if rest > 0:
+            with contextlib.suppress(queue.Empty):
+                self._bell.get(timeout=rest)
+        for _ in range(self._bell.qsize()):
+            self._bell.get()
+        for _ in range(self._inbox.qsize()):
+            self._sort(self._inbox.get())
+
+    def _sort(self, item: t.Any) -> None:
+        if type(item) is tuple:
+            page, text = item
+            page.unwritten.append(text)
+            self._pages[page] = None
+        else:
+            self._jobs.append(item)
+
+    def _round(self) -> list[Effect]:
+        self._round_at = self._clock()
+        if not self._opened:
+            self._engine.open(self._listener)
+            self._opened = True
+        self._engine.poll()
+        beat = self._count() and self._round_at - self._beat_at >= BEAT_SECONDS
+        refused: dict[Page, Found] = {}
+        if beat or self._pages or self._jobs:
+            with self._engine.together():
+                if beat:
+                    self._engine.beat()
+                refused = self._write()
+                for job in self._jobs:
+                    job.run(self._engine)
+        if beat:
+            self._beat_at = self._round_at
+        return self._done(refused)
+
+    def _done(self, refused: dict[Page, Found]) -> list[Effect]:
+        effects: list[Effect] = []
+        for page in self._pages:
+            if page not in refused:
+                count = len(page.unwritten)
+                effects.append(partial(page.publish, count))
+                page.written += count
+            else:
+                found = refused[page]
+                effects.append(partial(page.settle, found))
+            page.unwritten.clear()
+        effects.extend(job.finish for job in self._jobs)
+        self._pages.clear()
+        self._jobs.clear()
+        ticks = (self._engine.rest, BEAT_SECONDS if self._count() else None)
+        self._tick = min((tick for tick in ticks if tick), default=None)
+        return effects
+
+    def _write(self) -> dict[Page, Found]:
+        """Write every batch.
+
+        :returns: The runs that somebody else has ended, as they are.
+        """
+        batches = [Batch(page.run_id, page.written, join(page.unwritten)) for page in self._pages]
+        refused = set(self._engine.write(batches)) if batches else set()
+        settled = {page: self._insist(page) for page in self._pages if page.run_id in refused}
+        return {page: found for page, found in settled.items() if found is not None}
+
+    def _insist(self, page: Page) -> Found | None:
+        """A batch was refused: because the run has ended (then it is returned), because an attempt
+        before a fault had written some of it, or because the database was emptied."""
+        while True:
+            found = self._engine.load(page.run_id, page.written - 1)
+            if found is None:  # This process still has everything.
+                page.revive(self._engine)
+                return None
+            if found.ended:
+                return found
+            rest = page.unwritten[found.size :]
+            batch = Batch(page.run_id, page.written + found.size, join(rest))
+            if not rest or not list(self._engine.write([batch])):
+                return None
+
+    def _stumble(self, cause: str) -> None:
+        """The database is away. What was to be done is kept, and tried again."""
+        now = self._clock()
+        self._opened = False
+        self._tick = RETRY_SECONDS
+        if self._fault_since is None:
+            self._fault_since = now
+        gone = now - self._fault_since
+        self.away = self.away or gone > min(QUIET_SECONDS, self._patience)
+        if gone > self._patience:
+            asking = [job for job in self._jobs if job.wake is not None]
+            self._jobs = [job for job in self._jobs if job.wake is None]
+            effects: list[Effect] = [
+                *(partial(job.fail, StoreUnavailable(cause)) for job in asking),
+                self._on_away,
+            ]
+            if not self._told:
+                self._log(lambda: logger.error("The store does not answer: %s", cause))
+            self._told = True
+            self._process.home(partial(run_all, effects))
+
+    def _recover(self) -> None:
+        if self._told:
+            self._log(lambda: logger.warning("The store answers again."))
+        self._fault_since = None
+        self.away = self._told = False
+
+    def _break(self, error: Exception) -> None:
+        """Our own mistake. Whoever asked is told; the runs go on, as far as they can."""
+        jobs, self._jobs = self._jobs, []
+        effects: list[Effect] = [partial(job.fail, error) for job in jobs]
+        self._process.home(partial(run_all, effects))
+        self._log(lambda: logger.error("The store failed", exc_info=error))
+        self._stumble(repr(error))
+
+    def _log(self, write: Effect) -> None:
+        # Logging may wait for a lock: neither an OS thread beside gevent nor the hub may do that.
+        def begin() -> None:
+            self._process.spawn(write)
+
+        self._process.home(begin)
+
+
+def run_all(effects: list[Effect]) -> None:
+    for effect in effects:
+        effect()

@@ -1,0 +1,435 @@
+"""Logs that several processes share: a mirror in memory of what a database holds.
+
+Readers only ever read the mirror. Of a run this process owns, it is filled with what the scribe has
+written; of a foreign run, with what the engine brings. So no reader can be ahead of the database.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import weakref
+from collections.abc import Callable
+from collections.abc import Sequence
+
+from flask_aistream.core.cursor import BEGINNING
+from flask_aistream.core.events import TERMINAL
+from flask_aistream.core.events import Event
+from flask_aistream.core.events import Terminal
+from flask_aistream.core.page import Page
+from flask_aistream.core.run import Run
+from flask_aistream.errors import CursorInvalid
+from flask_aistream.errors import LogEnded
+from flask_aistream.errors import RunNotFound
+from flask_aistream.errors import StoreUnavailable
+from flask_aistream.stores.base import PAGE
+from flask_aistream.stores.base import Process
+from flask_aistream.stores.base import Wake
+from flask_aistream.stores.engine import Engine
+from flask_aistream.stores.engine import Found
+from flask_aistream.stores.engine import Piece
+from flask_aistream.stores.engine import encode
+from flask_aistream.stores.engine import join
+from flask_aistream.stores.scribe import Scribe
+
+ATTEMPTS = 9
+"""At ending a run whose owner goes on writing."""
+
+CROWD = 4096
+"""Events of one run on their way to the database; a provider that is ahead by more waits."""
+
+
+class SharedLog:
+    """One run's mirror.
+
+    :param owned: This process created the run.
+    :ivar alone: The database has been away for too long: readers here get what was not written.
+    """
+
+    def __init__(self, store: SharedStore, run: Run, owned: bool) -> None:
+        self.run = run
+        self.run_id = run.id
+        self.owned = owned
+        self.ended = False
+        self.alone = False
+        self.written = 0
+        self.unwritten: list[str] = []
+        self._store = store
+        self._events: list[Event] = []
+        self._trimmed = 0
+        self._pending: list[Event] = []
+        self._closing = False
+        self._followed = owned
+        self._waiting: dict[Wake, None] = {}
+        self._room: list[Wake] = []
+        self._lost: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+
+    @property
+    def tail(self) -> int:
+        """Number of the last record in the mirror."""
+        return self._trimmed + len(self._events) - 1
+
+    def append(self, event: Event) -> None:
+        text = encode(event)
+        with self._lock:
+            if self.ended or self._closing:
+                raise LogEnded(f"Run {self.run.id} has ended: nothing can be said after the end.")
+            self._pending.append(event)
+            self._store.scribe.say(self, text)
+            crowded = len(self._pending) > CROWD
+        if self.alone:
+            self.publish(1)
+        elif crowded:
+            self._wait_for_room()
+
+    def end(self, terminal: Terminal) -> bool:
+        with self._lock:
+            if self.ended:
+                return False
+            self._closing = self.owned
+        token = secrets.token_hex(8)
+        work = self._ending(terminal, token)
+        if not self.alone:
+            try:
+                return self._store.scribe.ask(work, self._ended)[0]
+            except StoreUnavailable:
+                if not self.owned:
+                    raise
+        self.go_alone()
+        if not self._finish(terminal):
+            return False
+        self._store.scribe.tell(work)  # As soon as the database is back.
+        return True
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        with self._lock:
+            lost = self.ended
+            if not lost:
+                self._lost.append(callback)
+        if lost:
+            callback()
+
+    def read(self, after: int, limit: int = PAGE) -> Page:
+        with self._lock:
+            start = after + 1 - self._trimmed
+            if start > len(self._events):
+                raise CursorInvalid(f"{self.run.id}:{after}")
+            start = max(start, 0)
+            events = self._events[start : start + limit]
+            ended = self.ended and start + len(events) == len(self._events)
+            return Page(start + self._trimmed, events, ended)
+
+    def notify(self, after: int, wake: Wake) -> None:
+        with self._lock:
+            news = self.tail > after
+            if not news:
+                self._waiting[wake] = None
+            follow = not (news or self._followed or self.ended)
+            self._followed = self._followed or follow
+        if news:
+            wake()
+        elif follow:
+            self._store.follow(self)
+
+    def forget(self, wake: Wake) -> None:
+        with self._lock:
+            self._waiting.pop(wake, None)
+
+    def begin(self, events: Sequence[Event]) -> None:
+        """The database has the run, which begins with ``events``."""
+        self._events = list(events)
+        self.written = len(events)
+
+    def publish(self, count: int) -> None:
+        """The next ``count`` events are in the database."""
+        with self._lock:
+            self._events += self._pending[:count]
+            del self._pending[:count]
+            self._trim()
+        self._wake()
+
+    def take(self, pieces: Sequence[Piece], *, whole: bool = False) -> bool:
+        """Records that the database has. Those known already are left out.
+
+        :param whole: What is missing before them is missing in the database too.
+        :returns: False: something is missing in between, and nothing was taken.
+        """
+        with self._lock:
+            for first, events in pieces:
+                known = self.tail + 1 - first
+                if known < 0:
+                    if not whole:
+                        return False
+                    self._events, self._trimmed, known = [], first, 0
+                if not self.ended:
+                    self._events += events[known:]
+                if self._events and isinstance(self._events[-1], TERMINAL):
+                    self.ended = True
+            self._trim()
+        self._wake()
+        if self.ended:
+            self._over()
+        return True
+
+    def settle(self, found: Found) -> None:
+        """Another process has ended this run: what it refused was never said."""
+        with self._lock:
+            self._pending.clear()
+        self.take(found.pieces, whole=True)
+
+    def revive(self, engine: Engine) -> None:
+        """Write everything once more, into a database that has forgotten it."""
+        with self._lock:
+            known = (self._events + self._pending)[
+                : self.written + len(self.unwritten) - self._trimmed
+            ]
+        engine.create(self.run, join(map(encode, known)))
+
+    def go_alone(self) -> None:
+        """The database has been away for too long: go on without it, and tell the owner."""
+        with self._lock:
+            self.alone = True
+            count = len(self._pending)
+            lost, self._lost = self._lost, []
+        self.publish(count)
+        for callback in lost:
+            callback()
+
+    def _ending(
+        self, terminal: Terminal, token: str
+    ) -> Callable[[Engine], tuple[bool, Found | Terminal]]:
+        data = join([encode(terminal)])
+
+        def work(engine: Engine) -> tuple[bool, Found | Terminal]:
+            number = self.written + len(self.unwritten)
+            for _ in range(ATTEMPTS):
+                if not self.owned:
+                    number = self._next(engine)
+                won = engine.end(self.run.id, number, data, token)
+                if won and self.owned:
+                    return True, terminal
+                found = engine.load(self.run.id, self.tail)
+                if found is None and self.owned:
+                    self.revive(engine)
+                elif found is None:
+                    raise RunNotFound(self.run.id)
+                elif won is not None:
+                    return won, found
+            raise StoreUnavailable("the run grew faster than it could be ended")
+
+        return work
+
+    def _next(self, engine: Engine) -> int:
+        """Number of the record to come: never behind what a reader here has seen, even if the
+        database has lost it."""
+        found = engine.load(self.run.id, self.tail)
+        if found is None:
+            raise RunNotFound(self.run.id)
+        return max([self.tail, *map(last_of, found.pieces)]) + 1
+
+    def _ended(self, answer: tuple[bool, Found | Terminal]) -> None:
+        _, said = answer
+        if isinstance(said, Found):
+            self.settle(said)
+        else:
+            self._finish(said)
+
+    def _finish(self, terminal: Terminal) -> bool:
+        with self._lock:
+            if self.ended:
+                return False
+            self._events += self._pending
+            self._pending.clear()
+            self._events.append(terminal)
+            self.ended = True
+            # Who ends it here knows it.
+            self._lost.clear()
+        self._wake()
+        self._over()
+        return True
+
+    def _over(self) -> None:
+        self._store.over(self)
+        with self._lock:
+            lost, self._lost = self._lost, []
+        for callback in lost:
+            callback()
+
+    def _wake(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+            room, self._room = self._room, []
+        for wake in (*waiting, *room):
+            wake()
+
+    def _wait_for_room(self) -> None:
+        waiter = self._store.process.waiter()
+        while True:
+            with self._lock:
+                if self.ended or self.alone or len(self._pending) <= CROWD // 2:
+                    return
+                self._room.append(waiter.wake)
+            waiter.wait()
+
+    def _trim(self) -> None:
+        most = self._store.max_events
+        if most and len(self._events) > most:
+            surplus = len(self._events) - most + most // 4
+            del self._events[:surplus]
+            self._trimmed += surplus
+
+
+class SharedStore:
+    """Logs that several processes share.
+
+    :param patience: Seconds the database may be away before running runs fail.
+    :param max_events: Events of one run that are kept; see ``MemoryLog``.
+    """
+
+    shared = True
+
+    def __init__(
+        self,
+        engine: Engine,
+        process: Process,
+        *,
+        patience: float,
+        max_events: int | None = None,
+    ) -> None:
+        self.process = process
+        self.max_events = max_events
+        self._own: dict[str, SharedLog] = {}
+        self._mirrors: weakref.WeakValueDictionary[str, SharedLog] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+        self.scribe = Scribe(
+            engine,
+            process,
+            self,
+            count=lambda: len(self._own),
+            patience=patience,
+            on_away=self._away,
+        )
+
+    def create(self, run: Run, first: Sequence[Event]) -> tuple[SharedLog, bool]:
+        log = SharedLog(self, run, owned=True)
+        data = join(map(encode, first))
+
+        def begin(winner: str) -> None:
+            if winner == run.id:
+                log.begin(first)
+                with self._lock:
+                    self._own[run.id] = self._mirrors[run.id] = log
+
+        while True:
+            winner = self.scribe.ask(lambda engine: engine.create(run, data), begin)
+            if winner == run.id:
+                return log, True
+            try:
+                return self.open(winner), False
+            except RunNotFound:  # Forgotten in between, and its key with it.
+                continue
+
+    def open(self, run_id: str) -> SharedLog:
+        known = self._mirrors.get(run_id)
+        if known is not None and known.owned and not known.ended:
+            return known
+        after = known.tail if known is not None else BEGINNING
+        opened: list[SharedLog] = []
+
+        def mirror(found: Found | None) -> None:
+            if found is not None:
+                with self._lock:
+                    log = known or self._mirrors.get(run_id) or SharedLog(self, found.run, False)
+                    self._mirrors[run_id] = log
+                log.take(found.pieces, whole=True)
+                opened.append(log)
+
+        self.scribe.ask(lambda engine: engine.load(run_id, after), mirror)
+        if not opened:
+            raise RunNotFound(run_id)
+        return opened[0]
+
+    def started(self, key: str) -> SharedLog | None:
+        run_id = self.scribe.ask(lambda engine: engine.started(key))
+        try:
+            return self.open(run_id) if run_id is not None else None
+        except RunNotFound:  # Forgotten in between.
+            return None
+
+    def latest(self, chat: str) -> str | None:
+        return self.scribe.ask(lambda engine: engine.latest(chat))
+
+    def running(self, owner: str) -> int:
+        return self.scribe.ask(lambda engine: engine.running(owner))
+
+    def orphans(self) -> list[SharedLog]:
+        return [self.open(run_id) for run_id in self.scribe.ask(lambda engine: engine.orphans())]
+
+    def sweep(self) -> None:
+        self.scribe.ask(lambda engine: engine.sweep())
+
+    def close(self) -> None:
+        self.scribe.close()
+
+    def follow(self, log: SharedLog) -> None:
+        """Fill a foreign run's mirror from now on, for as long as somebody holds it."""
+        run_id, after = log.run_id, log.tail
+        weakref.finalize(log, self._unfollow, run_id).atexit = False
+        self.scribe.tell(
+            lambda engine: engine.follow(run_id, after),
+            lambda pieces: self._take(run_id, pieces, True),
+        )
+
+    def over(self, log: SharedLog) -> None:
+        """A run has ended."""
+        with self._lock:
+            self._own.pop(log.run_id, None)
+        if not log.owned:
+            self._unfollow(log.run_id)
+
+    def arrived(self, run_id: str, pieces: Sequence[Piece]) -> None:
+        self.process.home(lambda: self._take(run_id, pieces, False))
+
+    def stale(self, run_id: str | None) -> None:
+        self.process.home(lambda: self._look_again(run_id))
+
+    def _take(self, run_id: str, pieces: Sequence[Piece], whole: bool) -> None:
+        log = self._mirrors.get(run_id)
+        if log is not None and not log.take(pieces, whole=whole):
+            self._look_again(run_id)
+
+    def _look_again(self, run_id: str | None) -> None:
+        with self._lock:
+            logs = list(self._mirrors.values())
+        for log in logs:
+            if run_id in (None, log.run_id) and not (log.ended or log.alone):
+                self._reload(log)
+
+    def _reload(self, log: SharedLog) -> None:
+        def load(engine: Engine) -> Found | None:
+            return engine.load(log.run_id, log.written - 1 if log.owned else log.tail)
+
+        def take(found: Found | None) -> None:
+            if found is None:
+                return
+            if not log.owned:
+                log.take(found.pieces, whole=True)
+            elif found.ended:
+                log.settle(found)
+
+        self.scribe.tell(load, take)
+
+    def _unfollow(self, run_id: str) -> None:
+        self.scribe.tell(lambda engine: engine.unfollow(run_id))
+
+    def _away(self) -> None:
+        with self._lock:
+            own = list(self._own.values())
+        for log in own:
+            if not log.alone:
+                log.go_alone()
+
+
+def last_of(piece: Piece) -> int:
+    return piece.first + len(piece.events) - 1

@@ -1,0 +1,421 @@
+"""A file that the processes of one machine share.
+
+A journal takes what all runs say, in the order of time, without an index: that makes a token cheap.
+A run that has ended becomes one row, and what lies in the journal before the oldest living run is
+dropped. Other processes see through ``PRAGMA data_version`` that something was written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+import typing as t
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+
+from flask_aistream.core.run import Run
+from flask_aistream.stores.engine import DEAD_SECONDS
+from flask_aistream.stores.engine import Batch
+from flask_aistream.stores.engine import Found
+from flask_aistream.stores.engine import Listener
+from flask_aistream.stores.engine import Piece
+from flask_aistream.stores.engine import decode
+
+VERSION = 1
+"""Of the tables. A file of another version is not touched."""
+
+FOLLOW_SECONDS = 0.01
+OWN_SECONDS = 0.2
+"""How soon an owner learns that another process has ended its run."""
+
+BUSY_SECONDS = 1.0
+
+# One statement a group: every step lets go of the interpreter's lock, and a busy thread may take it
+# for 5 ms. Only these sizes, so that the statements stay prepared.
+SIZES = (64, 16, 4, 1)
+INSERT = {
+    n: "INSERT INTO journal (run, first, data) VALUES " + ", ".join(["(?, ?, ?)"] * n)
+    for n in SIZES
+}
+
+TABLES = """
+CREATE TABLE run (
+    no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, provider TEXT NOT NULL, created REAL NOT NULL,
+    owner TEXT, key TEXT, fingerprint TEXT NOT NULL, chat TEXT,
+    process TEXT NOT NULL,   -- that owns it
+    start INTEGER NOT NULL,  -- the journal's last row before it
+    token TEXT,              -- of the end; NULL while it runs
+    ended_at REAL, notice INTEGER NOT NULL DEFAULT 0,  -- 1: its owner does not know yet
+    first INTEGER, last INTEGER, data TEXT -- all that was said, once it has ended
+);
+CREATE UNIQUE INDEX run_key ON run (key) WHERE key IS NOT NULL;
+CREATE INDEX run_chat ON run (chat, no) WHERE chat IS NOT NULL;
+CREATE INDEX run_live ON run (process) WHERE token IS NULL;
+CREATE INDEX run_notice ON run (process) WHERE notice;
+CREATE INDEX run_ended ON run (ended_at) WHERE token IS NOT NULL;
+CREATE TABLE journal (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, first INTEGER NOT NULL, data TEXT NOT NULL);
+CREATE TABLE process (id TEXT PRIMARY KEY, beats INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+RUN = "id, provider, created, owner, key, fingerprint, chat"
+
+
+@dataclass(slots=True)
+class Own:
+    """A living run of this process, and all it has said."""
+
+    no: int
+    said: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Followed:
+    """A foreign run that somebody here reads.
+
+    :param seen: The last row of the journal that was looked at.
+    """
+
+    no: int
+    seen: int
+
+
+class SqliteEngine:
+    """
+    :param path: Of the file, on a local disk.
+    :param name: Of this process, unlike any other's.
+    :param retain: Seconds a finished run is kept; ``None`` for ever.
+    :param max_runs: Finished runs kept at most.
+    :param max_events: Of one run, kept at most.
+    :param clock: Seconds since the epoch.
+    """
+
+    native = True
+    faults: tuple[type[Exception], ...] = (sqlite3.Error,)
+
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        *,
+        retain: float | None = None,
+        max_runs: int | None = None,
+        max_events: int | None = None,
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path = path
+        self._name = name
+        self._retain = retain
+        self._max_runs = max_runs
+        self._max_events = max_events
+        self._clock = clock
+        self._ticks = ticks
+        self._db: t.Any = None
+        self._own: dict[str, Own] = {}
+        self._begun: list[str] = []
+        self._over: list[str] = []
+        self._followed: dict[str, Followed] = {}
+        self._version: int | None = None
+        self._beats: dict[str, tuple[int, float]] = {}
+        self._looked = 0.0
+
+    def open(self, listener: Listener) -> None:
+        self._listener = listener
+        self.close()
+        self._db = sqlite3.connect(
+            self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        switch_to_wal(self._db)
+        # A crash of the machine may lose the last moments, but damages nothing.
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        with self.together():
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                # executescript() would commit first, and two processes may be here at once.
+                for statement in TABLES.split(";\n"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {VERSION}")
+            elif version != VERSION:
+                raise sqlite3.DatabaseError(
+                    f"the file was made by another version of flask_aistream (tables {version}, "
+                    f"here {VERSION}); name a new file"
+                )
+            # Opening must show that writing works: on a read-only disk reading does.
+            self._db.execute("DELETE FROM process WHERE id = ?", ("",))
+        self._version = None
+
+    def close(self) -> None:
+        if self._db is not None:
+            db, self._db = self._db, None
+            db.close()
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        self._begun, self._over = [], []
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            for run_id in self._begun:
+                self._own.pop(run_id, None)
+            raise
+        for run_id in self._over:
+            self._own.pop(run_id, None)
+
+    def create(self, run: Run, data: str) -> str:
+        db = self._db
+        taken = db.execute(
+            "SELECT id, no FROM run WHERE id = ? OR key = ?", (run.id, run.key)
+        ).fetchone()
+        if taken:
+            if taken[0] == run.id:  # By the same call, before a fault.
+                self._own[run.id] = Own(taken[1], {0: data})
+            return t.cast(str, taken[0])
+        self.beat()
+        (start,) = db.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
+        added = db.execute(
+            f"INSERT INTO run ({RUN}, process, start) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(run.id, run.provider, run.created, run.owner, run.key, run.fingerprint, run.chat),
+                *(self._name, start),
+            ),
+        )
+        self._own[run.id] = Own(added.lastrowid)
+        self._begun.append(run.id)
+        self._write([Batch(run.id, 0, data)])
+        return run.id
+
+    def write(self, batches: Sequence[Batch]) -> list[str]:
+        ended = self._notices()
+        self._write(
+            [batch for batch in batches if batch.run not in ended and batch.run in self._own]
+        )
+        return [batch.run for batch in batches if batch.run in ended or batch.run not in self._own]
+
+    def end(self, run_id: str, number: int, data: str, token: str) -> bool:
+        db = self._db
+        changed = db.execute(
+            "UPDATE run SET token = ?, ended_at = ?, notice = process <> ? WHERE id = ? AND token IS NULL",
+            (token, self._clock(), self._name, run_id),
+        )
+        if not changed.rowcount:
+            winner = db.execute("SELECT token FROM run WHERE id = ?", (run_id,)).fetchone()
+            return winner is not None and winner[0] == token
+        no, start = db.execute("SELECT no, start FROM run WHERE id = ?", (run_id,)).fetchone()
+        own = self._own.get(run_id)
+        said = dict(own.said) if own else dict(self._journal(no, start, -1))
+        said[number] = data
+        first, whole = joined(said, number - (self._max_events or number))
+        self._insert([(no, number, data)])
+        db.execute(
+            "UPDATE run SET first = ?, last = ?, data = ? WHERE no = ?", (first, number, whole, no)
+        )
+        self._over.append(run_id)
+        return True
+
+    def load(self, run_id: str, after: int) -> Found | None:
+        row = self._db.execute(
+            f"SELECT {RUN}, no, start, first, last FROM run WHERE id = ?", (run_id,)
+        ).fetchone()
+        if row is None:
+            return None
+        *values, no, start, first, last = row
+        if last is None:
+            rows = self._journal(no, start, after)
+        elif last > after:
+            (data,) = self._db.execute("SELECT data FROM run WHERE no = ?", (no,)).fetchone()
+            rows = [(first, data)]
+        else:
+            rows = []
+        return Found(Run(*values), [Piece(number, decode(text)) for number, text in rows])
+
+    def follow(self, run_id: str, after: int) -> Sequence[Piece]:
+        found = self.load(run_id, after)
+        if found is None:
+            return ()
+        (no,) = self._db.execute("SELECT no FROM run WHERE id = ?", (run_id,)).fetchone()
+        (seen,) = self._db.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
+        if not found.ended:
+            self._followed[run_id] = Followed(no, seen)
+        return found.pieces
+
+    def unfollow(self, run_id: str) -> None:
+        self._followed.pop(run_id, None)
+
+    @property
+    def rest(self) -> float | None:
+        if self._followed:
+            return FOLLOW_SECONDS
+        return OWN_SECONDS if self._own else None
+
+    def poll(self) -> None:
+        if not (self._followed or self._own):
+            return
+        (version,) = self._db.execute("PRAGMA data_version").fetchone()
+        if version == self._version:
+            return
+        if self._followed:
+            self._read_journal()
+        for run_id in self._notices():
+            self._own.pop(run_id, None)
+            self._listener.stale(run_id)
+            self._db.execute("UPDATE run SET notice = 0 WHERE id = ?", (run_id,))
+        self._version = version
+
+    def started(self, key: str) -> str | None:
+        found = self._db.execute("SELECT id FROM run WHERE key = ?", (key,)).fetchone()
+        return found[0] if found else None
+
+    def latest(self, chat: str) -> str | None:
+        found = self._db.execute(
+            "SELECT id FROM run WHERE chat = ? ORDER BY no DESC LIMIT 1", (chat,)
+        ).fetchone()
+        return found[0] if found else None
+
+    def running(self, owner: str) -> int:
+        (count,) = self._db.execute(
+            "SELECT count(*) FROM run WHERE token IS NULL AND owner = ?", (owner,)
+        ).fetchone()
+        return t.cast(int, count)
+
+    def beat(self) -> None:
+        self._db.execute(
+            "INSERT INTO process VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET beats = beats + 1",
+            (self._name,),
+        )
+
+    def orphans(self) -> list[str]:
+        """A process is dead when we have watched its beats stand still: no clock but ours is asked,
+        and not the time in which we could not look."""
+        now = self._ticks()
+        if now - self._looked > DEAD_SECONDS / 2:
+            self._beats.clear()
+        self._looked = now
+        rows = self._db.execute(
+            "SELECT DISTINCT process, coalesce(beats, 0) FROM run LEFT JOIN process ON process.id = "
+            "run.process WHERE token IS NULL AND run.process <> ?",
+            (self._name,),
+        ).fetchall()
+        seen = dict(rows)
+        self._beats = {
+            name: self._beats[name] if self._beats.get(name, (-1,))[0] == beats else (beats, now)
+            for name, beats in seen.items()
+        }
+        dead = [name for name, (_, since) in self._beats.items() if now - since >= DEAD_SECONDS]
+        return [
+            run_id
+            for name in dead
+            for (run_id,) in self._db.execute(
+                "SELECT id FROM run WHERE token IS NULL AND process = ?", (name,)
+            )
+        ]
+
+    def sweep(self) -> None:
+        db = self._db
+        if self._retain is not None:
+            limit = self._clock() - self._retain
+            db.execute("DELETE FROM run WHERE token IS NOT NULL AND ended_at <= ?", (limit,))
+        if self._max_runs is not None:
+            db.execute(
+                "DELETE FROM run WHERE no IN (SELECT no FROM run WHERE token IS NOT NULL "
+                "ORDER BY ended_at DESC LIMIT -1 OFFSET ?)",
+                (self._max_runs,),
+            )
+        # The last row stays: a row's number must never come back.
+        db.execute(
+            "DELETE FROM journal WHERE id < (SELECT max(id) FROM journal) AND id <= "
+            "coalesce((SELECT min(start) FROM run WHERE token IS NULL), (SELECT max(id) FROM journal))"
+        )
+        db.execute(
+            "DELETE FROM process WHERE id <> ? AND id NOT IN "
+            "(SELECT process FROM run WHERE token IS NULL)",
+            (self._name,),
+        )
+
+    def _write(self, batches: Sequence[Batch]) -> None:
+        rows = []
+        for run_id, first, data in batches:
+            own = self._own[run_id]
+            # Under its number: where a round is done again, it is said once.
+            own.said[first] = data
+            self._trim(own, first)
+            rows.append((own.no, first, data))
+        self._insert(rows)
+
+    def _trim(self, own: Own, first: int) -> None:
+        oldest = next(iter(own.said))
+        if self._max_events and first - oldest > 2 * self._max_events:
+            least = first - self._max_events
+            own.said = {number: data for number, data in own.said.items() if number >= least}
+
+    def _insert(self, rows: list[tuple[int, int, str]]) -> None:
+        at = 0
+        for size in SIZES:
+            while len(rows) - at >= size:
+                values = [value for row in rows[at : at + size] for value in row]
+                self._db.execute(INSERT[size], values)
+                at += size
+
+    def _journal(self, no: int, start: int, after: int) -> list[tuple[int, str]]:
+        found = self._db.execute(
+            "SELECT first, data FROM journal WHERE id > ? AND run = ? AND first > ? ORDER BY id",
+            (start, no, after),
+        )
+        return t.cast("list[tuple[int, str]]", found.fetchall())
+
+    def _read_journal(self) -> None:
+        ids = {followed.no: run_id for run_id, followed in self._followed.items()}
+        seen = min(followed.seen for followed in self._followed.values())
+        marks = ", ".join("?" * len(ids))
+        news: dict[int, list[Piece]] = {}
+        for row, no, first, data in self._db.execute(
+            f"SELECT id, run, first, data FROM journal WHERE id > ? AND run IN ({marks}) ORDER BY id",
+            (seen, *ids),
+        ):
+            if row > self._followed[ids[no]].seen:
+                news.setdefault(no, []).append(Piece(first, decode(data)))
+            seen = row
+        for no, pieces in news.items():
+            self._followed[ids[no]].seen = seen
+            self._listener.arrived(ids[no], pieces)
+        # What has ended may have left the journal already.
+        for (run_id,) in self._db.execute(
+            f"SELECT id FROM run WHERE token IS NOT NULL AND no IN ({marks})", tuple(ids)
+        ).fetchall():
+            del self._followed[run_id]
+            self._listener.stale(run_id)
+
+    def _notices(self) -> set[str]:
+        rows = self._db.execute("SELECT id FROM run WHERE process = ? AND notice", (self._name,))
+        return {run_id for (run_id,) in rows}
+
+
+def joined(said: dict[int, str], least: int) -> tuple[int, str]:
+    """JSON arrays as one, without those that lie before number ``least``."""
+    numbers = sorted(said)
+    kept = [number for number in numbers if number >= least] or numbers[-1:]
+    return kept[0], "[" + ",".join(said[number][1:-1] for number in kept) + "]"
+
+
+def switch_to_wal(db: sqlite3.Connection) -> None:
+    """Two processes that do this at once get an error where they should have to wait."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline or not os.path.exists(db_path(db)):
+                raise
+
+
+def db_path(db: sqlite3.Connection) -> str:
+    return t.cast(str, db.execute("PRAGMA database_list").fetchone()[2])

@@ -1,0 +1,234 @@
+"""What every shared store promises to several processes: inherit ``AcrossContract``."""
+
+from __future__ import annotations
+
+import threading
+import time
+import typing as t
+
+import pytest
+
+from flask_aistream.core import events as ev
+from flask_aistream.core.run import Run
+from flask_aistream.errors import LogEnded
+from flask_aistream.errors import RunNotFound
+from flask_aistream.stores.engine import DEAD_SECONDS
+from flask_aistream.stores.shared import SharedLog
+from flask_aistream.stores.shared import SharedStore
+from flask_aistream.testing import ManualClock
+from tests.core.samples import EVENTS
+from tests.server.servers import wait_for
+from tests.stores.contract import at_once
+from tests.stores.contract import begin
+from tests.stores.contract import follow
+from tests.stores.contract import run_of
+from tests.stores.shared import Stores
+
+NOTICE_SECONDS = 1.0
+"""After another process has ended a run, its owner knows."""
+
+FOLLOW_SECONDS = 0.05
+
+
+class AcrossContract:
+    @pytest.fixture
+    def here(self, stores: Stores) -> SharedStore:
+        return stores.make(name="here")
+
+    @pytest.fixture
+    def there(self, stores: Stores) -> SharedStore:
+        return stores.make(name="there")
+
+    def test_every_event_comes_back_as_it_was(self, here: SharedStore, there: SharedStore) -> None:
+        log = made(here)
+        said = [event for event in EVENTS if not isinstance(event, ev.TERMINAL)]
+        for event in said:
+            log.append(event)
+        log.end(ev.Failed("code", "Broken.", 502))
+        _, *rest = follow(there.open(log.run.id))
+        assert rest == [*said, ev.Failed("code", "Broken.", 502)]
+        assert there.open(log.run.id).run == log.run
+
+    def test_a_reader_elsewhere_sees_all_while_it_is_written(
+        self, here: SharedStore, there: SharedStore
+    ) -> None:
+        log = made(here)
+
+        def work(number: int) -> list[ev.Event]:
+            if number == 0:
+                for count in range(3000):
+                    log.append(str(count))
+                    if count % 100 == 0:
+                        time.sleep(0.001)
+                log.end(ev.Finished())
+            return follow((here if number % 2 else there).open(log.run.id))
+
+        for seen in at_once(work):
+            assert seen[1:] == [*map(str, range(3000)), ev.Finished()]
+
+    def test_a_reader_elsewhere_is_soon_told(self, here: SharedStore, there: SharedStore) -> None:
+        log = made(here)
+        foreign = there.open(log.run.id)
+        waits = []
+        for number in range(20):
+            woken = threading.Event()
+            foreign.notify(number, woken.set)
+            if number == 0:  # Until it really follows.
+                time.sleep(0.05)
+            said = time.monotonic()
+            log.append("x")
+            assert woken.wait(5)
+            waits.append(time.monotonic() - said)
+        assert sorted(waits)[len(waits) // 2] < FOLLOW_SECONDS
+
+    def test_the_owner_of_a_run_ended_elsewhere_learns_it_though_it_is_silent(
+        self, here: SharedStore, there: SharedStore
+    ) -> None:
+        log = made(here)
+        lost = threading.Event()
+        log.on_lost(lost.set)
+        log.append("so far")
+        wait_for(lambda: log.tail == 1, "the record")
+        assert there.open(log.run.id).end(ev.Stopped())
+        assert lost.wait(NOTICE_SECONDS)
+        assert list(log.read(0).events) == ["so far", ev.Stopped()]
+        assert not log.end(ev.Finished())
+
+    def test_nothing_is_written_after_an_end_from_elsewhere(
+        self, here: SharedStore, there: SharedStore, stores: Stores
+    ) -> None:
+        log = made(here)
+        ender = there.open(log.run.id)
+
+        def work(number: int) -> None:
+            if number == 1:
+                wait_for(lambda: log.tail > 500, "some records")
+                assert ender.end(ev.Stopped())
+                return
+            try:
+                while True:
+                    log.append("x")
+            except LogEnded:
+                pass
+
+        at_once(work, 2)
+        told = [follow(held) for held in (log, ender, stores.make(name="third").open(log.run.id))]
+        assert told[0] == told[1] == told[2]
+        assert told[0][-1] == ev.Stopped()
+
+    def test_one_of_many_in_all_processes_ends_a_run(
+        self, here: SharedStore, there: SharedStore
+    ) -> None:
+        for _ in range(20):
+            run_id = made(here).run.id
+            logs = [(here if n % 2 else there).open(run_id) for n in range(6)]
+            won = at_once(lambda n, logs=logs: logs[n].end(ev.Stopped(str(n))), 6)  # type: ignore[misc]
+            assert won.count(True) == 1
+            assert {log.read(0).events[-1] for log in logs} == {ev.Stopped(str(won.index(True)))}
+
+    def test_a_key_belongs_to_one_in_all_processes(
+        self, here: SharedStore, there: SharedStore
+    ) -> None:
+        for turn in range(20):
+            runs = [run_of("chat", key=f"k{turn}") for _ in range(6)]
+
+            def create(number: int, runs: list[Run] = runs) -> tuple[SharedLog, bool]:
+                return (here if number % 2 else there).create(runs[number], [str(number)])
+
+            made = at_once(create, 6)
+            assert [new for _, new in made].count(True) == 1
+            assert len({log.run.id for log, _ in made}) == 1
+            assert len({tuple(log.read(-1).events) for log, _ in made}) == 1
+
+    def test_a_conversation_and_a_key_are_found_from_elsewhere(
+        self, here: SharedStore, there: SharedStore
+    ) -> None:
+        log, _ = begin(here, chat="talk", key="k")
+        assert there.latest("talk") == log.run.id
+        found = there.started("k")
+        assert found is not None
+        assert found.run == log.run
+
+    def test_runs_of_an_owner_are_counted_in_all_processes(
+        self, here: SharedStore, there: SharedStore
+    ) -> None:
+        logs = [begin(store, owner="ann")[0] for store in (here, here, there)]
+        begin(there, owner="bob")
+        assert (here.running("ann"), there.running("ann"), here.running("eve")) == (3, 3, 0)
+        here.open(logs[2].run.id).end(ev.Stopped())
+        assert (here.running("ann"), there.running("ann")) == (2, 2)
+
+    def test_the_runs_of_a_dead_process_are_found_and_ended_once(
+        self, stores: Stores, here: SharedStore, there: SharedStore
+    ) -> None:
+        third = stores.make(name="third")
+        log = made(here)
+        log.append("so far")
+        reader = there.open(log.run.id)
+        wait_for(lambda: log.tail == 1, "the record")
+        kept = made(there)
+        stores.kill(here)
+        killed = time.monotonic()
+        found: list[SharedLog] = []
+
+        def orphaned() -> bool:
+            found[:] = [*there.orphans(), *third.orphans()]
+            time.sleep(0.1)
+            return len(found) == 2
+
+        wait_for(orphaned, "the orphan")
+        assert DEAD_SECONDS - 1 < time.monotonic() - killed < 5.0
+        assert [orphan.run.id for orphan in found] == [log.run.id] * 2
+        assert [o.end(ev.Interrupted("owner-lost")) for o in found].count(True) == 1
+        assert follow(reader)[1:] == ["so far", ev.Interrupted("owner-lost")]
+        assert [there.orphans(), third.orphans(), kept.ended] == [[], [], False]
+
+    def test_a_run_is_forgotten_everywhere(self, stores: Stores) -> None:
+        clock = ManualClock()
+        here, there = (stores.make(name=name, clock=clock, retain=60) for name in ("here", "there"))
+        log, _ = begin(here, key="k", chat="talk")
+        log.end(ev.Finished())
+        elsewhere = there.open(log.run.id)
+        clock.advance(70)
+        there.sweep()
+        for store in (here, there):
+            with pytest.raises(RunNotFound):
+                store.open(log.run.id)
+        assert (here.started("k"), here.latest("talk")) == (None, None)
+        assert elsewhere.read(-1).ended
+
+    def test_a_trimmed_log_tells_the_gap_elsewhere_too(self, stores: Stores) -> None:
+        here, there = (stores.make(name=name, max_events=100) for name in ("here", "there"))
+        log = made(here)
+        for number in range(1000):
+            log.append(str(number))
+            if number % 50 == 0:
+                here.running("nobody")  # A round of its own.
+        log.end(ev.Finished())
+        page = there.open(log.run.id).read(-1)
+        assert page.first > 0
+        assert page.last == 1001
+        assert list(page.events) == [*(str(n) for n in range(page.first - 1, 1000)), ev.Finished()]
+
+    def test_a_foreign_run_nobody_reads_is_not_followed(
+        self, here: SharedStore, there: SharedStore
+    ) -> None:
+        log = made(here)
+        foreign = there.open(log.run.id)
+        foreign.notify(0, lambda: None)
+        wait_for(lambda: followed(there) == {log.run.id}, "it to be followed")
+        del foreign
+        wait_for(lambda: followed(there) == set(), "it to be let go")
+
+
+def made(store: SharedStore) -> SharedLog:
+    log, _ = begin(t.cast(t.Any, store))
+    return t.cast(SharedLog, log)
+
+
+def followed(store: SharedStore) -> set[str]:
+    """Ids of the foreign runs whose news come in."""
+    engine: t.Any = store.scribe._engine
+    carrier = getattr(engine, "_carrier", None)
+    names = carrier._runs.values() if carrier else engine._followed
+    return set(store.scribe.ask(lambda _: [name for name in names if name]))

@@ -1,0 +1,96 @@
+"""What the tests of shared stores need: several stores over one database, and logs that are read
+after what was said has arrived there."""
+
+from __future__ import annotations
+
+import threading
+import typing as t
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flask_aistream.core.page import Page
+from flask_aistream.server.threads import Threads
+from flask_aistream.stores.base import PAGE
+from flask_aistream.stores.base import Log
+from flask_aistream.stores.engine import Engine
+from flask_aistream.stores.shared import SharedStore
+
+PATIENCE = 10.0
+
+
+class PromptLog:
+    """A log that is read only once everything said before is in the database.
+
+    The contract's tests read at once what they have written; a shared log shows it a moment later.
+    """
+
+    def __init__(self, log: Log, store: PromptStore) -> None:
+        self._log = log
+        self._store = store
+
+    def read(self, after: int, limit: int = PAGE) -> Page:
+        self._store.settle()
+        return self._log.read(after, limit)
+
+    def __getattr__(self, name: str) -> t.Any:
+        return getattr(self._log, name)
+
+
+class PromptStore:
+    def __init__(self, store: SharedStore) -> None:
+        self._store = store
+        self._scribe = store.scribe.ask(lambda engine: threading.get_ident())
+
+    def settle(self) -> None:
+        # A wake-up is called by the scribe, which cannot wait for itself.
+        if threading.get_ident() != self._scribe:
+            self._store.scribe.ask(lambda engine: None)
+
+    def create(self, *args: t.Any) -> tuple[PromptLog, bool]:
+        log, new = self._store.create(*args)
+        return PromptLog(log, self), new
+
+    def open(self, run_id: str) -> PromptLog:
+        return PromptLog(self._store.open(run_id), self)
+
+    def started(self, key: str) -> PromptLog | None:
+        log = self._store.started(key)
+        return None if log is None else PromptLog(log, self)
+
+    def __getattr__(self, name: str) -> t.Any:
+        return getattr(self._store, name)
+
+
+class Stores:
+    """Each one as if it were in a process of its own."""
+
+    def __init__(self, engine: Callable[..., Engine]) -> None:
+        self._engine = engine
+        self._open: list[SharedStore] = []
+
+    def make(self, *, patience: float = PATIENCE, **options: t.Any) -> SharedStore:
+        store = SharedStore(
+            self._engine(**options),
+            Threads(),
+            patience=patience,
+            max_events=options.get("max_events"),
+        )
+        self._open.append(store)
+        return store
+
+    def kill(self, store: SharedStore) -> None:
+        """As if its process were gone from one moment to the next."""
+        store.scribe._closed = True
+        store.scribe.tell(lambda engine: None)
+
+    def close(self) -> None:
+        for store in self._open:
+            store.close()
+
+
+@contextmanager
+def stores_over(engine: Callable[..., Engine]) -> Iterator[Stores]:
+    stores = Stores(engine)
+    yield stores
+    stores.close()
