@@ -13,6 +13,7 @@
     ├── LogEnded               an event was appended after the terminal one
     ├── ChunkUnknown           a provider yielded something no adapter understands
     ├── Unavailable            not now: draining, or a limit is reached
+    │   └── StoreUnavailable   the store does not answer
     └── ProviderError          raised by an application's provider to fail in its own words
 
 ``code`` is stable and meant for programs, the message for people. The HTTP status is looked up at
@@ -128,6 +129,19 @@ class Unavailable(AIStreamError):
         super().__init__(message)
         self.retry_after = retry_after
         self.status = status
+
+
+class StoreUnavailable(Unavailable):
+    """The store does not answer, or cannot be opened.
+
+    :param cause: What it said.
+    """
+
+    code = "store_unavailable"
+
+    def __init__(self, cause: str = "") -> None:
+        super().__init__("The store of runs does not answer. Try again in a moment.", 2.0)
+        self.cause = cause
 
 
 class ProviderError(AIStreamError):

@@ -50,6 +50,15 @@ class Concurrency(t.Protocol):
 
     def spawn(self, work: Callable[[], None]) -> Task: ...
 
+    def native(self, work: Callable[[], None]) -> None:
+        """Do ``work`` in an OS thread, also in a patched process. There it must not touch anything
+        that is patched: gevent's locks lose wake-ups between OS threads."""
+        ...
+
+    def home(self, callback: Callable[[], None]) -> None:
+        """From such a thread: call ``callback``, which must not block, where greenlets live."""
+        ...
+
     def waiter(self) -> Waiter: ...
 
     def alarm(self, ring: Callable[[], None]) -> Alarm:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import gevent
 import gevent.event
+from gevent import monkey
 from gevent.hub import Waiter as HubWaiter
 from gevent.selectors import GeventSelector
 
@@ -23,6 +24,12 @@ class Greenlets:
 
     def spawn(self, work: Callable[[], None]) -> GreenTask:
         return GreenTask(gevent.spawn(work))
+
+    def native(self, work: Callable[[], None]) -> None:
+        monkey.get_original("_thread", "start_new_thread")(work, ())
+
+    def home(self, callback: Callable[[], None]) -> None:
+        self._hub.loop.run_callback_threadsafe(callback)
 
     def waiter(self) -> GreenWaiter:
         return GreenWaiter(self._hub)

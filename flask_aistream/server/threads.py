@@ -26,6 +26,12 @@ class Threads:
     def spawn(self, work: Callable[[], None]) -> ThreadTask:
         return ThreadTask(work)
 
+    def native(self, work: Callable[[], None]) -> None:
+        daemon(work, "aistream-store")
+
+    def home(self, callback: Callable[[], None]) -> None:
+        callback()
+
     def waiter(self) -> ThreadWaiter:
         return ThreadWaiter()
 
