@@ -9,6 +9,7 @@ from functools import cached_property
 from flask_aistream.core.cursor import BEGINNING
 from flask_aistream.core.events import Terminal
 from flask_aistream.core.events import Usage
+from flask_aistream.core.fold import STATUS
 from flask_aistream.core.fold import Fold
 from flask_aistream.core.run import Run
 from flask_aistream.stores.base import Log
@@ -35,6 +36,11 @@ class RunEnded:
     def message(self) -> Fold:
         """Everything the run said, also where it was cut off."""
         return fold_of(self._log)
+
+    @property
+    def status(self) -> str:
+        """The outcome in a word: ``finished``, ``stopped``, ``failed`` or ``interrupted``."""
+        return STATUS[type(self.outcome)]
 
     @property
     def text(self) -> str:
