@@ -15,11 +15,11 @@ from collections.abc import Callable
 from collections.abc import Sequence
 
 from flask_aistream.core import events as ev
+from flask_aistream.core.unicode import valid
 from flask_aistream.protocols import native
 from flask_aistream.protocols.base import Dialect
 from flask_aistream.protocols.base import Subject
 from flask_aistream.protocols.endings import fault
-from flask_aistream.protocols.unicode import valid
 from flask_aistream.protocols.wire import dumps
 from flask_aistream.sse.encode import encode
 from flask_aistream.sse.frame import Frame

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import Message
+from flask_aistream.core.unicode import Characters
 from flask_aistream.protocols import ai_sdk
 from flask_aistream.protocols.base import Ask
 from flask_aistream.protocols.base import Dialect
@@ -17,7 +18,6 @@ from flask_aistream.protocols.base import Subject
 from flask_aistream.protocols.fields import missing
 from flask_aistream.protocols.fields import others
 from flask_aistream.protocols.fields import text_field
-from flask_aistream.protocols.unicode import Surrogates
 from flask_aistream.protocols.wire import dumps
 
 PLAIN = "text/plain; charset=utf-8"
@@ -27,7 +27,7 @@ class TextEncoder:
     """Stateful only in that half a character waits for its other half."""
 
     def __init__(self, subject: Subject) -> None:
-        self._whole = Surrogates()
+        self._whole = Characters()
 
     def encode(self, first: int, events: Sequence[ev.Event]) -> bytes:
         text = "".join([event for event in events if type(event) is str])

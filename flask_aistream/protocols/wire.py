@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import typing as t
 
 # One line of ASCII is safe for every line splitter and every cut of the bytes. NaN is no JSON, and one
@@ -16,9 +17,22 @@ ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, skipkeys=True
 def dumps(value: t.Any) -> str:
     """One line of ASCII JSON."""
     try:
-        return ENCODER.encode(value)
+        return paired(ENCODER.encode(value))
     except ValueError:
-        return ENCODER.encode(finite(value))
+        return paired(ENCODER.encode(finite(value)))
+
+
+def paired(text: str) -> str:
+    """ASCII JSON without halves of characters: a strict parser (Rust's, Swift's) refuses it for one."""
+    if "\\ud" not in text:
+        return text
+    return HALVES.sub(lambda found: found[1] or "\\ufffd", text)
+
+
+# What may stay is in the group: a pair, and any other escape, also of a backslash before "ud83d".
+HALVES = re.compile(
+    r"(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\[^u]|\\u(?!d[89a-f]))|\\ud[89a-f][0-9a-f]{2}"
+)
 
 
 def finite(value: t.Any) -> t.Any:

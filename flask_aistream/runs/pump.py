@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
+from flask_aistream.core.unicode import Characters
 from flask_aistream.errors import ChunkUnknown
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import ProviderError
@@ -54,6 +55,7 @@ class Pump:
         self._surroundings = surroundings
         self._clock = clock
         self._chunks = Chunks()
+        self._characters = Characters()
         self._terminal: ev.Terminal = ev.Finished()
         self.first_at: float | None = None
 
@@ -81,7 +83,7 @@ class Pump:
                 with closing(result):
                     self._drain(result, breathe)
                 return self._close()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 return self._failed(error)
 
     async def run_async(
@@ -100,7 +102,7 @@ class Pump:
                     async with aclosing(found):
                         await self._drain_async(found, breathe)
                 return self._close()
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # exit() would end the loop, or the worker.
                 return self._failed(error)
 
     def _drain(self, result: Sync, breathe: Callable[[], None]) -> None:
@@ -135,6 +137,10 @@ class Pump:
         return self._append(event)
 
     def _append(self, event: ev.Event) -> bool:
+        if type(event) is str and event:
+            event = self._characters.join(event)
+            if not event:  # Half a character: it is written with its other half.
+                return not self._log.ended
         if self.first_at is None:
             self.first_at = self._clock()
         try:
@@ -146,9 +152,12 @@ class Pump:
     def _close(self) -> ev.Terminal:
         for event in self._chunks.close():
             self._say(event)
+        rest = self._characters.join("", last=True)
+        if rest:
+            self._append(rest)
         return self._terminal
 
-    def _failed(self, error: Exception) -> ev.Failed:
+    def _failed(self, error: BaseException) -> ev.Failed:
         if isinstance(error, ProviderError):
             return ev.Failed(error.code, str(error), error.status)
         if isinstance(error, ChunkUnknown):

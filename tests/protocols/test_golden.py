@@ -17,6 +17,7 @@ from flask_aistream.core import events as ev
 from flask_aistream.core.fold import Fold
 from flask_aistream.protocols.base import Dialect
 from flask_aistream.protocols.table import DIALECTS
+from flask_aistream.protocols.wire import dumps
 from flask_aistream.sse.decode import Decoder
 from tests.protocols.stories import ODD
 from tests.protocols.stories import STORIES
@@ -207,8 +208,7 @@ def test_the_last_event_of_a_response_repeats_what_a_retrieval_gives(story: str)
     dialect = DIALECTS["openai-responses"]
     last = json.loads(decoded(transcript(dialect, story))[-1].data)
     assert dialect.whole
-    # Through JSON, which joins the halves of a character.
-    answer = json.loads(json.dumps(dialect.whole(Fold(STORIES[story]), SUBJECT)))
+    answer = json.loads(dumps(dialect.whole(Fold(STORIES[story]), SUBJECT)))
     assert answer == last["response"]
 
 

@@ -1,11 +1,14 @@
-"""Text that is not JSON must be valid Unicode, also where a model's token ends inside a character."""
+"""A model's text may end inside a character: JSON can say half of one, hardly anything else can."""
 
 from __future__ import annotations
 
+import re
+
 HIGH = range(0xD800, 0xDC00)
+LONE = re.compile("[\ud800-\udfff]")
 
 
-class Surrogates:
+class Characters:
     """Joins the halves of characters that a UTF-16 upstream cut in two.
 
     Half a character at the end waits for the next text; one that stays alone becomes U+FFFD.
@@ -15,10 +18,12 @@ class Surrogates:
         self._half = ""
 
     def join(self, text: str, *, last: bool = False) -> str:
-        """``text`` as valid Unicode.
+        """``text`` as valid Unicode; may be empty where only half a character came.
 
         :param last: Nothing follows: a waiting half is given up.
         """
+        if not self._half and text.isascii():
+            return text
         text = self._half + text
         self._half = ""
         if text and not last and ord(text[-1]) in HIGH:
@@ -28,6 +33,6 @@ class Surrogates:
 
 def valid(text: str) -> str:
     """``text`` with halves that meet joined, and U+FFFD for every other."""
-    if text.isascii():
+    if text.isascii() or not LONE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,0 +1,67 @@
+"""An application whose provider tells the stories of ``tests.protocols``: the prompt names one."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from collections.abc import Iterator
+from pathlib import Path
+
+from flask import Flask
+from flask import Response
+from flask import render_template_string
+from flask import request as http_request
+from flask import send_from_directory
+
+from flask_aistream import AIStream
+from flask_aistream import ChatRequest
+from flask_aistream import ProviderError
+from flask_aistream.core import events as ev
+from tests.protocols.stories import STORIES
+
+MODULES = Path(__file__).parent / "node_modules"
+PAGES = Path(__file__).parent / "pages"
+
+ai = AIStream()
+
+
+@ai.provider
+def tell(request: ChatRequest) -> Iterator[t.Any]:
+    """A story; ``words-N`` says N numbered words, one every 20 ms; ``refused`` fails at once."""
+    name = request.prompt.partition(" ")[0]
+    if name == "refused":
+        raise ProviderError("refused", "This provider says no.", status=418)
+    if name.startswith("words-"):
+        for number in range(int(name.removeprefix("words-"))):
+            yield f"{number} "
+            time.sleep(0.02)
+        return
+    for event in STORIES[name][1:]:
+        yield event
+
+
+@ai.provider
+def echo(request: ChatRequest) -> Iterator[t.Any]:
+    """What it was asked, as JSON."""
+    yield ev.Data("asked", {"messages": request.messages, "params": request.params})
+    yield repr(request.messages)
+
+
+@ai.provider(text_only=True)
+def blind(request: ChatRequest) -> str:
+    return "text"
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+    app.register_blueprint(ai, url_prefix="/ai")
+
+    @app.get("/modules/<path:name>")
+    def modules(name: str) -> Response:
+        return send_from_directory(MODULES, name)
+
+    @app.get("/pages/<name>")
+    def page(name: str) -> str:
+        return render_template_string((PAGES / name).read_text("utf-8"), args=http_request.args)
+
+    return app

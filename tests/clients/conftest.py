@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import typing as t
+from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server.servers import free_port
+from tests.server.servers import wait_for
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+NODE = HERE / "node_modules" / "node" / "bin" / "node"
+LIMIT = 60
+"""Seconds a test may take, whatever happens."""
+
+Node = Callable[..., t.Any]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == HERE:
+            item.add_marker(pytest.mark.server)
+            item.add_marker(pytest.mark.timeout(LIMIT))
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of the blueprint of ``app.py``, served by gunicorn with a gevent worker."""
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "-k", "gevent", "--graceful-timeout", "1"]
+    place = ["--no-control-socket", "-b", f"127.0.0.1:{port}", "tests.clients.app:create_app()"]
+    log = tmp_path_factory.mktemp("server") / "output"
+    with log.open("wb") as output:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(
+            [*command, *place], cwd=ROOT, env=environment, stdout=output, stderr=output
+        )
+        try:
+            wait_for(lambda: answers(port) or process.poll() is not None, "gunicorn to answer")
+            assert process.poll() is None, log.read_text()
+            yield f"http://127.0.0.1:{port}/ai"
+        finally:
+            process.terminate()
+            process.wait(15)
+
+
+def answers(port: int) -> bool:
+    import socket
+
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def node(url: str) -> Node:
+    """Runs a script of ``node/`` with the server's URL and more arguments → what it prints as JSON."""
+    assert NODE.exists(), "The JavaScript clients are not installed: run tests/clients/setup.sh"
+
+    def run(script: str, **arguments: t.Any) -> t.Any:
+        told = json.dumps({"url": url, **arguments})
+        command = [str(NODE), str(HERE / "node" / f"{script}.mjs"), told]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT - 5, cwd=HERE)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run

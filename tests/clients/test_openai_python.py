@@ -1,0 +1,212 @@
+"""pip ``openai``: a provider as if it were OpenAI."""
+
+from __future__ import annotations
+
+import asyncio
+import typing as t
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from tests.clients.stories import joined
+from tests.clients.stories import text_of
+
+COMPLETE = [
+    "text",
+    "empty",
+    "reasoning",
+    "tools",
+    "sources-data",
+    "files",
+    "steps",
+    "usage-length",
+    "odd",
+]
+BROKEN = ["failed", "stopped", "interrupted"]
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
+        yield client
+
+
+def asking(story: str, **more: t.Any) -> dict[str, t.Any]:
+    return {"model": "tell", "messages": [{"role": "user", "content": story}], **more}
+
+
+@pytest.mark.parametrize("story", COMPLETE)
+def test_chat_streams_every_story(client: openai.OpenAI, story: str) -> None:
+    chunks = list(client.chat.completions.create(**asking(story, stream=True)))
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert joined(text) == joined(text_of(story))
+    assert chunks[-1].choices[0].finish_reason == ("length" if story == "usage-length" else "stop")
+
+
+@pytest.mark.parametrize("story", COMPLETE)
+def test_the_stream_helper_adds_every_story_up(client: openai.OpenAI, story: str) -> None:
+    with client.chat.completions.stream(**asking(story)) as stream:
+        for _ in stream:
+            pass
+        if story == "usage-length":
+            with pytest.raises(openai.LengthFinishReasonError):
+                stream.get_final_completion()
+            return
+        choice = stream.get_final_completion().choices[0]
+    assert joined(choice.message.content or "") == joined(text_of(story))
+
+
+@pytest.mark.parametrize("story", COMPLETE)
+def test_chat_answers_whole(client: openai.OpenAI, story: str) -> None:
+    answer = client.chat.completions.create(**asking(story))
+    assert joined(answer.choices[0].message.content or "") == joined(text_of(story))
+    assert answer.id.startswith("chatcmpl-")
+    assert answer._request_id
+
+
+def test_chat_streams_asynchronously(url: str) -> None:
+    async def text() -> str:
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
+            stream = await client.chat.completions.create(**asking("text", stream=True))
+            return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+    assert asyncio.run(text()) == text_of("text")
+
+
+def test_tool_calls_arrive_in_pieces_and_whole(client: openai.OpenAI) -> None:
+    with client.chat.completions.stream(**asking("tools")) as stream:
+        streamed = stream.get_final_completion().choices[0].message.tool_calls
+    whole = client.chat.completions.create(**asking("tools")).choices[0].message.tool_calls
+    for calls in (streamed, whole):
+        assert calls
+        told = [(call.id, call.function.name, call.function.arguments) for call in calls]
+        assert told == [("c1", "weather", '{"city":"Paris"}'), ("c2", "clock", '{"zone":null}')]
+
+
+def test_usage_is_told_where_it_was_asked_for(client: openai.OpenAI) -> None:
+    asked = asking("usage-length", stream=True, stream_options={"include_usage": True})
+    usage = list(client.chat.completions.create(**asked))[-1].usage
+    assert usage
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (12, 40, 52)
+    whole = client.chat.completions.create(**asking("usage-length"))
+    assert whole.usage == usage
+    assert not any(
+        c.usage for c in client.chat.completions.create(**asking("usage-length", stream=True))
+    )
+
+
+def test_reasoning_and_sources_are_there_for_those_who_look(client: openai.OpenAI) -> None:
+    message = client.chat.completions.create(**asking("reasoning")).choices[0].message
+    assert message.model_extra == {"reasoning_content": "Let me think.Or 5?"}
+    with client.chat.completions.stream(**asking("sources-data")) as stream:
+        annotations = stream.get_final_completion().choices[0].message.annotations
+    assert annotations
+    assert [note.url_citation.url for note in annotations][0] == "https://example.org/?a=1&b=2"
+
+
+@pytest.mark.parametrize("story", BROKEN)
+def test_an_answer_that_broke_raises(client: openai.OpenAI, story: str) -> None:
+    with pytest.raises(openai.APIError) as raised:
+        list(client.chat.completions.create(**asking(story, stream=True)))
+    assert str(raised.value)
+    with pytest.raises(openai.APIStatusError) as refused:
+        client.with_options(max_retries=0).chat.completions.create(**asking(story))
+    assert refused.value.status_code == {"failed": 502, "stopped": 409, "interrupted": 503}[story]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_refusal_is_raised_with_its_sentence_and_not_tried_again(
+    client: openai.OpenAI, stream: bool
+) -> None:
+    with pytest.raises(openai.APIStatusError, match="This provider says no") as refused:
+        client.chat.completions.create(**asking("refused", stream=stream))
+    assert refused.value.status_code == 418
+    assert refused.value.code == "refused"
+
+
+def test_bad_requests_and_unknown_models_are_the_sdks_own_errors(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(model="nobody", messages=[{"role": "user", "content": "x"}])
+    with pytest.raises(openai.BadRequestError, match="role"):
+        client.chat.completions.create(model="tell", messages=[{"role": "wizard", "content": "x"}])  # type: ignore
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+    with pytest.raises(openai.UnprocessableEntityError, match="takes only text"):
+        client.chat.completions.create(
+            model="blind", messages=[{"role": "user", "content": [picture]}]
+        )  # type: ignore
+
+
+def test_every_provider_is_a_model(client: openai.OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == ["tell", "echo", "blind"]
+    assert client.models.retrieve("echo").object == "model"
+
+
+@pytest.mark.parametrize("story", [*COMPLETE, *BROKEN])
+def test_responses_stream_every_story(client: openai.OpenAI, story: str) -> None:
+    events = list(client.responses.create(model="tell", input=story, stream=True))
+    text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    assert joined(text) == joined(text_of(story))
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    ends = {
+        "usage-length": "incomplete",
+        "stopped": "incomplete",
+        "failed": "failed",
+        "interrupted": "failed",
+    }
+    last = events[-1]
+    assert last.type == f"response.{ends.get(story, 'completed')}"
+    again = client.responses.retrieve(last.response.id)
+    assert again.to_dict() == last.response.to_dict()
+
+
+@pytest.mark.parametrize("story", [story for story in COMPLETE if story != "usage-length"])
+def test_the_response_helper_adds_every_story_up(client: openai.OpenAI, story: str) -> None:
+    with client.responses.stream(model="tell", input=story) as stream:
+        for _ in stream:
+            pass
+        final = stream.get_final_response()
+    whole = client.responses.create(model="tell", input=story)
+    assert joined(final.output_text) == joined(whole.output_text) == joined(text_of(story))
+    assert [item.type for item in final.output] == [item.type for item in whole.output]
+
+
+def test_a_failed_response_raises_when_it_was_to_be_whole(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.APIStatusError, match="The model did not answer"):
+        client.with_options(max_retries=0).responses.create(model="tell", input="failed")
+
+
+def test_a_background_response_is_found_again_from_any_of_its_events(client: openai.OpenAI) -> None:
+    seen = []
+    stream = client.responses.create(model="tell", input="words-40", stream=True, background=True)
+    for event in stream:
+        seen.append(event)
+        if len(seen) == 12:
+            break
+    stream.close()
+    id = seen[0].response.id
+    rest = list(client.responses.retrieve(id, stream=True, starting_after=seen[-1].sequence_number))
+    numbers = [event.sequence_number for event in [*seen, *rest]]
+    assert numbers == list(range(len(numbers)))
+    assert rest[-1].response.output_text == "".join(f"{number} " for number in range(40))
+    with client.responses.stream(response_id=id, starting_after=5) as helper:
+        assert helper.get_final_response().output_text == rest[-1].response.output_text
+
+
+def test_a_background_response_is_polled_and_cancelled(client: openai.OpenAI) -> None:
+    response = client.responses.create(model="tell", input="words-2000", background=True)
+    assert response.status == "in_progress"
+    cancelled = client.responses.cancel(response.id)
+    assert cancelled.status == "cancelled"
+    assert client.responses.retrieve(response.id).status == "cancelled"
+
+
+def test_what_responses_are_asked_reaches_the_provider(client: openai.OpenAI) -> None:
+    answer = client.responses.create(
+        model="echo",
+        instructions="Be brief.",
+        input=[{"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}],
+    )
+    assert answer.output_text == str(
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    )

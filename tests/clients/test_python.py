@@ -1,0 +1,120 @@
+"""Other Python clients: httpx-sse, AG-UI's own models, and frameworks that speak OpenAI."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import typing as t
+
+import httpx
+import openai
+import pytest
+from ag_ui.core import Event
+from ag_ui.core import RunAgentInput
+from ag_ui.core import UserMessage
+from httpx_sse import aconnect_sse
+from httpx_sse import connect_sse
+from langchain_openai import ChatOpenAI
+from pydantic import TypeAdapter
+from pydantic_ai import Agent
+from pydantic_ai.exceptions import ModelAPIError
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.openai import OpenAIResponsesModel
+from pydantic_ai.providers.openai import OpenAIProvider
+
+from tests.clients.stories import joined
+from tests.clients.stories import text_of
+from tests.protocols.stories import STORIES
+
+TELLING = ["text", "reasoning", "sources-data", "files", "steps", "odd"]
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_httpx_sse_reads_the_native_protocol(url: str, story: str) -> None:
+    with (
+        httpx.Client() as client,
+        connect_sse(client, "GET", f"{url}/tell?prompt={story}") as source,
+    ):
+        events = list(source.iter_sse())
+    assert all(event.data for event in events)
+    messages = [json.loads(event.data) for event in events if event.event == "message"]
+    assert joined("".join(m.get("text", "") for m in messages)) == joined(text_of(story))
+    assert [m["action"] for m in messages if "action" in m] == ["terminate"]
+
+
+def test_httpx_sse_reads_asynchronously_and_resumes(url: str) -> None:
+    async def read() -> tuple[list[str], list[str]]:
+        async with httpx.AsyncClient() as client:
+            async with aconnect_sse(
+                client, "POST", f"{url}/tell", json={"prompt": "text"}
+            ) as source:
+                events = [event async for event in source.aiter_sse()]
+            headers = {"Last-Event-ID": events[1].id}
+            async with aconnect_sse(client, "GET", f"{url}/tell", headers=headers) as source:
+                rest = [event async for event in source.aiter_sse()]
+        return [event.data for event in events], [event.data for event in rest]
+
+    events, rest = asyncio.run(read())
+    assert rest == events[2:]
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_ag_ui_events_are_valid_by_its_own_models(url: str, story: str) -> None:
+    asked = RunAgentInput(
+        thread_id="t1", run_id="u1", messages=[UserMessage(id="1", role="user", content=story)]
+    ).model_dump(by_alias=True, exclude_none=True, mode="json")
+    adapter: TypeAdapter[t.Any] = TypeAdapter(Event)
+    with (
+        httpx.Client() as client,
+        connect_sse(client, "POST", f"{url}/tell/ag-ui", json=asked) as source,
+    ):
+        events = [adapter.validate_json(event.data, strict=True) for event in source.iter_sse()]
+    text = "".join(event.delta for event in events if event.type == "TEXT_MESSAGE_CONTENT")
+    assert joined(text) == joined(text_of(story))
+    assert (events[0].thread_id, events[0].run_id) == ("t1", "u1")
+    assert [event.type for event in events][-1] in ("RUN_FINISHED", "RUN_ERROR")
+
+
+async def with_agent(url: str, model: t.Any, use: t.Callable[[Agent], t.Any]) -> t.Any:
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
+        return await use(Agent(model("tell", provider=OpenAIProvider(openai_client=client))))
+
+
+# Only what a model says last is an agent's output; the rest is in its messages.
+LAST = {"reasoning": "Yes.", "files": "done.", "steps": "second"}
+
+
+@pytest.mark.parametrize("story", TELLING)
+@pytest.mark.parametrize("model", [OpenAIChatModel, OpenAIResponsesModel])
+def test_a_pydantic_ai_agent_runs_on_a_provider(url: str, model: t.Any, story: str) -> None:
+    async def run(agent: Agent) -> tuple[str, str]:
+        async with agent.run_stream(story) as streamed:
+            await streamed.get_output()
+            parts = [part for message in streamed.all_messages() for part in message.parts]
+            told = [getattr(part, "content", "") for part in parts]
+        return "".join(map(str, told)), (await agent.run(story)).output
+
+    streamed, whole = asyncio.run(with_agent(url, model, run))
+    expected = joined(LAST.get(story, text_of(story)))
+    assert streamed.endswith(expected)
+    assert joined(whole).endswith(expected)
+
+
+def test_a_pydantic_ai_agent_is_told_of_a_failure(url: str) -> None:
+    with pytest.raises(ModelAPIError):
+        asyncio.run(with_agent(url, OpenAIChatModel, lambda agent: agent.run("refused")))
+
+
+@pytest.mark.parametrize("story", TELLING)
+def test_langchain_runs_on_a_provider(url: str, story: str) -> None:
+    chat = ChatOpenAI(model="tell", base_url=f"{url}/v1", api_key="none")  # type: ignore[arg-type]
+    assert joined("".join(str(chunk.text) for chunk in chat.stream(story))) == joined(
+        text_of(story)
+    )
+    assert joined(str(chat.invoke(story).text)) == joined(text_of(story))
+
+
+def test_langchain_calls_the_tools_a_provider_asks_for(url: str) -> None:
+    chat = ChatOpenAI(model="tell", base_url=f"{url}/v1", api_key="none")  # type: ignore[arg-type]
+    calls = chat.invoke("pending-tool").tool_calls
+    assert [(call["name"], call["args"]) for call in calls] == [("confirm", {"amount": 5})]
