@@ -65,7 +65,7 @@ def bill(app, ended):
 
 SUBSCRIBERS = {"ada"}
 PAGES = [{"title": "Opening hours", "url": "https://shop.example/hours"}]
-BILLS = []
+BILLS: list[object] = []
 
 
 def create_app():

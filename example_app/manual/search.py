@@ -16,7 +16,7 @@ from dataclasses import dataclass
 SATURATION = 1.2
 LENGTH = 0.75
 
-WORD = re.compile(r"[A-Za-z0-9]+(?:_[A-Za-z0-9]+)*")
+WORD = re.compile(r"[^\W_]+(?:_[^\W_]+)*")
 HUMPS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 # Endings that words of one meaning differ in, and how much must be left of a word without one.
 ENDINGS = {

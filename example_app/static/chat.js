@@ -56,7 +56,7 @@ function tryAgain() {
   if (run) return;
   dropAnswer();
   answer(resume(NAME) ?? stream(PROVIDER, { messages: turns.messages(conversation) }, { persist: NAME }));
-  question.focus();
+  toQuestion();
 }
 
 function dropAnswer() {
@@ -73,7 +73,7 @@ function newChat() {
   turns.save(conversation);
   log.replaceChildren();
   showState();
-  question.focus();
+  toQuestion();
 }
 
 // ---- What is shown.
@@ -106,8 +106,13 @@ function showState() {
   send.hidden = Boolean(run);
   showStatus(run?.status);
   // A button that goes away would take the keyboard's place with it.
-  if (focused === stop || focused === send) question.focus();
+  if (focused === stop || focused === send) toQuestion();
   fit();
+}
+
+function toQuestion() {
+  // On a touch screen the focus would bring up the keyboard, over the answer.
+  if (!matchMedia("(pointer: coarse)").matches) question.focus();
 }
 
 function fit() {
@@ -128,6 +133,7 @@ function submit() {
 
 function halt() {
   if (!run || stop.disabled) return;
+  if (document.activeElement === stop) toQuestion();
   stop.disabled = true;
   status.textContent = "Stopping…";
   run.stop();
@@ -153,8 +159,7 @@ document.getElementById("new").addEventListener("click", newChat);
 for (const button of welcome.querySelectorAll("button")) {
   button.addEventListener("click", () => {
     ask(button.textContent);
-    // On a touch screen the focus would bring up the keyboard, over the answer.
-    if (matchMedia("(pointer: fine)").matches) question.focus();
+    toQuestion();
   });
 }
 
@@ -168,9 +173,14 @@ for (const turn of conversation) {
   if (turn.role === "user") showQuestion(turn.content);
   else log.append(new Answer(turn, tryAgain).element);
 }
-const unfinished = conversation.length > 0 && !conversation.at(-1).ending;
-const found = unfinished ? resume(NAME) : null;
-if (found) answer(found, dropAnswer() ?? undefined);
-else if (unfinished) conversation.push(turns.lost(dropAnswer())), log.append(new Answer(conversation.at(-1), tryAgain).element);
+if (conversation.length && !conversation.at(-1).ending) goOn(resume(NAME), dropAnswer() ?? undefined);
 showState();
 follow(log);
+
+/** Take up the answer that the page was left in; without its run, say that it was cut off. */
+function goOn(found, before = turns.blank()) {
+  if (found) return answer(found, before);
+  const turn = { ...before, ending: "interrupted" };
+  conversation.push(turn);
+  log.append(new Answer(turn, tryAgain).element);
+}

@@ -3,6 +3,7 @@
 const NEAR = 8; // Pixels: a fraction is lost to zoom, and no finger stops exactly at the end.
 
 let following = true;
+let height = 0; // How far down the window was when it scrolled last.
 let latest = null;
 
 /** Follow the growth of `element` from now on. */
@@ -10,18 +11,23 @@ export function follow(element) {
   latest = document.getElementById("latest");
   latest.addEventListener("click", toTheEnd);
   history.scrollRestoration = "manual"; // The page is empty when the browser would restore it.
-  addEventListener("scroll", () => {
-    following = distance() <= NEAR;
-    latest.hidden = following;
-  }, { passive: true });
-  new ResizeObserver(keep).observe(element);
+  addEventListener("scroll", scrolled, { passive: true });
   addEventListener("resize", keep);
+  new ResizeObserver(keep).observe(element);
   toTheEnd();
 }
 
 export function toTheEnd() {
   following = true;
   keep();
+}
+
+/** Only going up leaves the end: the text may have grown since we went down to it. */
+function scrolled() {
+  if (distance() <= NEAR) following = true;
+  else if (scrollY < height) following = false;
+  height = scrollY;
+  latest.hidden = following;
 }
 
 function keep() {

@@ -30,11 +30,6 @@ export function blank() {
   return { role: "assistant", content: "", reasoning: "", sources: [], usage: null, ending: "" };
 }
 
-/** An answer that nobody can tell the end of any more. */
-export function lost(turn) {
-  return { ...(turn ?? blank()), ending: "interrupted" };
-}
-
 /** Add an event of a run to its answer; `text` is all that the run has said. */
 export function apply(turn, event, text) {
   // Read again from its beginning after a reload, a run says first what is already shown.

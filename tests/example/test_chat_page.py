@@ -1,0 +1,250 @@
+"""The chat page against gunicorn, driven by the keyboard where a person would use it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from collections.abc import Iterator
+
+import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from werkzeug.serving import make_server
+
+from example_app import create_app
+from tests.example.chat import Chat
+from tests.example.conftest import SAID
+from tests.example.serving import Gunicorn
+from tests.example.serving import Proxy
+from tests.example.serving import until
+from tests.upstream.server import Upstream
+
+pytestmark = pytest.mark.browser
+
+
+def test_an_answer_grows_and_is_whole(chat: Chat, counting: Gunicorn) -> None:
+    chat.open(counting.url)
+    chat.ask("Count, please")
+    early = chat.wait_for_text(10)
+    assert chat.status == "Answering…"
+    chat.wait_for_end()
+    assert len(early) < len(chat.text)
+    assert chat.text == SAID.strip()
+    assert chat.said == SAID
+    assert chat.questions == ["Count, please"]
+    assert "12 tokens read, 80 written" in chat.ending
+    assert chat.status == ""
+
+
+def test_the_next_question_comes_with_the_conversation(
+    chat: Chat, counting: Gunicorn, upstream: Upstream
+) -> None:
+    chat.open(counting.url)
+    chat.ask("First")
+    chat.wait_for_end()
+    chat.ask("Second")
+    until(lambda: len(chat.questions) == 2, "the second question")
+    chat.wait_for_end()
+    assert upstream.exchanges[-1].body["messages"] == [
+        {"role": "user", "content": "First"},
+        {"role": "assistant", "content": SAID},
+        {"role": "user", "content": "Second"},
+    ]
+
+
+def by_button(chat: Chat, browser: Chrome) -> None:
+    browser.find_element(By.ID, "stop").click()
+
+
+def by_key(chat: Chat, browser: Chrome) -> None:
+    chat.type(Keys.ESCAPE)
+
+
+@pytest.mark.parametrize("stop", [by_button, by_key])
+def test_stop_ends_the_call_to_a_silent_model(
+    chat: Chat,
+    browser: Chrome,
+    silent: Gunicorn,
+    upstream: Upstream,
+    stop: Callable[[Chat, Chrome], None],
+) -> None:
+    chat.open(silent.url)
+    chat.ask("Count")
+    chat.wait_for_text(10)
+    stop(chat, browser)
+    chat.wait_for_end()
+    assert chat.ending == "Stopped."
+    assert SAID.startswith(chat.said)
+    assert chat.focus == "question"
+    until(lambda: upstream.exchanges[-1].outcome == "gone", "the upstream call is closed")
+
+
+def test_a_reload_keeps_the_conversation(chat: Chat, counting: Gunicorn) -> None:
+    chat.open(counting.url)
+    chat.ask("Count")
+    chat.wait_for_end()
+    chat.reload()
+    assert chat.questions == ["Count"]
+    assert chat.text == SAID.strip()
+    assert not chat.busy
+
+
+def test_an_answer_whose_run_is_gone_is_kept_and_said_to_be_cut_off(
+    chat: Chat, silent: Gunicorn
+) -> None:
+    chat.open(silent.url)
+    chat.ask("Count")
+    chat.wait_for_text(30)
+    chat.js("sessionStorage.removeItem('aistream:chat')")
+    chat.reload()
+    assert "cut off" in chat.ending
+    assert len(chat.text) >= 30
+    assert not chat.busy
+
+
+def test_a_reload_in_mid_answer_goes_on_with_the_same_run(
+    chat: Chat, counting: Gunicorn, upstream: Upstream
+) -> None:
+    chat.open(counting.url)
+    asked = len(upstream.exchanges)
+    chat.ask("Count")
+    chat.wait_for_text(30)
+    chat.reload()
+    assert chat.busy
+    chat.wait_for_end()
+    assert chat.said == SAID
+    assert chat.text == SAID.strip()
+    assert len(upstream.exchanges) == asked + 1
+
+
+def test_a_cut_connection_is_told_and_loses_nothing(chat: Chat, proxy: Proxy) -> None:
+    chat.open(proxy.url)
+    chat.ask("Count")
+    for length in (20, 60, 100):
+        chat.wait_for_text(length)
+        proxy.cut()
+    proxy.blocked.set()
+    proxy.cut()
+    until(lambda: chat.status == "Connection lost. Reconnecting…", "the page tells it")
+    proxy.blocked.clear()
+    chat.wait_for_end()
+    assert chat.said == SAID
+    assert chat.text == SAID.strip()
+
+
+def test_new_chat_stops_what_is_going_on_and_begins_again(
+    chat: Chat, browser: Chrome, silent: Gunicorn, upstream: Upstream
+) -> None:
+    chat.open(silent.url)
+    chat.ask("Count")
+    chat.wait_for_text(10)
+    browser.find_element(By.ID, "new").click()
+    until(lambda: upstream.exchanges[-1].outcome == "gone", "the upstream call is closed")
+    assert chat.questions == []
+    assert not chat.busy
+    assert chat.focus == "question"
+    chat.reload()
+    assert chat.questions == []
+
+
+@pytest.fixture
+def refused(upstream: Upstream) -> Iterator[str]:
+    """The application with a wrong key."""
+    app = create_app({"OPENAI_BASE_URL": f"{upstream.url}/v1", "OPENAI_MODEL": "error-401"})
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_refusal_of_the_model_is_told_and_can_be_tried_again(
+    chat: Chat, browser: Chrome, upstream: Upstream, refused: str
+) -> None:
+    chat.open(refused)
+    chat.ask("Hello")
+    chat.wait_for_end()
+    assert "The model's service answered 401." in chat.ending
+    before = len(upstream.exchanges)
+    browser.find_element(By.XPATH, "//button[text()='Try again']").click()
+    until(lambda: len(upstream.exchanges) > before, "it is asked again")
+    chat.wait_for_end()
+    assert chat.questions == ["Hello"]
+    chat.leave()
+
+
+def test_without_a_key_it_quotes_the_documentation_and_links_to_it(
+    chat: Chat, browser: Chrome, offline: Gunicorn
+) -> None:
+    chat.open(offline.url)
+    assert "Offline" in browser.find_element(By.CSS_SELECTOR, ".model").text
+    browser.find_element(By.CSS_SELECTOR, ".questions button").click()
+    until(lambda: browser.find_elements(By.CSS_SELECTOR, ".sources a"), "a source")
+    chat.type(Keys.ESCAPE)
+    chat.wait_for_end()
+    assert chat.text.startswith("I am not a language model")
+    source = browser.find_element(By.CSS_SELECTOR, ".sources a")
+    assert ".md › " in source.text
+    browser.get(str(source.get_attribute("href")))
+    until(lambda: browser.find_elements(By.CSS_SELECTOR, ".text h3"), "the source is shown")
+
+
+def test_everything_can_be_done_with_the_keyboard_alone(chat: Chat, silent: Gunicorn) -> None:
+    chat.open(silent.url)
+    assert chat.focus == "question"
+    chat.type("One")
+    chat.new_line()
+    chat.type("two", Keys.ENTER)
+    chat.wait_for_text(10)
+    assert chat.questions == ["One\ntwo"]
+    chat.type(Keys.TAB)
+    assert chat.focus == "stop"
+    chat.type(Keys.ENTER)
+    chat.wait_for_end()
+    assert chat.ending == "Stopped."
+    assert chat.focus == "question"
+
+
+def test_a_reader_further_up_is_left_where_they_are(chat: Chat, counting: Gunicorn) -> None:
+    chat.open(counting.url)
+    chat.js("document.getElementById('question').value = 'A long question. '.repeat(200)")
+    chat.type(Keys.ENTER)
+    chat.wait_for_text(10)
+    at_end = "return innerHeight + scrollY >= document.documentElement.scrollHeight - 8"
+    until(lambda: chat.js(at_end), "the page is at its end")
+    chat.js("scrollTo(0, 100)")
+    chat.wait_for_end()
+    assert chat.js("return scrollY") == 100
+    assert chat.js("return !document.getElementById('latest').hidden")
+
+
+@pytest.fixture
+def phone(browser: Chrome):  # type: ignore[no-untyped-def]
+    size = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    yield
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.usefixtures("phone")
+def test_nothing_sticks_out_on_a_phone(chat: Chat, offline: Gunicorn) -> None:
+    chat.open(offline.url)
+    assert chat.js("return innerWidth") == 360
+    chat.ask("How do I deploy this with gunicorn and nginx? " + "x" * 200)
+    chat.wait_for_text(400)
+    chat.type(Keys.ESCAPE)
+    chat.wait_for_end()
+    assert chat.js("return document.documentElement.scrollWidth") == 360
+
+
+def test_the_pages_obey_a_strict_policy(chat: Chat, browser: Chrome, counting: Gunicorn) -> None:
+    chat.open(counting.url)
+    # An inline script is what the policy is there to refuse.
+    chat.js(
+        "const it = document.createElement('script'); it.textContent = 'window.inline = true';"
+        "document.body.append(it);"
+    )
+    assert chat.js("return window.inline") is None

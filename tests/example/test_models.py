@@ -1,0 +1,93 @@
+"""The models that answer, each with its real SDK and a local vendor."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from example_app import create_app
+from example_app.models.anthropic_messages import split
+from example_app.models.choose import choose
+from tests.upstream.server import Upstream
+
+OPENAI = {"OPENAI_API_KEY": "key"}
+ANTHROPIC = {"ANTHROPIC_API_KEY": "key"}
+
+CHOICES = [
+    pytest.param({}, "Offline: quotes this project's documentation", id="nothing set"),
+    pytest.param(
+        {"OPENAI_API_KEY": ""}, "Offline: quotes this project's documentation", id="set empty"
+    ),
+    pytest.param(OPENAI, "gpt-4o-mini at api.openai.com", id="OpenAI's key"),
+    pytest.param(
+        {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "OPENAI_MODEL": "small"},
+        "small at 127.0.0.1",
+        id="a server that speaks OpenAI, without a key",
+    ),
+    pytest.param(ANTHROPIC, "claude-haiku-4-5 at api.anthropic.com", id="Anthropic's key"),
+    pytest.param(
+        ANTHROPIC | {"ANTHROPIC_MODEL": "large"}, "large at api.anthropic.com", id="a model"
+    ),
+    pytest.param(ANTHROPIC | OPENAI, "gpt-4o-mini at api.openai.com", id="both: the first one"),
+]
+
+
+@pytest.mark.parametrize(("environ", "title"), CHOICES)
+def test_the_environment_chooses_the_model(environ: dict[str, str], title: str) -> None:
+    assert choose(environ).title == title
+
+
+def environ_of(vendor: str, upstream: Upstream, model: str) -> dict[str, str]:
+    path = "/v1" if vendor == "OPENAI" else ""
+    return {f"{vendor}_BASE_URL": upstream.url + path, f"{vendor}_MODEL": model}
+
+
+def ask(environ: dict[str, str], messages: list[dict[str, str]]) -> t.Any:
+    client = create_app(environ).test_client()
+    return client.post("/ai/chat", json={"messages": messages})
+
+
+@pytest.mark.parametrize("vendor", ["OPENAI", "ANTHROPIC"])
+def test_a_model_answers_through_its_own_sdk(upstream: Upstream, vendor: str) -> None:
+    response = ask(environ_of(vendor, upstream, "hello"), [{"role": "user", "content": "Hi"}])
+    assert '{"text":"Hel"}' in response.text
+    assert '"output_tokens":7' in response.text
+    assert '{"action":"terminate","reason":"stop"}' in response.text
+
+
+@pytest.mark.parametrize("vendor", ["OPENAI", "ANTHROPIC"])
+@pytest.mark.parametrize("status", [400, 401, 404])
+def test_a_refusal_says_what_to_look_at_and_no_more(
+    upstream: Upstream, vendor: str, status: int
+) -> None:
+    response = ask(
+        environ_of(vendor, upstream, f"error-{status}"), [{"role": "user", "content": "Hi"}]
+    )
+    assert "model_refused" in response.text
+    assert f"answered {status}" in response.text
+    assert f"{vendor}_API_KEY" in response.text
+    assert "on purpose" not in response.text
+
+
+@pytest.mark.parametrize("vendor", ["OPENAI", "ANTHROPIC"])
+def test_a_service_that_is_not_there_is_told(vendor: str) -> None:
+    environ = {f"{vendor}_BASE_URL": "http://127.0.0.1:1"}
+    response = ask(environ, [{"role": "user", "content": "Hi"}])
+    text = response.text
+    assert "model_unreachable" in text
+    assert f"{vendor}_BASE_URL" in text
+
+
+def test_anthropic_gets_the_system_text_apart_and_no_empty_turns() -> None:
+    messages: list[dict[str, t.Any]] = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+        {"role": "assistant", "content": ""},
+        {"role": "tool", "content": "no"},
+        {"role": "user", "content": "Again"},
+    ]
+    assert split(messages) == (
+        "Be brief.",
+        [{"role": "user", "content": "Hi"}, {"role": "user", "content": "Again"}],
+    )
