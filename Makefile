@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BENCH := .venv-bench/bin/python -m benchmarks
 # program=Debian package, for what the tests need and PyPI does not have.
-TEST_PROGRAMS := chromium=chromium chromedriver=chromium-driver redis-server=redis-server
+TEST_PROGRAMS := chromium=chromium chromedriver=chromium-driver redis-server=redis-server npm=npm
 
 .PHONY: demo test check format lint types docs config-page wheel fix clean bench bench-quick bench-record
 
@@ -17,6 +17,7 @@ demo: .venv/demo
 
 test: .venv/dev
 	@tools/apt.sh $(TEST_PROGRAMS)
+	@tests/clients/setup.sh
 	$(BIN)/python -m pytest $(ARGS)
 
 # All that CI does, in its order.
@@ -53,7 +54,7 @@ bench-record: bench-programs
 
 .PHONY: bench-programs
 bench-programs: .venv-bench/ready
-	@tools/apt.sh cc=build-essential node=nodejs
+	@tools/apt.sh cc=build-essential node=nodejs redis-server=redis-server
 	@$(MAKE) --no-print-directory build/benchmarks/load build/benchmarks/epoll
 
 build/benchmarks/load: benchmarks/client/load.c benchmarks/client/reader.c benchmarks/client/reader.h
@@ -83,5 +84,5 @@ clean:
 .venv-bench/ready: benchmarks/requirements.txt setup.cfg
 	@tools/venv.sh $(PYTHON) .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check \
-		--editable ".[gunicorn]" --requirement benchmarks/requirements.txt
+		--editable ".[gunicorn,redis]" --requirement benchmarks/requirements.txt
 	@touch $@

@@ -8,12 +8,13 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks import plot
 from benchmarks import quick
 from benchmarks import report
-from benchmarks.load import Fault
 from benchmarks.process import ROOT
+from benchmarks.process import Fault
 from benchmarks.results import Results
 from benchmarks.servers.table import SERVERS
 from benchmarks.servers.table import Server
@@ -37,10 +38,10 @@ def main() -> None:
     measure(results, workloads, servers, options.rounds, scale)
     page = report.render(results, how(options.rounds, scale))
     print(page)
-    if not options.dry:
-        PAGES.mkdir(parents=True, exist_ok=True)
-        (PAGES / "benchmarks.md").write_text(page, encoding="utf-8")
-        (PAGES / "benchmarks.svg").write_text(plot.render(results), encoding="utf-8")
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "benchmarks.md").write_text(page, encoding="utf-8")
+    (options.out / "benchmarks.svg").write_text(plot.render(results), encoding="utf-8")
+    sys.exit(int(any("flask_aistream" in fault for fault in results.faults)))
 
 
 def read_options() -> argparse.Namespace:
@@ -51,7 +52,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument(
         "--short", action="store_true", help="look for a shorter time, at fewer streams"
     )
-    parser.add_argument("--dry", action="store_true", help="print the page, do not write it")
+    parser.add_argument("--out", type=Path, default=PAGES, help="folder for the page and the plot")
     parser.add_argument(
         "--quick", action="store_true", help="fail if we became dearer than the baseline"
     )

@@ -9,6 +9,7 @@ import typing as t
 
 from benchmarks.process import CLIENT_CORE
 from benchmarks.process import ROOT
+from benchmarks.process import Fault
 from benchmarks.process import Running
 from benchmarks.process import on_core
 from benchmarks.servers.table import BUILT
@@ -17,10 +18,6 @@ PATIENCE = 180.0
 """Seconds for one run of the client."""
 
 Report = dict[str, t.Any]
-
-
-class Fault(Exception):
-    """A server lost, repeated or cut something."""
 
 
 class Load:

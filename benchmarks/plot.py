@@ -21,8 +21,8 @@ PANELS = (
 )
 COLUMNS = 2
 
-WIDTH, HEIGHT = 460, 240
-LABEL, BAR, GAP = 200, 14, 6
+WIDTH = 460
+TOP, LABEL, BAR, GAP = 36, 200, 14, 6
 OURS, PEER, LIMIT = "#0b6e4f", "#8a94a6", "#d3d8e0"
 STYLE = "font: 12px system-ui, sans-serif; fill: #1c2430"
 
@@ -30,9 +30,11 @@ STYLE = "font: 12px system-ui, sans-serif; fill: #1c2430"
 def render(results: Results) -> str:
     there = [panel for panel in PANELS if bars(results, *panel)]
     rows = -(-len(there) // COLUMNS)
-    width, height = COLUMNS * WIDTH, rows * HEIGHT
+    most = max((len(bars(results, *panel)) for panel in there), default=0)
+    high = TOP + most * (BAR + GAP) + TOP // 2
+    width, height = COLUMNS * WIDTH, rows * high
     body = "".join(
-        f'<g transform="translate({i % COLUMNS * WIDTH} {i // COLUMNS * HEIGHT})">'
+        f'<g transform="translate({i % COLUMNS * WIDTH} {i // COLUMNS * high})">'
         f"{''.join(draw(results, *panel))}</g>\n"
         for i, panel in enumerate(there)
     )
@@ -58,7 +60,7 @@ def draw(results: Results, workload: str, metric: str) -> Iterator[str]:
     title = f"{row.title}: {column.title} ({column.better} is better)"
     yield f'<text x="10" y="22" font-weight="600">{escape(title)}</text>\n'
     for place, (name, value) in enumerate(found):
-        y = 36 + place * (BAR + GAP)
+        y = TOP + place * (BAR + GAP)
         # The text of the value needs room at the end of the longest bar.
         length = value / most * (WIDTH - LABEL - 80)
         color = OURS if name.startswith("ours") else LIMIT if is_limit(name) else PEER

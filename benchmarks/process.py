@@ -26,6 +26,10 @@ START_SECONDS = 20.0
 STOP_SECONDS = 5.0
 
 
+class Fault(Exception):
+    """A server did not start, or lost, repeated or cut something."""
+
+
 class Running:
     """A server that answers.
 
@@ -82,13 +86,13 @@ def wait_until_it_streams(there: Running, process: subprocess.Popen[bytes]) -> N
             return
         except (OSError, urllib.error.URLError):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"{there.server.name} does not start") from None
+                raise Fault(f"{there.server.label} does not start") from None
             time.sleep(0.05)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
     """Kill it with its workers: open streams would only make it wait for them."""
-    for pid in reversed(tree(process.pid)):
+    for pid in tree(process.pid):  # The parent first: it would complain, and start others.
         try:
             os.kill(pid, 9)
         except ProcessLookupError:

@@ -67,7 +67,7 @@ def ours(name: str, label: str, does: frozenset[str], **environ: str) -> Server:
 
 
 SERVERS = (
-    ours("ours", "flask_aistream", EVERYTHING | {"growth", "protocols", "live"}),
+    ours("ours", "flask_aistream", EVERYTHING | {"growth", "stores", "protocols"}),
     ours(
         "ours-no-flush",
         "flask_aistream, flush interval 0",

@@ -22,14 +22,18 @@ MOST_TOKENS = 20_000
 def measuring(mode: str) -> Callable[[Server, Scale], Values]:
     def measure(server: Server, scale: Scale) -> Values:
         with running(server) as there:
-            cpu_each = spend(there, mode, TRIAL, 1) / (STREAMS * TRIAL)
-            wanted = scale.cpu_seconds / cpu_each / STREAMS
-            tokens = int(min(max(wanted, TRIAL), MOST_TOKENS))
-            turns = max(1, round(wanted / tokens))
-            cpu = spend(there, mode, tokens, turns)
-        return {"speed": STREAMS * tokens * turns / cpu / 1000}
+            return {"speed": speed(there, mode, scale)}
 
     return measure
+
+
+def speed(there: Running, mode: str, scale: Scale) -> float:
+    """Thousands of tokens for each second of the server's CPU."""
+    cpu_each = spend(there, mode, TRIAL, 1) / (STREAMS * TRIAL)
+    wanted = scale.cpu_seconds / cpu_each / STREAMS
+    tokens = int(min(max(wanted, TRIAL), MOST_TOKENS))
+    turns = max(1, round(wanted / tokens))
+    return STREAMS * tokens * turns / spend(there, mode, tokens, turns) / 1000
 
 
 def spend(there: Running, mode: str, tokens: int, turns: int) -> float:

@@ -42,7 +42,7 @@ def look_at(there: Running, length: int, scale: Scale) -> Values:
         f"cpu_{length}": cpu / (runs * length) * 1e6,
         f"bytes_{length}": (there.memory() - empty) * 1024 / (runs * length),
     }
-    run = ID.findall(there.get(f"{there.server.path}&mode=flat&n={length}"))[0].decode()
+    run = ID.findall(there.get(f"{there.server.path}&mode=fresh&n={length}"))[0].decode()
     for place, share in PLACES.items():
         number = int((length - 1) * share)
         report = load(
@@ -58,7 +58,7 @@ def look_at(there: Running, length: int, scale: Scale) -> Values:
 
 
 def spend(there: Running, tokens: int, runs: int) -> float:
-    path = f"{there.server.path}&mode=flat&n={tokens}"
+    path = f"{there.server.path}&mode=fresh&n={tokens}"
     before = there.cpu()
     load(there, path, streams=1, tokens=tokens, repeat=runs)
     return there.cpu() - before

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from benchmarks.load import Fault
 from benchmarks.load import Load
+from benchmarks.process import Fault
 from benchmarks.process import running
 from benchmarks.servers.table import Server
 from benchmarks.workloads.base import Metric

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from benchmarks.load import Load
+from benchmarks.process import Running
 from benchmarks.process import running
 from benchmarks.servers.table import Server
 from benchmarks.workloads.base import Metric
@@ -19,26 +20,30 @@ SETTLE = 1.0
 
 
 def measure(server: Server, scale: Scale) -> Values:
-    tokens = int((RAMP + SETTLE + scale.window + 60) * RATE)
-    path = f"{server.path}&mode=paced&rate={RATE}&n={tokens}"
     with running(server) as there:
-        empty = there.memory()
-        with Load(
-            there,
-            path,
-            streams=STREAMS,
-            rate=RATE,
-            ramp=RAMP,
-            settle=SETTLE,
-            window=scale.window,
-        ) as client:
-            client.ready()
-            time.sleep(SETTLE)
-            before = there.cpu()
-            time.sleep(scale.window - 0.1)
-            # The tokens of the window are counted by the client, which stops a moment later.
-            cpu, memory = there.cpu() - before, there.memory()
-            report = client.report()
+        return costs(there, scale)
+
+
+def costs(there: Running, scale: Scale) -> Values:
+    tokens = int((RAMP + SETTLE + scale.window + 60) * RATE)
+    path = f"{there.server.path}&mode=paced&rate={RATE}&n={tokens}"
+    empty = there.memory()
+    with Load(
+        there,
+        path,
+        streams=STREAMS,
+        rate=RATE,
+        ramp=RAMP,
+        settle=SETTLE,
+        window=scale.window,
+    ) as client:
+        client.ready()
+        time.sleep(SETTLE)
+        before = there.cpu()
+        time.sleep(scale.window - 0.1)
+        # The tokens of the window are counted by the client, which stops a moment later.
+        cpu, memory = there.cpu() - before, there.memory()
+        report = client.report()
     delivered = report["measured"] * (scale.window - 0.1) / scale.window
     return {
         "cpu": cpu / delivered * 1e6,

@@ -18,8 +18,11 @@ from benchmarks.workloads.base import Values
 from benchmarks.workloads.base import Workload
 
 STREAMS = 32
-TRIAL = 500
+TRIAL = 1_000
 MOST_TOKENS = 20_000
+STEP = 1_000
+"""The tokens' numbers begin again after so many: a protocol that ends with the whole text once more
+goes on counting where its deltas ended."""
 MODES = ("flat", "tick")
 
 SAID = {"role": "user", "content": "x"}
@@ -30,12 +33,14 @@ class Asking:
     """How a protocol is asked.
 
     :param body: Fields of the request besides those of the plan.
+    :param repeats: How often the whole text comes again at the end.
     """
 
     name: str
     title: str
     path: str
     body: dict[str, t.Any]
+    repeats: int = 0
 
 
 PROTOCOLS = (
@@ -57,6 +62,7 @@ PROTOCOLS = (
         "OpenAI responses",
         "/ai/v1/responses",
         {"model": "stream", "stream": True, "input": "x"},
+        repeats=4,
     ),
     Asking("ag_ui", "AG-UI", "/ai/stream/ag-ui", {"messages": [{"id": "m", **SAID}]}),
 )
@@ -87,13 +93,15 @@ def speaks(there: Running, asking: Asking) -> bool:
 
 def speed(there: Running, asking: Asking, mode: str, scale: Scale) -> float:
     cpu_each = spend(there, asking, mode, TRIAL) / (STREAMS * TRIAL)
-    tokens = int(min(max(scale.cpu_seconds / cpu_each / STREAMS, TRIAL), MOST_TOKENS))
+    wanted = round(scale.cpu_seconds / cpu_each / STREAMS / STEP) * STEP
+    tokens = min(max(wanted, TRIAL), MOST_TOKENS)
     return STREAMS * tokens / spend(there, asking, mode, tokens) / 1000
 
 
 def spend(there: Running, asking: Asking, mode: str, tokens: int) -> float:
     before = there.cpu()
-    load(there, asking.path, streams=STREAMS, tokens=tokens, body=body(asking, mode, tokens))
+    said = body(asking, mode, tokens)
+    load(there, asking.path, streams=STREAMS, tokens=tokens * (1 + asking.repeats), body=said)
     return max(there.cpu() - before, 0.01)
 
 

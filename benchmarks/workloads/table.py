@@ -13,6 +13,7 @@ from benchmarks.workloads.idle import IDLE
 from benchmarks.workloads.mixed import MIXED
 from benchmarks.workloads.paced import PACED
 from benchmarks.workloads.protocols import PROTOCOL
+from benchmarks.workloads.stores import STORES
 
 WORKLOADS = (
     FLAT,
@@ -25,5 +26,6 @@ WORKLOADS = (
     FREED,
     MIXED,
     GROWTH,
+    STORES,
     PROTOCOL,
 )
