@@ -50,12 +50,12 @@ class Threads:
 
 
 class ThreadTask:
-    """A daemon thread that can be interrupted."""
+    """A daemon thread that can be interrupted, once."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
         self._lock = threading.Lock()
-        self._working = True
+        self._armed = True
         self._thread = daemon(self._run, "aistream-run")
 
     @property
@@ -64,17 +64,25 @@ class ThreadTask:
 
     def interrupt(self) -> None:
         with self._lock:
-            if self._working and self._thread.ident is not None:
-                raise_in(self._thread.ident)
+            if self._armed and self._thread.ident is not None:
+                self._armed = False
+                raise_in(self._thread.ident, Interrupt)
                 unblock(self._thread.ident)
 
     def _run(self) -> None:
-        with contextlib.suppress(Interrupt):
+        try:
             try:
                 self._work()
             finally:
-                with self._lock:
-                    self._working = False
+                self._disarm()
+        except Interrupt:
+            self._disarm()  # It may have come while we were disarming. There is no second one.
+
+    def _disarm(self) -> None:
+        """From here on, nothing is raised: an interrupt that is still on its way is called back."""
+        with self._lock:
+            self._armed = False
+            raise_in(threading.get_ident(), None)
 
 
 class ThreadWaiter:
@@ -169,9 +177,10 @@ def daemon(work: Callable[[], object], name: str) -> threading.Thread:
     return thread
 
 
-def raise_in(ident: int) -> None:
-    """Raise ``Interrupt`` in a thread, as soon as it runs Python code again."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Interrupt))
+def raise_in(ident: int, error: type[BaseException] | None) -> None:
+    """Raise ``error`` in a thread, as soon as it runs Python code again; ``None`` takes that back."""
+    raised = ctypes.py_object(error) if error else None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), raised)
 
 
 def unblock(ident: int) -> None:
