@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 from dataclasses import dataclass
 from dataclasses import field
@@ -9,6 +10,21 @@ from dataclasses import field
 Message = dict[str, t.Any]
 """One turn in OpenAI's chat shape: ``{"role": …, "content": str | [part, …], …}``. Parts and roles
 that we do not know are kept as they came."""
+
+
+class Stop:
+    """Whether a run was stopped, and whom to tell. Each callback is taken once, by whichever thread."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.callbacks: list[t.Callable[[], object]] = []
+
+    def take(self) -> list[t.Callable[[], object]]:
+        taken: list[t.Callable[[], object]] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                taken.append(self.callbacks.pop(0))
+        return taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +49,24 @@ class ChatRequest:
     run: str = ""
     owner: str | None = None
     chat: str | None = None
-    _on_stop: list[t.Callable[[], object]] = field(default_factory=list, repr=False, compare=False)
+    _stop: Stop = field(default_factory=Stop, repr=False, compare=False)
 
     def on_stop(self, callback: t.Callable[[], object]) -> None:
         """Call ``callback`` when the run is stopped while the provider still works.
 
         Needed only where a provider waits in something that neither a greenlet kill nor closing its
-        socket can interrupt (a C extension under threads). It runs in the stopper's thread.
+        socket can interrupt (a C extension under threads). It runs in the stopper's thread; if the run
+        was stopped already, here and now.
         """
-        self._on_stop.append(callback)
+        self._stop.callbacks.append(callback)
+        if self._stop.asked:
+            for missed in self._stop.take():
+                missed()
 
-    def stopping(self) -> tuple[t.Callable[[], object], ...]:
-        """The callbacks given to :meth:`on_stop` so far."""
-        return tuple(self._on_stop)
+    def stopping(self) -> list[t.Callable[[], object]]:
+        """The callbacks given to :meth:`on_stop` so far; those given from now on are called at once."""
+        self._stop.asked = True
+        return self._stop.take()
 
 
 def text_of(content: t.Any) -> str:

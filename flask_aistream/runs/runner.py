@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
+import contextlib
 import logging
 import threading
 import time
 import typing as t
 from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
 from flask_aistream.errors import Unavailable
+from flask_aistream.runs.bridge import LoopTask
 from flask_aistream.runs.concurrency import Concurrency
 from flask_aistream.runs.concurrency import Task
 from flask_aistream.runs.ended import RunEnded
@@ -32,15 +34,19 @@ Surroundings = Callable[[], AbstractContextManager[t.Any]]
 STUBBORN_SECONDS = 5.0
 """After being interrupted for so long, a provider that still works is named in the server's log."""
 
+UNREAD_SECONDS = 5.0
+"""A run that nobody has begun to read after so long (and ``detach``) has no client any more."""
+
 
 class Live:
     """A run that is being pumped in this process."""
 
     __slots__ = (
         "expiry",
-        "interrupt",
+        "interrupted",
         "leaving",
         "log",
+        "loop_task",
         "pump",
         "readers",
         "request",
@@ -55,13 +61,26 @@ class Live:
         self.started = started
         self.readers = 0
         self.task: Task | None = None
-        self.interrupt: Callable[[], object] = lambda: None
+        self.loop_task: Task | None = None  # A plain function may return something async.
+        self.interrupted = False
         self.leaving: Handle | None = None
         self.expiry: Handle | None = None
 
     @property
     def working(self) -> bool:
-        return self.task is not None and self.task.alive
+        return any(task is not None and task.alive for task in (self.task, self.loop_task))
+
+    def interrupt(self) -> None:
+        """End the provider's work where it stands, or as soon as it begins."""
+        self.interrupted = True
+        for task in (self.task, self.loop_task):
+            if task is not None:
+                task.interrupt()
+
+    def begun(self) -> None:
+        """The work has a task now. Whoever interrupted it before had nothing to interrupt."""
+        if self.interrupted:
+            self.interrupt()
 
 
 class Runner:
@@ -97,6 +116,7 @@ class Runner:
         self._on_end = on_end
         self._clock = clock
         self._live: dict[str, Live] = {}
+        self._starting: dict[str, str | None] = {}
         self._lock = threading.Lock()
         self.draining = False
 
@@ -108,11 +128,15 @@ class Runner:
         :returns: Its log, and whether it is new.
         :raises Unavailable: Draining, or a limit is reached.
         """
-        self._admit(run.owner)
-        log, new = self._store.create(run, [ev.RunStarted(run.id, run.provider)])
-        if new:
-            pump = Pump(provider, request, log, surroundings, self._clock)
-            self._begin(Live(log, request, pump, self._clock()))
+        # Whoever asks again is not refused for the run that it started itself.
+        found = self._store.started(run.key) if run.key is not None else None
+        if found is not None:
+            return found, False
+        with self._admitted(run):
+            log, new = self._store.create(run, [ev.RunStarted(run.id, run.provider)])
+            if new:
+                pump = Pump(provider, request, log, surroundings, self._clock)
+                self._begin(Live(log, request, pump, self._clock()))
         return log, new
 
     def stop(self, log: Log, by: str) -> bool:
@@ -155,12 +179,12 @@ class Runner:
         """
         lives = list(self._live.values())
         terminal = ev.Interrupted(cause)
-        for live in lives:
-            won = live.log.end(terminal)
+        ended = [live for live in lives if live.log.end(terminal)]
+        for live in ended:
             self._forget(live)
             self._interrupt(live)
-            if won:
-                self._tell(live, terminal)
+        for live in ended:  # Only now: a receiver may take its time, and there is little of it.
+            self._tell(live.log, terminal, live)
         deadline = self._clock() + patience
         while any(live.working for live in lives) and self._clock() < deadline:
             time.sleep(0.01)
@@ -170,16 +194,31 @@ class Runner:
         """Runs being pumped now."""
         return len(self._live)
 
+    @contextlib.contextmanager
+    def _admitted(self, run: Run) -> Iterator[None]:
+        """Hold a place for a run while it is being started.
+
+        :raises Unavailable: There is none.
+        """
+        with self._lock:
+            self._admit(run.owner)
+            self._starting[run.id] = run.owner
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._starting.pop(run.id, None)
+
     def _admit(self, owner: str | None) -> None:
         if self.draining:
             raise Unavailable("The server is shutting down. Try again in a moment.")
-        if self._max_runs is not None and len(self._live) >= self._max_runs:
+        if self._max_runs is not None and len(self._live) + len(self._starting) >= self._max_runs:
             raise Unavailable(
                 "The server is running as many answers as it can. Try again in a moment."
             )
         if self._max_runs_per_owner is not None and owner is not None:
-            lives = list(self._live.values())
-            if sum(live.log.run.owner == owner for live in lives) >= self._max_runs_per_owner:
+            owners = [live.log.run.owner for live in self._live.values()]
+            if [*owners, *self._starting.values()].count(owner) >= self._max_runs_per_owner:
                 raise Unavailable(
                     f"You have {self._max_runs_per_owner} answers running, which is the most at once. "
                     "Stop one, or wait for one to end.",
@@ -187,22 +226,29 @@ class Runner:
                 )
 
     def _begin(self, live: Live) -> None:
-        self._live[live.log.run.id] = live
+        with self._lock:
+            self._live[live.log.run.id] = live
+            self._starting.pop(live.log.run.id, None)
         if self._run_seconds is not None:
             live.expiry = self._timer.later(self._run_seconds, lambda: self._expire(live))
-        if live.pump.is_async:
-            self._begin_async(live, None)
-        else:
-            live.task = self._concurrency.spawn(lambda: self._run(live))
-            live.interrupt = live.task.interrupt
+        if self._detach is not None:
+            patience = max(self._detach, UNREAD_SECONDS)
+            live.leaving = self._timer.later(patience, lambda: self._abandon(live))
+        try:
+            if live.pump.is_async:
+                self._begin_async(live, None)
+            else:
+                live.task = self._concurrency.spawn(lambda: self._run(live))
+                live.begun()
+        except Exception:
+            self._finish(live, ev.Failed("provider_error", "The provider could not be started."))
+            raise
 
     def _run(self, live: Live) -> None:
         # What is true if something that is no Exception ends the task from outside.
         outcome: t.Any = ev.Interrupted("killed")
         try:
             outcome = live.pump.run(self._concurrency.breathe)
-        except SystemExit:  # An exit() in a provider ends the run, not the worker.
-            outcome = ev.Failed("provider_error", "The provider called exit().")
         finally:
             if isinstance(outcome, ev.TERMINAL):
                 self._finish(live, outcome)
@@ -210,20 +256,12 @@ class Runner:
                 self._begin_async(live, outcome)
 
     def _begin_async(self, live: Live, result: t.Any) -> None:
-        loop = self._concurrency.serve_loop()
-        tasks: list[asyncio.Task[ev.Terminal]] = []
-
-        def begin() -> None:
-            task = loop.create_task(live.pump.run_async(lambda: asyncio.sleep(0), result))
-            tasks.append(task)
-            task.add_done_callback(lambda task: self._finish_async(live, task))
-
-        def cancel_task() -> None:
-            loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
-
-        live.interrupt = cancel_task
-        # An empty context: the request's own would be inherited, and never be torn down.
-        loop.call_soon_threadsafe(begin, context=contextvars.Context())
+        live.loop_task = LoopTask(
+            self._concurrency.serve_loop(),
+            lambda: live.pump.run_async(lambda: asyncio.sleep(0), result),
+            lambda task: self._finish_async(live, task),
+        )
+        live.begun()
 
     def _finish_async(self, live: Live, task: asyncio.Task[ev.Terminal]) -> None:
         if task.cancelled():
@@ -239,17 +277,18 @@ class Runner:
         won = live.log.end(terminal)
         self._forget(live)
         if won:
-            self._tell(live, terminal)
+            self._tell(live.log, terminal, live)
 
     def _end_early(self, log: Log, terminal: ev.Terminal) -> bool:
-        won = log.end(terminal)
+        if not log.end(terminal):
+            # Who has ended it is now telling so, perhaps in the provider's thread: not to be interrupted.
+            return False
         live = self._live.get(log.run.id)
         if live:
             self._forget(live)
             self._interrupt(live)
-            if won:
-                self._concurrency.spawn(lambda: self._tell(live, terminal))
-        return won
+        self._concurrency.spawn(lambda: self._tell(log, terminal, live))
+        return True
 
     def _interrupt(self, live: Live) -> None:
         for callback in live.request.stopping():
@@ -295,14 +334,16 @@ class Runner:
             cancel(live.leaving)
             cancel(live.expiry)
 
-    def _tell(self, live: Live, outcome: ev.Terminal) -> None:
-        first = live.pump.first_at
-        first_seconds = first - live.started if first is not None else None
-        seconds = self._clock() - live.started
+    def _tell(self, log: Log, outcome: ev.Terminal, live: Live | None) -> None:
+        """Announce an end, with its durations where the run was ``live`` here."""
+        seconds, first_seconds = max(time.time() - log.run.created, 0.0), None
+        if live is not None:
+            seconds, first = self._clock() - live.started, live.pump.first_at
+            first_seconds = first - live.started if first is not None else None
         try:
-            self._on_end(RunEnded(live.log.run, outcome, seconds, first_seconds, live.log))
+            self._on_end(RunEnded(log.run, outcome, seconds, first_seconds, log))
         except Exception:
-            logger.exception("Run %s: a run_ended receiver failed", live.log.run.id)
+            logger.exception("Run %s: a run_ended receiver failed", log.run.id)
 
 
 def cancel(handle: Handle | None) -> None:

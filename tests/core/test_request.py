@@ -52,4 +52,15 @@ def test_two_requests_do_not_share_what_they_hold() -> None:
     one, other = ChatRequest("", []), ChatRequest("", [])
     one.params["a"] = 1
     one.on_stop(lambda: None)
-    assert (other.params, other.stopping()) == ({}, ())
+    assert (other.params, other.stopping()) == ({}, [])
+
+
+def test_callbacks_for_a_stop_are_called_once_also_when_they_come_too_late() -> None:
+    called: list[str] = []
+    request = ChatRequest("", [])
+    request.on_stop(lambda: called.append("early"))
+    for callback in request.stopping():
+        callback()
+    request.on_stop(lambda: called.append("late"))
+    assert called == ["early", "late"]
+    assert request.stopping() == []

@@ -16,6 +16,7 @@ from flask_aistream.runs.ended import RunEnded
 from flask_aistream.runs.runner import Runner
 from flask_aistream.runs.timer import Timer
 from flask_aistream.server.threads import Threads
+from flask_aistream.server.threads import ThreadTask
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import DEADLINE
@@ -49,11 +50,19 @@ def until(condition: Callable[[], t.Any], what: str = "it") -> None:
 
 
 class ThreadsOnManualTime(Threads):
-    """Real threads, whose alarms ring by a clock of ours."""
+    """Real threads, whose alarms ring by a clock of ours.
+
+    :ivar spawned: Every thread so far.
+    """
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__()
         self._clock = clock
+        self.spawned: list[ThreadTask] = []
+
+    def spawn(self, work: Callable[[], None]) -> ThreadTask:
+        self.spawned.append(super().spawn(work))
+        return self.spawned[-1]
 
     def alarm(self, ring: Callable[[], None]) -> ManualAlarm:  # type: ignore[override]
         return self._clock.alarm(ring)
@@ -98,6 +107,12 @@ class Bench:
         self.runner = Runner(
             self.store, concurrency, self.timer, on_end=self.ends, clock=clock, **bounds
         )
+
+    @property
+    def spawned(self) -> list[ThreadTask]:
+        """Every thread so far."""
+        assert isinstance(self.concurrency, ThreadsOnManualTime)
+        return self.concurrency.spawned
 
     def start(
         self, provider: Callable[[ChatRequest], t.Any], owner: str | None = None, **fields: t.Any

@@ -75,7 +75,11 @@ def returns(value: t.Any) -> Provider:
 
 def hidden(provider: Provider) -> Provider:
     """Behind a function that is not async itself."""
-    return lambda *request: provider(*request)
+
+    def plain(request: ChatRequest) -> t.Any:
+        return provider(request)
+
+    return plain
 
 
 END = ev.Finished()

@@ -1,0 +1,723 @@
+"""Runs are started, stopped and given up, and end exactly once each."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import typing as t
+import weakref
+from collections.abc import AsyncIterator
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import pytest
+
+from flask_aistream.core import events as ev
+from flask_aistream.core.request import ChatRequest
+from flask_aistream.core.run import Run
+from flask_aistream.errors import Unavailable
+from flask_aistream.runs.concurrency import Task
+from flask_aistream.runs.ended import RunEnded
+from flask_aistream.runs.runner import STUBBORN_SECONDS
+from flask_aistream.stores.base import Log
+from flask_aistream.testing import DEADLINE
+from flask_aistream.testing import Gate
+from flask_aistream.testing import ManualClock
+from flask_aistream.testing import ManualConcurrency
+from flask_aistream.testing import Script
+from tests.runs.support import Bench
+from tests.runs.support import ThreadsOnManualTime
+from tests.runs.support import events_of
+from tests.runs.support import run_of
+from tests.runs.support import until
+
+
+@pytest.fixture
+def bench(clock: ManualClock) -> Bench:
+    """Everything in the test's own thread; providers run when it says ``run``."""
+    return Bench(clock, ManualConcurrency(clock))
+
+
+def threaded(clock: ManualClock, **limits: t.Any) -> Bench:
+    """Providers in threads of their own; time still by hand."""
+    return Bench(clock, ThreadsOnManualTime(clock), **limits)
+
+
+def run(bench: Bench) -> None:
+    assert isinstance(bench.concurrency, ManualConcurrency)
+    bench.concurrency.run()
+
+
+class AsyncScript(Script):
+    """The same as an ``async def``. A ``Gate`` is waited at without holding up the loop."""
+
+    def __init__(self, *steps: t.Any) -> None:
+        super().__init__(*steps)
+        self.cancelled = False
+
+    async def __call__(self, request: ChatRequest) -> t.Any:  # type: ignore[override]
+        self.requests.append(request)
+        return self._play_async()
+
+    async def _play_async(self) -> AsyncIterator[t.Any]:
+        try:
+            for step in self._steps:
+                if isinstance(step, BaseException):
+                    raise step
+                if isinstance(step, Gate):
+                    step._reached.set()
+                    while not step._opened.is_set():
+                        await asyncio.sleep(0.001)
+                else:
+                    yield step
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        finally:
+            self._closed.release()
+
+
+SCRIPTS = pytest.mark.parametrize("script", [Script, AsyncScript])
+
+
+# A run.
+
+
+def test_a_run_begins_with_its_own_record(bench: Bench) -> None:
+    log = bench.start(Script("a"))
+    assert log.read(-1).events == [ev.RunStarted(log.run.id, "chat")]
+    run(bench)
+    assert events_of(log) == ["a", ev.Finished()]
+
+
+def test_what_is_known_at_the_end_is_told_once(bench: Bench) -> None:
+    def provider(request: ChatRequest) -> Iterator[t.Any]:
+        bench.clock.advance(2)
+        yield "Hel"
+        bench.clock.advance(3)
+        yield "lo"
+        yield ev.Usage(1, 2)
+
+    log = bench.start(provider, owner="ann")
+    bench.clock.advance(1)
+    run(bench)
+    (ended,) = bench.ends.told
+    assert (ended.run, ended.outcome) == (log.run, ev.Finished())
+    assert (ended.seconds, ended.first_seconds) == (6, 3)
+    assert (ended.text, ended.usage) == ("Hello", ev.Usage(1, 2))
+    assert ended.message.status == "finished"
+
+
+def test_a_run_that_said_nothing_has_no_first_word(bench: Bench) -> None:
+    bench.start(Script())
+    run(bench)
+    assert bench.ends.told[0].first_seconds is None
+    assert bench.ends.told[0].text == ""
+
+
+def test_a_receiver_that_fails_harms_nobody(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(ended: RunEnded) -> None:
+        raise RuntimeError("billing is down")
+
+    bench.runner._on_end = fail
+    log = bench.start(Script("a"))
+    run(bench)
+    assert log.ended
+    assert bench.runner.count == 0
+    assert "billing is down" in caplog.text
+
+
+# However a run ends, it ends once.
+
+
+def finish(bench: Bench, log: Log, gate: Gate) -> None:
+    gate.open()
+
+
+def stop(bench: Bench, log: Log, gate: Gate) -> None:
+    assert bench.runner.stop(log, "client")
+
+
+def detach(bench: Bench, log: Log, gate: Gate) -> None:
+    bench.runner.leave(log.run.id)
+    bench.clock.advance(30)
+
+
+def expire(bench: Bench, log: Log, gate: Gate) -> None:
+    bench.clock.advance(3600)
+
+
+def drain(bench: Bench, log: Log, gate: Gate) -> None:
+    bench.runner.drain()
+    bench.runner.interrupt_all("drain", 0)
+
+
+ENDINGS = pytest.mark.parametrize(
+    ("end", "outcome"),
+    [
+        (finish, ev.Finished()),
+        (stop, ev.Stopped("client")),
+        (detach, ev.Stopped("detach")),
+        (
+            expire,
+            ev.Failed(
+                "run_timeout", "The run was ended after 3600.0 seconds, the longest allowed.", 504
+            ),
+        ),
+        (drain, ev.Interrupted("drain")),
+    ],
+)
+
+
+@SCRIPTS
+@ENDINGS
+def test_every_run_ends_once_however_it_ends(
+    clock: ManualClock,
+    script: type[Script],
+    end: Callable[[Bench, Log, Gate], None],
+    outcome: ev.Terminal,
+) -> None:
+    bench = threaded(clock, detach=30.0, run_seconds=3600.0)
+    gate = Gate()
+    provider = script("a", gate, "b")
+    log = bench.start(provider)
+    bench.runner.attach(log.run.id)
+    gate.wait_reached()
+    end(bench, log, gate)
+    bench.ends.wait()
+    provider.wait_closed()
+    until(lambda: bench.runner.count == 0, "the run forgotten")
+    clock.advance(7200)  # What was set for it does not happen any more.
+    assert [ended.outcome for ended in bench.ends.told] == [outcome]
+    assert bench.ends.told[0].text == ("ab" if outcome == ev.Finished() else "a")
+    assert events_of(log)[-1] == outcome
+
+
+@SCRIPTS
+@pytest.mark.parametrize("steps", [(), ("a",)])
+def test_a_run_that_fails_ends_once(
+    clock: ManualClock, script: type[Script], steps: tuple[str, ...]
+) -> None:
+    bench = threaded(clock)
+    log = bench.start(script(*steps, ValueError("secret")))
+    (ended,) = bench.ends.wait()
+    assert isinstance(ended.outcome, ev.Failed)
+    assert events_of(log) == [*steps, ended.outcome]
+
+
+@SCRIPTS
+def test_an_exit_in_a_provider_ends_the_run_and_nothing_else(
+    clock: ManualClock, script: type[Script]
+) -> None:
+    bench = threaded(clock)
+    bench.start(script("a", SystemExit(1)))
+    bench.ends.wait()
+    assert isinstance(bench.ends.told[0].outcome, ev.Failed)
+    bench.start(script("b"))
+    assert [ended.text for ended in bench.ends.wait(2)] == ["a", "b"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_is_no_exception_ends_the_run_as_interrupted(clock: ManualClock) -> None:
+    bench = threaded(clock)
+    bench.start(Script("a", KeyboardInterrupt()))
+    assert [ended.outcome for ended in bench.ends.wait()] == [ev.Interrupted("killed")]
+    until(lambda: not working_of(bench), "the end of the thread")
+
+
+def test_a_run_whose_thread_cannot_start_ends_and_says_so(bench: Bench) -> None:
+    def no_thread(work: Callable[[], None]) -> t.Any:
+        raise RuntimeError("can't start new thread")
+
+    bench.concurrency.spawn = no_thread  # type: ignore[method-assign]
+    run_ = run_of()
+    with pytest.raises(RuntimeError):
+        bench.runner.start(run_, Script("a"), ChatRequest("", []), nullcontext)
+    assert isinstance(events_of(bench.store.open(run_.id))[-1], ev.Failed)
+    assert bench.runner.count == 0
+    assert len(bench.ends.told) == 1
+
+
+def test_many_who_end_a_run_at_once_end_it_once(clock: ManualClock) -> None:
+    for _ in range(20):
+        bench = threaded(clock, detach=0.0)
+        gate = Gate()
+        log = bench.start(Script("a", gate))
+        bench.runner.attach(log.run.id)
+        gate.wait_reached()
+        ends = [
+            lambda bench=bench, log=log: bench.runner.stop(log, "client"),  # type: ignore[misc]
+            lambda bench=bench, log=log: bench.runner.leave(log.run.id),  # type: ignore[misc]
+            lambda bench=bench: bench.runner.interrupt_all("drain", 0),  # type: ignore[misc]
+            gate.open,
+        ]
+        threads = [threading.Thread(target=end) for end in ends]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(DEADLINE)
+        bench.ends.wait()
+        until(lambda bench=bench: bench.runner.count == 0)  # type: ignore[misc]
+        assert len(bench.ends.told) == 1
+        assert events_of(log)[-1] == bench.ends.told[0].outcome
+
+
+# Stop.
+
+
+def test_stopping_tells_whether_it_stopped_anything(clock: ManualClock) -> None:
+    bench = threaded(clock)
+    gate = Gate()
+    log = bench.start(Script("a", gate))
+    gate.wait_reached()
+    assert [bench.runner.stop(log, "client"), bench.runner.stop(log, "client")] == [True, False]
+
+
+def test_a_finished_run_cannot_be_stopped(bench: Bench) -> None:
+    log = bench.start(Script("a"))
+    run(bench)
+    assert not bench.runner.stop(log, "client")
+    assert events_of(log)[-1] == ev.Finished()
+
+
+def test_the_end_is_in_the_log_before_the_provider_is_interrupted(clock: ManualClock) -> None:
+    bench = threaded(clock)
+    ended: list[bool] = []
+    gate = Gate()
+
+    def provider(request: ChatRequest) -> Iterator[str]:
+        try:
+            yield "a"
+            gate.pass_through()
+        finally:
+            ended.append(log.ended)
+
+    log = bench.start(provider)
+    gate.wait_reached()
+    bench.runner.stop(log, "client")
+    until(lambda: ended)
+    assert ended == [True]
+
+
+@SCRIPTS
+def test_a_run_stopped_while_it_starts_never_blocks(
+    clock: ManualClock, script: type[Script]
+) -> None:
+    # Whoever retries a start under the same key knows a run before its provider is called.
+    for _ in range(50):
+        bench = threaded(clock)
+        gate = Gate()
+        key_run = run_of(key="k")
+        stopper = threading.Thread(target=stop_as_soon_as_it_is_there, args=(bench,))
+        stopper.start()
+        bench.runner.start(key_run, script("a", gate), ChatRequest("", []), nullcontext)
+        stopper.join(DEADLINE)
+        assert [ended.outcome for ended in bench.ends.wait()] == [ev.Stopped("client")]
+        until(lambda bench=bench: working_of(bench) == [], "the provider's end")  # type: ignore[misc]
+        if script is AsyncScript:
+            until(lambda bench=bench: tasks_of(bench) == 0, "the task's end")  # type: ignore[misc]
+
+
+def stop_as_soon_as_it_is_there(bench: Bench) -> None:
+    until(lambda: bench.store.started("k"), "the run")
+    log = bench.store.started("k")
+    assert log is not None
+    bench.runner.stop(log, "client")
+
+
+def working_of(bench: Bench) -> list[Task]:
+    return [task for task in bench.spawned if task.alive]
+
+
+def tasks_of(bench: Bench) -> int:
+    return len(asyncio.all_tasks(bench.concurrency.serve_loop()))
+
+
+@pytest.mark.parametrize("provider", ["async def", "function of a coroutine"])
+def test_an_async_provider_that_waits_in_silence_is_cancelled(
+    clock: ManualClock, provider: str
+) -> None:
+    for _ in range(20):
+        bench = threaded(clock)
+        gate = Gate()
+        script = AsyncScript("a", gate)
+        log = bench.start(script if provider == "async def" else lambda r, s=script: s(r))  # type: ignore[misc]
+        gate.wait_reached()
+        bench.runner.stop(log, "client")
+        script.wait_closed()
+        assert script.cancelled
+
+
+def test_a_callback_of_the_provider_is_told_of_the_stop(clock: ManualClock) -> None:
+    bench = threaded(clock)
+    gate = Gate()
+    stopped = threading.Event()
+
+    def provider(request: ChatRequest) -> Iterator[str]:
+        request.on_stop(stopped.set)
+        yield "a"
+        gate.pass_through()
+
+    log = bench.start(provider)
+    gate.wait_reached()
+    bench.runner.stop(log, "client")
+    assert stopped.wait(DEADLINE)
+
+
+def test_a_callback_given_after_the_stop_is_called_at_once(bench: Bench) -> None:
+    called: list[bool] = []
+
+    def provider(request: ChatRequest) -> Iterator[str]:
+        bench.runner.stop(bench.store.open(request.run), "client")
+        request.on_stop(lambda: called.append(True))
+        yield "a"
+
+    run_ = run_of()
+    bench.runner.start(run_, provider, ChatRequest("", [], run=run_.id), nullcontext)
+    run(bench)
+    assert called == [True]
+
+
+def test_callbacks_that_fail_do_not_keep_a_run_alive(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = threaded(clock)
+    gate = Gate()
+    script = Script(gate)
+
+    def provider(request: ChatRequest) -> Iterator[str]:
+        request.on_stop(lambda: 1 / 0)
+        return script(request)
+
+    log = bench.start(provider)
+    gate.wait_reached()
+    assert bench.runner.stop(log, "client")
+    script.wait_closed()
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_provider_that_does_not_end_is_named_in_the_log(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = threaded(clock)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def stubborn(request: ChatRequest) -> Iterator[str]:
+        begun.set()
+        go_on.wait(DEADLINE)
+        yield "a"
+
+    log = bench.start(stubborn)
+    begun.wait(DEADLINE)
+    bench.runner.stop(log, "client")
+    clock.advance(STUBBORN_SECONDS)
+    assert log.run.id in caplog.text
+    assert "still working" in caplog.text
+    go_on.set()
+
+
+def test_a_stop_does_not_interrupt_whoever_is_told_of_the_end(clock: ManualClock) -> None:
+    # The run has just ended by itself, and its receiver is writing the bill.
+    bench = threaded(clock)
+    gate = Gate()
+    billed = threading.Event()
+
+    def bill(ended: RunEnded) -> None:
+        gate.pass_through()
+        billed.set()
+
+    bench.runner._on_end = bill
+    log = bench.start(Script("a"))
+    gate.wait_reached()
+    assert not bench.runner.stop(log, "client")
+    bench.runner.interrupt_all("drain", 0)
+    gate.open()
+    assert billed.wait(DEADLINE)
+
+
+def test_a_stop_between_the_end_and_its_telling_interrupts_nobody(clock: ManualClock) -> None:
+    bench = threaded(clock)
+    gate, billed = Gate(), threading.Event()
+    forget = bench.runner._forget
+
+    def slowly(live: t.Any) -> None:
+        if threading.current_thread().name == "aistream-run":
+            gate.pass_through()
+        forget(live)
+
+    bench.runner._forget = slowly  # type: ignore[method-assign]
+    bench.runner._on_end = lambda ended: billed.set()
+    log = bench.start(Script("a"))
+    gate.wait_reached()  # The end is in the log, but the run is not forgotten yet.
+    assert not bench.runner.stop(log, "client")
+    bench.runner.interrupt_all("drain", 0)
+    gate.open()
+    assert billed.wait(DEADLINE), "the receiver was interrupted"
+
+
+# Readers come and go.
+
+
+@pytest.fixture
+def left(clock: ManualClock) -> Iterator[tuple[Bench, Log]]:
+    """A run with one reader, that ends 30 s after the last one has gone."""
+    bench = threaded(clock, detach=30.0)
+    gate = Gate()
+    log = bench.start(Script("a", gate))
+    bench.runner.attach(log.run.id)
+    gate.wait_reached()
+    yield bench, log
+    gate.open()
+    bench.ends.wait()
+
+
+def test_a_run_goes_on_for_a_while_after_its_last_reader(left: tuple[Bench, Log]) -> None:
+    bench, log = left
+    bench.runner.leave(log.run.id)
+    bench.clock.advance(29)
+    assert not log.ended
+    bench.clock.advance(1)
+    assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
+
+
+def test_a_reader_that_comes_back_keeps_it_going(left: tuple[Bench, Log]) -> None:
+    bench, log = left
+    for _ in range(3):
+        bench.runner.leave(log.run.id)
+        bench.clock.advance(29)
+        bench.runner.attach(log.run.id)
+    bench.clock.advance(100)
+    assert not log.ended
+
+
+def test_one_of_two_readers_may_go(left: tuple[Bench, Log]) -> None:
+    bench, log = left
+    bench.runner.attach(log.run.id)
+    bench.runner.leave(log.run.id)
+    bench.clock.advance(100)
+    assert not log.ended
+    bench.runner.leave(log.run.id)
+    bench.clock.advance(30)
+    assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
+
+
+def test_a_run_that_nobody_ever_reads_is_given_up_too(clock: ManualClock) -> None:
+    # Its client may be gone before the first byte.
+    bench = threaded(clock, detach=30.0)
+    gate = Gate()
+    bench.start(Script("a", gate))
+    gate.wait_reached()
+    clock.advance(30)
+    assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
+
+
+def test_with_no_patience_the_run_ends_with_its_reader(clock: ManualClock) -> None:
+    bench = threaded(clock, detach=0.0)
+    gate = Gate()
+    script = Script("a", gate)
+    log = bench.start(script)
+    bench.runner.attach(log.run.id)
+    gate.wait_reached()
+    bench.runner.leave(log.run.id)
+    script.wait_closed()
+    assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
+
+
+def test_with_endless_patience_the_run_goes_on(bench: Bench) -> None:
+    log = bench.start(Script("a"))
+    bench.runner.attach(log.run.id)
+    bench.runner.leave(log.run.id)
+    bench.clock.advance(10**6)
+    assert not log.ended
+    run(bench)
+    assert events_of(log)[-1] == ev.Finished()
+
+
+def test_readers_of_finished_and_foreign_runs_are_not_counted(bench: Bench) -> None:
+    bench.runner.attach("unknown")
+    bench.runner.leave("unknown")
+
+
+# Limits.
+
+
+def test_more_runs_than_allowed_are_refused(clock: ManualClock) -> None:
+    bench = Bench(clock, ManualConcurrency(clock), max_runs=2)
+    logs = [bench.start(Script("a")) for _ in range(2)]
+    with pytest.raises(Unavailable) as caught:
+        bench.start(Script("a"))
+    assert caught.value.status == 503
+    bench.runner.stop(logs[0], "client")
+    bench.start(Script("a"))
+
+
+def test_more_runs_of_one_owner_than_allowed_are_refused(clock: ManualClock) -> None:
+    bench = Bench(clock, ManualConcurrency(clock), max_runs_per_owner=2)
+    for owner in ("ann", "bob", "ann", None, None, None):
+        bench.start(Script("a"), owner)
+    with pytest.raises(Unavailable, match="2 answers") as caught:
+        bench.start(Script("a"), "ann")
+    assert caught.value.status == 429
+    bench.start(Script("a"), "bob")
+
+
+@pytest.mark.parametrize("limits", [{"max_runs": 3}, {"max_runs_per_owner": 3}])
+def test_many_who_start_at_once_do_not_get_past_a_limit(
+    clock: ManualClock, limits: dict[str, int]
+) -> None:
+    bench = threaded(clock, **limits)
+    gate = Gate()
+    create = bench.store.create
+    together = threading.Barrier(8)
+
+    def slowly(run: Run, first: t.Any) -> t.Any:
+        until(lambda: len(arrived) + len(refused) == 8 or len(arrived) >= 4)
+        return create(run, first)
+
+    arrived: list[int] = []
+    refused: list[int] = []
+
+    def start(number: int) -> None:
+        together.wait(DEADLINE)
+        try:
+            bench.start(Script(gate), "ann")
+            arrived.append(number)
+        except Unavailable:
+            refused.append(number)
+
+    threads = [threading.Thread(target=start, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert (len(arrived), len(refused)) == (3, 5)
+    gate.open()
+    bench.ends.wait(3)
+    bench.start(Script(), "ann")  # What was refused holds no place.
+
+
+def test_a_refused_run_leaves_no_log(clock: ManualClock) -> None:
+    bench = Bench(clock, ManualConcurrency(clock), max_runs=1)
+    bench.start(Script("a"))
+    with pytest.raises(Unavailable):
+        bench.start(Script("a"), key="k")
+    assert bench.store.started("k") is None
+
+
+# The same start, twice.
+
+
+def test_a_retried_start_finds_its_run(bench: Bench) -> None:
+    script = Script("a")
+    first = bench.start(script, key="k")
+    again = bench.start(script, key="k")
+    run(bench)
+    assert first.run.id == again.run.id
+    assert len(script.requests) == 1
+    assert len(bench.ends.told) == 1
+
+
+@pytest.mark.parametrize("limits", [{"max_runs": 1}, {"max_runs_per_owner": 1}])
+def test_a_retried_start_is_not_refused_for_its_own_run(
+    clock: ManualClock, limits: dict[str, int]
+) -> None:
+    bench = Bench(clock, ManualConcurrency(clock), **limits)
+    first = bench.start(Script("a"), "ann", key="k")
+    assert bench.start(Script("a"), "ann", key="k").run.id == first.run.id
+
+
+def test_a_retried_start_finds_its_run_while_draining(bench: Bench) -> None:
+    first = bench.start(Script("a"), key="k")
+    bench.runner.drain()
+    assert bench.start(Script("a"), key="k").run.id == first.run.id
+
+
+# The end of the process.
+
+
+def test_nothing_is_started_while_draining(bench: Bench) -> None:
+    log = bench.start(Script("a"))
+    bench.runner.drain()
+    with pytest.raises(Unavailable):
+        bench.start(Script("b"))
+    run(bench)
+    assert events_of(log) == ["a", ev.Finished()]
+
+
+@SCRIPTS
+def test_what_is_left_at_the_end_is_interrupted_and_cleans_up(
+    clock: ManualClock, script: type[Script]
+) -> None:
+    bench = threaded(clock)
+    gates = [Gate() for _ in range(5)]
+    scripts = [script("a", gate) for gate in gates]
+    for one in scripts:
+        bench.start(one)
+    for gate in gates:
+        gate.wait_reached()
+    bench.runner._clock = real_clock()
+    bench.runner.interrupt_all("drain", DEADLINE)
+    # It came back because they were done, not because it ran out of patience.
+    for one in scripts:
+        one.wait_closed(0)
+    assert [ended.outcome for ended in bench.ends.told] == [ev.Interrupted("drain")] * 5
+
+
+def test_every_run_is_interrupted_before_anybody_is_told(clock: ManualClock) -> None:
+    # A receiver may take its time, and there is little of it.
+    bench = threaded(clock)
+    gates = [Gate() for _ in range(3)]
+    logs = [bench.start(Script(gate)) for gate in gates]
+    for gate in gates:
+        gate.wait_reached()
+    ended: list[bool] = []
+    bench.runner._on_end = lambda _: ended.append(all(log.ended for log in logs))
+    bench.runner.interrupt_all("drain", 0)
+    assert ended == [True] * 3
+
+
+def real_clock() -> Callable[[], float]:
+    import time
+
+    return time.monotonic
+
+
+# Nothing is left.
+
+
+@ENDINGS
+def test_what_ended_is_let_go(
+    clock: ManualClock,
+    end: Callable[[Bench, Log, Gate], None],
+    outcome: ev.Terminal,
+) -> None:
+    bench = threaded(clock, detach=30.0, run_seconds=3600.0)
+    gate = Gate()
+    log = bench.start(Script("a", gate))
+    bench.runner.attach(log.run.id)
+    gate.wait_reached()
+    end(bench, log, gate)
+    bench.ends.wait()
+    until(lambda: not working_of(bench), "the end of the provider's thread")
+    clock.advance(STUBBORN_SECONDS)
+    bench.ends.told.clear()
+    bench.spawned.clear()
+    gone = weakref.ref(log)
+    bench.store = bench.runner._store = None  # type: ignore[assignment]
+    del log
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_thousand_runs_leave_nothing_in_the_runner(bench: Bench) -> None:
+    for _ in range(1000):
+        log = bench.start(Script("a"))
+        bench.runner.attach(log.run.id)
+        run(bench)
+        bench.runner.leave(log.run.id)
+    assert bench.runner.count == 0
+    assert len(bench.ends.told) == 1000
+    bench.clock.advance(3600)
+    assert bench.timer._later == []
