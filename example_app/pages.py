@@ -69,6 +69,11 @@ def hashes(element: str, page: str) -> str:
     return "".join(f" 'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
 
 
+@pages.get("/favicon.ico")
+def icon() -> Response:
+    return current_app.send_static_file("icon.svg")
+
+
 @pages.get("/manual/<path:name>")
 def manual(name: str) -> str:
     """A file that the offline model quotes from; no other file can be asked for."""

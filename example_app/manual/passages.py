@@ -112,11 +112,13 @@ def rows_of(table: str) -> Iterator[str]:
 
 
 def portions(blocks: Iterable[str]) -> Iterator[str]:
-    """Join blocks up to ``WORDS`` words. Code stays with the paragraph that introduces it."""
+    """Join blocks up to ``WORDS`` words. Code stays with the paragraph that introduces it, and every
+    row of a long table stands alone."""
     portion: list[str] = []
     for block in blocks:
-        full = len(" ".join([*portion, block]).split()) > WORDS
-        if portion and full and not block.startswith(FENCE):
+        full = len(" ".join([*portion, block]).split()) > WORDS and not block.startswith(FENCE)
+        next_row = block.startswith("|") and portion and portion[-1].startswith("|")
+        if portion and (full or next_row):
             yield "\n\n".join(portion)
             portion = []
         portion.append(block)

@@ -184,8 +184,10 @@ class Index:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._counts = [Counter(terms(text)) for text in texts]
-        self._lengths = [sum(counts.values()) for counts in self._counts]
-        self._mean = sum(self._lengths) / max(len(texts), 1) or 1.0
+        lengths = [sum(counts.values()) for counts in self._counts]
+        self._mean = sum(lengths) / max(len(texts), 1) or 1.0
+        # BM25 would reward a scrap for being short; what is short says little.
+        self._lengths = [max(length, self._mean) for length in lengths]
         spread = Counter(term for counts in self._counts for term in counts)
         # A word that no text has is the rarest of all: who asks for it must hear that nothing fits.
         self._weights = {term: self._weight(found) for term, found in spread.items()}

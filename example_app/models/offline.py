@@ -27,8 +27,8 @@ MOST_PASSAGES = 3
 MOST_WORDS = 260
 FAR_BEHIND = 0.6  # A passage with less than this part of the best score only distracts.
 COVERED = 0.35  # Fits: speaks of at least this part of what was asked.
-# Guides explain, docstrings define: who asks a question wants the guide where both fit.
-GUIDE, DOCSTRING = 1.0, 0.6
+# Guides explain, references list, docstrings define: who asks wants the guide where all fit.
+WEIGHTS = {"docs/reference/config.md": 1.0, "docs/reference/": 0.75, "flask_aistream/": 0.55}
 
 QUESTIONS = (
     "What happens when the connection is lost?",
@@ -38,7 +38,7 @@ QUESTIONS = (
 )
 
 INTRODUCTION = """\
-I am the example application of **flask_aistream**. I am not a language model: no key for one was \
+I am the example application of flask_aistream. I am not a language model: no key for one was \
 set when this application was started, so I look your question up in the project's documentation \
 and quote what I find, at the pace of a model.
 
@@ -136,7 +136,8 @@ def repeats(passage: Passage, chosen: Iterable[Passage]) -> bool:
 
 
 def weight(passage: Passage) -> float:
-    return GUIDE if passage.path.endswith(".md") else DOCSTRING
+    """How much a hit in this passage counts."""
+    return next((by for start, by in WEIGHTS.items() if passage.path.startswith(start)), 1.0)
 
 
 def media_type(passage: Passage) -> str:

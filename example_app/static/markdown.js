@@ -22,7 +22,7 @@ const FENCE = /^ {0,3}(```+|~~~+)\s*([\w+-]*)/;
 const HEADING = /^(#{1,6})\s+(.*?)\s*#*$/;
 const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/;
 const QUOTE = /^>\s?(.*)$/;
-const ROW = /^\s*\|(.*)\|\s*$/;
+const ROW = /^\s*\|(.*?)\|?\s*$/; // The last cell of a row that is still growing is open.
 const RULE = /^\s*([-*_])(\s*\1){2,}\s*$/;
 
 /** Kinds of block that are a run of lines of one form. */

@@ -52,7 +52,7 @@ def test_code_stays_with_the_paragraph_before_it(tmp_path: Path) -> None:
 
 
 def test_the_rows_of_a_long_table_are_passages_with_its_head(tmp_path: Path) -> None:
-    rows = [f"| K{number} | {LONG} |" for number in range(2)]
+    rows = [f"| K{number} | {words} |" for number, words in enumerate([LONG, "short", "short too"])]
     table = "\n".join(["| Key | Says |", "|---|---|", *rows])
     found = pieces(tmp_path, "a.md", f"# Keys\n\n{table}\n")
     assert [passage.text.splitlines()[2] for passage in found] == rows
