@@ -57,6 +57,10 @@ class Log(t.Protocol):
         """
         ...
 
+    def followed(self) -> bool:
+        """Whether somebody reads the log in another process. Asked by the owner."""
+        ...
+
     def read(self, after: int, limit: int = PAGE) -> Page:
         """The records after number ``after``, and whether that is all there will ever be, in one step.
 

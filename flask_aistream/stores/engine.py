@@ -128,6 +128,10 @@ class Engine(t.Protocol):
         """Seconds until the next ``poll``; ``None`` for never."""
         ...
 
+    def followers(self, run_id: str) -> bool:
+        """Whether any process follows the run."""
+        ...
+
     def started(self, key: str) -> str | None:
         """Id of the run that has this key."""
         ...

@@ -67,6 +67,9 @@ class MemoryLog:
     def on_lost(self, callback: Callable[[], None]) -> None:
         """It never is: who ends it is in this process, and the store is as alive as its owner."""
 
+    def followed(self) -> bool:
+        return False
+
     def read(self, after: int, limit: int = PAGE) -> Page:
         with self._lock:
             start = after + 1 - self._trimmed

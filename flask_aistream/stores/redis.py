@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import time
 import typing as t
 from collections import deque
@@ -119,6 +120,7 @@ class RedisEngine:
         # Where no process is left to sweep, the server forgets by itself.
         self._keep = "" if retain is None else str(int((retain + SPARE_SECONDS) * 1000))
         self._clock = clock
+        self._ended_at = -math.inf
         self._max_runs = max_runs
         self._max_events = max_events
         self._redis: t.Any = None
@@ -218,6 +220,9 @@ class RedisEngine:
     def poll(self) -> None:
         """Pub/sub brings the news."""
 
+    def followers(self, run_id: str) -> bool:
+        return any(count for _, count in self._redis.pubsub_numsub(log_key(run_id)))
+
     def started(self, key: str) -> str | None:
         return self._named("key", key)
 
@@ -293,7 +298,9 @@ class RedisEngine:
             pipe.srem(self._runs(name), run_id)
             if run.owner is not None:
                 pipe.srem(alias("owner", run.owner), run_id)
-            pipe.zadd(f"{PREFIX}ended", {run_id: self._clock()})
+            # Two that end in one moment keep their order.
+            self._ended_at = max(self._clock(), self._ended_at + 1e-6)
+            pipe.zadd(f"{PREFIX}ended", {run_id: self._ended_at})
             if self._keep:
                 for key in aliases(run):
                     self._keep_alias((key,), (run_id, self._keep), pipe)

@@ -103,7 +103,7 @@ class Job(t.Generic[R]):
 class Scribe:
     """Starts at once, and ends with :meth:`close`.
 
-    :param count: How many runs this process owns now.
+    :param count: Of the runs for whose sake this process has to show that it lives.
     :param patience: Seconds the database may be away; then ``on_away`` is called at home.
     """
 

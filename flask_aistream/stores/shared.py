@@ -110,6 +110,12 @@ class SharedLog:
         if lost:
             callback()
 
+    def followed(self) -> bool:
+        try:
+            return self._store.scribe.ask(lambda engine: engine.followers(self.run.id))
+        except StoreUnavailable:
+            return True
+
     def read(self, after: int, limit: int = PAGE) -> Page:
         with self._lock:
             start = after + 1 - self._trimmed
@@ -301,12 +307,13 @@ class SharedStore:
         self.max_events = max_events
         self._own: dict[str, SharedLog] = {}
         self._mirrors: weakref.WeakValueDictionary[str, SharedLog] = weakref.WeakValueDictionary()
+        self._following: set[str] = set()
         self._lock = threading.Lock()
         self.scribe = Scribe(
             engine,
             process,
             self,
-            count=lambda: len(self._own),
+            count=lambda: len(self._own) + len(self._following),
             patience=patience,
             on_away=self._away,
         )
@@ -376,6 +383,7 @@ class SharedStore:
         """Fill a foreign run's mirror from now on, for as long as somebody holds it."""
         run_id, after = log.run_id, log.tail
         weakref.finalize(log, self._unfollow, run_id).atexit = False
+        self._following.add(run_id)
         self.scribe.tell(
             lambda engine: engine.follow(run_id, after),
             lambda pieces: self._take(run_id, pieces, True),
@@ -421,6 +429,9 @@ class SharedStore:
         self.scribe.tell(load, take)
 
     def _unfollow(self, run_id: str) -> None:
+        if run_id not in self._following:
+            return
+        self._following.discard(run_id)
         self.scribe.tell(lambda engine: engine.unfollow(run_id))
 
     def _away(self) -> None:

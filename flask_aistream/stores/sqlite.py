@@ -60,6 +60,7 @@ CREATE INDEX run_notice ON run (process) WHERE notice;
 CREATE INDEX run_ended ON run (ended_at) WHERE token IS NOT NULL;
 CREATE TABLE journal (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, first INTEGER NOT NULL, data TEXT NOT NULL);
 CREATE TABLE process (id TEXT PRIMARY KEY, beats INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE follower (run INTEGER, process TEXT, PRIMARY KEY (run, process)) WITHOUT ROWID;
 """
 
 RUN = "id, provider, created, owner, key, fingerprint, chat"
@@ -245,10 +246,23 @@ class SqliteEngine:
         (seen,) = self._db.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
         if not found.ended:
             self._followed[run_id] = Followed(no, seen)
+            self.beat()
+            self._db.execute("INSERT OR IGNORE INTO follower VALUES (?, ?)", (no, self._name))
         return found.pieces
 
     def unfollow(self, run_id: str) -> None:
         self._followed.pop(run_id, None)
+        self._db.execute(
+            "DELETE FROM follower WHERE process = ? AND run = (SELECT no FROM run WHERE id = ?)",
+            (self._name, run_id),
+        )
+
+    def followers(self, run_id: str) -> bool:
+        found = self._db.execute(
+            "SELECT 1 FROM follower JOIN run ON run.no = follower.run WHERE run.id = ? LIMIT 1",
+            (run_id,),
+        )
+        return found.fetchone() is not None
 
     @property
     def rest(self) -> float | None:
@@ -300,8 +314,8 @@ class SqliteEngine:
             self._beats.clear()
         self._looked = now
         rows = self._db.execute(
-            "SELECT DISTINCT process, coalesce(beats, 0) FROM run LEFT JOIN process ON process.id = "
-            "run.process WHERE token IS NULL AND run.process <> ?",
+            "SELECT name, coalesce(beats, 0) FROM (SELECT process AS name FROM run WHERE token IS NULL "
+            "UNION SELECT process FROM follower) LEFT JOIN process ON id = name WHERE name <> ?",
             (self._name,),
         ).fetchall()
         seen = dict(rows)
@@ -310,6 +324,8 @@ class SqliteEngine:
             for name, beats in seen.items()
         }
         dead = [name for name, (_, since) in self._beats.items() if now - since >= DEAD_SECONDS]
+        for name in dead:
+            self._db.execute("DELETE FROM follower WHERE process = ?", (name,))
         return [
             run_id
             for name in dead
@@ -326,7 +342,7 @@ class SqliteEngine:
         if self._max_runs is not None:
             db.execute(
                 "DELETE FROM run WHERE no IN (SELECT no FROM run WHERE token IS NOT NULL "
-                "ORDER BY ended_at DESC LIMIT -1 OFFSET ?)",
+                "ORDER BY ended_at DESC, no DESC LIMIT -1 OFFSET ?)",
                 (self._max_runs,),
             )
         # The last row stays: a row's number must never come back.
@@ -336,7 +352,7 @@ class SqliteEngine:
         )
         db.execute(
             "DELETE FROM process WHERE id <> ? AND id NOT IN "
-            "(SELECT process FROM run WHERE token IS NULL)",
+            "(SELECT process FROM run WHERE token IS NULL UNION SELECT process FROM follower)",
             (self._name,),
         )
 
