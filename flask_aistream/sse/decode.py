@@ -70,7 +70,8 @@ class Decoder:
 
     def _take(self, line: str) -> None:
         self._block.take(line)
-        if self._block.retry is not None:  # Unlike an id, it does not wait for the end of its block.
+        # Unlike an id, it does not wait for the end of its block.
+        if self._block.retry is not None:
             self.retry = self._block.retry
 
     def _dispatch(self) -> t.Iterator[Frame]:
