@@ -31,6 +31,13 @@ logger = logging.getLogger("flask_aistream")
 
 Surroundings = Callable[[], AbstractContextManager[t.Any]]
 
+STORE_GONE = ev.Failed(
+    "store_unavailable", "What this run says could not be kept any more, so it was ended.", 503
+)
+
+LOOK_SECONDS = 1.0
+"""Least time between two looks whether a run is still read in another process."""
+
 STUBBORN_SECONDS = 5.0
 """After being interrupted for so long, a provider that still works is named in the server's log."""
 
@@ -132,6 +139,7 @@ class Runner:
         found = self._store.started(run.key) if run.key is not None else None
         if found is not None:
             return found, False
+        self._admit_everywhere(run.owner)
         with self._admitted(run):
             log, new = self._store.create(run, [ev.RunStarted(run.id, run.provider)])
             if new:
@@ -166,7 +174,12 @@ class Runner:
             if self._detach > 0:
                 live.leaving = self._timer.later(self._detach, lambda: self._abandon(live))
                 return
-        self.stop(live.log, "detach")
+        self._abandon(live)
+
+    def bury(self) -> None:
+        """End the runs of processes that are gone, and tell of each that nobody else has ended."""
+        for log in self._store.orphans():
+            self._end_early(log, ev.Interrupted("owner-lost"))
 
     def drain(self) -> None:
         """Start nothing any more."""
@@ -218,17 +231,26 @@ class Runner:
             )
         if self._max_runs_per_owner is not None and owner is not None:
             owners = [live.log.run.owner for live in self._live.values()]
-            if [*owners, *self._starting.values()].count(owner) >= self._max_runs_per_owner:
-                raise Unavailable(
-                    f"You have {self._max_runs_per_owner} answers running, which is the most at once. "
-                    "Stop one, or wait for one to end.",
-                    status=429,
-                )
+            self._refuse_more([*owners, *self._starting.values()].count(owner))
+
+    def _admit_everywhere(self, owner: str | None) -> None:
+        """Count in the other processes too. Two of them may still admit one each at the same moment."""
+        if self._store.shared and self._max_runs_per_owner is not None and owner is not None:
+            self._refuse_more(self._store.running(owner))
+
+    def _refuse_more(self, running: int) -> None:
+        if self._max_runs_per_owner is not None and running >= self._max_runs_per_owner:
+            raise Unavailable(
+                f"You have {self._max_runs_per_owner} answers running, which is the most at once. "
+                "Stop one, or wait for one to end.",
+                status=429,
+            )
 
     def _begin(self, live: Live) -> None:
         with self._lock:
             self._live[live.log.run.id] = live
             self._starting.pop(live.log.run.id, None)
+        live.log.on_lost(lambda: self._lose(live))
         if self._run_seconds is not None:
             live.expiry = self._timer.later(self._run_seconds, lambda: self._expire(live))
         if self._detach is not None:
@@ -290,6 +312,17 @@ class Runner:
         self._concurrency.spawn(lambda: self._tell(log, terminal, live))
         return True
 
+    def _lose(self, live: Live) -> None:
+        """Another process has ended the run, or the store is gone and it must end here."""
+
+        def let_go() -> None:
+            ended_here = self._end_early(live.log, STORE_GONE)
+            if not ended_here and live.log.run.id in self._live:
+                self._forget(live)
+                self._interrupt(live)
+
+        self._concurrency.spawn(let_go)
+
     def _interrupt(self, live: Live) -> None:
         for callback in live.request.stopping():
             try:
@@ -311,7 +344,12 @@ class Runner:
 
     def _abandon(self, live: Live) -> None:
         def stop_unless_back() -> None:
-            if live.readers <= 0:
+            if live.readers > 0 or live.log.ended:
+                return
+            if live.log.followed():
+                rest = max(self._detach or 0.0, LOOK_SECONDS)
+                live.leaving = self._timer.later(rest, lambda: self._abandon(live))
+            else:
                 self.stop(live.log, "detach")
 
         self._concurrency.spawn(stop_unless_back)

@@ -38,6 +38,19 @@ def find_worker() -> t.Any:
     return worker if hasattr(worker, "alive") and hasattr(worker, "cfg") else None
 
 
+def worker_count() -> int:
+    """How many processes serve this application, as far as we can see; 1 where we cannot."""
+    worker = find_worker()
+    return int(worker.cfg.workers) if worker is not None else 1
+
+
+def announce(sentence: str) -> None:
+    """Say something once for all workers, in gunicorn's own log: ours may not be shown."""
+    worker = find_worker()
+    if worker is not None and worker.age == 1:
+        worker.log.info(sentence)
+
+
 class Lifecycle:
     """Watches over the end of this process.
 

@@ -10,6 +10,8 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 from flask_aistream.errors import ConfigError
+from flask_aistream.stores.door import EXAMPLES
+from flask_aistream.stores.door import is_store_url
 
 Check = tuple[Callable[[t.Any], bool], str]
 
@@ -50,8 +52,8 @@ COUNT_OR_NONE: Check = (
     "a positive whole number, or None for any",
 )
 STORE: Check = (
-    lambda value: value is None or value == "memory://",
-    "`memory://`, or None to let the library choose",
+    lambda value: value is None or is_store_url(value),
+    f"{EXAMPLES}, or None to let the library choose",
 )
 ORIGINS: Check = (
     is_origins,
@@ -81,7 +83,19 @@ def key(default: t.Any, unit: str, check: Check, doc: str) -> t.Any:
 class Settings:
     """The configuration, read once when the blueprint is registered."""
 
-    store: str | None = key(None, "", STORE, "Where the logs of runs live. None: in this process.")
+    store: str | None = key(
+        None,
+        "",
+        STORE,
+        "URL of where the logs of runs live. None: in this process; where gunicorn has several workers, "
+        "in an SQLite file in the instance folder.",
+    )
+    store_seconds: float = key(
+        5.0,
+        "seconds",
+        POSITIVE,
+        "How long the store may be away; then running runs fail as `store_unavailable`.",
+    )
     heartbeat_seconds: float | None = key(
         15.0,
         "seconds",
@@ -131,7 +145,7 @@ class Settings:
         None, "runs", COUNT_OR_NONE, "Runs at once in one process; more are refused with 503."
     )
     max_runs_per_owner: int | None = key(
-        None, "runs", COUNT_OR_NONE, "Runs at once of one owner in one process; more get 429."
+        None, "runs", COUNT_OR_NONE, "Runs at once of one owner in all processes; more get 429."
     )
     max_body_bytes: int | None = key(
         4 * 1024 * 1024, "bytes", COUNT_OR_NONE, "Largest request body; a larger one gets 413."

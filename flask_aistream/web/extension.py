@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import typing as t
+from collections.abc import Callable
 
 from flask import Flask
 from flask import current_app
 
+from flask_aistream.errors import StoreUnavailable
 from flask_aistream.runs.concurrency import Waiter
 from flask_aistream.runs.delivery import SharedEncoders
 from flask_aistream.runs.ended import RunEnded
@@ -17,18 +20,22 @@ from flask_aistream.runs.timer import Timer
 from flask_aistream.server.choose import concurrency
 from flask_aistream.server.gunicorn import Lifecycle
 from flask_aistream.server.watcher import DisconnectWatcher
-from flask_aistream.stores.memory import MemoryStore
+from flask_aistream.stores.door import Bounds
+from flask_aistream.stores.door import open_store
 from flask_aistream.web.chats import Chats
 from flask_aistream.web.config import Settings
 from flask_aistream.web.signals import run_ended
+from flask_aistream.web.store import MEMORY
+from flask_aistream.web.store import choose_store
 
 SWEEP_SECONDS = 5.0
+BURY_SECONDS = 0.5
 
 
 class Machinery:
     """Everything that lives in one process: made after the fork, at the first request."""
 
-    def __init__(self, app: Flask, settings: Settings) -> None:
+    def __init__(self, app: Flask, settings: Settings, store_url: str) -> None:
         self.pid = os.getpid()
         self._app = app
         self._concurrency = concurrency()
@@ -36,10 +43,15 @@ class Machinery:
         self.watcher = DisconnectWatcher()
         self.encoders = SharedEncoders()
         self.chats = Chats()
-        self.store = MemoryStore(
-            retain=settings.retain_seconds,
-            max_runs=settings.retain_runs,
-            max_events=settings.log_events,
+        self.store = open_store(
+            store_url,
+            self._concurrency,
+            patience=settings.store_seconds,
+            bounds=Bounds(
+                retain=settings.retain_seconds,
+                max_runs=settings.retain_runs,
+                max_events=settings.log_events,
+            ),
         )
         self.runner = Runner(
             self.store,
@@ -58,6 +70,8 @@ class Machinery:
             budget=settings.drain_seconds,
         )
         self._sweep()
+        if self.store.shared:
+            self._bury()
 
     def waiter(self) -> Waiter:
         return self._concurrency.waiter()
@@ -68,8 +82,22 @@ class Machinery:
                 run_ended.send(self._app, ended=ended)
 
     def _sweep(self) -> None:
-        self._concurrency.spawn(self.store.sweep)
+        self._concurrency.spawn(quietly(self.store.sweep))
         self.timer.later(SWEEP_SECONDS, self._sweep)
+
+    def _bury(self) -> None:
+        self._concurrency.spawn(quietly(self.runner.bury))
+        self.timer.later(BURY_SECONDS, self._bury)
+
+
+def quietly(work: Callable[[], None]) -> Callable[[], None]:
+    """``work``, which is done again soon, and does not mind a store that is away."""
+
+    def try_it() -> None:
+        with contextlib.suppress(StoreUnavailable):
+            work()
+
+    return try_it
 
 
 class Extension:
@@ -77,6 +105,7 @@ class Extension:
 
     def __init__(self, app: Flask) -> None:
         self.settings = Settings.read(app.config)
+        self._store_url = choose_store(app, self.settings)
         self._app = app
         self._machinery: Machinery | None = None
         self._lock = threading.Lock()
@@ -90,8 +119,12 @@ class Extension:
             with self._lock:
                 machinery = self._machinery
                 if machinery is None or machinery.pid != os.getpid():
-                    machinery = self._machinery = Machinery(self._app, self.settings)
+                    machinery = self._machinery = self._begin()
         return machinery
+
+    def _begin(self) -> Machinery:
+        url = self._store_url or choose_store(self._app, self.settings, forked=True)
+        return Machinery(self._app, self.settings, url or MEMORY)
 
 
 def install(app: Flask) -> Extension:

@@ -1,0 +1,60 @@
+"""Which store an application gets, and a refusal to start with one that cannot be opened."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import quote
+
+from flask import Flask
+
+from flask_aistream.errors import ConfigError
+from flask_aistream.errors import StoreUnavailable
+from flask_aistream.server.choose import concurrency
+from flask_aistream.server.gunicorn import announce
+from flask_aistream.server.gunicorn import worker_count
+from flask_aistream.stores.door import try_store
+from flask_aistream.stores.door import without_password
+from flask_aistream.web.config import Settings
+
+MEMORY = "memory://"
+FILE = "aistream.sqlite"
+
+
+def choose_store(app: Flask, settings: Settings, *, forked: bool = False) -> str | None:
+    """URL of the application's store.
+
+    :param forked: Asked in the process that will serve. With ``--preload`` the application is made
+        before there are workers to count.
+    :returns: ``None``: ask again, after the fork.
+    :raises ConfigError: The store that was configured cannot be opened.
+    """
+    if settings.store is None:
+        return shared_by_workers(app) if worker_count() > 1 else MEMORY if forked else None
+    try:
+        try_store(settings.store, concurrency())
+    except StoreUnavailable as error:
+        raise ConfigError(
+            f"AISTREAM_STORE is `{without_password(settings.store)}`, which cannot be opened: "
+            f"{error.cause.rstrip('.')}."
+        ) from None
+    return settings.store
+
+
+def shared_by_workers(app: Flask) -> str:
+    """A file in the instance folder, if it can be made."""
+    path = os.path.join(app.instance_path, FILE)
+    url = f"sqlite:///{quote(path)}"
+    try:
+        os.makedirs(app.instance_path, exist_ok=True)
+        try_store(url, concurrency())
+    except (OSError, StoreUnavailable) as error:
+        cause = error.cause if isinstance(error, StoreUnavailable) else error
+        announce(
+            f"flask_aistream: {path} cannot be opened ({cause}), so every worker keeps its own runs, "
+            "and another one cannot resume or stop them. Set AISTREAM_STORE."
+        )
+        return MEMORY
+    announce(
+        f"flask_aistream: the workers share their runs in {path}. Set AISTREAM_STORE for another place."
+    )
+    return url
