@@ -18,6 +18,7 @@ const FAREWELL = 1; // After the end the body is read out, so that the browser c
 
 const STATUS = { stopped: "stopped", interrupted: "interrupted", error: "failed" };
 const TRY_AGAIN = new Set([408, 425, 429]);
+const EVENT_STREAM = "text/event-stream";
 
 /** Start a run. `input` is sent as JSON by POST, or in the query where the method is GET. */
 export function stream(url, input = null, options = {}) {
@@ -464,20 +465,25 @@ const fatal = (code, message) => new Fault(code, message, { final: true });
 async function httpFault(response, resuming) {
   const { status } = response;
   const error = (await response.json().catch(() => null))?.error;
-  const kind = response.headers.get("Content-Type") ?? "no content type";
-  const told = error?.message ?? `The server answered ${status} (${kind}), not an event stream.`;
+  const kind = response.headers.get("Content-Type") ?? "";
+  const answer = `${status} (${kind || "no content type"})`;
+  const told = error?.message ?? `The server answered ${answer}, not an event stream.`;
   const wait = retryAfter(response);
   const firm = wait !== undefined;
-  const final = isFinal(status, resuming, Boolean(error?.code) && !firm);
+  const explained = Boolean(error?.code) && !firm;
+  const final = isFinal(status, { kind, resuming, explained });
   return new Fault(error?.code ?? `http_${status}`, told, { final, wait, firm, status });
 }
 
 /** `explained`: the application itself said what is wrong, and not that it will pass. */
-function isFinal(status, resuming, explained) {
+function isFinal(status, { kind, resuming, explained }) {
   if (TRY_AGAIN.has(status)) return false;
   // A start answered like that failed before its first event, and its key leads to that run again.
   if (status >= 500) return explained && !resuming;
-  return status >= 400 || !resuming;
+  if (status >= 400) return true;
+  // Over plain HTTP, browsers take what came of a head that was cut off for all of it.
+  const cutOff = status !== 204 && EVENT_STREAM.startsWith(kind);
+  return !resuming && !cutOff;
 }
 
 function retryAfter(response) {

@@ -61,6 +61,9 @@ PASSING = [
     pytest.param(answer(429, TOLD), id="429"),
     pytest.param(answer(408), id="408"),
     pytest.param(answer(425), id="425"),
+    pytest.param([Raw(b"HTTP/1.1 20")], id="cut off in the status"),
+    pytest.param([Raw(b"HTTP/1.1 200 OK\r\nServer: x")], id="cut off before the content type"),
+    pytest.param([Raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/eve")], id="cut off in it"),
 ]
 
 
