@@ -39,16 +39,19 @@ const done = arguments[arguments.length - 1];
 
 
 class Page:
-    """A page open in the browser, with the client as ``ai`` and the helpers of ``page.js``."""
+    """A page open in the browser, with the client as ``ai`` and the helpers of ``page.js``.
 
-    def __init__(self, browser: webdriver.Chrome, server: ScriptedServer) -> None:
+    :param url: Where it is.
+    """
+
+    def __init__(self, browser: webdriver.Chrome, url: str) -> None:
         self.browser = browser
-        self.server = server
+        self.url = url
         self.is_offline = False
 
     def open(self) -> None:
         """Load the page, or load it again."""
-        self.browser.get(self.server.url("/page"))
+        self.browser.get(self.url)
 
     def run(self, body: str, *args: object) -> t.Any:
         """Run the body of an async function, in which ``args`` are the arguments."""
@@ -107,7 +110,7 @@ def server() -> Iterator[ScriptedServer]:
 def blank(browser: webdriver.Chrome) -> Iterator[Page]:
     """One page for all tests of a file, where they open no connection."""
     server = ScriptedServer()
-    page = Page(browser, server)
+    page = Page(browser, server.url("/page"))
     page.open()
     yield page
     server.close()
@@ -115,7 +118,7 @@ def blank(browser: webdriver.Chrome) -> Iterator[Page]:
 
 @pytest.fixture
 def page(browser: webdriver.Chrome, server: ScriptedServer) -> Iterator[Page]:
-    page = Page(browser, server)
+    page = Page(browser, server.url("/page"))
     page.open()
     yield page
     if page.is_offline:

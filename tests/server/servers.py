@@ -21,14 +21,14 @@ APP = "tests.server.app:create_app()"
 
 def gunicorn(kind: str, *options: str) -> list[str]:
     worker = ["-k", kind, *options, "--graceful-timeout", "6", "--no-control-socket"]
-    return [sys.executable, "-m", "gunicorn", *worker, "-b", "127.0.0.1:{port}", APP]
+    return [sys.executable, "-m", "gunicorn", *worker, "-b", "127.0.0.1:{port}", "{app}"]
 
 
 COMMANDS: dict[str, list[str]] = {
     "gevent": gunicorn("gevent"),
     "gthread": gunicorn("gthread", "--threads", "20"),
     "development": [
-        sys.executable, "-m", "flask", "--app", APP, "run", "--port", "{port}", "--with-threads",
+        sys.executable, "-m", "flask", "--app", "{app}", "run", "--port", "{port}", "--with-threads",
     ],
 }  # fmt: skip
 
@@ -36,13 +36,13 @@ COMMANDS: dict[str, list[str]] = {
 class Server:
     """A running server, and what its application wrote down."""
 
-    def __init__(self, kind: str, facts: Path, **config: t.Any) -> None:
+    def __init__(self, kind: str, facts: Path, *, app: str = APP, **config: t.Any) -> None:
         self.kind = kind
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._facts = facts
-        self._output = open(facts.with_suffix(".out"), "w+b")  # noqa: SIM115 – closed in stop()
-        command = [part.format(port=self.port) for part in COMMANDS[kind]]
+        self._output = open(facts.with_suffix(".out"), "w+b")
+        command = [part.format(port=self.port, app=app) for part in COMMANDS[kind]]
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
