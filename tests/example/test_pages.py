@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 from example_app import create_app
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client() -> FlaskClient:
     return create_app({}).test_client()
 
