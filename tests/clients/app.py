@@ -27,17 +27,17 @@ ai = AIStream()
 
 @ai.provider
 def tell(request: ChatRequest) -> Iterator[t.Any]:
-    """A story; ``words-N`` says N numbered words, one every 20 ms; ``refused`` fails at once."""
+    """A story; ``words-N`` says N numbered words, some after a pause; ``refused`` fails at once."""
     name = request.prompt.partition(" ")[0]
     if name == "refused":
         raise ProviderError("refused", "This provider says no.", status=418)
     if name.startswith("words-"):
         for number in range(int(name.removeprefix("words-"))):
             yield f"{number} "
-            time.sleep(0.02)
+            # Every tenth one after a silence, in which heartbeats are sent.
+            time.sleep(0.1 if number % 10 == 0 else 0.01)
         return
-    for event in STORIES[name][1:]:
-        yield event
+    yield from STORIES[name][1:]
 
 
 @ai.provider
@@ -47,6 +47,17 @@ def echo(request: ChatRequest) -> Iterator[t.Any]:
     yield repr(request.messages)
 
 
+@ai.provider
+def ask(request: ChatRequest) -> Iterator[t.Any]:
+    """Ask the page to run a tool, then say what it answered."""
+    last = request.messages[-1]
+    if last["role"] == "tool":
+        yield f"You said {last['content']}."
+    else:
+        yield ev.ToolCall("ask1", "confirm", {})
+        yield ev.Finished("tool-calls")
+
+
 @ai.provider(text_only=True)
 def blind(request: ChatRequest) -> str:
     return "text"
@@ -54,6 +65,7 @@ def blind(request: ChatRequest) -> str:
 
 def create_app() -> Flask:
     app = Flask(__name__)
+    app.config["AISTREAM_HEARTBEAT_SECONDS"] = 0.02
     app.register_blueprint(ai, url_prefix="/ai")
 
     @app.get("/modules/<path:name>")

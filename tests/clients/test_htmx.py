@@ -1,0 +1,119 @@
+"""htmx 2 and 4 in Chromium."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import typing as t
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.wait import WebDriverWait
+
+from flask_aistream.core.unicode import Characters
+from tests.clients.proxy import Proxy
+from tests.clients.stories import text_of
+from tests.protocols.stories import STORIES
+
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage")
+DEADLINE = 20.0
+PAGES = ["htmx2", "htmx4"]
+
+# What stands in the answer besides its text.
+SHOWN = {
+    "sources-data": "SeeAn <example>javascript:alert(1)A report these.",
+    "files": "Here: text/csvdone.",
+    "failed": "So farThe model did not answer.",
+    "interrupted": "The server went away before the answer was complete. Ask again.",
+}
+
+
+@pytest.fixture(scope="module")
+def browser(javascript: None) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    for flag in FLAGS:
+        options.add_argument(flag)
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    assert chromium, "chromium is not installed"
+    assert driver, "chromedriver is not installed"
+    options.binary_location = chromium
+    with webdriver.Chrome(options=options, service=Service(driver)) as browser:
+        browser.set_script_timeout(DEADLINE)
+        yield browser
+
+
+def open_page(browser: webdriver.Chrome, base: str, page: str, prompt: str) -> None:
+    browser.get(f"{base}/pages/{page}.html?prompt={prompt}")
+
+
+def until(browser: webdriver.Chrome, condition: str) -> None:
+    WebDriverWait(browser, DEADLINE, 0.02).until(lambda b: b.execute_script(f"return {condition}"))
+
+
+def text(browser: webdriver.Chrome, id: str = "answer") -> str:
+    # Through JSON: the driver itself would alter odd characters.
+    got = browser.execute_script(
+        f"return JSON.stringify(document.getElementById('{id}').textContent)"
+    )
+    return t.cast(str, json.loads(got))
+
+
+def base_of(url: str) -> str:
+    return url.removesuffix("/ai")
+
+
+@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_story_is_shown_exactly_and_ends(
+    browser: webdriver.Chrome, url: str, page: str, story: str
+) -> None:
+    open_page(browser, base_of(url), page, story)
+    until(browser, "seen.closed > 0")
+    characters = Characters()
+    whole = characters.join(text_of(story)) + characters.join("", last=True)
+    assert text(browser) == SHOWN.get(story, whole)
+    assert browser.execute_script("return seen.opened") == 1
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_no_part_of_the_answer_can_be_shown_elsewhere(
+    browser: webdriver.Chrome, url: str, page: str
+) -> None:
+    open_page(browser, base_of(url), page, "reasoning")
+    until(browser, "seen.closed > 0")
+    assert text(browser, "thoughts") == "Let me think.Or 5?"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_cut_connection_loses_and_repeats_nothing(
+    browser: webdriver.Chrome, url: str, page: str
+) -> None:
+    port = urlsplit(url).port
+    assert port
+    with Proxy(port) as proxy:
+        open_page(browser, f"http://127.0.0.1:{proxy.port}", page, "words-150")
+        for number in (10, 60):
+            until(browser, f"answer.textContent.includes('{number} ')")
+            proxy.cut()
+        until(browser, "seen.closed > 0")
+        assert text(browser) == "".join(f"{number} " for number in range(150))
+
+
+def test_a_form_of_htmx_4_is_answered_in_a_stream(browser: webdriver.Chrome, url: str) -> None:
+    open_page(browser, base_of(url), "htmx4", "text")
+    until(browser, "seen.closed > 0")
+    script = (
+        "document.querySelector('input').value = 'tools'; document.querySelector('button').click()"
+    )
+    browser.execute_script(script)
+    until(browser, "posted.textContent.includes('21 degrees.')")
+    assert text(browser, "posted") == text_of("tools")
+
+
+def test_markup_in_an_answer_does_nothing(browser: webdriver.Chrome, url: str) -> None:
+    open_page(browser, base_of(url), "htmx2", "odd")
+    until(browser, "seen.closed > 0")
+    assert browser.execute_script("return document.querySelectorAll('#answer b').length") == 0
