@@ -19,10 +19,14 @@ Json = t.Any
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The run exists. Always record 0, written by us, never by a provider."""
+    """The run exists. Always record 0, written by us, never by a provider.
+
+    :param continues: Id of the client's message that the run goes on with, instead of a new one.
+    """
 
     run: str
     provider: str
+    continues: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

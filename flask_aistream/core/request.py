@@ -39,6 +39,8 @@ class ChatRequest:
     :param run: Id of this run.
     :param owner: Who asked, as named by ``@ai.identify``; ``None`` for nobody in particular.
     :param chat: Id of the conversation, where the dialect has one.
+    :param continues: Id of the assistant's message that this run goes on with (a tool ran in the
+        browser), where the dialect has one.
     """
 
     prompt: str
@@ -49,6 +51,7 @@ class ChatRequest:
     run: str = ""
     owner: str | None = None
     chat: str | None = None
+    continues: str | None = None
     _stop: Stop = field(default_factory=Stop, repr=False, compare=False)
 
     def on_stop(self, callback: t.Callable[[], object]) -> None:

@@ -40,7 +40,7 @@ class AISDKEncoder(SpanEncoder):
     def __init__(self, subject: Subject) -> None:
         super().__init__(subject)
         self._version: int = subject.options.get("version", VERSIONS[0])
-        self._message: str = subject.options.get("message_id", f"msg_{subject.run}")
+        self._message = f"msg_{subject.run}"
         self._spans = 0
         self._started = False
         self._step = False
@@ -57,6 +57,7 @@ class AISDKEncoder(SpanEncoder):
     def word(self, event: ev.Event) -> Iterator[Json]:
         match event:
             case ev.RunStarted():
+                self._message = event.continues or self._message
                 yield from self._start()
             case ev.Reasoning():
                 yield from self.thought(event)
@@ -228,7 +229,7 @@ def read(body: dict[str, t.Any]) -> Ask:
         params=others(body, OWN_FIELDS),
         body=body,
         chat=text_field(body, "id"),
-        options=continued(body),
+        continues=continued(body),
     )
 
 
@@ -242,7 +243,7 @@ def read_said(body: dict[str, t.Any]) -> list[Message] | None:
     return None if prompt is None else [Message(role="user", content=prompt)]
 
 
-def continued(body: dict[str, t.Any]) -> Mapping[str, t.Any]:
+def continued(body: dict[str, t.Any]) -> str | None:
     """The id of the assistant's message that this run goes on with (a tool ran in the browser)."""
     said = body.get("messages")
     last = said[-1] if isinstance(said, list) and said else None
@@ -251,8 +252,8 @@ def continued(body: dict[str, t.Any]) -> Mapping[str, t.Any]:
         and last.get("role") == "assistant"
         and isinstance(last.get("id"), str)
     ):
-        return {"message_id": last["id"]}
-    return {}
+        return t.cast(str, last["id"])
+    return None
 
 
 def options(query: Mapping[str, str]) -> Mapping[str, t.Any]:

@@ -27,6 +27,7 @@ class Ask:
     :param params: Fields that are neither messages nor the dialect's own machinery.
     :param body: The whole request as it came.
     :param chat: Id of the conversation, where the dialect has one.
+    :param continues: Id of the client's message that the answer goes on with; ``None``: a new one.
     :param cursor: Where to resume, as text; ``None`` starts a run.
     :param key: Idempotency key, ``None`` for none.
     :param options: What the dialect's encoder wants to remember (``include_usage`` …).
@@ -39,6 +40,7 @@ class Ask:
     params: dict[str, t.Any] = field(default_factory=dict)
     body: dict[str, t.Any] = field(default_factory=dict)
     chat: str | None = None
+    continues: str | None = None
     cursor: str | None = None
     key: str | None = None
     options: Mapping[str, t.Any] = field(default_factory=dict)

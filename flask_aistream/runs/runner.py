@@ -141,7 +141,9 @@ class Runner:
             return found, False
         self._admit_everywhere(run.owner)
         with self._admitted(run):
-            log, new = self._store.create(run, [ev.RunStarted(run.id, run.provider)])
+            log, new = self._store.create(
+                run, [ev.RunStarted(run.id, run.provider, request.continues)]
+            )
             if new:
                 pump = Pump(provider, request, log, surroundings, self._clock)
                 self._begin(Live(log, request, pump, self._clock()))

@@ -111,6 +111,11 @@ class Store(t.Protocol):
         """Id of the run created last for ``chat`` (see ``Run.chat``)."""
         ...
 
+    def leave_chat(self, chat: str, run_id: str) -> None:
+        """``latest`` is to find nothing for ``chat`` any more, unless a later run than ``run_id`` was
+        created for it. It need not be done at once, and must not block."""
+        ...
+
     def running(self, owner: str) -> int:
         """Runs of an owner that have not ended, in all processes."""
         ...

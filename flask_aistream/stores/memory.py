@@ -166,6 +166,11 @@ class MemoryStore:
     def latest(self, chat: str) -> str | None:
         return self._chats.get(chat)
 
+    def leave_chat(self, chat: str, run_id: str) -> None:
+        with self._lock:
+            if self._chats.get(chat) == run_id:
+                del self._chats[chat]
+
     def running(self, owner: str) -> int:
         with self._lock:
             return sum(not log.ended and log.run.owner == owner for log in self._logs.values())

@@ -229,6 +229,9 @@ class RedisEngine:
     def latest(self, chat: str) -> str | None:
         return self._named("chat", chat)
 
+    def leave_chat(self, chat: str, run_id: str) -> None:
+        self._release((alias("chat", chat),), (run_id,))
+
     def running(self, owner: str) -> int:
         return t.cast(int, self._redis.scard(alias("owner", owner)))
 

@@ -367,6 +367,9 @@ class SharedStore:
     def latest(self, chat: str) -> str | None:
         return self.scribe.ask(lambda engine: engine.latest(chat))
 
+    def leave_chat(self, chat: str, run_id: str) -> None:
+        self.scribe.tell(lambda engine: engine.leave_chat(chat, run_id))
+
     def running(self, owner: str) -> int:
         return self.scribe.ask(lambda engine: engine.running(owner))
 

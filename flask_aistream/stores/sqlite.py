@@ -294,6 +294,13 @@ class SqliteEngine:
         ).fetchone()
         return found[0] if found else None
 
+    def leave_chat(self, chat: str, run_id: str) -> None:
+        # The runs before it too, or the last of them would be the latest.
+        self._db.execute(
+            "UPDATE run SET chat = NULL WHERE chat = ? AND no <= (SELECT no FROM run WHERE id = ?)",
+            (chat, run_id),
+        )
+
     def running(self, owner: str) -> int:
         (count,) = self._db.execute(
             "SELECT count(*) FROM run WHERE token IS NULL AND owner = ?", (owner,)

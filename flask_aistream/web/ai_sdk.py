@@ -39,23 +39,20 @@ def reconnect(ai: AIStream, provider: str, chat_id: str) -> Response:
     seen. The client asks at every mount, also for chats that never were: 404 would be an error there.
     """
     log = latest(ai, provider, chat_id)
-    if log is None or (log.ended and extension().machinery.chats.was_told(log.run.id)):
+    if log is None:
         return Response(status=204)
-    options = {**extension().machinery.chats.options(log.run.id), **AI_SDK.options(request.args)}
-    return serve.follow(log, BEGINNING, AI_SDK, options)
+    return serve.follow(log, BEGINNING, AI_SDK, AI_SDK.options(request.args))
 
 
 def stop(ai: AIStream, provider: str, chat_id: str) -> Response:
     """End the chat's latest run, and say whether this ended it."""
     log = latest(ai, provider, chat_id)
-    if log is None:
-        raise RunNotFound(chat_id)
-    stopped = extension().machinery.runner.stop(log, "client")
-    return jsonify(run=log.run.id, stopped=stopped)
+    stopped = log is not None and extension().machinery.runner.stop(log, "client")
+    return jsonify(run=log.run.id if log else None, stopped=stopped)
 
 
 def latest(ai: AIStream, provider: str, chat_id: str) -> Log | None:
-    """The log of the run started last for a chat of this caller."""
+    """The log of the run started last for a chat of this caller, if nobody has read its end."""
     cors.refuse_cross_site(extension().settings, request)
     caller = access.name_of(ai.identify_caller)
     store = extension().machinery.store

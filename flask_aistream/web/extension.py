@@ -22,7 +22,6 @@ from flask_aistream.server.gunicorn import Lifecycle
 from flask_aistream.server.watcher import DisconnectWatcher
 from flask_aistream.stores.door import Bounds
 from flask_aistream.stores.door import open_store
-from flask_aistream.web.chats import Chats
 from flask_aistream.web.config import Settings
 from flask_aistream.web.signals import run_ended
 from flask_aistream.web.store import MEMORY
@@ -42,7 +41,6 @@ class Machinery:
         self.timer = Timer(self._concurrency, settings.flush_seconds)
         self.watcher = DisconnectWatcher()
         self.encoders = SharedEncoders()
-        self.chats = Chats()
         self.store = open_store(
             store_url,
             self._concurrency,

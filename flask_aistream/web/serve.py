@@ -38,6 +38,7 @@ from flask_aistream.runs.ended import fold_of
 from flask_aistream.runs.tail import Tail
 from flask_aistream.server.watcher import descriptor_of
 from flask_aistream.stores.base import Log
+from flask_aistream.stores.base import Store
 from flask_aistream.web import access
 from flask_aistream.web import reading
 from flask_aistream.web.extension import Extension
@@ -83,6 +84,7 @@ def start(ai: AIStream, entry: Entry, ask: Ask, caller: str | None) -> Log:
         run=run.id,
         owner=caller,
         chat=ask.chat,
+        continues=ask.continues,
     )
     if entry.text_only:
         reading.refuse_media(messages)
@@ -91,11 +93,9 @@ def start(ai: AIStream, entry: Entry, ask: Ask, caller: str | None) -> Log:
     log, new = machinery.runner.start(run, entry.call, chat, surroundings(entry))
     if not new and log.run.fingerprint != run.fingerprint:
         raise KeyReused
-    if new:
-        machinery.chats.remember(run.id, ask.options)
-        if ask.background:
-            # A reader that never leaves: the run is to end by itself, whether anybody reads it or not.
-            machinery.runner.attach(run.id)
+    if new and ask.background:
+        # A reader that never leaves: the run is to end by itself, whether anybody reads it or not.
+        machinery.runner.attach(run.id)
     return log
 
 
@@ -191,13 +191,19 @@ def deliver(
         else b"",
         heartbeat=dialect.heartbeat,
         silent=dialect.silent,
-        on_told=lambda: machinery.chats.tell(run_id),
+        on_told=lambda: told(machinery.store, log.run),
         on_close=leave,
     )
     machinery.runner.attach(run_id)
     if fd is not None:
         machinery.watcher.watch(fd, tail.close)
     return delivery, tail
+
+
+def told(store: Store, run: Run) -> None:
+    """Somebody has read a run to its end: whoever asks for its conversation has missed nothing."""
+    if run.chat is not None:
+        store.leave_chat(run.chat, run.id)
 
 
 def encoder_for(

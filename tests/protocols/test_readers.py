@@ -141,7 +141,7 @@ def test_a_tool_that_ran_in_the_browser_continues_its_message() -> None:
         {**ui(tool("output-available", output=1), role="assistant"), "id": "m7"},
     ]
     ask = DIALECTS["ai-sdk"].read({"messages": messages, "messageId": "m7"})
-    assert ask.options == {"message_id": "m7"}
+    assert ask.continues == "m7"
 
 
 @pytest.mark.parametrize("name", ["ai-sdk", "text"])

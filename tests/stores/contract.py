@@ -281,6 +281,16 @@ class StoreContract:
             assert store.latest("talk") == run.id
         assert store.latest("other") is None
 
+    def test_a_conversation_that_was_left_has_no_latest_run(self, store: Store) -> None:
+        older, newer = [begin(store, chat="talk")[0] for _ in range(2)]
+        store.leave_chat("talk", older.run.id)
+        assert store.latest("talk") == newer.run.id
+        store.leave_chat("talk", newer.run.id)
+        assert store.latest("talk") is None
+        last, _ = begin(store, chat="talk")
+        assert store.latest("talk") == last.run.id
+        assert store.open(newer.run.id).run.id == newer.run.id
+
     # Forgetting.
 
     def test_a_trimmed_log_tells_the_gap(self, clock: ManualClock) -> None:
