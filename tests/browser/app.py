@@ -29,10 +29,11 @@ def identify() -> str | None:
 
 @ai.provider
 def tale(request: ChatRequest) -> Iterator[str]:
-    """Tells the tale of a name, with ``pause`` seconds between two tokens."""
+    """Tells the tale of a name, ``pause`` seconds before each token and ``think`` before the first."""
     name = request.params["tale"]
     note("called", run=request.run, tale=name)
     pause = float(request.params.get("pause", 0))
+    time.sleep(float(request.params.get("think", 0)))
     for text in texts_of(name):
         if pause:
             time.sleep(pause)

@@ -1,0 +1,412 @@
+"""The client and a real server: what both promise together, seen from a page."""
+
+from __future__ import annotations
+
+import os
+import signal
+import typing as t
+from collections.abc import Callable
+from collections.abc import Iterator
+
+import pytest
+from selenium import webdriver
+
+from tests.browser.conftest import Page
+from tests.browser.scripted import ScriptedServer
+from tests.browser.tales import texts_of
+from tests.server.servers import Server
+from tests.server.servers import wait_for
+
+pytestmark = pytest.mark.server
+
+TALE = "7.50"
+TEXT = "".join(texts_of(TALE))
+SAID = "".join(f"{number} " for number in range(40))
+COUNTING = '"/ai/count", { prompt: "?", n: 40, pause: 0.02 }'
+"""A start that takes most of a second; it says ``SAID``."""
+
+BEGUN = "await until(() => run.text);"
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Start a server with this configuration."""
+    folder = tmp_path_factory.mktemp("facts")
+    running: list[Server] = []
+
+    def start(**config: t.Any) -> Server:
+        facts = folder / f"{len(running)}.jsonl"
+        named = {f"APP_AISTREAM_{name.upper()}": value for name, value in config.items()}
+        running.append(Server("gevent", facts, app="tests.browser.app:create_app()", **named))
+        running[-1].wait_ready()
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.leave()  # All at once: each takes a second or two.
+    for server in running:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def server(serve: Serve) -> Server:
+    return serve(heartbeat_seconds=0.1, commit_seconds=0.2)
+
+
+@pytest.fixture
+def mortal(serve: Serve) -> Server:
+    """A server that a test may do anything to."""
+    return serve(drain_seconds=0.3, detach_seconds=0.2)
+
+
+Open = Callable[[str], Page]
+
+
+@pytest.fixture
+def opened(browser: webdriver.Chrome) -> Iterator[Open]:
+    """Open the page of a server."""
+    pages: list[Page] = []
+
+    def open_at(url: str) -> Page:
+        pages.append(Page(browser, f"{url}/page"))
+        pages[-1].open()
+        return pages[-1]
+
+    yield open_at
+    assert pages[-1].run("return faults") == []
+    browser.delete_all_cookies()
+
+
+@pytest.fixture
+def page(opened: Open, server: Server) -> Page:  # type: ignore[override, unused-ignore]
+    return opened(server.url)
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("method", ["POST", "GET"])
+    def test_a_start_is_answered_by_post_and_by_get(self, page: Page, method: str) -> None:
+        told = page.run(
+            "return read(ai.stream('/ai/tale', { prompt: '?', tale: args[0] }, { method: args[1] }))",
+            TALE,
+            method,
+        )
+        assert (told["text"], told["status"], told["reason"]) == (TEXT, "finished", "stop")
+        types = [event["type"] for event in told["events"]]
+        assert types == ["run", *["text"] * len(texts_of(TALE)), "end"]
+
+    def test_a_silent_model_is_waited_for_as_long_as_heartbeats_come(self, page: Page) -> None:
+        told = page.run("""
+            const run = ai.stream("/ai/count", { prompt: "?", n: 2, pause: 1 }, { silence: 0.5 });
+            const seen = watch(run);
+            return [(await run.done).text, seen];
+        """)
+        assert told == ["0 1 ", ["streaming", "finished"]]
+
+    def test_a_failure_in_the_middle_keeps_the_text_and_has_a_sentence(
+        self, page: Page, server: Server
+    ) -> None:
+        told = page.run("return read(ai.stream('/ai/fails-late', 'Hi', quick))")
+        assert (told["status"], told["text"]) == ("failed", "so far ")
+        assert told["error"]["code"] == "provider_error"
+        assert told["id"] in told["error"]["message"]
+        assert "hunter2" not in told["error"]["message"]
+        assert server.wait_fact("ended", told["id"])["outcome"] == "Failed"
+
+    def test_a_failure_before_the_first_token_is_not_tried_again(
+        self, page: Page, server: Server
+    ) -> None:
+        before = len(server.facts("ended"))
+        told = page.run("return read(ai.stream('/ai/fails-early', 'Hi', quick))")
+        assert (told["error"]["code"], told["error"]["status"]) == ("provider_error", 500)
+        assert len(server.facts("ended")) == before + 1
+
+    REFUSED = (
+        pytest.param("/ai/nobody", "Hi", "provider_not_found", 404, id="an unknown provider"),
+        pytest.param("/ai/tale", {}, "prompt_missing", 422, id="nothing was asked"),
+        pytest.param("/ai/tale", {"prompt": 5}, "prompt_invalid", 422, id="a prompt that is none"),
+        pytest.param("/ai/tale", [], "body_invalid", 400, id="a list"),
+    )
+
+    @pytest.mark.parametrize(("path", "sent", "code", "status"), REFUSED)
+    def test_a_refusal_is_told_in_the_servers_words(
+        self, page: Page, server: Server, path: str, sent: t.Any, code: str, status: int
+    ) -> None:
+        before = len(server.facts("called"))
+        told = page.run("return read(ai.stream(args[0], args[1], quick))", path, sent)
+        assert told["error"]["status"] == status
+        assert told["error"]["code"] == code
+        assert "event stream" not in told["error"]["message"]
+        assert len(server.facts("called")) == before
+
+
+class TestStop:
+    def test_it_ends_the_run_and_frees_the_provider(self, page: Page, server: Server) -> None:
+        answer, told = page.run(f"""
+            const run = ai.stream("/ai/silent", "Hi");
+            {BEGUN}
+            return [await run.stop(), await run.done];
+        """)
+        assert (answer["stopped"], answer["status"], answer["text"]) == (True, "stopped", "Well,")
+        assert (told["status"], told["text"]) == ("stopped", "Well,")
+        assert server.wait_fact("closed", answer["run"])
+        assert server.wait_fact("ended", answer["run"])["outcome"] == "Stopped"
+
+    def test_before_the_run_has_a_name_it_waits_for_it(self, page: Page, server: Server) -> None:
+        answer, told = page.run("""
+            const run = ai.stream("/ai/mute", "Hi");
+            return [await run.stop(), await run.done];
+        """)
+        assert (answer["stopped"], told["status"], told["text"]) == (True, "stopped", "")
+        assert server.wait_fact("closed", answer["run"])
+
+
+class TestComingBack:
+    def test_after_a_reload_the_whole_text_is_there(self, page: Page, server: Server) -> None:
+        page.run(f"window.run = ai.stream({COUNTING}, {{ persist: 'answer' }}); {BEGUN}")
+        run = page.run("return run.id")
+        page.open()
+        told = page.run("return read(ai.resume('answer'))")
+        assert (told["text"], told["status"], told["id"]) == (SAID, "finished", run)
+        assert len(server.facts("called", run)) == 1
+        assert page.run("return ai.resume('answer')") is None
+
+    def test_a_reload_before_the_first_token_starts_no_second_run(
+        self, page: Page, server: Server
+    ) -> None:
+        before = len(server.facts("called"))
+        page.run(
+            "ai.stream('/ai/tale', { prompt: '?', tale: args[0], think: 0.6 }, { persist: 'tale' })",
+            TALE,
+        )
+        wait_for(lambda: len(server.facts("called")) > before, "the run to begin")
+        page.open()
+        told = page.run("return read(ai.resume('tale'))")
+        assert told["text"] == TEXT
+        assert [fact["run"] for fact in server.facts("called")[before:]] == [told["id"]]
+
+    def test_a_run_that_was_left_goes_on_and_can_be_read_again(
+        self, page: Page, server: Server
+    ) -> None:
+        left, rest, whole, over = page.run(f"""
+            const run = ai.stream({COUNTING});
+            {BEGUN}
+            run.detach();
+            const left = await run.done;
+            const rest = ai.attach(run.links.events, {{ cursor: run.cursor }});
+            const texts = [(await rest.done).text, (await ai.attach(run.links.events).done).text];
+            const over = await ai.attach(run.links.events, {{ cursor: rest.cursor }}).done;
+            return [left, ...texts, over];
+        """)
+        assert left["status"] == "detached"
+        assert (left["text"] + rest, whole) == (SAID, SAID)
+        assert (over["status"], over["reason"], over["text"]) == ("finished", "unknown", "")
+
+    def test_one_key_is_one_run_whoever_asks(self, page: Page, server: Server) -> None:
+        one, two, other = page.run("""
+            const start = (input) => read(ai.stream("/ai/count", input, { key: "mine", ...quick }));
+            const asked = { prompt: "?", n: 40, pause: 0.01 };
+            return Promise.all([start(asked), start(asked), start({ ...asked, n: 41 })]);
+        """)
+        assert one["id"] == two["id"]
+        assert one["text"] == two["text"] == SAID
+        assert len(server.facts("called", one["id"])) == 1
+        assert (other["error"]["code"], other["error"]["status"]) == ("key_reused", 422)
+
+    def test_the_element_goes_on_after_a_reload(self, page: Page, server: Server) -> None:
+        put = """
+            document.body.innerHTML = '<ai-stream src="/ai/count" persist="element"></ai-stream>';
+            window.element = document.querySelector("ai-stream");
+        """
+        page.run(put)
+        page.run("element.ask({ prompt: '?', n: 40, pause: 0.02 })")
+        page.until("element.textContent")
+        page.open()
+        page.run(put)
+        page.until("element.getAttribute('status') === 'finished'")
+        assert page.run("return element.textContent") == SAID
+        assert len(server.facts("called", page.run("return element.run.id"))) == 1
+
+
+PLAIN = """
+window.text = "";
+window.source = new EventSource("/ai/count?prompt=x&n=1000&pause=0.02");
+source.addEventListener("message", (evt) => {
+  const payload = JSON.parse(evt.data);
+  window.reason = payload.reason;
+  if (payload.action === "terminate") source.close();
+  else text += payload.text;
+});
+"""
+
+
+class TestAServerThatGoes:
+    def kill_worker(self, server: Server) -> None:
+        """End the process that holds the run; gunicorn starts another one at once."""
+        os.kill(server.wait_fact("called")["pid"], signal.SIGKILL)
+
+    def test_a_run_that_died_with_its_server_fails_and_is_not_started_again(
+        self, opened: Open, mortal: Server
+    ) -> None:
+        page = opened(mortal.url)
+        page.run(
+            f"window.run = ai.stream('/ai/count', {{ prompt: '?', n: 1000, pause: 0.02 }}); {BEGUN}"
+        )
+        self.kill_worker(mortal)
+        told = page.run("return read(run)")
+        assert (told["error"]["code"], told["error"]["status"]) == ("run_not_found", 404)
+        assert told["text"].startswith("0 ")
+        assert len(mortal.facts("called")) == 1
+
+    def test_to_a_plain_eventsource_it_is_over_too(self, opened: Open, mortal: Server) -> None:
+        page = opened(mortal.url)
+        page.run(PLAIN)
+        page.until("text")
+        self.kill_worker(mortal)
+        page.until("source.readyState === EventSource.CLOSED")
+        assert len(mortal.facts("called")) == 1
+
+    def test_what_a_leaving_server_cannot_finish_is_told_as_interrupted(
+        self, opened: Open, mortal: Server
+    ) -> None:
+        page = opened(mortal.url)
+        page.run(
+            f"window.run = ai.stream('/ai/count', {{ prompt: '?', n: 1000, pause: 0.02 }}); {BEGUN}"
+        )
+        page.run(PLAIN + "await until(() => text)")
+        mortal.leave()
+        told = page.run("return read(run)")
+        assert (told["status"], told["reason"]) == ("interrupted", "interrupted")
+        ended = mortal.wait_fact("ended", told["id"])
+        assert (ended["outcome"], ended["text"]) == ("Interrupted", told["text"])
+        page.until("reason === 'interrupted'")
+
+    def test_a_page_that_is_closed_stops_what_nobody_comes_back_to(
+        self, opened: Open, mortal: Server
+    ) -> None:
+        page = opened(mortal.url)
+        page.run(f"window.run = ai.stream('/ai/silent', 'Hi'); {BEGUN}")
+        page.open()
+        assert mortal.wait_fact("ended")["outcome"] == "Stopped"
+        assert mortal.wait_fact("closed")
+
+
+@pytest.fixture(scope="module")
+def origins() -> Iterator[tuple[ScriptedServer, ScriptedServer]]:
+    """Two servers of pages: one on the list of the API, one not. Cookies do not know ports, so
+    both are pages that a browser sends the API's cookies from."""
+    servers = ScriptedServer(), ScriptedServer()
+    yield servers
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def api(serve: Serve, origins: tuple[ScriptedServer, ScriptedServer]) -> Server:
+    return serve(cors_origins=[origins[0].url("")])
+
+
+@pytest.fixture
+def friend(opened: Open, origins: t.Any, api: Server) -> Page:
+    """A page of an origin that is on the list, in a browser that is logged in."""
+    opened(api.url).browser.get(f"{api.url}/login/ann")
+    return opened(origins[0].url(""))
+
+
+@pytest.fixture
+def stranger(opened: Open, origins: t.Any, api: Server) -> Page:
+    opened(api.url).browser.get(f"{api.url}/login/ann")
+    return opened(origins[1].url(""))
+
+
+class TestOtherOrigins:
+    def test_a_page_on_the_list_starts_resumes_and_stops_with_its_cookies(
+        self, friend: Page, api: Server
+    ) -> None:
+        answer, rest, other = friend.run(
+            f"""
+            const mine = {{ credentials: "include" }};
+            const run = ai.stream(args[0] + "/ai/silent", "Hi", mine);
+            {BEGUN}
+            run.detach();
+            const rest = read(ai.attach(run.links.events, {{ ...mine, cursor: run.cursor }}));
+            const other = await read(ai.attach(run.links.events));
+            return [await run.stop(), await rest, other];
+            """,
+            api.url,
+        )
+        assert (answer["stopped"], rest["status"]) == (True, "stopped")
+        # The run has an owner, and without cookies nobody is.
+        assert (other["error"]["code"], other["error"]["status"]) == ("run_not_found", 404)
+
+    def test_an_eventsource_of_such_a_page_may_send_its_cookies_too(
+        self, friend: Page, api: Server
+    ) -> None:
+        texts = friend.run(
+            """
+            const source = new EventSource(`${args[0]}/ai/count?prompt=x&n=3`, { withCredentials: true });
+            let text = "";
+            return new Promise((resolve) => source.addEventListener("message", ({ data }) => {
+              const payload = JSON.parse(data);
+              if (payload.action === "terminate") resolve((source.close(), text));
+              else text += payload.text;
+            }));
+            """,
+            api.url,
+        )
+        assert texts == "0 1 2 "
+
+    STARTS = (
+        "ai.stream(url, { prompt: 'x', n: 3 }, { credentials: 'include', ...once })",
+        "ai.stream(url, { prompt: 'x', n: 3 }, once)",
+        "ai.stream(url + '?prompt=x&n=3', null, { credentials: 'include', ...once })",
+    )
+
+    @pytest.mark.parametrize("start", STARTS)
+    def test_a_page_that_is_not_starts_nothing(
+        self, stranger: Page, api: Server, start: str
+    ) -> None:
+        before = len(api.facts("called"))
+        told = stranger.run(
+            f"""
+            const url = args[0] + "/ai/count";
+            const once = {{ retry: {{ attempts: 1, base: 0.01 }} }};
+            return read({start});
+            """,
+            api.url,
+        )
+        assert (told["status"], told["error"]["code"]) == ("failed", "connection_lost")
+        assert len(api.facts("called")) == before
+
+    def test_its_eventsource_with_cookies_starts_nothing(self, stranger: Page, api: Server) -> None:
+        """No preflight asks before it, so the request itself is refused."""
+        before = len(api.facts("called"))
+        stranger.run(
+            """
+            const url = `${args[0]}/ai/count?prompt=x&n=3`;
+            window.source = new EventSource(url, { withCredentials: true });
+            """,
+            api.url,
+        )
+        stranger.until("source.readyState === EventSource.CLOSED")
+        assert len(api.facts("called")) == before
+
+    def test_without_a_list_any_page_may_read_what_needs_no_cookies(
+        self, opened: Open, origins: t.Any, server: Server
+    ) -> None:
+        page = opened(origins[1].url(""))
+        texts, refused = page.run(
+            """
+            const url = args[0] + "/ai/count";
+            const run = ai.stream(url, { prompt: "x", n: 3 });
+            const whole = await read(run);
+            const again = await read(ai.attach(run.links.events, { cursor: `${run.id}:1` }));
+            const once = { retry: { attempts: 1, base: 0.01 } };
+            const refused = ai.stream(url, { prompt: "x", n: 3 }, { credentials: "include", ...once });
+            return [[whole.text, again.text], (await refused.done).status];
+            """,
+            server.url,
+        )
+        assert texts == ["0 1 2 ", "1 2 "]
+        assert refused == "failed"
