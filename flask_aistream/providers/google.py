@@ -111,16 +111,17 @@ class GoogleAdapter:
 
 
 def used(usage: t.Any) -> Usage:
-    thoughts = getattr(usage, "thoughts_token_count", None)
-    read = (usage.prompt_token_count, getattr(usage, "tool_use_prompt_token_count", None))
+    """Thoughts are written tokens too, but counted apart, or only in the total before 1.8."""
+    read = usage.prompt_token_count
+    tools = getattr(usage, "tool_use_prompt_token_count", None)
+    if read is not None and tools:
+        read += tools
+    written = usage.candidates_token_count
+    if read is not None and usage.total_token_count:
+        written = usage.total_token_count - read
     return Usage(
-        input_tokens=total(*read),
-        output_tokens=total(usage.candidates_token_count, thoughts),
-        reasoning_tokens=thoughts,
+        input_tokens=read,
+        output_tokens=written,
+        reasoning_tokens=getattr(usage, "thoughts_token_count", None),
         cached_tokens=usage.cached_content_token_count,
     )
-
-
-def total(*counts: int | None) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None

@@ -110,8 +110,9 @@ class LangChainAdapter:
         said: list[Event] = []
         parts = getattr(message, "tool_call_chunks", None)
         if parts is None:
-            for call in getattr(message, "tool_calls", None) or ():
-                said += self._calls.whole(call["id"], call["name"], call["args"])
+            # Invalid to LangChain are arguments that are no JSON object, or none.
+            for call in (*message.tool_calls, *message.invalid_tool_calls):
+                said += self._calls.whole(call["id"], call["name"] or "", call["args"])
             return said
         for part in parts:
             index = part.get("index")

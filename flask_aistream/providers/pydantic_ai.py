@@ -126,7 +126,8 @@ class PydanticAIAdapter:
 
     def _run_ended(self, result: t.Any) -> Sequence[Event]:
         said = [*self._calls.end_all(), *self._end_step()]
-        usage = result.usage() if callable(result.usage) else result.usage
+        # A method before 2.0, later a property whose value still warns of being called.
+        usage = result.usage if hasattr(result.usage, "input_tokens") else result.usage()
         said += self._ledger.used(f"pydantic-ai {id(result)}", used(usage))
         reason = field_of(getattr(result, "response", None), "finish_reason")
         return [*said, Finished(reason_of(reason) if reason else "stop")]

@@ -1,4 +1,7 @@
-"""Ollama's ``/api/chat`` and ``/api/generate``: one JSON object a line. Knows no sources."""
+"""Ollama's ``/api/chat`` and ``/api/generate``: one JSON object a line. Knows no sources.
+
+The lines are ASCII: the real server escapes U+2028 and U+2029, at which its client would cut a line.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import json
 
 from tests.upstream.dialect import Frames
 from tests.upstream.dialect import Json
-from tests.upstream.dialect import dumps
 from tests.upstream.stories import Call
 from tests.upstream.stories import Cut
 from tests.upstream.stories import Fail
@@ -28,7 +30,7 @@ def frames(story: Story, model: str, body: Json) -> Frames:
             case Call():
                 yield line(model, body, {"content": "", "tool_calls": [call(step)]})
             case Fail():
-                yield (dumps({"error": step.message}) + "\n").encode()
+                yield (json.dumps({"error": step.message}) + "\n").encode()
                 return
             case Pause() | Cut():
                 yield step
@@ -51,7 +53,7 @@ def error(status: int, message: str) -> Json:
 
 
 def line(model: str, body: Json, message: Json, more: Json | None = None) -> bytes:
-    return (dumps(answer(model, body, message) | (more or {})) + "\n").encode()
+    return (json.dumps(answer(model, body, message) | (more or {})) + "\n").encode()
 
 
 def answer(model: str, body: Json, message: Json) -> Json:
