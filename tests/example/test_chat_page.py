@@ -91,9 +91,9 @@ def test_a_reload_keeps_the_conversation(chat: Chat, counting: Gunicorn) -> None
 
 
 def test_an_answer_whose_run_is_gone_is_kept_and_said_to_be_cut_off(
-    chat: Chat, silent: Gunicorn
+    chat: Chat, counting: Gunicorn
 ) -> None:
-    chat.open(silent.url)
+    chat.open(counting.url)
     chat.ask("Count")
     chat.wait_for_text(30)
     chat.js("sessionStorage.removeItem('aistream:chat')")

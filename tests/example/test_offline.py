@@ -104,7 +104,7 @@ ANSWERED = [
     (QUESTIONS[2], "docs/deploy.md", "nginx"),
     (QUESTIONS[3], "README.md", "Who may ask, read and stop"),
     ("Can I use async providers?", "README.md", "Async providers"),
-    ("how many workers can I run", "docs/deploy.md", "One worker"),
+    ("how many workers can I run", "docs/deploy.md", "How many workers"),
     ("What does it cost me?", "README.md", "What a run cost, and how it ended"),
     ("what about retries", "README.md", "Retries that do not ask twice"),
     ("CORS?", "README.md", "Pages of other origins"),
