@@ -1,0 +1,317 @@
+"""What the routes of every protocol answer, through Flask's test client."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+from flask import render_template_string
+from flask.testing import FlaskClient
+
+from flask_aistream import AIStream
+from flask_aistream import ChatRequest
+from flask_aistream import Finished
+from flask_aistream import ProviderError
+from flask_aistream import SourceUrl
+from flask_aistream import ToolCall
+from flask_aistream.core import events as ev
+from flask_aistream.protocols.table import DIALECTS
+
+Client = FlaskClient
+
+SAID: dict[str, dict[str, t.Any]] = {
+    "native": {"prompt": "you"},
+    "ai-sdk": {"messages": [{"role": "user", "parts": [{"type": "text", "text": "you"}]}]},
+    "openai-chat": {
+        "model": "say",
+        "stream": True,
+        "messages": [{"role": "user", "content": "you"}],
+    },
+    "openai-responses": {"model": "say", "stream": True, "input": "you"},
+    "ag-ui": {
+        "threadId": "t",
+        "runId": "u",
+        "messages": [{"id": "1", "role": "user", "content": "you"}],
+    },
+    "html": {"prompt": "you"},
+    "text": {"prompt": "you"},
+}
+NAMES = list(DIALECTS)
+
+
+def application() -> Flask:
+    ai = AIStream()
+
+    @ai.provider
+    def say(request: ChatRequest) -> Iterator[str]:
+        yield "Hello "
+        yield request.prompt
+
+    @ai.provider
+    def refuse(request: ChatRequest) -> Iterator[str]:
+        raise ProviderError("too_much", "Not <now>.", status=418)
+
+    @ai.provider
+    def half(request: ChatRequest) -> Iterator[str]:
+        yield "half"
+        raise ProviderError("too_much", "Not now.", status=418)
+
+    @ai.provider(text_only=True)
+    def blind(request: ChatRequest) -> str:
+        return "text"
+
+    @ai.provider
+    def call(request: ChatRequest) -> Iterator[t.Any]:
+        yield ToolCall("c1", "ask", {})
+        yield Finished("tool-calls")
+
+    @ai.provider
+    def cite(request: ChatRequest) -> SourceUrl:
+        return SourceUrl("s1", "https://example.org", "A <page>")
+
+    @ai.html
+    def fragment(event: ev.Event) -> str | None:
+        if isinstance(event, SourceUrl):
+            return render_template_string("<q>{{ title }}</q>", title=event.title)
+        return None
+
+    app = Flask(__name__)
+    app.register_blueprint(ai, url_prefix="/ai")
+    return app
+
+
+@pytest.fixture
+def client() -> Client:
+    return application().test_client()
+
+
+def url(name: str, provider: str = "say") -> str:
+    return "/ai" + DIALECTS[name].path.replace("<provider>", provider)
+
+
+def body(name: str, provider: str = "say", **more: t.Any) -> dict[str, t.Any]:
+    model = {"model": provider} if "model" in SAID[name] else {}
+    return {**SAID[name], **model, **more}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_protocol_has_its_route(client: Client, name: str) -> None:
+    answer = client.post(url(name), json=body(name))
+    assert answer.status_code == 200
+    assert answer.content_type == DIALECTS[name].content_type
+    assert "Hello " in answer.text
+    assert "you" in answer.text
+    assert answer.headers["AIStream-Run"]
+    for header, value in DIALECTS[name].headers.items():
+        assert answer.headers[header] == value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_started_in_one_protocol_is_read_in_every_other(client: Client, name: str) -> None:
+    run = client.post(url(name), json=body(name)).headers["AIStream-Run"]
+    for other, dialect in DIALECTS.items():
+        answer = client.get(f"/ai/runs/{run}/{other}")
+        assert answer.status_code == 200
+        assert answer.content_type == dialect.content_type
+        assert "Hello " in answer.text
+    assert client.get(f"/ai/runs/{run}/klingon").status_code == 404
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_failure_before_the_first_byte_is_an_http_error_of_the_dialect(
+    client: Client, name: str
+) -> None:
+    answer = client.post(url(name, "refuse"), json=body(name, "refuse"))
+    assert answer.status_code == 418
+    assert answer.content_type == DIALECTS[name].error_type
+    assert answer.text == DIALECTS[name].error("too_much", "Not <now>.", 418)
+
+
+FAULTS = [
+    pytest.param({"data": b"{"}, 400, id="no JSON"),
+    pytest.param({"json": [1]}, 400, id="no object"),
+    pytest.param(
+        {"json": {"messages": 1, "input": 1, "prompt": 1, "model": "say"}}, None, id="wrong types"
+    ),
+    pytest.param({"data": b" " * 5_000_000}, 413, id="too large"),
+]
+
+
+@pytest.mark.parametrize(("sent", "status"), FAULTS)
+@pytest.mark.parametrize("name", NAMES)
+def test_what_cannot_be_read_is_refused_in_the_shape_of_the_dialect(
+    client: Client, name: str, sent: dict[str, t.Any], status: int | None
+) -> None:
+    answer = client.post(url(name), **sent)
+    assert answer.status_code == status or (status is None and answer.status_code in (400, 422))
+    assert answer.content_type == DIALECTS[name].error_type
+    if answer.is_json:
+        assert answer.json["error"]["code"]
+        assert answer.json["error"]["message"]
+    else:
+        assert answer.text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_provider_is_404_in_the_shape_of_the_dialect(client: Client, name: str) -> None:
+    answer = client.post(url(name, "nobody"), json=body(name, "nobody"))
+    assert answer.status_code == 404
+    assert answer.content_type == DIALECTS[name].error_type
+    assert "nobody" in answer.text
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "GET" not in DIALECTS[name].methods])
+def test_a_wrong_method_is_405_in_the_shape_of_the_dialect(client: Client, name: str) -> None:
+    answer = client.get(url(name))
+    assert answer.status_code == 405
+    assert answer.content_type == DIALECTS[name].error_type
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+UI_PICTURE = {"type": "file", "mediaType": "image/png", "url": "data:image/png;base64,AA"}
+PICTURES: dict[str, dict[str, t.Any]] = {
+    "native": {"messages": [{"role": "user", "content": [PICTURE]}]},
+    "ai-sdk": {"messages": [{"role": "user", "parts": [UI_PICTURE]}]},
+    "openai-chat": {"messages": [{"role": "user", "content": [PICTURE]}]},
+    "openai-responses": {
+        "input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:,"}]}]
+    },
+    "ag-ui": {
+        "messages": [
+            {
+                "id": "1",
+                "role": "user",
+                "content": [
+                    {
+                        "type": "image",
+                        "source": {"type": "data", "value": "AA", "mimeType": "image/png"},
+                    }
+                ],
+            }
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_for_a_provider_that_takes_text_is_refused(client: Client, name: str) -> None:
+    answer = client.post(url(name, "blind"), json={"model": "blind", **PICTURES[name]})
+    assert answer.status_code == 422
+    assert "takes only text" in answer.text
+    assert client.post(url(name), json={"model": "say", **PICTURES[name]}).status_code == 200
+
+
+def test_plain_text_that_is_not_complete_breaks_the_connection(client: Client) -> None:
+    with pytest.raises(ConnectionResetError):
+        _ = client.post(url("text", "half"), json={"prompt": "you"}).text
+    assert client.post(url("ai-sdk", "half"), json=SAID["ai-sdk"]).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["openai-chat", "openai-responses"])
+def test_an_openai_sdk_is_told_which_errors_to_try_again(client: Client, name: str) -> None:
+    answer = client.post(url(name, "refuse"), json=body(name, "refuse"))
+    assert answer.headers["x-should-retry"] == "false"
+    whole = client.post(url(name), json=body(name, stream=False))
+    assert whole.headers["x-request-id"] == whole.headers["AIStream-Run"]
+
+
+@pytest.mark.parametrize("name", ["openai-chat", "openai-responses"])
+def test_a_whole_answer_that_failed_half_way_is_an_http_error(client: Client, name: str) -> None:
+    answer = client.post(url(name, "half"), json=body(name, "half", stream=False))
+    assert answer.status_code == 418
+    assert answer.json is not None
+    assert answer.json["error"]["message"] == "Not now."
+
+
+def test_html_takes_forms_and_queries_and_templates(client: Client) -> None:
+    form = client.post("/ai/say/html", data={"prompt": "form"})
+    assert "data: form\n" in form.text
+    query = client.get("/ai/say/html?prompt=query")
+    assert "data: query\n" in query.text
+    assert "data: <q>A &lt;page&gt;</q>\n" in client.get("/ai/cite/html?prompt=x").text
+
+
+def test_html_that_is_resumed_at_its_end_is_told_so_again(client: Client) -> None:
+    # htmx would take 204 for a connection to be tried again, for ever.
+    run = client.get("/ai/say/html?prompt=x").headers["AIStream-Run"]
+    answer = client.get("/ai/say/html?prompt=x", headers={"Last-Event-ID": f"{run}:3"})
+    assert answer.status_code == 200
+    assert answer.text.endswith(f"id: {run}:3\nevent: done\ndata: stop\n\n")
+    assert "Hello" not in answer.text
+
+
+def test_use_object_may_submit_a_string(client: Client) -> None:
+    assert client.post("/ai/say/text", json="bare").text == "Hello bare"
+
+
+def chat_of(client: Client, provider: str = "say", chat: str = "c/1", **more: t.Any) -> str:
+    return client.post(f"/ai/{provider}/ai-sdk", json={"id": chat, **SAID["ai-sdk"], **more}).text
+
+
+def test_a_chat_that_was_read_to_its_end_has_nothing_to_resume(client: Client) -> None:
+    assert client.get("/ai/say/ai-sdk/c%2F1/stream").status_code == 204
+    chat_of(client)
+    assert client.get("/ai/say/ai-sdk/c%2F1/stream").status_code == 204
+
+
+def test_a_chat_whose_end_nobody_read_is_replayed_from_its_start(client: Client) -> None:
+    started = client.post("/ai/say/ai-sdk", json={"id": "c2", **SAID["ai-sdk"]}, buffered=False)
+    started.response.close()  # type: ignore[attr-defined]
+    again = client.get("/ai/say/ai-sdk/c2/stream")
+    assert again.status_code == 200
+    assert again.text.startswith('data: {"type":"start","messageId":"msg_')
+    assert again.text.endswith("data: [DONE]\n\n")
+    assert client.get("/ai/say/ai-sdk/c2/stream").status_code == 204
+
+
+def test_a_run_that_goes_on_with_a_message_keeps_its_id(client: Client) -> None:
+    messages = [*SAID["ai-sdk"]["messages"], {"id": "m9", "role": "assistant", "parts": []}]
+    assert '{"type":"start","messageId":"m9"}' in chat_of(client, messages=messages)
+
+
+def test_a_chat_belongs_to_its_provider(client: Client) -> None:
+    chat_of(client, chat="c3")
+    assert client.post("/ai/refuse/ai-sdk/c3/stop").json == {"run": None, "stopped": False}
+    assert client.get("/ai/nobody/ai-sdk/c3/stream").status_code == 404
+
+
+def test_a_newer_chunk_set_is_asked_for_in_the_query(client: Client) -> None:
+    assert client.post("/ai/say/ai-sdk?version=7", json=SAID["ai-sdk"]).status_code == 200
+    refused = client.post("/ai/say/ai-sdk?version=4", json=SAID["ai-sdk"])
+    assert (refused.status_code, refused.content_type) == (422, "text/plain; charset=utf-8")
+
+
+def test_responses_are_retrieved_whole_and_as_a_stream(client: Client) -> None:
+    whole = client.post("/ai/v1/responses", json=body("openai-responses", stream=False)).json
+    assert whole is not None
+    one = f"/ai/v1/responses/{whole['id']}"
+    assert client.get(one).json == whole
+    frames = client.get(f"{one}?stream=true&starting_after=7").text
+    assert json.loads(frames.split("data: ")[1].split("\n")[0])["sequence_number"] == 8
+    assert client.get(f"{one}?stream=true&starting_after=x").status_code == 400
+    assert client.get("/ai/v1/responses/resp_nothing").status_code == 404
+    assert client.get("/ai/v1/responses/nothing").status_code == 404
+    assert client.post(f"{one}/cancel").json == whole
+
+
+def test_what_is_not_there_below_v1_is_an_error_of_openai(client: Client) -> None:
+    answer = client.post("/ai/v1/embeddings", json={})
+    assert answer.status_code == 404
+    assert answer.json is not None
+    assert answer.json["error"]["type"] == "not_found_error"
+    assert client.get("/ai/v1/models/nobody").json["error"]["code"] == "model_not_found"  # type: ignore[index]
+
+
+def test_any_header_an_sdk_sends_about_itself_is_allowed_across_origins(client: Client) -> None:
+    asked = {
+        "Origin": "https://example.org",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,x-stainless-lang,hx-request",
+    }
+    answer = client.options("/ai/v1/chat/completions", headers=asked)
+    allowed = answer.headers["Access-Control-Allow-Headers"].lower()
+    for name in ("authorization", "x-stainless-lang", "hx-request", "last-event-id"):
+        assert name in allowed
