@@ -56,21 +56,7 @@ quoting that documentation is all I can do. Start the application with `OPENAI_A
 
 PREFACE = "I am not a language model; this is what the documentation says."
 
-GREETINGS = frozenset(
-    [
-        "hello",
-        "hallo",
-        "hi",
-        "hey",
-        "introduce",
-        "yourself",
-        "help",
-        "start",
-        "test",
-        "thanks",
-        "thank",
-    ]
-)
+GREETINGS = "hello hallo hi hey introduce yourself help start test thanks thank"
 
 
 class Librarian:
@@ -148,7 +134,7 @@ def bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-STEMMED_GREETINGS = {either[0] for either in asked_terms(" ".join(GREETINGS))}
+STEMMED_GREETINGS = {either[0] for either in asked_terms(GREETINGS)}
 
 
 def model() -> Model:
