@@ -55,19 +55,19 @@ class LangChainAdapter:
             return (
                 self._event(chunk) if "event" in chunk else self._mode(chunk["type"], chunk["data"])
             )
-        # A generation wraps a message, or is only text where the model is no chat model.
-        message = getattr(chunk, "message", chunk)
-        match getattr(message, "type", None):
+        match chunk.type:
             case "AIMessageChunk":
-                self._streamed.add(message.id)
-                return self._said(message)
+                self._streamed.add(chunk.id)
+                return self._said(chunk)
             case "ai":
-                return () if message.id and message.id in self._streamed else self._said(message)
+                return () if chunk.id and chunk.id in self._streamed else self._said(chunk)
             case "tool" | "ToolMessageChunk":
-                return self._tool_message(message)
-            case "Generation" | "GenerationChunk":
-                return (message.text,) if message.text else ()
-            case _:
+                return self._tool_message(chunk)
+            case "ChatGeneration" | "ChatGenerationChunk":
+                return self.events(chunk.message)
+            case "Generation" | "GenerationChunk":  # A model that is no chat model.
+                return (chunk.text,) if chunk.text else ()
+            case _:  # What people and the system say is no answer.
                 return ()
 
     def close(self) -> Sequence[Event]:

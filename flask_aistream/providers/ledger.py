@@ -19,6 +19,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._used: dict[str, Usage] = {}
+        self._reported: dict[str, Usage] = {}
         self._sources: set[str] = set()
         self._calls = 0
         self._told = Usage()
@@ -30,6 +31,9 @@ class Ledger:
         :param usage: Replaces what was said of this call before, field by field.
         :return: What the run has used; empty where that is nothing new.
         """
+        if usage == self._reported.get(call):  # Google says the same with every chunk.
+            return ()
+        self._reported[call] = usage
         self._used[call] = merged(self._used.get(call), usage)
         return self._total()
 

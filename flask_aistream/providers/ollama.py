@@ -11,11 +11,11 @@ from flask_aistream.core.events import Finished
 from flask_aistream.core.events import Reasoning
 from flask_aistream.core.events import Usage
 from flask_aistream.providers.calls import Calls
-from flask_aistream.providers.failure import failed
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.ledger import Ledger
 from flask_aistream.providers.plain import data_url
 from flask_aistream.providers.plain import field_of
+from flask_aistream.providers.plain import fields_of
 
 
 class OllamaAdapter:
@@ -26,14 +26,10 @@ class OllamaAdapter:
         self._answers = 0
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
-        message = field_of(chunk, "message")
-        if message is not None:
-            said = self._message(message)
-        elif field_of(chunk, "error"):
-            failed(chunk)
-        else:
-            said = self._generated(chunk)
-        return said + self._done(chunk) if field_of(chunk, "done") else said
+        fields = fields_of(chunk)
+        message = fields.get("message")
+        said = self._generated(fields) if message is None else self._message(message)
+        return said + self._done(fields) if fields.get("done") else said
 
     def close(self) -> Sequence[Event]:
         return ()
@@ -50,20 +46,20 @@ class OllamaAdapter:
             said += self._calls.whole(None, field_of(asked, "name"), field_of(asked, "arguments"))
         return said
 
-    def _generated(self, chunk: t.Any) -> list[Event]:
+    def _generated(self, fields: t.Mapping[str, t.Any]) -> list[Event]:
         said: list[Event] = []
-        if thinking := field_of(chunk, "thinking"):
+        if thinking := fields.get("thinking"):
             said.append(Reasoning(thinking))
-        if text := field_of(chunk, "response"):
+        if text := fields.get("response"):
             said.append(text)
-        if image := field_of(chunk, "image"):
+        if image := fields.get("image"):
             said.append(File(data_url("image/png", image), "image/png"))
         return said
 
-    def _done(self, chunk: t.Any) -> list[Event]:
+    def _done(self, fields: t.Mapping[str, t.Any]) -> list[Event]:
         self._answers += 1  # Answers have no id of their own.
-        usage = Usage(field_of(chunk, "prompt_eval_count"), field_of(chunk, "eval_count"))
-        word = field_of(chunk, "done_reason")
+        usage = Usage(fields.get("prompt_eval_count"), fields.get("eval_count"))
+        word = fields.get("done_reason")
         reason = reason_of(word) if word else "stop"  # Servers before 0.1.40 do not say why.
         if reason == "stop" and self._called:  # It says stop where it waits for a tool's answer.
             reason = "tool-calls"

@@ -62,7 +62,9 @@ def field_of(value: t.Any, name: str) -> t.Any:
 
 
 def fields_of(value: t.Any) -> t.Mapping[str, t.Any]:
-    """Every field of a chunk, those its SDK does not declare included."""
+    """Every field of a chunk, those its SDK does not declare included; a dict is its own fields."""
+    if isinstance(value, dict):
+        return value
     declared: dict[str, t.Any] = value.__dict__
     # pydantic keeps undeclared fields apart; vendors that copy OpenAI's format add many.
     more = getattr(value, "__pydantic_extra__", None)

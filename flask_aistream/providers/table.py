@@ -47,12 +47,12 @@ MODULES: dict[str, Factory] = {
     "pydantic_ai.ui.vercel_ai": AISDKAdapter,
 }
 
-# What each dict must have; the first row that fits counts. LangChain's adapter reads dicts as they
-# are, the others are given objects.
+# What each dict must have; the first row that fits counts. The adapters of OpenAI and Anthropic are
+# given objects, the others read dicts as they are.
 SHAPES: tuple[tuple[Callable[[dict[t.Any, t.Any]], bool], Factory, bool], ...] = (
     (lambda it: "event" in it and "data" in it, LangChainAdapter, False),
     (lambda it: "type" in it and "ns" in it and "data" in it, LangChainAdapter, False),
-    (lambda it: "done" in it and ("message" in it or "response" in it), OllamaAdapter, True),
+    (lambda it: "done" in it and ("message" in it or "response" in it), OllamaAdapter, False),
     (lambda it: "choices" in it, ChatAdapter, True),
     (lambda it: it.get("object") == "response", ResponsesAdapter, True),
     (lambda it: str(it.get("type")).startswith("response."), ResponsesAdapter, True),

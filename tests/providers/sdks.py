@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import os
 import typing as t
 import warnings
 from collections.abc import Callable
@@ -192,6 +193,7 @@ def google_genai() -> Iterator[Call]:
 
 
 def litellm() -> Iterator[Call]:
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # Else it fetches one when imported.
     import litellm as lite
 
     lite.suppress_debug_info = True
