@@ -7,6 +7,7 @@ gunicorn calls no hook for a graceful stop, but ``worker.alive`` turns false on 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import time
@@ -77,6 +78,7 @@ class Lifecycle:
         # Weakly: an application that is gone, as after a test, is not to be kept for this.
         atexit.register(hold, weakref.ref(self))
         if self._worker is not None:
+            on_quick_exit(self._worker, self._hurry)
             self._poll()
 
     def _poll(self) -> None:
@@ -100,9 +102,18 @@ class Lifecycle:
         if self._pid != os.getpid():
             return  # A child of a fork: the runs are its parent's.
         self._leave()
+        # Ctrl-C reaches a worker twice, from the terminal and from the arbiter, and the second one
+        # exits once more in the middle of this.
+        for step in (self._wait, self._interrupt, self._interrupt):
+            with contextlib.suppress(SystemExit):
+                step()
+
+    def _wait(self) -> None:
         while self._worker is not None and self._runs.count and self._left():
             time.sleep(0.05)
-        self._interrupt()
+
+    def _hurry(self) -> None:
+        self._budget = 0.0
 
     def _interrupt_beside(self) -> None:
         self._spawn(self._interrupt)
@@ -115,6 +126,17 @@ def hold(lifecycle: weakref.ref[Lifecycle]) -> None:
     alive = lifecycle()
     if alive is not None:
         alive.hold()
+
+
+def on_quick_exit(worker: t.Any, callback: Callable[[], None]) -> None:
+    """Call back when the worker is told to exit at once (INT or QUIT) and not when it has finished."""
+    others = worker.cfg.worker_int
+
+    def worker_int(worker: t.Any) -> None:
+        callback()
+        others(worker)
+
+    worker.cfg.set("worker_int", worker_int)
 
 
 def budget_of(worker: t.Any) -> float:

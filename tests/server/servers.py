@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -49,6 +50,7 @@ class Server:
             env=environment(facts, config),
             stdout=self._output,
             stderr=self._output,
+            start_new_session=True,
         )
 
     def wait_ready(self) -> None:
@@ -76,6 +78,10 @@ class Server:
         """Ask it to stop."""
         if self.process.poll() is None:
             self.process.terminate()
+
+    def press_ctrl_c(self) -> None:
+        """What a terminal does: every process of the group is told."""
+        os.killpg(self.process.pid, signal.SIGINT)
 
     def stop(self) -> None:
         """Ask it to stop, and wait until it has."""

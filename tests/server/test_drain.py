@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.server.servers import DEADLINE
 from tests.server.servers import Server
 from tests.server.wire import Stream
 from tests.server.wire import end_of
@@ -51,3 +52,13 @@ def test_a_run_that_nobody_reads_is_finished_before_the_worker_goes(server: Serv
     ended = server.wait_fact("ended", stream.run)
     assert ended["outcome"] == "Finished"
     assert ended["text"].endswith("49 ")
+
+
+def test_ctrl_c_ends_runs_at_once_and_without_noise(server: Server) -> None:
+    stream = Stream(server.url, "/ai/silent-async", {"prompt": "?"})
+    stream.until("Well,")
+    server.press_ctrl_c()
+    assert server.wait_fact("ended", stream.run)["outcome"] == "Interrupted"
+    server.process.wait(DEADLINE)
+    assert "Exception ignored" not in server.output()
+    assert len(server.facts("ended", stream.run)) == 1
