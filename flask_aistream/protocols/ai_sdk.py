@@ -28,7 +28,13 @@ from flask_aistream.protocols.spans import Json
 from flask_aistream.protocols.spans import SpanEncoder
 from flask_aistream.protocols.wire import data_frame
 
-VERSIONS = (5, 6, 7)
+# `?version=` → what the encoder may use. Before 5.0.92 a `finish` with a reason was an error.
+VERSIONS: Mapping[str, Mapping[str, t.Any]] = {
+    "5.0": {"reason": False},
+    "5": {},
+    "6": {},
+    "7": {"interrupted": True},
+}
 DONE = "data: [DONE]\n\n"
 
 OWN_FIELDS = {"id", "messages", "message", "prompt", "trigger", "messageId"}
@@ -39,7 +45,8 @@ class AISDKEncoder(SpanEncoder):
 
     def __init__(self, subject: Subject) -> None:
         super().__init__(subject)
-        self._version: int = subject.options.get("version", VERSIONS[0])
+        self._reason: bool = subject.options.get("reason", True)
+        self._interrupted: bool = subject.options.get("interrupted", False)
         self._message = f"msg_{subject.run}"
         self._spans = 0
         self._started = False
@@ -146,10 +153,13 @@ class AISDKEncoder(SpanEncoder):
 
     def _end(self, event: ev.Terminal) -> Iterator[Json]:
         metadata = {"usage": usage(self._usage)} if self._usage else {}
-        finish = finish_reason(event, self._version)
-        if finish:
-            end: Json = {"type": "finish", "finishReason": finish}
-            yield {**end, "messageMetadata": metadata} if metadata else end
+        if isinstance(event, ev.Finished) or (
+            isinstance(event, ev.Interrupted) and self._interrupted
+        ):
+            finish = event.reason if isinstance(event, ev.Finished) else "interrupted"
+            reason = {"finishReason": finish} if self._reason else {}
+            counts = {"messageMetadata": metadata} if metadata else {}
+            yield {"type": "finish", **reason, **counts}
             return
         if metadata:
             yield {"type": "message-metadata", "messageMetadata": metadata}
@@ -161,13 +171,6 @@ class AISDKEncoder(SpanEncoder):
 
 
 ENDS = {"finish", "abort", "error"}
-
-
-def finish_reason(event: ev.Terminal, version: int) -> str | None:
-    """The ``finishReason`` of an end that is a ``finish``; ``None`` where it is none."""
-    if isinstance(event, ev.Finished):
-        return event.reason
-    return "interrupted" if isinstance(event, ev.Interrupted) and version >= 7 else None
 
 
 def part(event: ev.SourceUrl | ev.SourceDocument | ev.File | ev.Data) -> Json:
@@ -257,16 +260,15 @@ def continued(body: dict[str, t.Any]) -> str | None:
 
 
 def options(query: Mapping[str, str]) -> Mapping[str, t.Any]:
-    """``?version=``: the oldest major version of npm ``ai`` among the clients."""
-    version = query.get("version")
-    if version is None:
-        return {}
-    if version not in map(str, VERSIONS):
-        known = ", ".join(map(str, VERSIONS))
+    """``?version=``: the oldest version of npm ``ai`` among the clients."""
+    version = query.get("version", "5")
+    if version not in VERSIONS:
         raise RequestError(
-            f"`version` is {version[:20]!r} but must be one of {known}.", "version_invalid", 422
+            f"`version` is {version[:20]!r} but must be one of {', '.join(VERSIONS)}.",
+            "version_invalid",
+            422,
         )
-    return {"version": int(version)}
+    return VERSIONS[version]
 
 
 def error(code: str, message: str, status: int) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -33,19 +34,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of the blueprint of ``app.py``, served by gunicorn with a gevent worker."""
+    with serving("tests.clients.app:create_app()", tmp_path_factory.mktemp("server")) as address:
+        yield f"{address}/ai"
+
+
+@contextlib.contextmanager
+def serving(app: str, folder: Path) -> Iterator[str]:
+    """Serve ``app``, imported from ``folder`` or from here → its address."""
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-k", "gevent", "--graceful-timeout", "1"]
-    place = ["--no-control-socket", "-b", f"127.0.0.1:{port}", "tests.clients.app:create_app()"]
-    log = tmp_path_factory.mktemp("server") / "output"
+    place = ["--no-control-socket", "-b", f"127.0.0.1:{port}", app]
+    log = folder / "output"
     with log.open("wb") as output:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         process = subprocess.Popen(
-            [*command, *place], cwd=ROOT, env=environment, stdout=output, stderr=output
+            [*command, *place],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=output,
+            stderr=output,
         )
         try:
             wait_for(lambda: answers(port) or process.poll() is not None, "gunicorn to answer")
             assert process.poll() is None, log.read_text()
-            yield f"http://127.0.0.1:{port}/ai"
+            yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
             process.wait(15)

@@ -74,6 +74,13 @@ def test_the_reader_makes_a_message_of_every_story(node: Node, version: int) -> 
     assert message("failed")["metadata"]["usage"]["totalTokens"] == 5
 
 
+def test_the_first_ai_5_reads_every_story_if_it_is_named(node: Node) -> None:
+    answers = node("ai", version="5.0", stories=list(STORIES), query="?version=5.0")
+    for story, got in answers.items():
+        assert got["errors"] == ([ERRORS[story]] if story in ERRORS else [])
+        assert joined(said(got["message"])) == joined(text_of(story))
+
+
 def test_ai_7_may_be_told_that_an_answer_was_interrupted(node: Node) -> None:
     answers = node("ai", version=7, stories=["interrupted", "text"], query="?version=7")
     assert [got["errors"] for got in answers.values()] == [[], []]

@@ -2,7 +2,7 @@
 
 import { answer, told, user } from "./told.mjs";
 
-const names = { 5: "ai5", 6: "ai6", 7: "ai" };
+const names = { "5.0": "ai50", 5: "ai5", 6: "ai6", 7: "ai" };
 const { DefaultChatTransport, readUIMessageStream } = await import(names[told.version]);
 
 const answers = {};

@@ -1,0 +1,174 @@
+"""The examples of ``docs/howto``, run as they stand.
+
+The first Python block of a page is the application. A client's block is followed by what it prints.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import typing as t
+from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+
+from tests.clients.conftest import HERE
+from tests.clients.conftest import LIMIT
+from tests.clients.conftest import NODE
+from tests.clients.conftest import ROOT
+from tests.clients.conftest import serving
+from tests.clients.test_htmx import browser as browser
+from tests.clients.test_htmx import text
+from tests.clients.test_htmx import until
+
+PAGES = ROOT / "docs" / "howto"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ADDRESS = "http://127.0.0.1:8080"
+
+# What the pages ask for next to the application; in a user's project it comes from npm.
+SERVED = """
+
+@app.get("/<path:name>")
+def served(name):
+    from flask import send_from_directory
+    return send_from_directory("public", name)
+"""
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    return [
+        (found[1], found[2]) for found in BLOCK.finditer((PAGES / f"{page}.md").read_text("utf-8"))
+    ]
+
+
+def printing() -> Iterator[t.Any]:
+    """Every client's block that is followed by what it prints."""
+    for path in sorted(PAGES.glob("*.md")):
+        found = blocks(path.stem)
+        for number, (one, two) in enumerate(itertools.pairwise(found)):
+            if two[0] == "text":
+                yield pytest.param(path.stem, *one, two[1], id=f"{path.stem}-{number}-{one[0]}")
+
+
+def application(page: str) -> str:
+    return next(code for kind, code in blocks(page) if kind == "python")
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., tuple[str, Path]]]:
+    """Serves a page's application → its address, and a folder of files next to it."""
+    running: dict[str, t.Any] = {}
+
+    def start(code: str) -> tuple[str, Path]:
+        if code not in running:
+            folder = tmp_path_factory.mktemp("howto")
+            (folder / "public").mkdir()
+            (folder / "app.py").write_text(code + SERVED, "utf-8")
+            server = serving("app:app", folder)
+            running[code] = (server, (server.__enter__(), folder / "public"))
+        return t.cast("tuple[str, Path]", running[code][1])
+
+    yield start
+    for server, _ in running.values():
+        server.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(("page", "kind", "code", "printed"), [*printing()])
+def test_an_example_prints_what_its_page_says(
+    serve: t.Any, javascript: None, page: str, kind: str, code: str, printed: str
+) -> None:
+    address, _ = serve(application(page))
+    code = code.replace(ADDRESS, address)
+    if kind == "js":
+        script = HERE / "node" / f".{page}-{os.getpid()}.mjs"
+        # npm's clients keep connections open for a while; the example has said what it has to say.
+        script.write_text(code, "utf-8")
+        command = [str(NODE), str(script)]
+    else:
+        command = [sys.executable, "-c", code]
+    try:
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=LIMIT - 5
+        )
+    finally:
+        if kind == "js":
+            script.unlink()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == printed
+
+
+def test_the_example_protocol_is_forty_lines_and_works(serve: t.Any) -> None:
+    example = application("protocols")
+    assert len([line for line in example.splitlines() if line.strip()]) <= 40
+    address, _ = serve(example + "\n\n" + application("native"))
+    import httpx
+
+    answer = httpx.post(f"{address}/ai/chat/lines", json={"prompt": "Hello"})
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    lines = [line for line in answer.text.splitlines() if line]
+    assert [line.partition(", ")[2] for line in lines[1:]] == [
+        '"type": "text", "text": "You said: "}',
+        '"type": "text", "text": "Hello"}',
+        '"type": "finished", "reason": "stop"}',
+    ]
+
+
+def test_the_react_page_chats_and_stops(serve: t.Any, browser: webdriver.Chrome) -> None:
+    address, public = serve(application("ai-sdk"))
+    source = next(code for kind, code in blocks("ai-sdk") if kind == "jsx")
+    build(source, public / "chat.js")
+    (public / "chat.html").write_text(
+        '<main id="chat"></main><script src="chat.js"></script>', "utf-8"
+    )
+    browser.get(f"{address}/chat.html")
+    until(browser, "document.querySelector('button:enabled')")
+    browser.find_element(By.TAG_NAME, "input").send_keys("Hello\n")
+    until(browser, "document.querySelector('.assistant')?.textContent === 'You said: Hello'")
+    until(browser, "document.querySelector('button:enabled')")
+    assert not browser.find_elements(By.CSS_SELECTOR, "[role=alert]")
+
+
+def build(source: str, target: Path) -> None:
+    options = [
+        "--bundle",
+        "--loader=jsx",
+        "--jsx=automatic",
+        "--log-level=error",
+        f"--outfile={target}",
+    ]
+    production = '--define:process.env.NODE_ENV="production"'
+    esbuild = str(HERE / "node_modules" / ".bin" / "esbuild")
+    subprocess.run([esbuild, *options, production], input=source, text=True, check=True, cwd=HERE)
+
+
+HTMX = [
+    ("htmx2/dist/htmx.js", "htmx-ext-sse/sse.js"),
+    ("htmx4/dist/htmx.js", "htmx4/dist/ext/hx-sse.js"),
+]
+
+
+@pytest.mark.parametrize("version", [2, 4])
+def test_the_htmx_page_shows_the_answer(
+    serve: t.Any, browser: webdriver.Chrome, version: int
+) -> None:
+    address, public = serve(application("htmx"))
+    page, scripts = (
+        [code for kind, code in blocks("htmx") if kind == "html"][version // 4],
+        HTMX[version // 4],
+    )
+    for script in scripts:
+        shutil.copy(HERE / "node_modules" / script, public)
+    (public / f"page{version}.html").write_text("<!doctype html>" + page, "utf-8")
+    browser.get(f"{address}/page{version}.html")
+    for button in browser.find_elements(By.TAG_NAME, "button"):
+        button.click()
+    until(browser, "answer.textContent === 'You said: Hello'")
+    assert text(browser) == "You said: Hello"
