@@ -69,12 +69,11 @@ def try_store(url: str, process: Process) -> None:
         raise StoreUnavailable(
             "the package redis is not installed; `pip install flask_aistream[redis]` does that"
         ) from None
-    except ValueError as error:
-        raise StoreUnavailable(str(error)) from None
+    faults: tuple[type[Exception], ...] = (*engine.faults, ValueError)
     try:
         engine.open(Deaf())
-    except engine.faults as error:
-        raise StoreUnavailable(f"{error}" or type(error).__name__) from None
+    except faults as error:
+        raise StoreUnavailable(str(error) or type(error).__name__) from None
     finally:
         engine.close()
 

@@ -93,8 +93,11 @@ class Engine(t.Protocol):
         """Around the calls of one round: all happen or, where the database can do that, none."""
         ...
 
-    def create(self, run: Run, data: str) -> str:
-        """:returns: Id of the run that has ``run.key`` now: this one's, unless there was another."""
+    def create(self, run: Run, data: str, first: int = 0) -> str:
+        """
+        :param data: What the log begins with, a JSON array.
+        :param first: Its number; not 0 where a log that the database has lost is written again.
+        :returns: Id of the run that has ``run.key`` now: this one's, unless there was another."""
         ...
 
     def write(self, batches: Sequence[Batch]) -> Iterable[str]:

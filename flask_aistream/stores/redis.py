@@ -60,6 +60,7 @@ if redis.call('EXISTS', KEYS[2]) == 0 then
   redis.call('HSET', KEYS[2], 'run', ARGV[1], 'process', ARGV[2])
   redis.call('DEL', KEYS[1])
   redis.call('XADD', KEYS[1], ARGV[3], 'd', ARGV[4])
+  redis.call('PUBLISH', KEYS[1], ARGV[5] .. ' ' .. ARGV[4])
 end
 """
 
@@ -153,7 +154,7 @@ class RedisEngine:
     def together(self) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
 
-    def create(self, run: Run, data: str) -> str:
+    def create(self, run: Run, data: str, first: int = 0) -> str:
         about = json.dumps(asdict(run))
         keys = (log_key(run.id), meta_key(run.id))
         with self._redis.pipeline(transaction=False) as pipe:
@@ -162,7 +163,7 @@ class RedisEngine:
             pipe.sadd(self._runs(self._name), run.id)
             pipe.execute()
         # Before its key is taken: whoever finds the key finds the run.
-        self._create(keys, (about, self._name, entry_id(0), data))
+        self._create(keys, (about, self._name, entry_id(first), data, first))
         if run.key is not None and (winner := self._claim(run)) != run.id:
             self._redis.delete(*keys)
             self._redis.srem(self._runs(self._name), run.id)
@@ -195,13 +196,15 @@ class RedisEngine:
     def load(self, run_id: str, after: int) -> Found | None:
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.hget(meta_key(run_id), "run")
+            # A log that was written anew may hold what we want in the middle of an entry.
+            pipe.xrevrange(log_key(run_id), entry_id(after), "-", count=1)
             pipe.xrange(log_key(run_id), entry_id(after + 1), "+")
-            about, entries = pipe.execute()
+            about, before, entries = pipe.execute()
         # Where only one of the two is left, the server has dropped the other for want of memory.
-        if about is None or not (entries or self._redis.exists(log_key(run_id))):
+        if about is None or not (before or entries):
             return None
-        pieces = [Piece(first_of(key), decode(fields[b"d"])) for key, fields in entries]
-        return Found(Run(**json.loads(about)), pieces)
+        pieces = [rest_of(key, fields, after) for key, fields in (*before, *entries)]
+        return Found(Run(**json.loads(about)), [piece for piece in pieces if piece.events])
 
     def follow(self, run_id: str, after: int) -> Sequence[Piece]:
         assert self._carrier is not None
@@ -440,5 +443,8 @@ def entry_id(number: int) -> str:
     return f"{number + 1}-0"
 
 
-def first_of(key: bytes) -> int:
-    return int(key.partition(b"-")[0]) - 1
+def rest_of(key: bytes, fields: dict[bytes, bytes], after: int) -> Piece:
+    """What an entry holds after a number."""
+    first, events = int(key.partition(b"-")[0]) - 1, decode(fields[b"d"])
+    known = max(after + 1 - first, 0)
+    return Piece(first + known, events[known:])

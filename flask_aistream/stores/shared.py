@@ -187,10 +187,9 @@ class SharedLog:
     def revive(self, engine: Engine) -> None:
         """Write everything once more, into a database that has forgotten it."""
         with self._lock:
-            known = (self._events + self._pending)[
-                : self.written + len(self.unwritten) - self._trimmed
-            ]
-        engine.create(self.run, join(map(encode, known)))
+            first, end = self._trimmed, self.written + len(self.unwritten)
+            known = (self._events + self._pending)[: end - first]
+        engine.create(self.run, join(map(encode, known)), first)
 
     def go_alone(self) -> None:
         """The database has been away for too long: go on without it, and tell the owner."""

@@ -171,14 +171,14 @@ class SqliteEngine:
         for run_id in self._over:
             self._own.pop(run_id, None)
 
-    def create(self, run: Run, data: str) -> str:
+    def create(self, run: Run, data: str, first: int = 0) -> str:
         db = self._db
         taken = db.execute(
             "SELECT id, no FROM run WHERE id = ? OR key = ?", (run.id, run.key)
         ).fetchone()
         if taken:
             if taken[0] == run.id:  # By the same call, before a fault.
-                self._own[run.id] = Own(taken[1], {0: data})
+                self._own[run.id] = Own(taken[1], {first: data})
             return t.cast(str, taken[0])
         self.beat()
         (start,) = db.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
@@ -191,7 +191,7 @@ class SqliteEngine:
         )
         self._own[run.id] = Own(added.lastrowid)
         self._begun.append(run.id)
-        self._write([Batch(run.id, 0, data)])
+        self._write([Batch(run.id, first, data)])
         return run.id
 
     def write(self, batches: Sequence[Batch]) -> list[str]:

@@ -1,0 +1,94 @@
+"""Which store an application gets, and which it is refused."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from flask_aistream import AIStream
+from flask_aistream.errors import ConfigError
+from tests.server.servers import free_port
+from tests.server.servers import wait_for
+from tests.stores.redis_server import RedisServer
+from tests.workers.conftest import Connect
+from tests.workers.conftest import Serve
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("guarded"), password="secret")
+    yield server
+    server.stop()
+
+
+@pytest.mark.server
+def test_several_workers_share_a_file_without_being_told(serve: Serve, connect: Connect) -> None:
+    server = serve("gevent", 2)
+    here, there = server.pids()
+    started = connect(server, here).stream("/ai/silent", {"prompt": "?"})
+    started.text("Well,")
+    assert connect(server, there).call(f"/ai/runs/{started.run}/stop", {})["stopped"]
+    wait_for(lambda: "share their runs in" in server.output(), "a line in the log")
+    assert server.output().count("share their runs in") == 1
+
+
+def test_a_password_is_used(guarded: RedisServer) -> None:
+    register(guarded.url)
+
+
+def test_a_wrong_password_is_told_but_not_shown(guarded: RedisServer) -> None:
+    with pytest.raises(ConfigError) as refused:
+        register(guarded.url.replace("secret", "hunter2"))
+    said = str(refused.value)
+    assert said.startswith("AISTREAM_STORE is `redis://:***@127.0.0.1:")
+    assert "password" in said
+    assert "hunter2" not in said
+
+
+def test_a_server_that_is_not_there_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"^AISTREAM_STORE is `redis://.*Connection refused"):
+        register(f"redis://127.0.0.1:{free_port()}/0")
+
+
+def test_a_path_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^AISTREAM_STORE is `sqlite:.*unable to open"):
+        register(f"sqlite:///{tmp_path}/missing/runs.sqlite")
+
+
+def test_a_file_that_is_something_else_is_told(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("not a database " * 100)
+    with pytest.raises(ConfigError, match="not a database"):
+        register(f"sqlite:///{tmp_path}/notes")
+
+
+def test_a_file_of_another_version_is_told(tmp_path: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "runs.sqlite") as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(ConfigError, match="another version"):
+        register(f"sqlite:///{tmp_path}/runs.sqlite")
+
+
+@pytest.mark.parametrize("url", ["redis", "mysql://host/db", "sqlite://", "", 7])
+def test_what_is_no_store_url_is_told(url: t.Any) -> None:
+    with pytest.raises(ConfigError, match=r"AISTREAM_STORE is .* but must be .*memory://"):
+        register(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "cause"), [("redis+sentinel://127.0.0.1", "must name the service")]
+)
+def test_a_url_that_lacks_something_is_told(url: str, cause: str) -> None:
+    with pytest.raises(ConfigError, match=cause):
+        register(url)
+
+
+def register(url: t.Any) -> None:
+    app = Flask("refused")
+    app.config["AISTREAM_STORE"] = url
+    app.register_blueprint(AIStream(), url_prefix="/ai")

@@ -1,0 +1,111 @@
+"""A store that fails while runs are going on."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.server.servers import wait_for
+from tests.stores.redis_server import RedisServer
+from tests.workers.conftest import Connect
+from tests.workers.conftest import Serve
+from tests.workers.workers import Line
+
+pytestmark = pytest.mark.server
+
+Redis = Callable[..., RedisServer]
+
+COUNT = {"prompt": "?", "n": 400, "pause": 0.01}
+WHOLE = "".join(f"{number} " for number in range(400))
+
+
+@pytest.fixture
+def redis_with(tmp_path: Path) -> Iterator[Redis]:
+    """Start a server that the test may stop and start."""
+    servers: list[RedisServer] = []
+
+    def start(*options: str) -> RedisServer:
+        servers.append(RedisServer(tmp_path, *options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def test_runs_fail_and_starts_are_refused_while_redis_is_gone(
+    serve: Serve, connect: Connect, redis_with: Redis
+) -> None:
+    redis = redis_with()
+    config = {"APP_AISTREAM_STORE": redis.url, "APP_AISTREAM_STORE_SECONDS": 1}
+    server = serve("gevent", 2, **config)
+    here, there = server.pids()
+    talking = connect(server, here).stream("/ai/count", COUNT)
+    silent = connect(server, here).stream("/ai/silent", {"prompt": "?"})
+    talking.text("5 ")
+    silent.text("Well,")
+    redis.stop()
+    gone = time.monotonic()
+    for line in (talking, silent):
+        line.text()
+        assert line.failure()["code"] == "store_unavailable"
+        assert server.wait_fact("closed", line.run)["at"] - gone < 3
+    assert time.monotonic() - gone < 3
+    wait_for(lambda: start_on(connect(server, there)) == 503, "a refusal")
+    redis.start()
+    wait_for(lambda: start_on(connect(server, there)) == 200, "a start")
+    assert [it["outcome"] for it in server.facts("ended", silent.run)] == ["Failed"]
+
+
+@pytest.mark.parametrize("options", [(), ("--appendonly", "yes")], ids=["empty", "with its log"])
+def test_a_redis_that_comes_back_in_time_costs_nothing(
+    serve: Serve, connect: Connect, redis_with: Redis, options: tuple[str, ...]
+) -> None:
+    redis = redis_with(*options)
+    server = serve("gevent", 2, APP_AISTREAM_STORE=redis.url)
+    here, there = server.pids()
+    started = connect(server, here).stream("/ai/count", COUNT)
+    started.text("50 ")
+    reading = connect(server, there).stream(f"/ai/runs/{started.run}/events")
+    begun = reading.text("60 ")
+    redis.stop()
+    time.sleep(0.5)
+    redis.start()
+    assert begun + reading.text() == WHOLE
+    assert connect(server, there).call(f"/ai/runs/{started.run}")["text"] == WHOLE
+    assert [it["outcome"] for it in server.facts("ended", started.run)] == ["Finished"]
+
+
+def test_a_locked_file_only_delays(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    server = serve("gevent", 2, APP_AISTREAM_STORE=f"sqlite:///{path}")
+    here, there = server.pids()
+    started = connect(server, here).stream("/ai/count", COUNT)
+    reading = connect(server, there).stream(f"/ai/runs/{started.run}/events")
+    reading.text("5 ")
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        time.sleep(2)
+        # Nobody else is held up by those who wait for the file.
+        asked = time.monotonic()
+        connect(server, here).call("/pid")
+        assert time.monotonic() - asked < 0.5
+        other.execute("ROLLBACK")
+    other.close()
+    assert started.text() == WHOLE
+    assert started.reason() == reading_end(reading) == "stop"
+
+
+def reading_end(line: Line) -> str | None:
+    line.text()
+    return line.reason()
+
+
+def start_on(line: Line) -> int:
+    line.stream("/ai/say", {"prompt": "?", "texts": []}).text()
+    return line.status

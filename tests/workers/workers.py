@@ -1,0 +1,159 @@
+"""gunicorn with several workers, and connections to the one of them that is wanted."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import typing as t
+from collections.abc import Iterator
+from pathlib import Path
+
+from flask_aistream.sse.decode import Decoder
+from flask_aistream.sse.frame import Frame
+from tests.server.servers import DEADLINE
+from tests.server.servers import ROOT
+from tests.server.servers import Server
+from tests.server.servers import environment
+from tests.server.servers import free_port
+from tests.server.servers import wait_for
+from tests.server.wire import text_of
+
+APP = "tests.workers.app:create_app()"
+THREADS = ("--threads", "20")
+
+
+class Workers(Server):
+    """A running gunicorn."""
+
+    def __init__(self, kind: str, count: int, facts: Path, **config: t.Any) -> None:
+        self.kind = kind
+        self.count = count
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._facts = facts
+        self._output = open(facts.with_suffix(".out"), "w+b")
+        command = [
+            *(
+                sys.executable,
+                "-m",
+                "gunicorn",
+                "-k",
+                kind,
+                "-w",
+                str(count),
+                "--no-control-socket",
+            ),
+            *("--graceful-timeout", "6", "--keep-alive", "30", "-b", f"127.0.0.1:{self.port}"),
+            *(THREADS if kind == "gthread" else ()),
+            APP,
+        ]
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment(facts, config),
+            stdout=self._output,
+            stderr=self._output,
+        )
+
+    def pids(self) -> list[int]:
+        """Of all workers that answer, once there are as many as there should be."""
+        with contextlib.ExitStack() as held:
+            found: dict[int, None] = {}
+
+            def all_seen() -> bool:
+                line = held.enter_context(Line(self.port))
+                found[line.pid] = None
+                return len(found) == self.count
+
+            wait_for(all_seen, f"{self.count} workers")
+            return list(found)
+
+    def line(self, pid: int) -> Line:
+        """A connection to this worker."""
+        # Those to other workers stay open meanwhile: the kernel gives the next one to somebody else.
+        with contextlib.ExitStack() as others:
+            while True:
+                line = Line(self.port)
+                if line.pid == pid:
+                    return line
+                others.enter_context(line)
+
+    def kill(self, pid: int) -> None:
+        """As the out-of-memory killer does it."""
+        os.kill(pid, signal.SIGKILL)
+
+
+class Line:
+    """One connection, and so one worker."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+        self.pid = 0
+        self.status = 0
+        self.run = ""
+        self.frames: list[Frame] = []
+        self._decoder = Decoder()
+        self._response: t.Any = None
+        self._left: Iterator[Frame] = iter(())
+        self.pid = self.call("/pid")
+
+    def call(self, path: str, body: t.Any = None, **headers: str) -> t.Any:
+        """JSON of one answer."""
+        data = self._ask(path, body, headers).read()
+        return json.loads(data) if data else None
+
+    def stream(self, path: str, body: t.Any = None, **headers: str) -> Line:
+        """Begin to read an event stream."""
+        self._response = self._ask(path, body, headers)
+        self._left = self._read()
+        return self
+
+    def text(self, end: str | None = None) -> str:
+        """The text of the stream from here until it ends with ``end``, or to its very end."""
+        read = ""
+        for frame in self._left:
+            self.frames.append(frame)
+            read += text_of(frame)
+            if end is not None and read.endswith(end):
+                return read
+        assert end is None, f"The stream ended with {read[-100:]!r} before {end!r} came."
+        return read
+
+    def reason(self) -> str | None:
+        """How the run ended, by the last frame."""
+        return t.cast("str | None", json.loads(self.frames[-1].data or "{}").get("reason"))
+
+    def failure(self) -> t.Any:
+        """What was said of a failure."""
+        return next(json.loads(it.data or "") for it in self.frames if it.event == "failure")
+
+    def close(self) -> None:
+        self._connection.close()
+        if self._response is not None:
+            self._response.close()
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, path: str, body: t.Any, headers: dict[str, str]) -> http.client.HTTPResponse:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        data = None if body is None else json.dumps(body).encode()
+        self._connection.request("GET" if body is None else "POST", path, data, sent)
+        response = self._connection.getresponse()
+        self.status = response.status
+        self.run = response.headers.get("AIStream-Run", "")
+        pid = int(response.headers["X-Pid"])
+        assert self.pid in (0, pid), "the connection was taken over by another worker"
+        return response
+
+    def _read(self) -> Iterator[Frame]:
+        while data := self._response.read1():
+            yield from self._decoder.feed(data)
