@@ -66,7 +66,7 @@ class ThreadTask:
         with self._lock:
             if self._armed and self._thread.ident is not None:
                 self._armed = False
-                raise_in(self._thread.ident, Interrupt)
+                raise_in(self._thread.ident)
                 unblock(self._thread.ident)
 
     def _run(self) -> None:
@@ -79,10 +79,10 @@ class ThreadTask:
             self._disarm()  # It may have come while we were disarming. There is no second one.
 
     def _disarm(self) -> None:
-        """From here on, nothing is raised: an interrupt that is still on its way is called back."""
+        """From here on, nothing is raised: an interrupt that is still on its way arrives in here."""
         with self._lock:
             self._armed = False
-            raise_in(threading.get_ident(), None)
+        time.sleep(0)  # Python looks for it after every call into C.
 
 
 class ThreadWaiter:
@@ -177,10 +177,13 @@ def daemon(work: Callable[[], object], name: str) -> threading.Thread:
     return thread
 
 
-def raise_in(ident: int, error: type[BaseException] | None) -> None:
-    """Raise ``error`` in a thread, as soon as it runs Python code again; ``None`` takes that back."""
-    raised = ctypes.py_object(error) if error else None
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), raised)
+def raise_in(ident: int) -> None:
+    """Raise ``Interrupt`` in a thread, as soon as it runs Python code again.
+
+    Passing NULL to take that back would work, but leaves the interpreter looking for interrupts after
+    every instruction from then on.
+    """
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Interrupt))
 
 
 def unblock(ident: int) -> None:
