@@ -10,7 +10,7 @@ export type Status =
   | "interrupted"
   | "detached";
 
-/** Why a run ended. "unknown": it had ended before, and only that could be learned. */
+/** Why a run ended. "unknown": that it has ended is all that could be learned. */
 export type Reason =
   | "stop"
   | "length"
@@ -116,7 +116,7 @@ export interface RunOptions {
   fetch?: typeof fetch;
   /** Attempts in a row without progress (default 10), first and longest wait (1, 30). */
   retry?: { attempts?: number; base?: number; max?: number };
-  /** Longest time without a byte, heartbeats included. Default 45; null or 0: no limit. */
+  /** Longest time without a byte, heartbeats included. Default 45; null, 0, over an hour: no limit. */
   silence?: number | null;
   /** Name under which `resume` finds the run after a reload. */
   persist?: string;
@@ -149,6 +149,7 @@ export class Run extends EventTarget implements AsyncIterable<StreamEvent> {
   readonly links: Readonly<Links> | null;
   readonly cursor: string | null;
   readonly done: Promise<Outcome>;
+  /** Ends the run on the server. Null: its end was read already, or it never came to be. */
   stop(): Promise<StopAnswer | null>;
   detach(): void;
   on<Type extends keyof RunEvents>(

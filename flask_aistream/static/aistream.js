@@ -12,7 +12,7 @@ const BEGINNING = -1;
 // Seconds. The server sends a heartbeat every 15: two may get lost before a connection counts as dead.
 const SILENCE = 45;
 const RETRY = { attempts: 10, base: 1, max: 30 };
-const LONGEST_WAIT = 3600; // A Retry-After of years would overflow setTimeout and fire at once.
+const LONGEST = 3600; // Of any wait: Infinity and years would overflow setTimeout and fire at once.
 const START_IS_FRESH = 60; // A tab restored days later must not send its question again.
 const FAREWELL = 1; // After the end the body is read out, so that the browser can keep the connection.
 
@@ -58,10 +58,10 @@ export class Run extends EventTarget {
   usage;
   error;
   status = "connecting";
+  #outcome = deferred();
   /** Resolves with the outcome, whatever it is; never rejects. */
-  done;
+  done = this.#outcome.promise;
 
-  #settle;
   #options;
   #key;
   #start;
@@ -69,7 +69,8 @@ export class Run extends EventTarget {
   #log = [];
   #readers = [];
   #failure;
-  #over = false;
+  #over = false; // Nothing more will be read,
+  #ended = false; // and if that is because the log ended, there is nothing to stop.
   #life = new AbortController();
   #connection = new AbortController();
   #heard = { opened: Infinity, last: 0, watchdog: undefined };
@@ -80,17 +81,18 @@ export class Run extends EventTarget {
 
   constructor({ key, start, links, at = Date.now() }, options) {
     super();
-    this.done = new Promise((resolve) => (this.#settle = resolve));
     const { silence = SILENCE } = options;
-    this.#options = { ...options, silence, retry: { ...RETRY, ...options.retry } };
+    const retry = { ...RETRY, ...options.retry };
+    retry.max = Math.min(retry.max, LONGEST);
+    this.#options = { ...options, retry, silence: silence > LONGEST ? null : silence };
     [this.#key, this.#start] = [key, start];
-    if (options.cursor) [this.id, this.#last] = parseCursor(options.cursor);
+    if (options.cursor) [this.id, this.#last] = parseCursor(options.cursor, true);
     if (links) this.#know(links);
     if (options.signal?.aborted) return void this.detach();
     this.#listen(options.signal, "abort", () => this.detach());
     this.#listen(globalThis, "online", () => this.#awake(true));
     this.#listen(globalThis, "pageshow", () => this.#awake());
-    this.#listen(globalThis.document, "visibilitychange", () => this.#awake());
+    this.#listen(globalThis.document, "visibilitychange", () => hidden() || this.#awake());
     this.#save({ at, start, links });
     queueMicrotask(() => this.#follow());
   }
@@ -131,10 +133,6 @@ export class Run extends EventTarget {
     this.#close("detached", "detached");
   }
 
-  get #ended() {
-    return this.#over && this.status !== "detached";
-  }
-
   // ---- Connections, one after the other, until the run is over.
 
   async #follow() {
@@ -154,7 +152,7 @@ export class Run extends EventTarget {
     }
   }
 
-  /** Open one connection and read it to its end. Returns the fault that ended it; never throws. */
+  /** Open one connection and read it to its end. Returns what went wrong, if the run is not over. */
   async #connect() {
     const connection = (this.#connection = new AbortController());
     const resuming = Boolean(this.links || this.cursor);
@@ -163,7 +161,8 @@ export class Run extends EventTarget {
       this.#hear();
       const { url, ...request } = await this.#request();
       const response = await this.#fetch(url, { ...request, signal: connection.signal });
-      if (response.status === 204 && resuming) return this.#end({ reason: "unknown" });
+      if (this.#over) return null;
+      if (response.status === 204 && resuming) return this.#end({});
       if (!isEventStream(response)) return await httpFault(response, resuming);
       this.#heard.opened = Date.now();
       this.#turn("streaming");
@@ -236,16 +235,17 @@ export class Run extends EventTarget {
     if (event === "failure") return void (this.#failure = value); // Told with the end it announces.
     if (event !== "message") return this.#emit({ ...value, type: event });
     if (value?.action === "terminate") return this.#end(value);
-    if (typeof value?.text === "string") this.text += value.text;
-    this.#emit({ ...value, type: typeof value?.text === "string" ? "text" : "message" });
+    const isText = typeof value?.text === "string";
+    if (isText) this.text += value.text;
+    this.#emit({ ...value, type: isText ? "text" : "message" });
   }
 
   /** Move the cursor. False for an event that was read before; a missing one is never passed over. */
   #admit(event, id) {
-    if (!CURSOR.test(id)) return true;
     const [run, number] = parseCursor(id);
-    const before = this.cursor ?? "the beginning";
-    const broken = (how) => fatal("stream_broken", `Event ${id} came after ${before}: ${how}.`);
+    if (!run) return true;
+    const broken = (how) =>
+      fatal("stream_broken", `Event ${id} came after ${this.cursor ?? "the beginning"}: ${how}.`);
     if (run !== (this.id ?? run)) throw broken("it is of another run");
     if (number <= this.#last) return false;
     if (number > this.#last + 1 && event !== "gap") throw broken("some are missing");
@@ -287,7 +287,8 @@ export class Run extends EventTarget {
 
   // ---- Ends.
 
-  #end({ reason }) {
+  #end({ reason = "unknown" }) {
+    this.#ended = true;
     const failure = this.#failure ?? { code: "error", message: "The run failed." };
     if (reason === "error") this.error = failure;
     this.#forget();
@@ -306,10 +307,10 @@ export class Run extends EventTarget {
     this.#named.resolve(false);
     this.#turn(status);
     const { text, usage, error } = this;
-    if (this.#ended) this.#emit({ type: "end", reason, ...(error && { error }) });
+    if (status !== "detached") this.#emit({ type: "end", reason, ...(error && { error }) });
     this.#wakeReaders();
     this.#naps.end(true);
-    this.#settle({ status, reason, text, ...(usage && { usage }), ...(error && { error }) });
+    this.#outcome.resolve({ status, reason, text, ...(usage && { usage }), ...(error && { error }) });
   }
 
   async #sendStop() {
@@ -344,15 +345,17 @@ export class Run extends EventTarget {
     return full * (0.5 + Math.random() / 2);
   }
 
-  /** Wait, and then until there is a network. A page that wakes up shortens it, unless `firm`. */
+  /**
+   * Wait, and longer where there is no network; not for ever, since a browser may be wrong about
+   * that. A page that wakes up waits no longer, unless `firm`.
+   */
   async #pause(seconds, firm) {
     await this.#naps.take(seconds, firm);
-    while (offline() && !this.#over) await this.#naps.take(Infinity);
+    if (offline() && !this.#over) await this.#naps.take(this.#options.retry.max);
   }
 
   /** The page came to life: what was silent for long is dead, and nobody wants to wait any more. */
   #awake(online = false) {
-    if (globalThis.document?.visibilityState === "hidden") return;
     const { silence } = this.#options;
     if (online) this.#failures = 0;
     // Half the limit, since timers stand still while a page sleeps. And a network that was away
@@ -386,7 +389,7 @@ class Naps {
   take(seconds, firm = false) {
     return new Promise((resolve) => {
       const nap = { firm, wake };
-      const timer = seconds < Infinity ? setTimeout(wake, seconds * 1000) : undefined;
+      const timer = setTimeout(wake, seconds * 1000);
       const all = this.#all.add(nap);
       function wake() {
         clearTimeout(timer);
@@ -490,17 +493,19 @@ function retryAfter(response) {
   const value = response.headers.get("Retry-After");
   if (!value) return undefined;
   const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000;
-  return Number.isNaN(seconds) ? undefined : Math.min(Math.max(seconds, 0), LONGEST_WAIT);
+  return Number.isNaN(seconds) ? undefined : Math.min(Math.max(seconds, 0), LONGEST);
 }
 
 function isEventStream({ status, headers }) {
   return status === 200 && /^text\/event-stream\b/i.test(headers.get("Content-Type") ?? "");
 }
 
-function parseCursor(text) {
-  const [, run, digits] = CURSOR.exec(text) ?? [];
+/** `[run, number]`; nothing where it is none, unless it `must` be. */
+function parseCursor(id, must = false) {
+  const [, run, digits] = CURSOR.exec(id) ?? [];
   if (run) return [run, Number(digits)];
-  throw new TypeError(`The cursor "${text}" is not "run:number", as run.cursor tells it.`);
+  if (must) throw new TypeError(`The cursor "${id}" is not "run:number", as run.cursor tells it.`);
+  return [];
 }
 
 function parseJson(data) {
@@ -513,6 +518,7 @@ function parseJson(data) {
 
 const absolute = (url) => new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
 const offline = () => globalThis.navigator?.onLine === false;
+const hidden = () => globalThis.document?.visibilityState === "hidden";
 
 function addToQuery(url, fields) {
   for (const [name, value] of Object.entries(fields)) {
@@ -538,8 +544,8 @@ const shelf = {
   read(name) {
     try {
       const entry = JSON.parse(sessionStorage.getItem(`aistream:${name}`));
-      const fresh = entry?.links || Date.now() - entry?.at < START_IS_FRESH * 1000;
-      return fresh ? entry : null;
+      const fresh = entry?.start && Date.now() - entry.at < START_IS_FRESH * 1000;
+      return fresh || entry?.links ? entry : null;
     } catch {
       return null;
     }
@@ -558,8 +564,8 @@ const shelf = {
 
 /** `<ai-stream src prompt method persist>`: a run as an element. It holds text, never markup. */
 export class AIStreamElement extends (globalThis.HTMLElement ?? Object) {
-  /** More options for `stream`, such as `headers`. */
-  options = {};
+  /** More options for `stream`, such as `headers`; may be there before the module is. */
+  options = this.options ?? {};
   #run = null;
   #begun = false;
 
@@ -570,7 +576,7 @@ export class AIStreamElement extends (globalThis.HTMLElement ?? Object) {
 
   connectedCallback() {
     if (!this.hasAttribute("aria-live")) this.setAttribute("aria-live", "polite");
-    if (!this.#run || this.#run.status === "detached") queueMicrotask(() => this.#begin());
+    queueMicrotask(() => this.#begin());
   }
 
   disconnectedCallback() {
@@ -594,6 +600,8 @@ export class AIStreamElement extends (globalThis.HTMLElement ?? Object) {
   }
 
   #begin() {
+    // Removed again, only moved, or asked by whoever put it there.
+    if (!this.isConnected || (this.#run && this.#run.status !== "detached")) return;
     const name = this.getAttribute("persist");
     const found = name && resume(name, this.#settings);
     if (found) this.#show(found);

@@ -120,3 +120,38 @@ def test_a_persistent_element_goes_on_after_a_reload(
     page.run("await ended")
     assert page.run("return el.textContent") == TEXT
     assert [request.method for request in server.requests] == ["POST", "GET"]
+
+
+@pytest.mark.parametrize("more", ['persist="answer"', 'prompt="Not this"'])
+def test_what_is_asked_at_once_is_asked_once_and_instead(
+    page: Page, server: ScriptedServer, more: str
+) -> None:
+    server.play("/ai/chat", [HEAD, HELLO.frames()])
+    page.run(
+        PUT + "window.outcome = el.ask('This').done",
+        f'<ai-stream src="/ai/chat" {more}></ai-stream>',
+    )
+    assert page.run("return outcome")["text"] == TEXT
+    assert page.run("return el.textContent") == TEXT
+    assert [request.json for request in server.requests] == [{"prompt": "This"}]
+
+
+def test_an_element_that_was_removed_at_once_asks_nothing(
+    page: Page, server: ScriptedServer
+) -> None:
+    page.run(PUT + "el.remove()", '<ai-stream src="/ai/chat" prompt="Hi"></ai-stream>')
+    assert page.run("return el.run") is None
+
+
+def test_options_may_be_set_before_the_module_is_there(page: Page, server: ScriptedServer) -> None:
+    server.play("/ai/chat", [HEAD, HELLO.frames()])
+    page.run("""
+        const markup = '<ai-stream src="/ai/chat" prompt="Hi"></ai-stream>';
+        const elsewhere = new DOMParser().parseFromString(markup, "text/html");
+        const element = elsewhere.querySelector("ai-stream");
+        element.options = { headers: { Authorization: "Bearer x" } };
+        document.body.append(element);
+        await until(() => element.run);
+        await element.run.done;
+    """)
+    assert server.requests[0].headers["authorization"] == "Bearer x"

@@ -148,3 +148,32 @@ def test_leaving_while_reconnecting_ends_the_wait(page: Page, server: ScriptedSe
     page.until("run.status === 'reconnecting'")
     assert page.run("run.detach(); return told")["status"] == "detached"
     assert len(server.requests) == 1
+
+
+def test_a_run_that_could_not_be_read_any_more_can_still_be_stopped(
+    page: Page, server: ScriptedServer
+) -> None:
+    server.play("/ai/chat", [HEAD, STOPPED.frames(0, 2), Ending.LAST_CHUNK])
+    server.always(STOPPED.events_path, REFUSED)
+    server.play(STOPPED.stop_path, answer(200, ANSWER))
+    page.run(STREAMING)
+    assert page.run("return told")["error"]["code"] == "connection_lost"
+    assert page.run("return run.stop()") == ANSWER
+
+
+def test_a_fetch_that_heeds_no_signal_does_not_bring_a_run_back(
+    page: Page, server: ScriptedServer
+) -> None:
+    gate = Gate()
+    server.play("/ai/chat", [gate, HEAD, STOPPED.frames(), Ending.LAST_CHUNK])
+    page.run("""
+        window.answered = null;
+        const deaf = (url, { signal, ...request }) => (answered = fetch(url, request));
+        window.run = ai.stream("/ai/chat", "Hi", { fetch: deaf });
+        window.seen = watch(run);
+    """)
+    assert gate.reached.wait(5)
+    page.run("run.detach()")
+    gate.open()
+    page.run("await answered; await new Promise((resolve) => setTimeout(resolve))")
+    assert page.run("return [seen, run.status, run.text]") == [["detached"], "detached", ""]

@@ -111,7 +111,7 @@ def test_an_older_run_does_not_forget_a_newer_one_of_the_same_name(
     assert "/ai/runs/r2/events" in page.run("return sessionStorage.getItem('aistream:chat')")
 
 
-BAD = ["nonsense", "null", "{}", '{"links": null}', "[]"]
+BAD = ["nonsense", "null", "{}", '{"links": null}', "[]", '{"at": 9e15}']
 
 
 @pytest.mark.parametrize("value", BAD)

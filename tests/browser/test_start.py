@@ -300,6 +300,12 @@ def test_at_the_end_of_a_finished_run_there_is_nothing_to_read(
     assert told["events"] == [{"type": "end", "reason": "unknown"}]
 
 
+def test_an_end_that_gives_no_reason_is_an_end(page: Page, server: ScriptedServer) -> None:
+    server.play("/other", [HEAD, b'data: {"text":"a"}\n\ndata: {"action":"terminate"}\n\n'])
+    told = page.run("return read(ai.stream('/other', 'Hi'))")
+    assert (told["status"], told["reason"], told["text"]) == ("finished", "unknown", "a")
+
+
 MISUSES = [
     "ai.attach('/ai/runs/r1/events', { cursor: 'nonsense' })",
     "ai.stream('http://')",

@@ -52,16 +52,6 @@ def test_heartbeats_are_a_sign_of_life(page: Page, server: ScriptedServer) -> No
     assert len(server.requests) == 1
 
 
-def test_silence_can_be_allowed(page: Page, server: ScriptedServer) -> None:
-    gate = Gate()
-    server.play("/ai/chat", [HEAD, HELLO.frames(0, 2), gate, HELLO.frames(2)])
-    page.run(
-        "window.run = ai.stream('/ai/chat', 'Hi', { ...quick, silence: null }); await until(() => run.text)"
-    )
-    gate.open()
-    assert page.run("return run.done")["text"] == "Hello"
-
-
 def test_offline_no_attempt_is_made_and_none_is_counted(page: Page, server: ScriptedServer) -> None:
     cut = Gate()
     server.play("/ai/chat", [HEAD, HELLO.frames(0, 2), cut, Ending.CUT])
@@ -154,6 +144,51 @@ def test_a_page_that_wakes_up_soon_keeps_its_connection(page: Page, server: Scri
     server.play("/ai/chat", [HEAD, HELLO.frames(0, 2), gate, HELLO.frames(2)])
     page.run("window.run = ai.stream('/ai/chat', 'Hi', quick); await until(() => run.text)")
     page.run("dispatchEvent(new Event('pageshow'))")
+    gate.open()
+    assert page.run("return run.done")["text"] == "Hello"
+    assert len(server.requests) == 1
+
+
+def test_a_network_that_comes_back_is_used_by_pages_in_the_background_too(
+    page: Page, server: ScriptedServer
+) -> None:
+    """Until the page is looked at again the server may have given the run up."""
+    cut = Gate()
+    server.play("/ai/chat", [HEAD, HELLO.frames(0, 2), cut, Ending.CUT])
+    rest(server)
+    page.run("window.run = ai.stream('/ai/chat', 'Hi', { retry: { base: 0.01 } })")
+    page.until("run.text")
+    page.run("Object.defineProperty(document, 'visibilityState', { value: 'hidden' })")
+    page.offline(True)
+    page.until("!navigator.onLine")
+    cut.open()
+    page.until("run.status === 'reconnecting'")
+    page.offline(False)
+    assert page.run("return run.done")["text"] == "Hello"
+
+
+def test_a_browser_that_wrongly_says_offline_is_not_believed_for_ever(
+    page: Page, server: ScriptedServer
+) -> None:
+    """One without any network still reaches a server on the same machine."""
+    server.play("/ai/chat", [HEAD, HELLO.frames(0, 2), Ending.LAST_CHUNK])
+    server.play(HELLO.events_path, *[[Ending.RESET]] * 3, [HEAD, HELLO.frames(2)])
+    told = page.run("""
+        Object.defineProperty(navigator, "onLine", { value: false });
+        return read(ai.stream("/ai/chat", "Hi", { retry: { attempts: 1, base: 0.01, max: 0.1 } }));
+    """)
+    assert (told["status"], told["text"]) == ("finished", "Hello")
+
+
+@pytest.mark.parametrize("silence", ["null", "0", "Infinity", "1e9"])
+def test_no_limit_can_be_said_in_several_ways(
+    page: Page, server: ScriptedServer, silence: str
+) -> None:
+    gate = Gate()
+    server.play("/ai/chat", [gate, HEAD, HELLO.frames(), Ending.LAST_CHUNK])
+    page.run(f"window.run = ai.stream('/ai/chat', 'Hi', {{ ...quick, silence: {silence} }})")
+    assert gate.reached.wait(5)
+    page.run("await new Promise((resolve) => setTimeout(resolve, 50))")
     gate.open()
     assert page.run("return run.done")["text"] == "Hello"
     assert len(server.requests) == 1
