@@ -54,9 +54,14 @@ class RunEnded:
 
 def fold_of(log: Log) -> Fold:
     """All that a log holds, folded."""
+    return folded(log)[0]
+
+
+def folded(log: Log) -> tuple[Fold, int]:
+    """The same, and the number of the last record in it; of a trimmed log, the fold has fewer."""
     fold = Fold()
     number = BEGINNING
     while (page := log.read(number)).events:
         fold.add(page.events)
         number = page.last
-    return fold
+    return fold, number

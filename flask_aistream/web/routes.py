@@ -16,7 +16,8 @@ from flask_aistream.protocols.base import Ask
 from flask_aistream.protocols.base import Dialect
 from flask_aistream.protocols.native import NATIVE
 from flask_aistream.protocols.table import DIALECTS
-from flask_aistream.runs.ended import fold_of
+from flask_aistream.protocols.wire import dumps
+from flask_aistream.runs.ended import folded
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
 from flask_aistream.web import ai_sdk
@@ -27,6 +28,7 @@ from flask_aistream.web import serve
 from flask_aistream.web.extension import extension
 from flask_aistream.web.responses import answering
 from flask_aistream.web.responses import head_response
+from flask_aistream.web.responses import json_response
 
 if t.TYPE_CHECKING:
     from flask_aistream.web.blueprint import AIStream
@@ -75,15 +77,16 @@ def provider_view(ai: AIStream, dialect: Dialect) -> t.Callable[..., Response]:
 def show(ai: AIStream, run_id: str) -> Response:
     """A run so far, as one JSON object."""
     log = open_log(ai, run_id)
-    fold = fold_of(log)
-    return jsonify(
-        run=log.run.id,
-        provider=log.run.provider,
-        created=log.run.created,
-        cursor=str(Cursor(log.run.id, fold.count - 1)),
+    fold, last = folded(log)
+    body = {
+        "run": run_id,
+        "provider": log.run.provider,
+        "created": log.run.created,
+        "cursor": str(Cursor(run_id, last)),
         **serve.links_of(run_id),
         **fold.to_json(),
-    )
+    }
+    return json_response(NATIVE, dumps(body), run_id)
 
 
 def events(ai: AIStream, run_id: str, dialect: Dialect = NATIVE) -> Response:
@@ -110,8 +113,9 @@ def stop(ai: AIStream, run_id: str) -> Response:
     """End a run, and say what was really stopped."""
     log = open_log(ai, run_id)
     stopped = extension().machinery.runner.stop(log, "client")
-    fold = fold_of(log)
-    return jsonify(run=run_id, stopped=stopped, events=fold.count, **fold.to_json())
+    fold, last = folded(log)
+    body = {"run": run_id, "stopped": stopped, "events": last + 1, **fold.to_json()}
+    return json_response(NATIVE, dumps(body), run_id)
 
 
 def health() -> Response:
