@@ -13,6 +13,7 @@ from flask import Response
 from flask import current_app
 from flask import request
 from flask.blueprints import BlueprintSetupState
+from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.exceptions import NotFound
 
@@ -85,6 +86,7 @@ class AIStream(Blueprint):
         routes.add(self)
         self.record(self._installed)
         self.after_request(self._cross_origin)
+        self.register_error_handler(HTTPException, lambda error: http_error(NATIVE, error))
         self.before_app_request(self._unrouted)
         self._prefixes: dict[int, set[str]] = {}
 

@@ -1,0 +1,255 @@
+"""What cannot be right is refused in a sentence that says what would be."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from flask_aistream import AIStream
+from flask_aistream.testing import Script
+from flask_aistream.testing import StreamClient
+from tests.web.conftest import MakeApp
+
+USER = {"role": "user", "content": "Hi"}
+DEEP = b"[" * 100_000
+
+
+def fault_of(response: TestResponse) -> tuple[int, str]:
+    """Status and code of an error, which is well-formed."""
+    assert response.mimetype == "application/json"
+    assert response.headers["Cache-Control"] == "no-store"
+    (error,) = response.get_json().values()
+    assert set(error) == {"code", "message"}
+    assert error["message"][0].isupper() or error["message"][0] == "`"
+    assert error["message"].endswith(".")
+    return response.status_code, error["code"]
+
+
+BODIES: list[t.Any] = [
+    (b"", 400, "body_invalid", "not JSON"),
+    (b"{", 400, "body_invalid", "not JSON"),
+    (b"prompt=Hi", 400, "body_invalid", "not JSON"),
+    (b'{"prompt": "\xff"}', 400, "body_invalid", "not JSON"),
+    (b'{"a": ' + b"1" * 5000 + b"}", 400, "body_invalid", "not JSON"),
+    (DEEP, 400, "body_invalid", "deep"),
+    (b"[]", 400, "body_invalid", "a list"),
+    (b'"Hi"', 400, "body_invalid", "a string"),
+    (b"null", 400, "body_invalid", "null"),
+    (b"7", 400, "body_invalid", "a number"),
+    (b"true", 400, "body_invalid", "a boolean"),
+    ({}, 422, "prompt_missing", "`prompt`"),
+    ({"params": 1}, 422, "prompt_missing", "`messages`"),
+    ({"prompt": None}, 422, "prompt_missing", "`prompt`"),
+    ({"messages": []}, 422, "prompt_missing", "`messages`"),
+    ({"prompt": 7}, 422, "prompt_invalid", "a number"),
+    ({"prompt": ["Hi"]}, 422, "prompt_invalid", "a list"),
+    ({"prompt": {"text": "Hi"}}, 422, "prompt_invalid", "an object"),
+    ({"messages": "Hi"}, 422, "messages_invalid", "a string"),
+    ({"messages": {}}, 422, "messages_invalid", "an object"),
+    ({"messages": ["Hi"]}, 422, "messages_invalid", "messages[0]"),
+    ({"messages": [USER, None]}, 422, "messages_invalid", "messages[1]"),
+    ({"messages": [{"content": "Hi"}]}, 422, "messages_invalid", "role"),
+    ({"messages": [{"role": "robot", "content": "Hi"}]}, 422, "messages_invalid", "role"),
+    ({"messages": [{"role": "user"}]}, 422, "messages_invalid", "content"),
+    ({"messages": [{"role": "user", "content": 7}]}, 422, "messages_invalid", "content"),
+    ({"messages": [{"role": "user", "content": [7]}]}, 422, "messages_invalid", "part"),
+    ({"prompt": "Hi", "last_event_id": 7}, 422, "last_event_id_invalid", "a number"),
+    ({"prompt": "Hi", "request_id": 7}, 422, "request_id_invalid", "a number"),
+    ({"prompt": "Hi", "request_id": "a b"}, 400, "key_invalid", "Idempotency-Key"),
+    ({"prompt": "Hi", "request_id": "é"}, 400, "key_invalid", "Idempotency-Key"),
+    ({"prompt": "Hi", "request_id": "x" * 256}, 400, "key_invalid", "Idempotency-Key"),
+    ({"prompt": "Hi", "last_event_id": "r/1"}, 400, "cursor_invalid", "run:number"),
+    ({"prompt": "Hi", "last_event_id": "r:1"}, 404, "run_not_found", "no run"),
+]
+
+
+@pytest.fixture
+def script(ai: AIStream) -> Script:
+    script = Script("a")
+    ai.provider(name="chat")(script)
+    return script
+
+
+@pytest.mark.parametrize(("body", "status", "code", "says"), BODIES)
+def test_a_body_that_is_wrong_is_refused(
+    client: FlaskClient, script: Script, body: t.Any, status: int, code: str, says: str
+) -> None:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    response = client.post("/ai/chat", data=data, content_type="application/json")
+    assert fault_of(response) == (status, code)
+    assert says in response.get_json()["error"]["message"]
+    assert script.requests == []
+
+
+QUERIES = [
+    ("", 422, "prompt_missing"),
+    ("?messages=Hi", 422, "messages_invalid"),
+    ("?prompt=Hi&last_event_id=r/1", 400, "cursor_invalid"),
+    ("?prompt=Hi&last_event_id=r:1", 404, "run_not_found"),
+    ("?prompt=Hi&request_id=a%20b", 400, "key_invalid"),
+]
+
+
+@pytest.mark.parametrize(("query", "status", "code"), QUERIES)
+def test_a_query_that_is_wrong_is_refused(
+    client: FlaskClient, script: Script, query: str, status: int, code: str
+) -> None:
+    assert fault_of(client.get(f"/ai/chat{query}")) == (status, code)
+    assert script.requests == []
+
+
+HEADERS = [
+    ({"Last-Event-ID": "7"}, 400, "cursor_invalid"),
+    ({"Last-Event-ID": "a:b"}, 400, "cursor_invalid"),
+    ({"Last-Event-ID": "é:1"}, 400, "cursor_invalid"),
+    ({"Last-Event-ID": "x" * 10_000}, 400, "cursor_invalid"),
+    ({"Last-Event-ID": "unknown:1"}, 404, "run_not_found"),
+    ({"Idempotency-Key": "a b"}, 400, "key_invalid"),
+    ({"Idempotency-Key": "x" * 256}, 400, "key_invalid"),
+]
+
+
+@pytest.mark.parametrize(("headers", "status", "code"), HEADERS)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_header_that_is_wrong_is_refused(
+    client: FlaskClient,
+    script: Script,
+    headers: dict[str, str],
+    status: int,
+    code: str,
+    method: str,
+) -> None:
+    asked: dict[str, t.Any] = {"json": {"prompt": "Hi"}} if method == "POST" else {}
+    response = client.open("/ai/chat?prompt=Hi", method=method, headers=headers, **asked)
+    assert fault_of(response) == (status, code)
+    assert script.requests == []
+
+
+PATHS = [
+    ("GET", "/ai/nobody?prompt=Hi", 404, "provider_not_found"),
+    ("POST", "/ai/nobody", 404, "provider_not_found"),
+    ("HEAD", "/ai/nobody", 404, ""),
+    ("GET", "/ai/runs/unknown", 404, "run_not_found"),
+    ("GET", "/ai/runs/unknown/events", 404, "run_not_found"),
+    ("POST", "/ai/runs/unknown/stop", 404, "run_not_found"),
+    ("PUT", "/ai/chat", 405, "method_not_allowed"),
+    ("DELETE", "/ai/runs/unknown", 405, "method_not_allowed"),
+    ("POST", "/ai/runs/unknown/events", 405, "method_not_allowed"),
+    ("GET", "/ai/runs/unknown/nonsense", 404, "not_found"),
+    ("GET", "/ai/no/such/path/at/all", 404, "not_found"),
+    ("GET", "/ai/", 404, "not_found"),
+    ("GET", "/ai/static/secret.py", 404, "not_found"),
+    ("GET", "/ai/static/../web/config.py", 404, "not_found"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "status", "code"), PATHS)
+def test_a_path_or_method_that_is_not_there_is_told_as_json(
+    client: FlaskClient, script: Script, method: str, path: str, status: int, code: str
+) -> None:
+    response = client.open(path, method=method)
+    assert response.status_code == status
+    if method != "HEAD":
+        assert fault_of(response) == (status, code)
+    assert script.requests == []
+
+
+def test_a_wrong_method_is_told_the_right_ones(client: FlaskClient, script: Script) -> None:
+    assert set(client.put("/ai/chat").allow) >= {"GET", "POST"}
+
+
+def test_an_unknown_provider_is_told_who_is_there(client: FlaskClient, script: Script) -> None:
+    assert "chat" in client.get("/ai/nobody").get_json()["error"]["message"]
+
+
+def test_paths_of_the_application_keep_its_own_errors(client: FlaskClient, script: Script) -> None:
+    assert client.get("/aix/chat").mimetype == "text/html"
+    assert client.get("/elsewhere").mimetype == "text/html"
+
+
+SIZES: list[t.Any] = [
+    pytest.param("max_body_bytes", 100, {"prompt": "x" * 100}, 413, "body_too_large", id="body"),
+    pytest.param(
+        "max_messages", 2, {"messages": [USER] * 3}, 422, "too_many_messages", id="messages"
+    ),
+    pytest.param(
+        "max_messages",
+        2,
+        {"messages": [USER] * 2, "prompt": "Hi"},
+        422,
+        "too_many_messages",
+        id="messages and prompt",
+    ),
+    pytest.param(
+        "max_prompt_characters", 10, {"prompt": "x" * 11}, 422, "prompt_too_long", id="prompt"
+    ),
+    pytest.param(
+        "max_prompt_characters",
+        10,
+        {"messages": [USER] * 6},
+        422,
+        "prompt_too_long",
+        id="all messages together",
+    ),
+    pytest.param(
+        "max_prompt_characters",
+        10,
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "x" * 11}]}]},
+        422,
+        "prompt_too_long",
+        id="parts",
+    ),
+]
+
+
+@pytest.mark.parametrize(("setting", "most", "body", "status", "code"), SIZES)
+def test_what_is_too_large_is_refused_and_told_the_bound(
+    make_app: MakeApp,
+    script: Script,
+    setting: str,
+    most: int,
+    body: dict[str, t.Any],
+    status: int,
+    code: str,
+) -> None:
+    response = make_app(**{setting: most}).test_client().post("/ai/chat", json=body)
+    assert fault_of(response) == (status, code)
+    assert str(most) in response.get_json()["error"]["message"]
+    assert script.requests == []
+
+
+def test_bounds_can_be_switched_off(make_app: MakeApp, script: Script) -> None:
+    app = make_app(max_body_bytes=None, max_messages=None, max_prompt_characters=None)
+    body = {"messages": [USER] * 1001, "prompt": "x" * 5_000_000}
+    assert StreamClient(app).read("/ai/chat", json=body).text == "a"
+
+
+def test_the_largest_that_is_allowed_is_taken(make_app: MakeApp, script: Script) -> None:
+    body = json.dumps({"prompt": "Hi"}).encode()
+    app = make_app(max_body_bytes=len(body), max_messages=1, max_prompt_characters=2)
+    assert StreamClient(app).read("/ai/chat", data=body, method="POST").text == "a"
+
+
+ODD_BUT_FINE: list[dict[str, t.Any]] = [
+    {"prompt": ""},
+    {"prompt": "\ud83d \0 \u2028"},
+    {"prompt": "Hi", "messages": None},
+    {"prompt": None, "messages": [USER]},
+    {"prompt": "Hi", "messages": []},
+    {"messages": [{"role": "assistant", "content": None}, USER]},
+    {"prompt": "Hi", "n": float("nan")},
+    {"prompt": "Hi", "request_id": ""},
+    {"prompt": "Hi", "last_event_id": ""},
+]
+
+
+@pytest.mark.parametrize("body", ODD_BUT_FINE, ids=repr)
+def test_what_is_only_odd_is_passed_on(
+    streams: StreamClient, script: Script, body: dict[str, t.Any]
+) -> None:
+    assert streams.read("/ai/chat", data=json.dumps(body), method="POST").text == "a"
+    assert len(script.requests) == 1
