@@ -183,5 +183,6 @@ def result(block: t.Any) -> Event:
     is_error = str(field_of(content, "type") or "").endswith("_error")
     if is_error or getattr(block, "is_error", False):
         code = field_of(content, "error_code")
-        return ToolError(block.tool_use_id, f"The tool failed: {code}." if code else "It failed.")
+        because = f": {code}" if code else ""
+        return ToolError(block.tool_use_id, f"The tool failed{because}.")
     return ToolResult(block.tool_use_id, plain(content))

@@ -29,10 +29,14 @@ class Calls:
     """Puts the parts of tool calls together, by whatever key an SDK tells them apart.
 
     ``told`` holds the ids of all calls that were complete, for SDKs that say so more than once.
+
+    :param guess: The SDK does not say when a call is complete. It then is when another begins and its
+        arguments are whole JSON, or at the end of the answer.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, *, guess: bool = False) -> None:
         self._ledger = ledger
+        self._guess = guess
         self._open: dict[Hashable, OpenCall] = {}
         self.told: set[str] = set()
 
@@ -52,7 +56,8 @@ class Calls:
         key = self._last() if key is None and not id else key
         call = self._open.get(key)
         if call is None or (id and id != call.id and call.name):
-            said += self._complete(but=key)
+            if self._guess:
+                said += self._complete(but=key)
             said += self.end(key)
             call = self._open[key] = OpenCall(id or self._ledger.call_id())
         if name and not call.name:

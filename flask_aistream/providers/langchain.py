@@ -34,7 +34,7 @@ MODES = {"values", "updates", "messages", "custom", "checkpoints", "tasks", "deb
 class LangChainAdapter:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._calls = Calls(ledger)
+        self._calls = Calls(ledger, guess=True)
         self._streamed: set[str | None] = set()
         self._asking: set[str | None] = set()
         self._on: dict[str, Callable[[dict[str, t.Any]], Sequence[Event]]] = {
@@ -208,7 +208,8 @@ def file(block: t.Any) -> list[Event]:
     """A URL, or base64 under one of two names, at the top or one level down."""
     url = field_of(block, "image_url")
     url = field_of(block, "url") or (url if isinstance(url, str) else field_of(url, "url"))
-    media_type = field_of(block, "mime_type") or f"{field_of(block, 'type')}/*"
+    kind = field_of(block, "type").removesuffix("_url")
+    media_type = field_of(block, "mime_type") or f"{kind}/*"
     data = field_of(block, "base64") or field_of(block, "data")
     if data:
         url = data_url(media_type, data)

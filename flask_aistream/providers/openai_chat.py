@@ -28,7 +28,7 @@ class ChatAdapter:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._calls = Calls(ledger)
+        self._calls = Calls(ledger, guess=True)
         self._saw_chunks = False
         # In the order they are told where one chunk has several.
         self._says: dict[str, Callable[[t.Any], Sequence[Event]]] = {

@@ -41,11 +41,19 @@ class Carries:
     sources: bool = True
     files: bool = True
     content_filter: bool = True
+    finish: bool = True
     image_tool: str | None = None
     usage: frozenset[str] = COUNTS
 
     def but(self, **lacks: t.Any) -> Carries:
         return replace(self, **lacks)
+
+    def to_json(self) -> dict[str, t.Any]:
+        return vars(self) | {"usage": sorted(self.usage)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, t.Any]) -> Carries:
+        return cls(**(value | {"usage": frozenset(value["usage"])}))
 
     def heard(self, said: Said) -> Said:
         """``said`` without the counts that are not to be relied on."""
@@ -57,7 +65,7 @@ class Carries:
         calls: list[Tool] = [(c.name, json.loads(c.arguments or "{}")) for c in story.calls]
         calls += [(self.image_tool, {}) for _ in story.images if self.image_tool]
         counts = {f"{name}_tokens": getattr(story, f"{name}_tokens") for name in sorted(self.usage)}
-        finish = story.finish
+        finish = story.finish if self.finish else "stop"
         if (finish == "tool-calls" and not self.tools) or (
             finish == "content-filter" and not self.content_filter
         ):
@@ -79,6 +87,7 @@ class Listener:
 
     said: Said = field(default_factory=Said)
     _open: dict[str, list[str]] = field(default_factory=dict)
+    _complete_ids: set[str] = field(default_factory=lambda: {""})
 
     def hear(self, event: ev.Event) -> None:
         said = self.said
@@ -111,7 +120,8 @@ class Listener:
                 pass
 
     def _complete(self, call: ev.ToolCall) -> None:
-        assert call.id
+        assert call.id not in self._complete_ids, "a call is complete once"
+        self._complete_ids.add(call.id)
         pieces = "".join(self._open.pop(call.id, ()))
         assert not pieces or json.loads(pieces) == call.arguments
         self.said = replace(self.said, tools=(*self.said.tools, (call.name, call.arguments)))

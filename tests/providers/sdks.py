@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import json
 import os
 import typing as t
 import warnings
@@ -120,7 +121,7 @@ def openai_responses() -> Iterator[Call]:
     def helper(url: str, model: str) -> t.Any:
         return client(url).responses.stream(model=model, input="Say it.")
 
-    if not hasattr(OpenAI, "responses"):
+    if not hasattr(client("http://x"), "responses"):
         return
     hosted = ALL.but(image_tool="image_generation")
     yield Call("stream", stream, hosted)
@@ -353,9 +354,33 @@ def pydantic_ai() -> Iterator[Call]:
         return with_tools(agent(url, model)).run("Say it.")
 
     carries = ALL.but(sources=installed("pydantic-ai-slim") >= (2, 40), files=False)
+
+    def sdk(url: str, model: str) -> t.Any:
+        from pydantic_ai.ui.vercel_ai import VercelAIAdapter as Adapter
+
+        message = {"id": "1", "role": "user", "parts": [{"type": "text", "text": "Say it."}]}
+        body = {"trigger": "submit-message", "id": "chat", "messages": [message]}
+        run = Adapter.build_run_input(json.dumps(body).encode())
+        return Adapter(agent=with_tools(agent(url, model)), run_input=run).run_stream()
+
+    def ag_ui(url: str, model: str) -> t.Any:
+        from pydantic_ai.ui.ag_ui import AGUIAdapter as Adapter
+
+        body = {"threadId": "t", "runId": "r", "state": {}, "tools": [], "context": []}
+        body |= {"messages": [{"id": "1", "role": "user", "content": "Say it."}]}
+        run = Adapter.build_run_input(json.dumps(body | {"forwardedProps": {}}).encode())
+        return Adapter(agent=with_tools(agent(url, model)), run_input=run).run_stream()
+
     # It asks again where a model says nothing.
     yield Call("run_stream_events", events, carries, frozenset({"empty"}))
     yield Call("run", whole, carries, frozenset({"empty"}), streams=False)
+    # The words of a user interface have no usage, AG-UI's no reasons and sources either.
+    if installed("pydantic-ai-slim") >= (2, 40):
+        worded = carries.but(usage=frozenset())
+        yield Call("UI: AI SDK", sdk, worded, frozenset({"empty"}))
+        if installed("ag-ui-protocol"):
+            less = worded.but(sources=False, finish=False)
+            yield Call("UI: AG-UI", ag_ui, less, frozenset({"empty"}))
 
 
 def with_tools(agent: t.Any) -> t.Any:
