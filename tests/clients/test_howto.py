@@ -36,10 +36,11 @@ ADDRESS = "http://127.0.0.1:8080"
 # What the pages ask for next to the application; in a user's project it comes from npm.
 SERVED = """
 
-@app.get("/<path:name>")
+@app.get("/page/<path:name>")
 def served(name):
+    from os.path import abspath
     from flask import send_from_directory
-    return send_from_directory("public", name)
+    return send_from_directory(abspath("public"), name)
 """
 
 
@@ -121,18 +122,24 @@ def test_the_example_protocol_is_forty_lines_and_works(serve: t.Any) -> None:
     ]
 
 
-def test_the_react_page_chats_and_stops(serve: t.Any, browser: webdriver.Chrome) -> None:
-    address, public = serve(application("ai-sdk"))
-    source = next(code for kind, code in blocks("ai-sdk") if kind == "jsx")
+EXAMPLE = """
+from example_app import create_app
+app = create_app({})
+"""
+
+
+def test_the_react_page_chats(serve: t.Any, browser: webdriver.Chrome) -> None:
+    source = (ROOT / "example_app" / "react" / "chat.jsx").read_text("utf-8")
+    assert ("jsx", source) in blocks("ai-sdk")
+    address, public = serve(EXAMPLE)
     build(source, public / "chat.js")
-    (public / "chat.html").write_text(
-        '<main id="chat"></main><script src="chat.js"></script>', "utf-8"
-    )
-    browser.get(f"{address}/chat.html")
+    shutil.copy(ROOT / "example_app" / "react" / "index.html", public)
+    browser.get(f"{address}/page/index.html")
     until(browser, "document.querySelector('button:enabled')")
-    browser.find_element(By.TAG_NAME, "input").send_keys("Hello\n")
-    until(browser, "document.querySelector('.assistant')?.textContent === 'You said: Hello'")
-    until(browser, "document.querySelector('button:enabled')")
+    browser.find_element(By.TAG_NAME, "input").send_keys("What is a cursor?\n")
+    until(browser, "document.querySelector('.assistant')?.textContent.includes('cursor')")
+    browser.find_element(By.XPATH, "//button[text()='Stop']").click()
+    until(browser, "document.querySelector('button:enabled')?.textContent === 'Send'")
     assert not browser.find_elements(By.CSS_SELECTOR, "[role=alert]")
 
 
@@ -149,25 +156,23 @@ def build(source: str, target: Path) -> None:
     subprocess.run([esbuild, *options, production], input=source, text=True, check=True, cwd=HERE)
 
 
-HTMX = [
-    ("htmx2/dist/htmx.js", "htmx-ext-sse/sse.js"),
-    ("htmx4/dist/htmx.js", "htmx4/dist/ext/hx-sse.js"),
-]
+HTMX = {
+    "htmx2": ("htmx2/dist/htmx.js", "htmx-ext-sse/sse.js"),
+    "htmx4": ("htmx4/dist/htmx.js", "htmx4/dist/ext/hx-sse.js"),
+}
 
 
-@pytest.mark.parametrize("version", [2, 4])
+@pytest.mark.parametrize("version", HTMX)
 def test_the_htmx_page_shows_the_answer(
-    serve: t.Any, browser: webdriver.Chrome, version: int
+    serve: t.Any, browser: webdriver.Chrome, version: str
 ) -> None:
+    page = (ROOT / "example_app" / "htmx" / f"{version}.html").read_text("utf-8")
+    assert any(kind == "html" and page.endswith(code) for kind, code in blocks("htmx"))
     address, public = serve(application("htmx"))
-    page, scripts = (
-        [code for kind, code in blocks("htmx") if kind == "html"][version // 4],
-        HTMX[version // 4],
-    )
-    for script in scripts:
+    for script in HTMX[version]:
         shutil.copy(HERE / "node_modules" / script, public)
-    (public / f"page{version}.html").write_text("<!doctype html>" + page, "utf-8")
-    browser.get(f"{address}/page{version}.html")
+    (public / f"{version}.html").write_text(page, "utf-8")
+    browser.get(f"{address}/page/{version}.html")
     for button in browser.find_elements(By.TAG_NAME, "button"):
         button.click()
     until(browser, "answer.textContent === 'You said: Hello'")
