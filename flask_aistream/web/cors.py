@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+from urllib.parse import urlsplit
 
 from flask import Request
 from flask import Response
@@ -19,6 +20,9 @@ ALLOWED_HEADERS = "Content-Type, Authorization, Last-Event-ID, Idempotency-Key"
 EXPOSED_HEADERS = "Retry-After, AIStream-Run"
 ALLOWED_METHODS = "GET, POST"
 PREFLIGHT_SECONDS = 600
+SITES = {"same-origin": False, "none": False, "cross-site": True}
+"""Values of ``Sec-Fetch-Site`` that settle where a request comes from. ``same-site`` does not."""
+
 HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 
 
@@ -61,23 +65,24 @@ def refuse_cross_site(settings: Settings, request: Request) -> None:
 
     :raises AccessDenied: The request carries cookies, and its origin is neither ours nor on the list.
     """
-    if not request.headers.get("Cookie"):
-        return
-    origin = request.headers.get("Origin")
-    if origin is None:
-        # Images, links and top-level navigation send no Origin on GET, but they do say where from.
-        refused = request.headers.get("Sec-Fetch-Site") == "cross-site"
-    else:
-        refused = origin != own_origin(request) and origin not in listed(settings)
-    if refused:
+    if request.headers.get("Cookie") and comes_from_elsewhere(settings, request):
         raise AccessDenied(
             "This request carries cookies and comes from another site. Send it without credentials, "
             "or add the page's origin to AISTREAM_CORS_ORIGINS."
         )
 
 
-def own_origin(request: Request) -> str:
-    return request.host_url.rstrip("/")
+def comes_from_elsewhere(settings: Settings, request: Request) -> bool:
+    """Whether a page of another site, which is not on the list, made a browser send this."""
+    origin = request.headers.get("Origin")
+    if origin in listed(settings):
+        return False
+    # What the browser itself says; a page cannot forge it. Images, links and top-level navigation send
+    # no Origin, and behind a proxy that ends TLS ours looks like http where theirs is https.
+    site = request.headers.get("Sec-Fetch-Site")
+    if site in SITES:
+        return SITES[site]
+    return origin is not None and urlsplit(origin).netloc != request.host
 
 
 def listed(settings: Settings) -> t.Collection[str]:
