@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from flask import Blueprint
 from flask import Flask
 from flask import Response
-from flask import current_app
 from flask import request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.exceptions import HTTPException
@@ -88,7 +87,6 @@ class AIStream(Blueprint):
         self.after_request(self._cross_origin)
         self.register_error_handler(HTTPException, lambda error: http_error(NATIVE, error))
         self.before_app_request(self._unrouted)
-        self._prefixes: dict[int, set[str]] = {}
 
     @t.overload
     def provider(self, function: P, /) -> P: ...
@@ -198,9 +196,8 @@ class AIStream(Blueprint):
         self._providers[name] = entry
 
     def _installed(self, state: BlueprintSetupState) -> None:
-        app = t.cast(Flask, state.app)
-        install(app)
-        self._prefixes.setdefault(id(app), set()).add((state.url_prefix or "").rstrip("/"))
+        ours = install(t.cast(Flask, state.app))
+        ours.prefixes.add((state.url_prefix or "").rstrip("/"))
 
     def _cross_origin(self, response: Response) -> Response:
         return cors.allow(extension().settings, request, response)
@@ -209,15 +206,14 @@ class AIStream(Blueprint):
         """Below our prefix, an unknown path and a wrong method are answered by us: with CORS headers,
         and as JSON. A blueprint's own error handlers never see them."""
         error = request.routing_exception
-        if isinstance(error, (NotFound, MethodNotAllowed)) and self._is_below(request.path):
+        if isinstance(error, (NotFound, MethodNotAllowed)) and is_below(request.path):
             return self._cross_origin(http_error(dialect_of(request.path), error))
         return None
 
-    def _is_below(self, path: str) -> bool:
-        app = t.cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]
-        prefixes = self._prefixes.get(id(app), set())
-        # Without a prefix the whole application would be below it.
-        return any(prefix and path.startswith(f"{prefix}/") for prefix in prefixes)
+
+def is_below(path: str) -> bool:
+    """Whether ``path`` is below a prefix of ours; without one, the whole application would be."""
+    return any(prefix and path.startswith(f"{prefix}/") for prefix in extension().prefixes)
 
 
 def dialect_of(path: str) -> Dialect:

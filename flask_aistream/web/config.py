@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing as t
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ Check = tuple[Callable[[t.Any], bool], str]
 
 
 def is_number(value: t.Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_count(value: t.Any) -> bool:
@@ -34,7 +35,8 @@ def is_origin(value: t.Any) -> bool:
     if not isinstance(value, str):
         return False
     scheme, found, host = value.partition("://")
-    return bool(found and scheme and host) and "/" not in host and "*" not in host
+    # Browsers send it in lower case, and it is compared as it stands.
+    return bool(found and scheme and host) and not set(host) & set("/*") and value == value.lower()
 
 
 POSITIVE: Check = (lambda value: is_number(value) and value > 0, "a positive number")

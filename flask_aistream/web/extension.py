@@ -99,12 +99,16 @@ def quietly(work: Callable[[], None]) -> Callable[[], None]:
 
 
 class Extension:
-    """``app.extensions["aistream"]``: shared by all of an application's AIStream blueprints."""
+    """``app.extensions["aistream"]``: shared by all of an application's AIStream blueprints.
+
+    :ivar prefixes: Where they are registered.
+    """
 
     def __init__(self, app: Flask) -> None:
         self.settings = Settings.read(app.config)
         self._store_url = choose_store(app, self.settings)
         self._app = app
+        self.prefixes: set[str] = set()
         self._machinery: Machinery | None = None
         self._lock = threading.Lock()
 

@@ -1,0 +1,165 @@
+"""Who may do what."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from flask import abort
+from flask import request
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from flask_aistream import AccessDenied
+from flask_aistream import AIStream
+from flask_aistream import ChatRequest
+from flask_aistream.testing import Gate
+from flask_aistream.testing import Script
+from flask_aistream.testing import Stream
+from flask_aistream.testing import StreamClient
+from tests.runs.support import Ends
+
+ROUTES: list[t.Any] = [
+    ("GET", "/ai/runs/{run}", {}),
+    ("HEAD", "/ai/runs/{run}", {}),
+    ("GET", "/ai/runs/{run}/events", {}),
+    ("HEAD", "/ai/runs/{run}/events", {}),
+    ("GET", "/ai/runs/{run}/events?last_event_id={run}:0", {}),
+    ("POST", "/ai/runs/{run}/stop", {}),
+    ("GET", "/ai/chat?last_event_id={run}:0", {}),
+    ("GET", "/ai/chat?prompt=Hi", {"headers": {"Last-Event-ID": "{run}:0"}}),
+    ("POST", "/ai/chat", {"json": {"prompt": "Hi", "last_event_id": "{run}:0"}}),
+    ("GET", "/ai/runs/{run}/text", {}),
+    ("GET", "/ai/runs/{run}/ai-sdk", {}),
+]
+
+
+@pytest.fixture
+def hers(ai: AIStream, streams: StreamClient) -> t.Iterator[Stream]:
+    """A run of Ann's, who is named by a header, still going on."""
+    ai.identify(lambda: request.headers.get("X-User"))
+    gate = Gate()
+    ai.provider(name="chat")(Script("secret", gate))
+    with streams.open("/ai/chat?prompt=Hi", headers={"X-User": "ann"}) as stream:
+        next(stream)
+        yield stream
+        gate.open()
+
+
+def ask(client: FlaskClient, route: t.Any, run: str, user: str | None) -> TestResponse:
+    method, path, more = route
+    headers = {"X-User": user} if user else {}
+    given = {name: value.format(run=run) for name, value in more.get("headers", {}).items()}
+    body = {name: value.format(run=run) for name, value in more.get("json", {}).items()} or None
+    return client.open(path.format(run=run), method=method, headers={**headers, **given}, json=body)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route[0]} {route[1]}")
+@pytest.mark.parametrize("user", ["bob", None])
+def test_for_everybody_else_a_run_does_not_exist(
+    client: FlaskClient, hers: Stream, route: t.Any, user: str | None, ends: Ends
+) -> None:
+    theirs = ask(client, route, hers.run, user)
+    unknown = ask(client, route, "unknown", user)
+    assert theirs.status_code == unknown.status_code == 404
+    # Not even whether there is such a run can be told from the answers.
+    assert theirs.data.replace(hers.run.encode(), b"unknown") == unknown.data
+    assert ends.told == []
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route[0]} {route[1]}")
+def test_its_owner_may(client: FlaskClient, hers: Stream, route: t.Any) -> None:
+    response = ask(client, route, hers.run, "ann")
+    assert response.status_code == 200
+    response.close()
+
+
+def test_a_run_of_nobody_is_for_whoever_knows_its_id(
+    ai: AIStream, client: FlaskClient, streams: StreamClient
+) -> None:
+    ai.identify(lambda: request.headers.get("X-User"))
+    ai.provider(name="chat")(Script("a"))
+    answer = streams.read("/ai/chat?prompt=Hi")
+    assert client.get(f"/ai/runs/{answer.run}", headers={"X-User": "bob"}).status_code == 200
+
+
+def test_a_provider_is_told_who_asks(ai: AIStream, streams: StreamClient) -> None:
+    script = Script("a")
+    ai.provider(name="chat")(script)
+    ai.identify(lambda: "ann")
+    streams.read("/ai/chat?prompt=Hi")
+    assert script.requests[0].owner == "ann"
+
+
+def test_a_name_that_is_no_string_is_refused(
+    ai: AIStream, client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    ai.provider(name="chat")(Script("a"))
+    ai.identify(lambda: 7)  # type: ignore[type-var]
+    assert client.get("/ai/chat?prompt=Hi").status_code == 500
+    assert "str(user.id)" in caplog.text
+
+
+def denies(request: ChatRequest) -> bool:
+    return False
+
+
+def denies_in_its_words(request: ChatRequest) -> None:
+    raise AccessDenied("Log in first.", status=401)
+
+
+def aborts(request: ChatRequest) -> None:
+    abort(429)
+
+
+@pytest.mark.parametrize(
+    ("check", "status", "code"),
+    [
+        (denies, 403, "access_denied"),
+        (denies_in_its_words, 401, "access_denied"),
+        (aborts, 429, "too_many_requests"),
+    ],
+)
+def test_whoever_may_not_start_starts_nothing(
+    ai: AIStream, client: FlaskClient, check: t.Any, status: int, code: str
+) -> None:
+    script = Script("a")
+    ai.provider(name="chat")(script)
+    ai.authorize(check)
+    response = client.post("/ai/chat", json={"prompt": "Hi"})
+    assert response.status_code == status
+    assert response.get_json()["error"]["code"] == code
+    assert script.requests == []
+
+
+@pytest.mark.parametrize("allows", [True, None])
+def test_authorize_sees_the_whole_request(
+    ai: AIStream, streams: StreamClient, allows: bool | None
+) -> None:
+    seen: list[ChatRequest] = []
+
+    @ai.authorize
+    def check(request: ChatRequest) -> bool | None:
+        seen.append(request)
+        return allows
+
+    ai.identify(lambda: "ann")
+    ai.provider(name="chat")(Script("a"))
+    assert streams.read("/ai/chat", json={"prompt": "Hi", "model": "m"}).text == "a"
+    assert (seen[0].owner, seen[0].provider, seen[0].params) == ("ann", "chat", {"model": "m"})
+
+
+def test_coming_back_is_no_start(ai: AIStream, streams: StreamClient) -> None:
+    ai.provider(name="chat")(Script("a"))
+    answer = streams.read("/ai/chat?prompt=Hi")
+    ai.authorize(denies)
+    again = streams.read("/ai/chat", headers={"Last-Event-ID": f"{answer.run}:0"})
+    assert again.text == "a"
+
+
+def test_a_retried_start_is_a_start(ai: AIStream, streams: StreamClient) -> None:
+    ai.provider(name="chat")(Script("a"))
+    key = {"Idempotency-Key": "k"}
+    streams.read("/ai/chat?prompt=Hi", headers=key)
+    ai.authorize(denies)
+    assert streams.open("/ai/chat?prompt=Hi", headers=key).response.status_code == 403

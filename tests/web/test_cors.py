@@ -1,0 +1,231 @@
+"""Pages of other origins: what they may read, and what they may not make a browser send."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from flask_aistream import AIStream
+from flask_aistream.testing import Script
+from tests.web.conftest import MakeApp
+
+FRIEND = "https://friend.example"
+STRANGER = "https://stranger.example"
+
+ANSWERS: list[t.Any] = [
+    pytest.param("GET", "/ai/chat?prompt=Hi", 200, id="stream"),
+    pytest.param("GET", "/ai/chat", 422, id="bad request"),
+    pytest.param("GET", "/ai/fails?prompt=Hi", 500, id="failed provider"),
+    pytest.param("GET", "/ai/nobody?prompt=Hi", 404, id="unknown provider"),
+    pytest.param("GET", "/ai/runs/unknown", 404, id="unknown run"),
+    pytest.param("GET", "/ai/no/such/path", 404, id="unknown path"),
+    pytest.param("PUT", "/ai/chat", 405, id="wrong method"),
+    pytest.param("GET", "/ai/static/nothing.js", 404, id="unknown file"),
+    pytest.param("GET", "/ai/static/aistream.js", 200, id="client"),
+    pytest.param("GET", "/ai/health", 200, id="health"),
+    pytest.param("OPTIONS", "/ai/chat", 200, id="options"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _providers(ai: AIStream) -> None:
+    ai.provider(name="chat")(Script("a"))
+    ai.provider(name="fails")(Script(ValueError()))
+
+
+def ask(app: Flask, method: str, path: str, **headers: str) -> TestResponse:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    # Its own cookie jar would replace the header.
+    client = app.test_client(use_cookies=False)
+    response = client.open(path, method=method, headers=named)
+    response.close()
+    return response
+
+
+def preflight(app: Flask, origin: str, path: str = "/ai/chat", headers: str = "") -> TestResponse:
+    return ask(
+        app,
+        "OPTIONS",
+        path,
+        Origin=origin,
+        Access_Control_Request_Method="POST",
+        Access_Control_Request_Headers=headers,
+    )
+
+
+def allowed(response: TestResponse) -> tuple[str | None, str | None]:
+    """Whose pages may read it, and whether with credentials. Each header comes once."""
+    assert len(response.headers.getlist("Access-Control-Allow-Origin")) <= 1
+    return (
+        response.headers.get("Access-Control-Allow-Origin"),
+        response.headers.get("Access-Control-Allow-Credentials"),
+    )
+
+
+@pytest.mark.parametrize(("method", "path", "status"), ANSWERS)
+@pytest.mark.parametrize("origin", [STRANGER, "null", ""])
+def test_by_default_every_page_may_read_every_answer_without_credentials(
+    app: Flask, method: str, path: str, status: int, origin: str
+) -> None:
+    response = ask(app, method, path, Origin=origin)
+    assert response.status_code == status
+    assert allowed(response) == ("*", None)
+    assert "Origin" in response.vary
+
+
+@pytest.mark.parametrize(("method", "path", "status"), ANSWERS)
+def test_with_a_list_only_its_pages_may_read_and_with_credentials(
+    make_app: MakeApp, method: str, path: str, status: int
+) -> None:
+    app = make_app(cors_origins=[FRIEND, "http://localhost:5173"])
+    friend, stranger = (ask(app, method, path, Origin=origin) for origin in (FRIEND, STRANGER))
+    assert friend.status_code == stranger.status_code == status
+    assert allowed(friend) == (FRIEND, "true")
+    assert allowed(stranger) == (None, None)
+    assert "Origin" in friend.vary
+    assert "Origin" in stranger.vary
+
+
+@pytest.mark.parametrize(("method", "path", "status"), ANSWERS)
+def test_without_cors_there_are_no_headers(
+    make_app: MakeApp, method: str, path: str, status: int
+) -> None:
+    response = ask(make_app(cors_origins=None), method, path, Origin=STRANGER)
+    assert response.status_code == status
+    assert not [name for name, _ in response.headers if name.startswith("Access-Control")]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://friend.example.evil.example",
+        "https://evil-friend.example",
+        "http://friend.example",
+        "https://friend.example:8443",
+        "https://friend.example/",
+        "HTTPS://friend.example",
+        "null",
+        "",
+        "*",
+    ],
+)
+def test_an_origin_is_on_the_list_exactly_or_not(make_app: MakeApp, origin: str) -> None:
+    app = make_app(cors_origins=[FRIEND])
+    assert allowed(ask(app, "GET", "/ai/health", Origin=origin)) == (None, None)
+
+
+@pytest.mark.parametrize("path", ["/ai/chat", "/ai/runs/unknown/stop", "/ai/runs/unknown/events"])
+def test_a_preflight_allows_what_clients_send(app: Flask, path: str) -> None:
+    response = preflight(app, STRANGER, path, "authorization, content-type, last-event-id")
+    assert response.status_code == 200
+    methods = set(response.headers["Access-Control-Allow-Methods"].split(", "))
+    headers = {
+        name.lower() for name in response.headers["Access-Control-Allow-Headers"].split(", ")
+    }
+    assert methods >= {"GET", "POST"}
+    assert headers >= {"content-type", "authorization", "last-event-id", "idempotency-key"}
+    assert int(response.headers["Access-Control-Max-Age"]) > 0
+
+
+def test_a_preflight_of_a_stranger_allows_nothing(make_app: MakeApp) -> None:
+    response = preflight(make_app(cors_origins=[FRIEND]), STRANGER)
+    assert not [name for name, _ in response.headers if name.startswith("Access-Control")]
+
+
+def test_a_page_may_read_what_it_needs_of_the_headers(app: Flask) -> None:
+    response = ask(app, "GET", "/ai/chat?prompt=Hi", Origin=STRANGER)
+    exposed = response.headers["Access-Control-Expose-Headers"]
+    assert {"AIStream-Run", "Retry-After"} <= set(exposed.split(", "))
+
+
+def test_a_header_the_application_set_is_not_doubled(make_app: MakeApp) -> None:
+    app = make_app(cors_origins=[FRIEND])
+
+    @app.after_request
+    def cors_of_its_own(response: t.Any) -> t.Any:
+        response.headers.setdefault("Access-Control-Allow-Origin", "*")
+        return response
+
+    assert allowed(ask(app, "GET", "/ai/health", Origin=FRIEND)) == (FRIEND, "true")
+
+
+def test_paths_of_the_application_are_left_alone(app: Flask) -> None:
+    response = ask(app, "GET", "/elsewhere", Origin=STRANGER)
+    assert allowed(response) == (None, None)
+
+
+# Cookies. The test client asks http://localhost.
+
+SENT: list[t.Any] = [
+    # origin, Sec-Fetch-Site, may
+    pytest.param(None, None, True, id="no browser"),
+    pytest.param("http://localhost", None, True, id="own page"),
+    pytest.param("http://localhost", "same-origin", True, id="own page, said so"),
+    pytest.param(None, "same-origin", True, id="own page's EventSource"),
+    pytest.param(None, "none", True, id="typed into the address bar"),
+    pytest.param(STRANGER, None, False, id="another site"),
+    pytest.param(STRANGER, "cross-site", False, id="another site, said so"),
+    pytest.param(None, "cross-site", False, id="another site's link or image"),
+    pytest.param("null", "cross-site", False, id="a sandboxed frame"),
+    pytest.param("null", None, False, id="a file"),
+    pytest.param("http://evil.localhost", "same-site", False, id="a sibling domain"),
+    pytest.param("http://localhost:9999", "same-site", False, id="another port"),
+    # Behind a proxy that ends TLS and that nobody told us about, we see http.
+    pytest.param("https://localhost", "same-origin", True, id="own page behind a proxy"),
+    pytest.param("https://localhost", None, True, id="the same in an older browser"),
+    pytest.param("http://localhost.evil.example", None, False, id="a name that begins like ours"),
+]
+
+PATHS = [
+    ("GET", "/ai/chat?prompt=Hi"),
+    ("POST", "/ai/chat"),
+    ("GET", "/ai/runs/unknown"),
+    ("GET", "/ai/runs/unknown/events"),
+    ("POST", "/ai/runs/unknown/stop"),
+]
+
+
+@pytest.mark.parametrize(("origin", "site", "may"), SENT)
+@pytest.mark.parametrize(("method", "path"), PATHS)
+def test_what_another_site_makes_a_browser_send_with_cookies_is_refused(
+    app: Flask, method: str, path: str, origin: str | None, site: str | None, may: bool
+) -> None:
+    headers = {"Cookie": "session=1", "Origin": origin, "Sec_Fetch_Site": site}
+    response = ask(app, method, path, **{name: it for name, it in headers.items() if it})
+    assert (response.status_code == 403) is not may
+    if not may:
+        assert response.get_json()["error"]["code"] == "access_denied"
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+def test_the_same_without_cookies_is_anybodys_right(app: Flask, method: str, path: str) -> None:
+    response = ask(app, method, path, Origin=STRANGER, Sec_Fetch_Site="cross-site")
+    assert response.status_code != 403
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+def test_a_page_on_the_list_may_send_cookies(make_app: MakeApp, method: str, path: str) -> None:
+    app = make_app(cors_origins=[FRIEND])
+    sent = {"Cookie": "session=1", "Sec_Fetch_Site": "cross-site"}
+    assert ask(app, method, path, Origin=FRIEND, **sent).status_code != 403
+    assert ask(app, method, path, Origin=STRANGER, **sent).status_code == 403
+
+
+def test_a_refused_request_starts_nothing(ai: AIStream, client: FlaskClient) -> None:
+    script = Script("a")
+    ai.provider(name="costly")(script)
+    client.set_cookie("session", "1")
+    client.post("/ai/costly", json={"prompt": "Hi"}, headers={"Origin": STRANGER})
+    client.get("/ai/costly?prompt=Hi", headers={"Sec-Fetch-Site": "cross-site"})
+    assert script.requests == []
+
+
+def test_reading_the_refusal_is_allowed(client: FlaskClient) -> None:
+    client.set_cookie("session", "1")
+    response = client.get("/ai/chat?prompt=Hi", headers={"Origin": STRANGER})
+    assert allowed(response) == ("*", None)
+    assert "AISTREAM_CORS_ORIGINS" in response.get_json()["error"]["message"]

@@ -1,0 +1,291 @@
+"""One blueprint, wherever and however often it is registered."""
+
+from __future__ import annotations
+
+import gc
+import typing as t
+from collections.abc import Callable
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from flask import Blueprint
+from flask import Flask
+
+from flask_aistream import AIStream
+from flask_aistream import ChatRequest
+from flask_aistream.errors import ConfigError
+from flask_aistream.errors import RegistrationError
+from flask_aistream.testing import Script
+from flask_aistream.testing import StreamClient
+from flask_aistream.web.extension import install
+
+
+def new_app(**config: t.Any) -> Flask:
+    app = Flask("tests")
+    app.testing = True
+    app.config.update(config)
+    return app
+
+
+def test_an_application_is_ten_lines() -> None:
+    ai = AIStream()
+
+    @ai.provider
+    def chat(request: ChatRequest) -> Iterator[str]:
+        yield f"You said {request.prompt}."
+
+    app = new_app()
+    app.register_blueprint(ai, url_prefix="/ai")
+    assert StreamClient(app).read("/ai/chat", json={"prompt": "Hi"}).text == "You said Hi."
+
+
+def twice(app: Flask, ai: AIStream) -> list[str]:
+    app.register_blueprint(ai, url_prefix="/one")
+    app.register_blueprint(ai, url_prefix="/two", name="second")
+    return ["/one", "/two"]
+
+
+def nested(app: Flask, ai: AIStream) -> list[str]:
+    api = Blueprint("api", __name__, url_prefix="/api")
+    api.register_blueprint(ai, url_prefix="/ai")
+    app.register_blueprint(api)
+    return ["/api/ai"]
+
+
+def nested_under_two_names(app: Flask, ai: AIStream) -> list[str]:
+    api = Blueprint("api", __name__)
+    api.register_blueprint(ai, url_prefix="/ai")
+    app.register_blueprint(api, url_prefix="/v1")
+    app.register_blueprint(api, url_prefix="/v2", name="v2")
+    return ["/v1/ai", "/v2/ai"]
+
+
+def without_prefix(app: Flask, ai: AIStream) -> list[str]:
+    app.register_blueprint(ai)
+    return [""]
+
+
+def with_slash(app: Flask, ai: AIStream) -> list[str]:
+    app.register_blueprint(ai, url_prefix="/ai/")
+    return ["/ai"]
+
+
+def two_blueprints(app: Flask, ai: AIStream) -> list[str]:
+    other = AIStream("other")
+    other.provider(name="chat")(Script("a"))
+    app.register_blueprint(ai, url_prefix="/one")
+    app.register_blueprint(other, url_prefix="/two")
+    return ["/one", "/two"]
+
+
+WAYS = pytest.mark.parametrize(
+    "register",
+    [twice, nested, nested_under_two_names, without_prefix, with_slash, two_blueprints],
+)
+
+
+@WAYS
+def test_wherever_it_is_registered_its_routes_know_each_other(
+    register: Callable[[Flask, AIStream], list[str]],
+) -> None:
+    ai = AIStream()
+    ai.provider(name="chat")(Script("a"))
+    app = new_app()
+    for prefix in register(app, ai):
+        streams = StreamClient(app)
+        answer = streams.read(f"{prefix}/chat?prompt=Hi")
+        assert answer.text == "a"
+        data = answer.frames[0].data or ""
+        assert f'"events":"{prefix}/runs/{answer.run}/events"' in data
+        assert streams.read(f"{prefix}/runs/{answer.run}/events").events == answer.events
+        assert app.test_client().get(f"{prefix}/health").status_code == 200
+        with app.test_client().get(f"{prefix}/static/aistream.js") as script:
+            assert script.status_code == 200
+
+
+@WAYS
+def test_wherever_it_is_registered_faults_below_it_are_its_own(
+    register: Callable[[Flask, AIStream], list[str]],
+) -> None:
+    ai = AIStream()
+    app = new_app()
+    for prefix in filter(None, register(app, ai)):
+        response = app.test_client().get(f"{prefix}/no/such/path")
+        assert response.mimetype == "application/json"
+        assert response.headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_below_a_script_name_the_links_have_it_too() -> None:
+    ai = AIStream()
+    ai.provider(name="chat")(Script("a"))
+    app = new_app(APPLICATION_ROOT="/shop")
+    app.register_blueprint(ai, url_prefix="/ai")
+    answer = StreamClient(app).read("/ai/chat?prompt=Hi", base_url="http://localhost/shop")
+    assert f"/shop/ai/runs/{answer.run}/stop" in (answer.frames[0].data or "")
+
+
+def test_without_a_prefix_the_application_keeps_its_own_paths() -> None:
+    ai = AIStream()
+    ai.provider(name="chat")(Script("a"))
+    app = new_app()
+    app.register_blueprint(ai)
+    app.add_url_rule("/about", view_func=lambda: "us")
+    client = app.test_client()
+    assert client.get("/about").text == "us"
+    assert client.get("/no/such/path").mimetype == "text/html"
+
+
+def test_one_instance_serves_two_applications_apart() -> None:
+    ai = AIStream()
+    ai.provider(name="chat")(Script("a"))
+    one, other = new_app(AISTREAM_RETRY_SECONDS=7), new_app()
+    one.register_blueprint(ai, url_prefix="/ai")
+    other.register_blueprint(ai, url_prefix="/else")
+    answers = [StreamClient(one).read("/ai/chat?prompt=Hi")]
+    answers.append(StreamClient(other).read("/else/chat?prompt=Hi"))
+    assert [answer.frames[0].retry for answer in answers] == [7000, 1000]
+    # A run of one application is unknown in the other, and so are its paths.
+    client = other.test_client()
+    assert client.get(f"/else/runs/{answers[0].run}").status_code == 404
+    assert client.get("/ai/no/such/path").mimetype == "text/html"
+
+
+def test_an_application_at_the_address_of_one_that_is_gone_is_not_taken_for_it() -> None:
+    # id() is used again; what was kept by it would be another application's.
+    ai = AIStream()
+    for number in range(10):
+        app = new_app()
+        app.register_blueprint(ai, url_prefix=f"/ai{number}")
+        for older in range(number):
+            assert app.test_client().get(f"/ai{older}/no/such/path").mimetype == "text/html"
+        del app
+        gc.collect()
+
+
+def test_a_provider_may_be_added_after_the_registration() -> None:
+    ai = AIStream()
+    app = new_app()
+    app.register_blueprint(ai, url_prefix="/ai")
+    ai.provider(name="chat")(Script("a"))
+    assert StreamClient(app).read("/ai/chat?prompt=Hi").text == "a"
+
+
+def test_the_decorator_gives_the_function_back() -> None:
+    ai = AIStream()
+
+    def chat(request: ChatRequest) -> str:
+        return "a"
+
+    assert ai.provider(chat) is chat
+    assert ai.provider(name="other")(chat) is chat
+    assert ai.identify(f := lambda: None) is f
+    assert ai.authorize(g := lambda request: None) is g
+    assert ai.provider_names == ("chat", "other")
+
+
+def nameless(request: ChatRequest) -> str:
+    return "a"
+
+
+REFUSED: list[t.Any] = [
+    *(
+        pytest.param({"name": name}, nameless, "hide a route", id=name)
+        for name in ("runs", "v1", "static", "health", "playground")
+    ),
+    *(
+        pytest.param({"name": name}, nameless, "letters, digits", id=repr(name))
+        for name in ("a/b", "a b", "é", "-a", ".", "a" * 65, "<x>", "a\n")
+    ),
+    pytest.param({"name": "taken"}, nameless, "already", id="taken"),
+    pytest.param({"context": "session"}, nameless, '"app" or "request"', id="context"),
+    pytest.param({}, partial(nameless), "no name of its own", id="nameless"),
+]
+
+
+@pytest.mark.parametrize(("options", "provider", "says"), REFUSED)
+def test_a_provider_that_could_not_be_reached_is_refused(
+    options: dict[str, t.Any], provider: t.Any, says: str
+) -> None:
+    ai = AIStream()
+    ai.provider(name="taken")(nameless)
+    with pytest.raises(RegistrationError, match=says):
+        ai.provider(**options)(provider)
+    assert ai.provider_names == ("taken",)
+
+
+# Configuration.
+
+WRONG: list[t.Any] = [
+    ("AISTREAM_HEARTBEAT_SECONDS", 0, "positive number"),
+    ("AISTREAM_HEARTBEAT_SECONDS", -1, "positive number"),
+    ("AISTREAM_HEARTBEAT_SECONDS", "15", "positive number"),
+    ("AISTREAM_HEARTBEAT_SECONDS", True, "positive number"),
+    ("AISTREAM_HEARTBEAT_SECONDS", float("nan"), "positive number"),
+    ("AISTREAM_HEARTBEAT_SECONDS", float("inf"), "positive number"),
+    ("AISTREAM_DETACH_SECONDS", -1, "0 or more, or None"),
+    ("AISTREAM_FLUSH_SECONDS", None, "0 or more"),
+    ("AISTREAM_COMMIT_SECONDS", float("inf"), "0 or more"),
+    ("AISTREAM_RUN_SECONDS", 0, "positive number"),
+    ("AISTREAM_MAX_RUNS", 0, "whole number"),
+    ("AISTREAM_MAX_RUNS", 1.5, "whole number"),
+    ("AISTREAM_MAX_BODY_BYTES", "1M", "whole number"),
+    ("AISTREAM_CORS_ORIGINS", "https://a.example", "list of origins"),
+    ("AISTREAM_CORS_ORIGINS", ["https://a.example/"], "list of origins"),
+    ("AISTREAM_CORS_ORIGINS", ["a.example"], "list of origins"),
+    ("AISTREAM_CORS_ORIGINS", ["https://*.example"], "list of origins"),
+    ("AISTREAM_CORS_ORIGINS", ["*"], "list of origins"),
+    ("AISTREAM_CORS_ORIGINS", ["https://A.example"], "list of origins"),
+    ("AISTREAM_CORS_ORIGINS", ["null"], "list of origins"),
+    ("AISTREAM_STORE", "mysql://", "`memory://`"),
+    ("AISTREAM_STORE", 7, "`memory://`"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "says"), WRONG)
+def test_a_wrong_value_is_refused_in_a_sentence_that_names_key_value_and_what_is_right(
+    name: str, value: t.Any, says: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        new_app(**{name: value}).register_blueprint(AIStream())
+    message = str(caught.value)
+    assert name in message
+    assert repr(value) in message
+    assert says in message
+
+
+def test_a_key_that_does_not_exist_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="Did you mean AISTREAM_HEARTBEAT_SECONDS"):
+        new_app(AISTREAM_HEARTBEAT=15).register_blueprint(AIStream())
+
+
+RIGHT: list[tuple[str, t.Any]] = [
+    ("AISTREAM_HEARTBEAT_SECONDS", None),
+    ("AISTREAM_HEARTBEAT_SECONDS", 1),
+    ("AISTREAM_DETACH_SECONDS", 0),
+    ("AISTREAM_DETACH_SECONDS", None),
+    ("AISTREAM_FLUSH_SECONDS", 0),
+    ("AISTREAM_RUN_SECONDS", 1e9),
+    ("AISTREAM_CORS_ORIGINS", None),
+    ("AISTREAM_CORS_ORIGINS", "*"),
+    ("AISTREAM_CORS_ORIGINS", []),
+    ("AISTREAM_CORS_ORIGINS", {"http://localhost:5173", "https://a.example"}),
+    ("AISTREAM_STORE", "memory://"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), RIGHT)
+def test_an_application_works_with_any_right_value(name: str, value: t.Any) -> None:
+    ai = AIStream()
+    ai.provider(name="chat")(Script("a", "b"))
+    app = new_app(**{name: value})
+    app.register_blueprint(ai)
+    assert StreamClient(app).read("/chat?prompt=Hi").text == "ab"
+
+
+def test_defaults_are_put_back_into_the_configuration() -> None:
+    app = new_app(AISTREAM_RETRY_SECONDS=7)
+    app.register_blueprint(AIStream())
+    assert app.config["AISTREAM_HEARTBEAT_SECONDS"] == 15.0
+    assert app.config["AISTREAM_RETRY_SECONDS"] == 7
+    assert install(app).settings.heartbeat_seconds == 15.0
