@@ -12,6 +12,7 @@ import typing as t
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from flask import Flask
 from werkzeug.test import TestResponse
@@ -350,6 +351,9 @@ class ManualConcurrency:
 
     def alarm(self, ring: Callable[[], None]) -> ManualAlarm:
         return self.clock.alarm(ring)
+
+    def lock(self) -> AbstractContextManager[object]:
+        return threading.Lock()
 
     def breathe(self) -> None:
         """Nobody else is there."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import typing as t
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 
 class Waiter(t.Protocol):
@@ -66,6 +67,10 @@ class Concurrency(t.Protocol):
 
         :param ring: A method that does not block. Its object is not kept alive.
         """
+        ...
+
+    def lock(self) -> AbstractContextManager[object]:
+        """A lock for a few steps that neither block nor let others run, which makes it cheap."""
         ...
 
     def breathe(self) -> None:

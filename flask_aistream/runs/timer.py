@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -54,7 +53,7 @@ class Timer:
         self._later: list[tuple[float, int, Handle]] = []
         self._crowded = SPARSE
         self._order = itertools.count()
-        self._lock = threading.Lock()
+        self._lock = concurrency.lock()
         self._alarm = concurrency.alarm(self._ring)
         self._set_for: float | None = None
 

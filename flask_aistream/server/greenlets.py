@@ -7,6 +7,7 @@ import sys
 import typing as t
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import gevent
 import gevent.event
@@ -21,11 +22,17 @@ class Greenlets:
     def __init__(self) -> None:
         self._hub = gevent.get_hub()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._guests: t.Any = None
 
     def spawn(self, work: Callable[[], None]) -> GreenTask:
         return GreenTask(gevent.spawn(work))
 
     def native(self, work: Callable[[], None]) -> None:
+        if self._guests is None:
+            # The hub cannot see such a thread: with nothing else to wait for, it would think that
+            # nobody will ever wake it.
+            self._guests = self._hub.loop.async_()
+            self._guests.start(nothing)
         monkey.get_original("_thread", "start_new_thread")(work, ())
 
     def home(self, callback: Callable[[], None]) -> None:
@@ -37,6 +44,11 @@ class Greenlets:
     def alarm(self, ring: Callable[[], None]) -> GreenAlarm:
         return GreenAlarm(self._hub, ring)
 
+    def lock(self) -> AbstractContextManager[object]:
+        # Not gevent's: no greenlet switches inside, so it is only ever held by one, and the system's
+        # own costs a third (0.26 against 0.83 µs a round). A token takes four.
+        return t.cast("AbstractContextManager[object]", monkey.get_original("threading", "Lock")())
+
     def breathe(self) -> None:
         gevent.sleep(0)
 
@@ -44,6 +56,10 @@ class Greenlets:
         if self._loop is None:
             self._loop = start_hidden_loop()
         return self._loop
+
+
+def nothing() -> None:
+    """What to do when the hub is woken for its own sake."""
 
 
 class GreenTask:

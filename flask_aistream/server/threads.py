@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import FrameType
 
 
@@ -37,6 +38,9 @@ class Threads:
 
     def alarm(self, ring: Callable[[], None]) -> ThreadAlarm:
         return ThreadAlarm(ring)
+
+    def lock(self) -> AbstractContextManager[object]:
+        return threading.Lock()
 
     def breathe(self) -> None:
         time.sleep(0)

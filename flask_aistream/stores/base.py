@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Callable
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import Terminal
@@ -157,3 +158,7 @@ class Process(t.Protocol):
         ...
 
     def waiter(self) -> Waiter: ...
+
+    def lock(self) -> AbstractContextManager[object]:
+        """A lock for a few steps that neither block nor let others run."""
+        ...

@@ -49,7 +49,7 @@ def open_store(url: str, process: Process, *, patience: float, bounds: Bounds) -
     """
     make = ENGINES[scheme_of(url)]
     if make is None:
-        return MemoryStore(**bounds)
+        return MemoryStore(**bounds, lock=process.lock)
     engine = make(url, process, bounds)
     return SharedStore(engine, process, patience=patience, max_events=bounds["max_events"])
 
@@ -82,7 +82,8 @@ class Idle:
     """A process in which nothing is started: the store is only tried."""
 
     def __init__(self, process: Process) -> None:
-        self.native, self.home, self.waiter = process.native, process.home, process.waiter
+        self.native, self.home = process.native, process.home
+        self.waiter, self.lock = process.waiter, process.lock
 
     def spawn(self, work: Callable[[], None]) -> object:
         return None

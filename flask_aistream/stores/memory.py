@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import Terminal
@@ -33,6 +34,7 @@ class MemoryLog:
         first: Sequence[Event],
         max_events: int | None,
         clock: Callable[[], float],
+        lock: AbstractContextManager[object],
     ) -> None:
         self.run = run
         self.ended = False
@@ -42,7 +44,7 @@ class MemoryLog:
         self._trimmed = 0
         self._most = max_events
         self._waiting: dict[Wake, None] = {}
-        self._lock = threading.Lock()
+        self._lock = lock
 
     def append(self, event: Event) -> None:
         with self._lock:
@@ -119,6 +121,7 @@ class MemoryStore:
     :param max_runs: Finished runs kept at most, the latest ones; ``None`` for any number.
     :param max_events: See :class:`MemoryLog`.
     :param clock: Seconds, monotonic.
+    :param lock: Makes a lock for short sections; see ``Process.lock``.
     """
 
     shared = False
@@ -130,6 +133,7 @@ class MemoryStore:
         max_runs: int | None = None,
         max_events: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
     ) -> None:
         self._retain = retain
         self._max_runs = max_runs
@@ -138,10 +142,11 @@ class MemoryStore:
         self._logs: dict[str, MemoryLog] = {}
         self._keys: dict[str, str] = {}
         self._chats: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._make_lock = lock
+        self._lock = lock()
 
     def create(self, run: Run, first: Sequence[Event]) -> tuple[MemoryLog, bool]:
-        log = MemoryLog(run, first, self._max_events, self._clock)
+        log = MemoryLog(run, first, self._max_events, self._clock, self._make_lock())
         with self._lock:
             if run.key is not None and run.key in self._keys:
                 return self._logs[self._keys[run.key]], False
