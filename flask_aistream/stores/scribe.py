@@ -104,6 +104,7 @@ class Scribe:
     """Starts at once, and ends with :meth:`close`.
 
     :param count: Of the runs for whose sake this process has to show that it lives.
+    :ivar inbox: Takes jobs, and ``(page, text)``: one event to write, some time soon.
     :param patience: Seconds the database may be away; then ``on_away`` is called at home.
     """
 
@@ -128,7 +129,8 @@ class Scribe:
         self._clock = clock
         # Under gevent the patched queue is for greenlets, and the one below it for OS threads.
         make: t.Any = _queue.SimpleQueue if engine.native else queue.SimpleQueue
-        self._inbox = make()
+        # Its own attribute, not a method around it: this is called once a token.
+        self.inbox = make()
         self._bell = make()
         self._jobs: list[Job[t.Any]] = []
         self._pages: dict[Page, None] = {}
@@ -140,10 +142,6 @@ class Scribe:
         self._beat_at = 0.0
         self._tick: float | None = None
         (process.native if engine.native else process.spawn)(self._serve)
-
-    def say(self, page: Page, text: str) -> None:
-        """Write one event, some time soon."""
-        self._inbox.put((page, text))
 
     def ask(self, work: Callable[[Engine], R], effect: Callable[[R], None] | None = None) -> R:
         """Ask the engine something, after everything said before, and wait for the answer.
@@ -173,7 +171,7 @@ class Scribe:
         self.tell(lambda engine: None)
 
     def _put(self, job: Job[t.Any]) -> None:
-        self._inbox.put(job)
+        self.inbox.put(job)
         self._bell.put(None)
 
     def _serve(self) -> None:
@@ -195,7 +193,7 @@ class Scribe:
     def _gather(self) -> None:
         """Take all that has come in; sleep until something has, or until it is time to look."""
         try:
-            self._sort(self._inbox.get(timeout=self._tick))
+            items = [self.inbox.get(timeout=self._tick)]
         except queue.Empty:
             return
         pause = ROUND_SECONDS if self._fault_since is None else RETRY_SECONDS
@@ -205,16 +203,15 @@ class Scribe:
                 self._bell.get(timeout=rest)
         for _ in range(self._bell.qsize()):
             self._bell.get()
-        for _ in range(self._inbox.qsize()):
-            self._sort(self._inbox.get())
-
-    def _sort(self, item: t.Any) -> None:
-        if type(item) is tuple:
-            page, text = item
-            page.unwritten.append(text)
-            self._pages[page] = None
-        else:
-            self._jobs.append(item)
+        items += [self.inbox.get() for _ in range(self.inbox.qsize())]
+        pages = self._pages
+        for item in items:
+            if type(item) is tuple:
+                page, text = item
+                page.unwritten.append(text)
+                pages[page] = None
+            else:
+                self._jobs.append(item)
 
     def _round(self) -> list[Effect]:
         self._round_at = self._clock()
@@ -237,15 +234,17 @@ class Scribe:
 
     def _done(self, refused: dict[Page, Found]) -> list[Effect]:
         effects: list[Effect] = []
+        written: list[tuple[Page, int]] = []
         for page in self._pages:
-            if page not in refused:
-                count = len(page.unwritten)
-                effects.append(partial(page.publish, count))
-                page.written += count
+            if page in refused:
+                effects.append(partial(page.settle, refused[page]))
             else:
-                found = refused[page]
-                effects.append(partial(page.settle, found))
-            page.unwritten.clear()
+                count = len(page.unwritten)
+                written.append((page, count))
+                page.written += count
+            page.unwritten = []
+        if written:
+            effects.append(partial(publish_all, written))
         effects.extend(job.finish for job in self._jobs)
         self._pages.clear()
         self._jobs.clear()
@@ -319,6 +318,11 @@ class Scribe:
             self._process.spawn(write)
 
         self._process.home(begin)
+
+
+def publish_all(written: list[tuple[Page, int]]) -> None:
+    for page, count in written:
+        page.publish(count)
 
 
 def run_all(effects: list[Effect]) -> None:

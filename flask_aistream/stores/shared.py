@@ -55,6 +55,7 @@ class SharedLog:
         self.written = 0
         self.unwritten: list[str] = []
         self._store = store
+        self._say = store.scribe.inbox.put
         self._events: list[Event] = []
         self._trimmed = 0
         self._pending: list[Event] = []
@@ -76,7 +77,7 @@ class SharedLog:
             if self.ended or self._closing:
                 raise LogEnded(f"Run {self.run.id} has ended: nothing can be said after the end.")
             self._pending.append(event)
-            self._store.scribe.say(self, text)
+            self._say((self, text))
             crowded = len(self._pending) > CROWD
         if self.alone:
             self.publish(1)
@@ -150,10 +151,15 @@ class SharedLog:
     def publish(self, count: int) -> None:
         """The next ``count`` events are in the database."""
         with self._lock:
-            self._events += self._pending[:count]
-            del self._pending[:count]
+            if count == len(self._pending):
+                self._events += self._pending
+                self._pending.clear()
+            else:
+                self._events += self._pending[:count]
+                del self._pending[:count]
             self._trim()
-        self._wake()
+        if self._waiting or self._room:
+            self._wake()
 
     def take(self, pieces: Sequence[Piece], *, whole: bool = False) -> bool:
         """Records that the database has. Those known already are left out.

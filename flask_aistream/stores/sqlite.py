@@ -8,6 +8,7 @@ dropped. Other processes see through ``PRAGMA data_version`` that something was 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sqlite3
 import time
@@ -114,6 +115,7 @@ class SqliteEngine:
         self._retain = retain
         self._max_runs = max_runs
         self._max_events = max_events
+        self._surely_short = 2 * max_events if max_events else math.inf
         self._clock = clock
         self._ticks = ticks
         self._db: t.Any = None
@@ -369,7 +371,8 @@ class SqliteEngine:
             own = self._own[run_id]
             # Under its number: where a round is done again, it is said once.
             own.said[first] = data
-            self._trim(own, first)
+            if first > self._surely_short:
+                self._trim(own, first)
             rows.append((own.no, first, data))
         self._insert(rows)
 
