@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import MISSING
+from dataclasses import fields
 
 from flask import Flask
 from werkzeug.test import TestResponse
 
 from flask_aistream.core import events as ev
-from flask_aistream.core.codec import FIELDS
 from flask_aistream.core.fold import Fold
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.protocols.native import NAMES
@@ -172,7 +173,13 @@ def event_of(frame: Frame, failure: dict[str, str]) -> ev.Event | None:
     kind = KINDS.get(frame.event)
     if kind is None:
         return None
-    return t.cast(ev.Event, kind(**{name: value[name] for name in FIELDS[kind] if name in value}))
+    # A field without a default that is not there was null.
+    given = {
+        field.name: value.get(field.name)
+        for field in fields(kind)
+        if field.name in value or field.default is MISSING
+    }
+    return t.cast(ev.Event, kind(**given))
 
 
 def terminal_of(reason: t.Any, failure: dict[str, str]) -> ev.Terminal:
