@@ -1,0 +1,158 @@
+"""An open stream holds no database connection: with a real pool, as Flask-SQLAlchemy makes it."""
+
+from __future__ import annotations
+
+import threading
+import typing as t
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import QueuePool
+from sqlalchemy import text
+
+from flask_aistream import AIStream
+from flask_aistream import ChatRequest
+from flask_aistream import RunEnded
+from flask_aistream import run_ended
+from flask_aistream.testing import DEADLINE
+from flask_aistream.testing import Gate
+from flask_aistream.testing import Script
+from flask_aistream.testing import StreamClient
+from flask_aistream.web.extension import install
+from tests.runs.support import until
+
+POOL = 2
+
+
+class Database:
+    """A pool of ``POOL`` connections, and no patience to wait for one."""
+
+    def __init__(self, app: Flask, path: Path) -> None:
+        app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{path}"
+        app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
+            "poolclass": QueuePool,
+            "pool_size": POOL,
+            "max_overflow": 0,
+            "pool_timeout": 0.1,
+        }
+        self.db = SQLAlchemy(app)
+        self.queries = 0
+        with app.app_context():
+            self.pool = t.cast(QueuePool, self.db.engine.pool)
+
+    def query(self, *_: object) -> None:
+        """Take a connection and keep it until the session's end, as any view does."""
+        self.db.session.execute(text("select 1"))
+        self.queries += 1
+
+    @property
+    def held(self) -> int:
+        return self.pool.checkedout()
+
+
+@pytest.fixture
+def database(app: Flask, tmp_path: Path) -> Iterator[Database]:
+    database = Database(app, tmp_path / "app.sqlite")
+    yield database
+    database.pool.dispose()
+
+
+def test_more_streams_than_connections_can_be_open(
+    app: Flask, ai: AIStream, streams: StreamClient, database: Database
+) -> None:
+    gate = Gate()
+    ai.provider(name="chat")(Script("a", gate, "b"))
+    app.before_request(database.query)
+
+    @ai.identify
+    def caller() -> str:
+        database.query()
+        return "ann"
+
+    ai.authorize(database.query)
+    open_now: list[bool] = []
+
+    def read() -> None:  # In a thread of its own, as under a server: contexts belong to threads.
+        with streams.open("/ai/chat?prompt=Hi") as stream:
+            events = [next(stream), next(stream)]
+            open_now.append(events[1] == "a")
+            list(stream)
+
+    readers = [threading.Thread(target=read) for _ in range(3 * POOL)]
+    for count, reader in enumerate(readers, 1):
+        reader.start()
+        until(lambda count=count: len(open_now) == count, "the next stream")  # type: ignore[misc]
+        assert database.queries == 3 * count
+        assert database.held == 0
+    gate.open()
+    for reader in readers:
+        reader.join(DEADLINE)
+    assert open_now == [True] * 3 * POOL
+    assert database.held == 0
+
+
+def test_a_provider_that_queried_holds_a_connection_until_it_lets_go(
+    ai: AIStream, streams: StreamClient, database: Database
+) -> None:
+    asked, released = Gate(), Gate()
+
+    @ai.provider
+    def chat(request: ChatRequest) -> Iterator[str]:
+        database.query()
+        yield "a"
+        asked.pass_through()
+        database.db.session.remove()
+        yield "b"
+        released.pass_through()
+
+    with streams.open("/ai/chat?prompt=Hi") as stream:
+        asked.wait_reached()
+        assert database.held == 1
+        asked.open()
+        released.wait_reached()
+        assert database.held == 0
+        released.open()
+        list(stream)
+
+
+@pytest.mark.parametrize("steps", [(), (ValueError(),)])
+def test_what_a_provider_took_is_given_back_at_its_end(
+    app: Flask, ai: AIStream, streams: StreamClient, database: Database, steps: tuple[t.Any, ...]
+) -> None:
+    ai.provider(name="chat")(Script(database.query, "a", *steps))
+    for _ in range(2 * POOL):
+        assert streams.read("/ai/chat?prompt=Hi").text == "a"
+        until(lambda: install(app).machinery.runner.count == 0)
+        until(lambda: database.held == 0)
+
+
+def test_what_a_receiver_took_is_given_back(
+    app: Flask, ai: AIStream, streams: StreamClient, database: Database
+) -> None:
+    ai.provider(name="chat")(Script("a"))
+
+    def bill(sender: Flask, ended: RunEnded) -> None:
+        database.query()
+
+    with run_ended.connected_to(bill, app):
+        for count in range(1, 2 * POOL):
+            streams.read("/ai/chat?prompt=Hi")
+            until(lambda count=count: database.queries == count)  # type: ignore[misc]
+            until(lambda: database.held == 0)
+
+
+def test_reading_and_stopping_hold_nothing(
+    ai: AIStream, app: Flask, streams: StreamClient, database: Database
+) -> None:
+    ai.provider(name="chat")(Script("a"))
+    app.before_request(database.query)
+    run = streams.read("/ai/chat?prompt=Hi").run
+    client = app.test_client()
+    for _ in range(2 * POOL):
+        client.get(f"/ai/runs/{run}")
+        client.get(f"/ai/runs/{run}/events").close()
+        client.post(f"/ai/runs/{run}/stop")
+        assert database.held == 0
