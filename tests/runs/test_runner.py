@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import threading
 import typing as t
 import weakref
@@ -21,6 +22,7 @@ from flask_aistream.errors import Unavailable
 from flask_aistream.runs.concurrency import Task
 from flask_aistream.runs.ended import RunEnded
 from flask_aistream.runs.runner import STUBBORN_SECONDS
+from flask_aistream.runs.tail import Tail
 from flask_aistream.stores.base import Log
 from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import Gate
@@ -721,3 +723,37 @@ def test_a_thousand_runs_leave_nothing_in_the_runner(bench: Bench) -> None:
     assert len(bench.ends.told) == 1000
     bench.clock.advance(3600)
     assert bench.timer._later == []
+
+
+def test_readers_of_a_fast_provider_all_learn_of_its_stop(clock: ManualClock) -> None:
+    # The stop interrupts the provider's thread wherever it is: most often while it wakes readers.
+    bench = threaded(clock)
+    for _ in range(50):
+        log = bench.start(lambda request: itertools.repeat("x"))
+        seen: list[ev.Event] = []
+
+        def read(log: Log = log, seen: list[ev.Event] = seen) -> None:
+            tail = Tail(
+                log,
+                0,
+                bench.concurrency.waiter(),
+                bench.timer,
+                heartbeat=None,
+                flush=0,
+                clock=clock,
+            )
+            for page in tail:
+                assert page is not None
+                last = page.events[-1]
+            seen.append(last)
+
+        readers = [threading.Thread(target=read, daemon=True) for _ in range(4)]
+        for reader in readers:
+            reader.start()
+        until(lambda log=log: log.read(0, 1).events)  # type: ignore[misc]
+        assert bench.runner.stop(log, "client")
+        for reader in readers:
+            reader.join(DEADLINE)
+        assert seen == [ev.Stopped("client")] * 4
+    until(lambda: not working_of(bench), "the end of the threads")
+    assert len(bench.ends.wait(50)) == 50
