@@ -34,7 +34,6 @@ from flask_aistream.protocols.messages import openai_call
 from flask_aistream.protocols.messages import read_messages
 from flask_aistream.protocols.wire import data_frame
 from flask_aistream.protocols.wire import dumps
-from flask_aistream.protocols.wire import paired
 
 Json = dict[str, t.Any]
 
@@ -73,7 +72,7 @@ class ChatEncoder:
             f"{head}{quoted(event)}{tail}" if type(event) is str else "".join(self._frames(event))
             for event in events
         ]
-        return paired("".join(frames)).encode("ascii")
+        return "".join(frames).encode("ascii")
 
     def gap(self, first: int) -> bytes:
         self._broken = True

@@ -43,7 +43,6 @@ from flask_aistream.protocols.spans import Json
 from flask_aistream.protocols.spans import SpanEncoder
 from flask_aistream.protocols.unfold import unfold
 from flask_aistream.protocols.wire import dumps
-from flask_aistream.protocols.wire import paired
 
 OWN_FIELDS = {"model", "input", "instructions", "stream", "stream_options", "background"}
 ROLES = ("system", "developer", "user", "assistant")
@@ -81,7 +80,7 @@ class ResponsesEncoder(SpanEncoder):
                 frames.append(self._numbered(f"{self._head}{quoted(event)}{self._tail}"))
             else:
                 frames += map(self.frame, self.word(event))
-        return paired("".join(frames)).encode("ascii")
+        return "".join(frames).encode("ascii")
 
     def mould(self, value: Json) -> str:
         # The number comes last, so that nothing before it has to be made anew for every delta.

@@ -17,7 +17,6 @@ from json.encoder import encode_basestring_ascii as quoted
 from flask_aistream.core import events as ev
 from flask_aistream.protocols.base import Subject
 from flask_aistream.protocols.wire import data_frame
-from flask_aistream.protocols.wire import paired
 
 Json = dict[str, t.Any]
 
@@ -43,7 +42,7 @@ class SpanEncoder(abc.ABC):
                 frames.append(f"{self._head}{quoted(event)}{self._tail}")
             else:
                 frames += map(self.frame, self.word(event))
-        return paired("".join(frames)).encode("ascii")
+        return "".join(frames).encode("ascii")
 
     def gap(self, first: int) -> bytes:
         return "".join(map(self.frame, self.missed(first))).encode("ascii")

@@ -18,7 +18,7 @@ from tests.server.servers import wait_for
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NODE = HERE / "node_modules" / "node" / "bin" / "node"
-LIMIT = 60
+LIMIT = 150
 """Seconds a test may take, whatever happens."""
 
 Node = Callable[..., t.Any]
@@ -54,12 +54,12 @@ def serving(app: str, folder: Path) -> Iterator[str]:
             stderr=output,
         )
         try:
-            wait_for(lambda: answers(port) or process.poll() is not None, "gunicorn to answer")
+            wait_for(lambda: answers(port) or process.poll() is not None, "gunicorn to answer", 60)
             assert process.poll() is None, log.read_text()
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-            process.wait(15)
+            process.wait(30)
 
 
 def answers(port: int) -> bool:
