@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import sqlite3
 import time
 import typing as t
@@ -35,6 +34,9 @@ OWN_SECONDS = 0.2
 """How soon an owner learns that another process has ended its run."""
 
 BUSY_SECONDS = 1.0
+
+OPEN_SECONDS = 10.0
+"""All workers open the file at once, and the first one makes the tables, on a disk that may be busy."""
 
 # One statement a group: every step lets go of the interpreter's lock, and a busy thread may take it
 # for 5 ms. Only these sizes, so that the statements stay prepared.
@@ -131,7 +133,7 @@ class SqliteEngine:
         self._listener = listener
         self.close()
         self._db = sqlite3.connect(
-            self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            self._path, timeout=OPEN_SECONDS, isolation_level=None, check_same_thread=False
         )
         switch_to_wal(self._db)
         # A crash of the machine may lose the last moments, but damages nothing.
@@ -150,6 +152,7 @@ class SqliteEngine:
                 )
             # Opening must show that writing works: on a read-only disk reading does.
             self._db.execute("DELETE FROM process WHERE id = ?", ("",))
+        self._db.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
         self._version = None
 
     def close(self) -> None:
@@ -433,15 +436,15 @@ def joined(said: dict[int, str], least: int) -> tuple[int, str]:
 
 def switch_to_wal(db: sqlite3.Connection) -> None:
     """Two processes that do this at once get an error where they should have to wait."""
-    deadline = time.monotonic() + BUSY_SECONDS
+    deadline = time.monotonic() + OPEN_SECONDS
     while True:
         try:
             db.execute("PRAGMA journal_mode = WAL")
             return
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline or not os.path.exists(db_path(db)):
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
-
-
-def db_path(db: sqlite3.Connection) -> str:
-    return t.cast(str, db.execute("PRAGMA database_list").fetchone()[2])
+        # This one waits. (Not time.sleep: under gevent it is not for this thread.)
+        with contextlib.suppress(sqlite3.OperationalError):
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("ROLLBACK")

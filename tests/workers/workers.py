@@ -70,7 +70,10 @@ class Workers(Server):
                 found[line.pid] = None
                 return len(found) == self.count
 
-            wait_for(all_seen, f"{self.count} workers")
+            try:
+                wait_for(all_seen, f"{self.count} workers")
+            except OSError as error:
+                raise AssertionError(f"The workers do not answer:\n{self.output()}") from error
             return list(found)
 
     def line(self, pid: int) -> Line:
