@@ -24,6 +24,7 @@ from flask_aistream.providers.ledger import Ledger
 from flask_aistream.providers.plain import data_url
 from flask_aistream.providers.plain import field_of
 from flask_aistream.providers.plain import plain
+from flask_aistream.providers.plain import readable
 
 # Tools that OpenAI runs; the calls of all others wait for the application.
 HOSTED = {
@@ -80,7 +81,7 @@ class ResponsesAdapter:
         return self._calls.end_all()
 
     def _item_added(self, event: t.Any) -> Sequence[Event]:
-        item = event.item
+        item = readable(event.item)
         name = name_of(item)
         if name is None:
             return ()
@@ -91,7 +92,7 @@ class ResponsesAdapter:
 
     def _item_done(self, event: t.Any) -> Sequence[Event]:
         # Text, thoughts and citations of the item have been told as deltas.
-        return self._call(event.item)
+        return self._call(readable(event.item))
 
     def _call(self, item: t.Any) -> list[Event]:
         name = name_of(item)
@@ -120,7 +121,7 @@ class ResponsesAdapter:
         return self._ledger.document(file, name, media_type, name)
 
     def _ended(self, event: t.Any) -> Sequence[Event]:
-        return [*self._calls.end_all(), *self._outcome(event.response)]
+        return [*self._calls.end_all(), *self._outcome(readable(event.response))]
 
     def _outcome(self, response: t.Any) -> list[Event]:
         status = getattr(response, "status", None)
@@ -130,7 +131,7 @@ class ResponsesAdapter:
         if usage := getattr(response, "usage", None):
             said += self._ledger.used(response.id, used(usage))
         if status == "completed":
-            said.append(Finished("tool-calls" if waits(response.output) else "stop"))
+            said.append(Finished("tool-calls" if waits(items_of(response)) else "stop"))
         elif status in ("incomplete", "cancelled"):
             reason = field_of(getattr(response, "incomplete_details", None), "reason")
             said.append(Finished(reason_of(reason)))
@@ -138,7 +139,7 @@ class ResponsesAdapter:
 
     def _whole(self, response: t.Any) -> Sequence[Event]:
         said: list[Event] = []
-        for item in response.output:
+        for item in items_of(response):
             if item.type == "message":
                 said += self._message(item)
             elif item.type == "reasoning":
@@ -149,7 +150,7 @@ class ResponsesAdapter:
 
     def _message(self, item: t.Any) -> list[Event]:
         said: list[Event] = []
-        for part in item.content:
+        for part in map(readable, item.content):
             words = getattr(part, "text", None) or getattr(part, "refusal", None)
             said += [words] if words else []
             for annotation in getattr(part, "annotations", None) or ():
@@ -172,8 +173,13 @@ def paragraph(event: t.Any) -> Sequence[Event]:
 
 def thoughts(item: t.Any) -> list[Event]:
     parts = getattr(item, "content", None) or item.summary or ()
-    said = "\n\n".join(part.text for part in parts)
+    said = "\n\n".join(field_of(part, "text") for part in parts)
     return [Reasoning(said)] if said else []
+
+
+def items_of(response: t.Any) -> list[t.Any]:
+    """Of any type: those that an SDK is too old to know, it leaves as dicts."""
+    return [readable(item) for item in response.output]
 
 
 def name_of(item: t.Any) -> str | None:

@@ -127,7 +127,7 @@ def openai_responses() -> Iterator[Call]:
     yield Call("stream", stream, hosted)
     yield Call("async", astream, hosted)
     yield Call("whole", whole, hosted, streams=False)
-    if hasattr(type(client("http://x").responses), "stream"):
+    if installed("openai") >= (1, 70):  # Before, the helper itself stumbles over news.
         yield Call(".stream()", helper, hosted)
 
 
