@@ -35,7 +35,12 @@ class Batch(t.NamedTuple):
 
     run: str
     first: int
+    size: int
     data: str
+
+    @classmethod
+    def of(cls, run: str, first: int, texts: Sequence[str]) -> Batch:
+        return cls(run, first, len(texts), join(texts))
 
 
 class Piece(t.NamedTuple):
@@ -93,22 +98,26 @@ class Engine(t.Protocol):
         """Around the calls of one round: all happen or, where the database can do that, none."""
         ...
 
-    def create(self, run: Run, data: str, first: int = 0) -> str:
-        """
-        :param data: What the log begins with, a JSON array.
-        :param first: Its number; not 0 where a log that the database has lost is written again.
-        :returns: Id of the run that has ``run.key`` now: this one's, unless there was another."""
+    def create(self, run: Run, begin: Batch) -> str:
+        """:returns: Id of the run that has ``run.key`` now: this one's, unless there was another."""
+        ...
+
+    def restore(self, run: Run, everything: Batch) -> None:
+        """Write a living run of this process anew: the database has lost some of it, or all."""
         ...
 
     def write(self, batches: Sequence[Batch]) -> Iterable[str]:
-        """:returns: Ids of runs that refused: ended, unknown, or written already."""
+        """
+        :returns: Ids of runs that refused: ended or unknown, or not just as long as the batch expects.
+        """
         ...
 
-    def end(self, run_id: str, number: int, data: str, token: str) -> bool | None:
+    def end(self, run_id: str, number: int, data: str, token: str, *, exactly: bool) -> bool | None:
         """Write the terminal event as record ``number``.
 
         :param token: Names this attempt, so that it knows itself again.
-        :returns: Whether it ended the run; ``None``: ``number`` is taken, read and try again.
+        :param exactly: Only if the log is that long; else also if it is shorter.
+        :returns: Whether it ended the run; ``None``: the log is not that long, or there is none.
         """
         ...
 

@@ -1,7 +1,8 @@
 """A Redis or Valkey server, for any number of machines.
 
-A run is a stream: each entry holds neighbouring events under the id ``<number of the first + 1>-0``
-(0-0 is no id), so that an entry written twice, or after somebody else has ended the run, is refused.
+A run is a stream: each entry holds neighbouring events, and its id ``<length + 1>-0`` says how long the log
+is with it. An entry is written only where the log is as long as it expects: one that is written twice,
+that comes after somebody else's end, or whose predecessors a restart or a failover has lost, is refused.
 Pub/sub carries every entry to those who follow the run at that moment; what it loses is read from
 the stream. Two connections a process: one writes and asks, one listens.
 """
@@ -37,44 +38,43 @@ SPARE_SECONDS = 60.0
 GROUP = 100
 """Batches of one call: a script holds up everybody else's commands."""
 
-# A stream that is not there is not made: the server was emptied, and its owner writes all of it anew.
 APPEND = """
 local refused = {}
 for i, key in ipairs(KEYS) do
-  local first, data = ARGV[4 * i - 2], ARGV[4 * i]
-  local done = redis.pcall('XADD', key, 'NOMKSTREAM', ARGV[4 * i - 1], 'd', data)
-  if type(done) == 'table' and done.err then
-    if not string.find(done.err, 'equal or smaller') then return done end
-    refused[#refused + 1] = ARGV[4 * i - 3]
-  elseif not done then
-    refused[#refused + 1] = ARGV[4 * i - 3]
-  else
+  local run, first, before, id, data = unpack(ARGV, 5 * i - 4, 5 * i)
+  local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)
+  if last[1] and last[1][1] == before then
+    redis.call('XADD', key, id, 'd', data)
     redis.call('PUBLISH', key, first .. ' ' .. data)
+  else
+    refused[#refused + 1] = run
   end
 end
 return refused
 """
 
+# A run that has ended is never written anew.
 CREATE = """
-if redis.call('EXISTS', KEYS[2]) == 0 then
-  redis.call('HSET', KEYS[2], 'run', ARGV[1], 'process', ARGV[2])
-  redis.call('DEL', KEYS[1])
-  redis.call('XADD', KEYS[1], ARGV[3], 'd', ARGV[4])
-  redis.call('PUBLISH', KEYS[1], ARGV[5] .. ' ' .. ARGV[4])
-end
+local known = redis.call('HMGET', KEYS[2], 'run', 'token')
+if known[2] or (known[1] and ARGV[6] == '') then return end
+redis.call('HSET', KEYS[2], 'run', ARGV[1], 'process', ARGV[2])
+redis.call('DEL', KEYS[1])
+redis.call('XADD', KEYS[1], ARGV[4], 'd', ARGV[5])
+redis.call('PUBLISH', KEYS[1], ARGV[3] .. ' ' .. ARGV[5])
 """
 
-# 1: ended, 0: had ended already, -1: no such run, -2: the number is taken.
+# 1: ended, 0: had ended already, -1: the log is not as long as that.
 END = """
 local known = redis.call('HMGET', KEYS[2], 'process', 'token')
-if not known[1] then return -1 end
 if known[2] then return known[2] == ARGV[4] and 1 or 0 end
-local done = redis.pcall('XADD', KEYS[1], 'NOMKSTREAM', ARGV[2], 'd', ARGV[3])
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+if not (known[1] and last[1]) then return -1 end
+if ARGV[6] ~= '' and last[1][1] ~= ARGV[6] then return -1 end
+local done = redis.pcall('XADD', KEYS[1], ARGV[2], 'd', ARGV[3])
 if type(done) == 'table' and done.err then
-  if string.find(done.err, 'equal or smaller') then return -2 end
+  if string.find(done.err, 'equal or smaller') then return -1 end
   return done
 end
-if not done then return -1 end
 redis.call('HSET', KEYS[2], 'token', ARGV[4])
 if ARGV[5] ~= '' then
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
@@ -154,41 +154,36 @@ class RedisEngine:
     def together(self) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
 
-    def create(self, run: Run, data: str, first: int = 0) -> str:
-        about = json.dumps(asdict(run))
-        keys = (log_key(run.id), meta_key(run.id))
-        with self._redis.pipeline(transaction=False) as pipe:
-            self._beat(pipe)
-            pipe.sadd(f"{PREFIX}processes", self._name)
-            pipe.sadd(self._runs(self._name), run.id)
-            pipe.execute()
+    def create(self, run: Run, begin: Batch) -> str:
         # Before its key is taken: whoever finds the key finds the run.
-        self._create(keys, (about, self._name, entry_id(first), data, first))
+        self._put(run, begin)
         if run.key is not None and (winner := self._claim(run)) != run.id:
-            self._redis.delete(*keys)
+            self._redis.delete(log_key(run.id), meta_key(run.id))
             self._redis.srem(self._runs(self._name), run.id)
             return winner
-        with self._redis.pipeline(transaction=False) as pipe:
-            if run.owner is not None:
-                pipe.sadd(alias("owner", run.owner), run.id)
-            if run.chat is not None:
-                pipe.set(alias("chat", run.chat), run.id)
-            pipe.execute()
+        self._name_it(run)
         return run.id
+
+    def restore(self, run: Run, everything: Batch) -> None:
+        self._put(run, everything, "anew")
+        if run.key is not None:
+            self._claim(run)
+        self._name_it(run)
 
     def write(self, batches: Sequence[Batch]) -> list[str]:
         refused: list[bytes] = []
         for group in self._groups(batches):
             args: list[str | int] = []
-            for run_id, first, data in group:
-                args += (run_id, first, entry_id(first), data)
+            for run_id, first, size, data in group:
+                args += (run_id, first, entry_id(first), entry_id(first + size), data)
             refused += self._append([log_key(batch.run) for batch in group], args)
             self._trim(group)
         return [run_id.decode() for run_id in refused]
 
-    def end(self, run_id: str, number: int, data: str, token: str) -> bool | None:
+    def end(self, run_id: str, number: int, data: str, token: str, *, exactly: bool) -> bool | None:
         keys = (log_key(run_id), meta_key(run_id))
-        said = self._end(keys, (number, entry_id(number), data, token, self._keep))
+        before = entry_id(number) if exactly else ""
+        said = self._end(keys, (number, entry_id(number + 1), data, token, self._keep, before))
         if said == 1:
             self._forget(run_id)
         return None if said < 0 else bool(said)
@@ -196,15 +191,14 @@ class RedisEngine:
     def load(self, run_id: str, after: int) -> Found | None:
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.hget(meta_key(run_id), "run")
-            # A log that was written anew may hold what we want in the middle of an entry.
-            pipe.xrevrange(log_key(run_id), entry_id(after), "-", count=1)
-            pipe.xrange(log_key(run_id), entry_id(after + 1), "+")
-            about, before, entries = pipe.execute()
+            pipe.exists(log_key(run_id))
+            pipe.xrange(log_key(run_id), entry_id(after + 2), "+")
+            about, exists, entries = pipe.execute()
         # Where only one of the two is left, the server has dropped the other for want of memory.
-        if about is None or not (before or entries):
+        if about is None or not exists:
             return None
-        pieces = [rest_of(key, fields, after) for key, fields in (*before, *entries)]
-        return Found(Run(**json.loads(about)), [piece for piece in pieces if piece.events])
+        pieces = [rest_of(key, fields, after) for key, fields in entries]
+        return Found(Run(**json.loads(about)), pieces)
 
     def follow(self, run_id: str, after: int) -> Sequence[Piece]:
         assert self._carrier is not None
@@ -283,6 +277,27 @@ class RedisEngine:
             return None
         return t.cast(str, found.decode())
 
+    def _put(self, run: Run, begin: Batch, anew: str = "") -> None:
+        with self._redis.pipeline(transaction=False) as pipe:
+            self._beat(pipe)
+            pipe.sadd(f"{PREFIX}processes", self._name)
+            pipe.sadd(self._runs(self._name), run.id)
+            pipe.execute()
+        about = json.dumps(asdict(run))
+        length = entry_id(begin.first + begin.size)
+        self._create(
+            (log_key(run.id), meta_key(run.id)),
+            (about, self._name, begin.first, length, begin.data, anew),
+        )
+
+    def _name_it(self, run: Run) -> None:
+        with self._redis.pipeline(transaction=False) as pipe:
+            if run.owner is not None:
+                pipe.sadd(alias("owner", run.owner), run.id)
+            if run.chat is not None:
+                pipe.set(alias("chat", run.chat), run.id)
+            pipe.execute()
+
     def _claim(self, run: Run) -> str:
         """:returns: Id of the run that has the key."""
         key = alias("key", t.cast(str, run.key))
@@ -317,9 +332,10 @@ class RedisEngine:
     def _trim(self, batches: Sequence[Batch]) -> None:
         """Once a run is a quarter too long, the oldest are dropped."""
         most = self._max_events
-        for run_id, first, data in batches:
-            if most and first > most and first % max(most // 4, 1) < data.count(",") + 1:
-                self._redis.xtrim(log_key(run_id), minid=entry_id(first - most), approximate=False)
+        for run_id, first, size, _ in batches:
+            if most and first > most and first % max(most // 4, 1) < size:
+                least = entry_id(first - most + 1)
+                self._redis.xtrim(log_key(run_id), minid=least, approximate=False)
 
     def _groups(self, batches: Sequence[Batch]) -> list[Sequence[Batch]]:
         slot = getattr(self._redis, "keyslot", None)
@@ -439,12 +455,14 @@ def aliases(run: Run) -> list[str]:
     return [alias(kind, value) for kind, value in named if value is not None]
 
 
-def entry_id(number: int) -> str:
-    return f"{number + 1}-0"
+def entry_id(length: int) -> str:
+    """Of the entry with which a log is so long. One more, as 0-0 is no id, and a log may be empty."""
+    return f"{length + 1}-0"
 
 
 def rest_of(key: bytes, fields: dict[bytes, bytes], after: int) -> Piece:
-    """What an entry holds after a number."""
-    first, events = int(key.partition(b"-")[0]) - 1, decode(fields[b"d"])
+    """What an entry holds after a number: it may begin before it, in a log that was written anew."""
+    events = decode(fields[b"d"])
+    first = int(key.partition(b"-")[0]) - 1 - len(events)
     known = max(after + 1 - first, 0)
     return Piece(first + known, events[known:])

@@ -28,7 +28,6 @@ from flask_aistream.stores.engine import Batch
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Listener
-from flask_aistream.stores.engine import join
 
 logger = logging.getLogger("flask_aistream")
 
@@ -257,23 +256,23 @@ class Scribe:
 
         :returns: The runs that somebody else has ended, as they are.
         """
-        batches = [Batch(page.run_id, page.written, join(page.unwritten)) for page in self._pages]
+        batches = [Batch.of(page.run_id, page.written, page.unwritten) for page in self._pages]
         refused = set(self._engine.write(batches)) if batches else set()
         settled = {page: self._insist(page) for page in self._pages if page.run_id in refused}
         return {page: found for page, found in settled.items() if found is not None}
 
     def _insist(self, page: Page) -> Found | None:
         """A batch was refused: because the run has ended (then it is returned), because an attempt
-        before a fault had written some of it, or because the database was emptied."""
+        before a fault had written some of it, or because the database has lost what was before it."""
         while True:
             found = self._engine.load(page.run_id, page.written - 1)
-            if found is None:  # This process still has everything.
+            if found is not None and found.ended:
+                return found
+            if found is None or not found.size:  # This process still has everything.
                 page.revive(self._engine)
                 return None
-            if found.ended:
-                return found
             rest = page.unwritten[found.size :]
-            batch = Batch(page.run_id, page.written + found.size, join(rest))
+            batch = Batch.of(page.run_id, page.written + found.size, rest)
             if not rest or not list(self._engine.write([batch])):
                 return None
 

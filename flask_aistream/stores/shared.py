@@ -25,6 +25,7 @@ from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Process
 from flask_aistream.stores.base import Wake
+from flask_aistream.stores.engine import Batch
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Piece
@@ -195,7 +196,7 @@ class SharedLog:
         with self._lock:
             first, end = self._trimmed, self.written + len(self.unwritten)
             known = (self._events + self._pending)[: end - first]
-        engine.create(self.run, join(map(encode, known)), first)
+        engine.restore(self.run, Batch.of(self.run_id, first, [encode(event) for event in known]))
 
     def go_alone(self) -> None:
         """The database has been away for too long: go on without it, and tell the owner."""
@@ -217,15 +218,16 @@ class SharedLog:
             for _ in range(ATTEMPTS):
                 if not self.owned:
                     number = self._next(engine)
-                won = engine.end(self.run.id, number, data, token)
+                won = engine.end(self.run.id, number, data, token, exactly=self.owned)
                 if won and self.owned:
                     return True, terminal
-                found = engine.load(self.run.id, self.tail)
-                if found is None and self.owned:
+                if won is None and self.owned:
                     self.revive(engine)
-                elif found is None:
+                    continue
+                found = engine.load(self.run.id, self.tail)
+                if found is None:
                     raise RunNotFound(self.run.id)
-                elif won is not None:
+                if won is not None:
                     return won, found
             raise StoreUnavailable("the run grew faster than it could be ended")
 
@@ -325,7 +327,7 @@ class SharedStore:
 
     def create(self, run: Run, first: Sequence[Event]) -> tuple[SharedLog, bool]:
         log = SharedLog(self, run, owned=True)
-        data = join(map(encode, first))
+        batch = Batch.of(run.id, 0, [encode(event) for event in first])
 
         def begin(winner: str) -> None:
             if winner == run.id:
@@ -334,7 +336,7 @@ class SharedStore:
                     self._own[run.id] = self._mirrors[run.id] = log
 
         while True:
-            winner = self.scribe.ask(lambda engine: engine.create(run, data), begin)
+            winner = self.scribe.ask(lambda engine: engine.create(run, batch), begin)
             if winner == run.id:
                 return log, True
             try:

@@ -176,14 +176,14 @@ class SqliteEngine:
         for run_id in self._over:
             self._own.pop(run_id, None)
 
-    def create(self, run: Run, data: str, first: int = 0) -> str:
+    def create(self, run: Run, begin: Batch) -> str:
         db = self._db
         taken = db.execute(
             "SELECT id, no FROM run WHERE id = ? OR key = ?", (run.id, run.key)
         ).fetchone()
         if taken:
             if taken[0] == run.id:  # By the same call, before a fault.
-                self._own[run.id] = Own(taken[1], {first: data})
+                self._own[run.id] = Own(taken[1], {begin.first: begin.data})
             return t.cast(str, taken[0])
         self.beat()
         (start,) = db.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
@@ -196,8 +196,12 @@ class SqliteEngine:
         )
         self._own[run.id] = Own(added.lastrowid)
         self._begun.append(run.id)
-        self._write([Batch(run.id, first, data)])
+        self._write([begin])
         return run.id
+
+    def restore(self, run: Run, everything: Batch) -> None:
+        # A file forgets nothing, unless it was deleted and made anew.
+        self.create(run, everything)
 
     def write(self, batches: Sequence[Batch]) -> list[str]:
         ended = self._notices()
@@ -206,7 +210,7 @@ class SqliteEngine:
         )
         return [batch.run for batch in batches if batch.run in ended or batch.run not in self._own]
 
-    def end(self, run_id: str, number: int, data: str, token: str) -> bool:
+    def end(self, run_id: str, number: int, data: str, token: str, *, exactly: bool) -> bool:
         db = self._db
         changed = db.execute(
             "UPDATE run SET token = ?, ended_at = ?, notice = process <> ? WHERE id = ? AND token IS NULL",
@@ -370,7 +374,7 @@ class SqliteEngine:
 
     def _write(self, batches: Sequence[Batch]) -> None:
         rows = []
-        for run_id, first, data in batches:
+        for run_id, first, _, data in batches:
             own = self._own[run_id]
             # Under its number: where a round is done again, it is said once.
             own.said[first] = data

@@ -5,13 +5,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from flask_aistream.core import events as ev
 from flask_aistream.server.threads import Threads
 from flask_aistream.stores.door import redis_client
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.redis import RedisEngine
 from flask_aistream.testing import ManualClock
+from tests.server.servers import wait_for
 from tests.stores.across import AcrossContract
+from tests.stores.across import made
 from tests.stores.contract import StoreContract
+from tests.stores.contract import follow
 from tests.stores.redis_server import RedisServer
 from tests.stores.shared import PromptStore
 from tests.stores.shared import Stores
@@ -47,3 +51,32 @@ class TestRedisStore(StoreContract):
 
 class TestRedisAcrossProcesses(AcrossContract):
     pass
+
+
+def test_what_a_failover_has_lost_is_written_anew(
+    stores: Stores, redis_server: RedisServer
+) -> None:
+    here, there = stores.make(name="here"), stores.make(name="there")
+    log = made(here)
+    for number in range(10):
+        log.append(str(number))
+        here.running("nobody")  # A round, and so an entry, of its own.
+    reader = there.open(log.run.id)
+    key = f"aistream:{{{log.run.id}}}:log"
+    lost = [entry for entry, _ in redis_server.client.xrange(key)][6:]
+    redis_server.client.xdel(key, *lost)
+    log.append("after")
+    log.end(ev.Finished())
+    said = [*map(str, range(10)), "after", ev.Finished()]
+    assert follow(reader)[1:] == said
+    assert follow(stores.make(name="third").open(log.run.id))[1:] == said
+
+
+def test_an_end_too_notices_what_was_lost(stores: Stores, redis_server: RedisServer) -> None:
+    log = made(stores.make(name="here"))
+    log.append("a")
+    wait_for(lambda: log.tail == 1, "the record")
+    redis_server.client.flushall()
+    assert log.end(ev.Finished())
+    other = stores.make(name="there").open(log.run.id)
+    assert follow(other)[1:] == ["a", ev.Finished()]
