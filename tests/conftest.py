@@ -39,6 +39,7 @@ def ai() -> AIStream:
 def app(ai: AIStream) -> Flask:
     app = Flask("tests")
     app.testing = True
+    app.config["AISTREAM_COMMIT_SECONDS"] = 10.0  # A busy machine is no slow model.
     app.register_blueprint(ai, url_prefix="/ai")
     return app
 

@@ -25,14 +25,18 @@ class LoopTask:
         work: Callable[[], Coroutine[t.Any, t.Any, Terminal]],
         done: Callable[[asyncio.Task[Terminal]], None],
     ) -> None:
-        self.alive = True
+        self.alive = False
         self._loop = loop
         self._work = work
         self._done = done
         self._task: asyncio.Task[Terminal] | None = None
         self._interrupted = False
+
+    def begin(self) -> None:
+        """Not done by making one: who is to interrupt it must know it first."""
+        self.alive = True
         # An empty context: the request's own would be inherited, and never be torn down.
-        loop.call_soon_threadsafe(self._begin, context=contextvars.Context())
+        self._loop.call_soon_threadsafe(self._begin, context=contextvars.Context())
 
     def interrupt(self) -> None:
         if self._interrupted:  # A second one would break into the provider's cleaning up.

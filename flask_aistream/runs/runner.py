@@ -68,7 +68,7 @@ class Live:
         self.started = started
         self.readers = 0
         self.task: Task | None = None
-        self.loop_task: Task | None = None  # A plain function may return something async.
+        self.loop_task: LoopTask | None = None  # A plain function may return something async.
         self.interrupted = False
         self.leaving: Handle | None = None
         self.expiry: Handle | None = None
@@ -80,9 +80,11 @@ class Live:
     def interrupt(self) -> None:
         """End the provider's work where it stands, or as soon as it begins."""
         self.interrupted = True
-        for task in (self.task, self.loop_task):
-            if task is not None:
-                task.interrupt()
+        if self.task is not None:
+            self.task.interrupt()
+        # Asked for only now: until it was interrupted, the first task may have begun the other.
+        if self.loop_task is not None:
+            self.loop_task.interrupt()
 
     def begun(self) -> None:
         """The work has a task now. Whoever interrupted it before had nothing to interrupt."""
@@ -156,13 +158,17 @@ class Runner:
         """
         return self._end_early(log, ev.Stopped(by))
 
-    def attach(self, run_id: str) -> None:
-        """Somebody began to read."""
+    def attach(self, run_id: str) -> bool:
+        """Somebody began to read.
+
+        :returns: Whether it counts, and :meth:`leave` is to be called in the end.
+        """
         with self._lock:
             live = self._live.get(run_id)
             if live:
                 live.readers += 1
                 cancel(live.leaving)
+            return live is not None
 
     def leave(self, run_id: str) -> None:
         """Somebody stopped reading. When nobody is left, the run's time to be found again begins."""
@@ -285,6 +291,7 @@ class Runner:
             lambda: live.pump.run_async(lambda: asyncio.sleep(0), result),
             lambda task: self._finish_async(live, task),
         )
+        live.loop_task.begin()
         live.begun()
 
     def _finish_async(self, live: Live, task: asyncio.Task[ev.Terminal]) -> None:

@@ -97,6 +97,7 @@ class Tail:
     def _turn(self, page: Page) -> Page:
         self._number = page.last
         self._wrote = self._clock()
+        self._silent = False
         self._finished = page.ended
         if len(page.events) < PAGE and self._flush:
             self._resting = not page.ended

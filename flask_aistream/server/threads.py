@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import os
 import socket
 import sys
 import threading
@@ -20,10 +21,6 @@ class Interrupt(BaseException):
 
 
 class Threads:
-    def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._lock = threading.Lock()
-
     def spawn(self, work: Callable[[], None]) -> ThreadTask:
         return ThreadTask(work)
 
@@ -46,11 +43,16 @@ class Threads:
         time.sleep(0)
 
     def serve_loop(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                daemon(self._loop.run_forever, "aistream-asyncio")
-            return self._loop
+        with LOOPS_LOCK:
+            if os.getpid() not in LOOPS:
+                loop = LOOPS[os.getpid()] = asyncio.new_event_loop()
+                daemon(loop.run_forever, "aistream-asyncio")
+            return LOOPS[os.getpid()]
+
+
+# One for all applications of a process: clients that were made on one loop do not work on another.
+LOOPS: dict[int, asyncio.AbstractEventLoop] = {}
+LOOPS_LOCK = threading.Lock()
 
 
 class ThreadTask:

@@ -7,6 +7,7 @@ does not mind TLS or requests sent ahead.
 from __future__ import annotations
 
 import contextlib
+import logging
 import select
 import sys
 import threading
@@ -14,6 +15,8 @@ import typing as t
 from collections.abc import Callable
 
 from flask_aistream.server.choose import patched_by_gevent
+
+logger = logging.getLogger("flask_aistream")
 
 # select.EPOLLRDHUP without EPOLLIN: the peer has closed its side. HUP and ERR are always implied.
 HANGUP = 0x2000 | (1 << 30)  # EPOLLRDHUP | EPOLLONESHOT
@@ -79,7 +82,10 @@ class DisconnectWatcher:
         for fd, _ in news:
             callback = self._callbacks.get(fd)
             if callback:
-                callback()
+                try:
+                    callback()
+                except Exception:  # One connection must not blind us to all others.
+                    logger.exception("A connection that left could not be closed")
 
 
 def native_epoll() -> t.Any:

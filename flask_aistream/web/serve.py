@@ -129,13 +129,17 @@ def follow(
     """
     ours = extension()
     delivery, tail = deliver(ours, log, after, dialect, options)
-    if commit:
-        tail.wait_beyond(0, ours.settings.commit_seconds)
-        failed = log.read(0, limit=1).events[:1]
-        if failed and isinstance(failed[0], ev.Failed):
-            delivery.close()
-            return failure_response(dialect, failed[0])
-    return stream_response(dialect, delivery, log.run.id)
+    try:
+        if commit:
+            tail.wait_beyond(0, ours.settings.commit_seconds)
+            failed = log.read(0, limit=1).events[:1]
+            if failed and isinstance(failed[0], ev.Failed):
+                delivery.close()
+                return failure_response(dialect, failed[0])
+        return stream_response(dialect, delivery, log.run.id)
+    except BaseException:  # A store that is away, an encoder that fails: nobody else would close it.
+        delivery.close()
+        raise
 
 
 def answer(log: Log, dialect: Dialect, options: Mapping[str, t.Any]) -> Response:
@@ -172,7 +176,8 @@ def deliver(
     def leave() -> None:
         if fd is not None:
             machinery.watcher.forget(fd)
-        machinery.runner.leave(run_id)
+        if attached:
+            machinery.runner.leave(run_id)
 
     tail = Tail(
         log,
@@ -194,7 +199,7 @@ def deliver(
         on_told=lambda: told(machinery.store, log.run),
         on_close=leave,
     )
-    machinery.runner.attach(run_id)
+    attached = machinery.runner.attach(run_id)
     if fd is not None:
         machinery.watcher.watch(fd, tail.close)
     return delivery, tail

@@ -538,7 +538,11 @@ def test_with_endless_patience_the_run_goes_on(bench: Bench) -> None:
 
 
 def test_readers_of_finished_and_foreign_runs_are_not_counted(bench: Bench) -> None:
-    bench.runner.attach("unknown")
+    log = bench.start(Script("a"))
+    assert bench.runner.attach(log.run.id)
+    run(bench)
+    assert not bench.runner.attach(log.run.id)
+    assert not bench.runner.attach("unknown")
     bench.runner.leave("unknown")
 
 

@@ -280,3 +280,18 @@ def test_an_application_that_is_gone_leaves_nothing(make_app: MakeApp, ai: AIStr
         return [reference() for reference in gone] == [None, None]
 
     until(all_gone, "the application's end")
+
+
+def test_a_fault_between_the_start_and_the_first_byte_leaves_no_reader_behind(
+    make_app: MakeApp, ai: AIStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> t.Any:
+        raise OSError(SECRET)
+
+    script = Script("a", Gate())
+    ai.provider(name="chat")(script)
+    app = make_app(detach_seconds=0)
+    monkeypatch.setattr("flask_aistream.web.serve.stream_response", fail)
+    response = app.test_client().get("/ai/chat?prompt=Hi")
+    assert (response.status_code, response.get_json()["error"]["code"]) == (500, "internal_error")
+    script.wait_closed()  # Nobody reads it, so it was given up.
