@@ -137,7 +137,7 @@ def follow(
                 delivery.close()
                 return failure_response(dialect, failed[0])
         return stream_response(dialect, delivery, log.run.id)
-    except BaseException:  # A store that is away, an encoder that fails: nobody else would close it.
+    except BaseException:  # Nobody else would close it: a store may be away, an encoder fail.
         delivery.close()
         raise
 
