@@ -750,7 +750,7 @@ def test_ollama_makes_images() -> None:
 
 
 @pytest.mark.parametrize(
-    "chunk", [object(), 7, {}, {"a": 1}, (), (1, 2), b"bytes", ["a"], {"type": 3}], ids=repr
+    "chunk", [..., 7, {}, {"a": 1}, (), (1, 2), b"bytes", ["a"], {"type": 3}], ids=repr
 )
 def test_what_nobody_understands_is_refused(chunk: object) -> None:
     with pytest.raises(ChunkUnknown, match="no adapter"):
