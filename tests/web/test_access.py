@@ -31,6 +31,9 @@ ROUTES: list[t.Any] = [
     ("POST", "/ai/chat", {"json": {"prompt": "Hi", "last_event_id": "{run}:0"}}),
     ("GET", "/ai/runs/{run}/text", {}),
     ("GET", "/ai/runs/{run}/ai-sdk", {}),
+    ("GET", "/ai/v1/responses/resp_{run}", {}),
+    ("GET", "/ai/v1/responses/resp_{run}?stream=true", {}),
+    ("POST", "/ai/v1/responses/resp_{run}/cancel", {}),
 ]
 
 
