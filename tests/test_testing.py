@@ -69,13 +69,13 @@ def test_a_stream_that_hangs_fails_the_test_and_leaves_nothing_running(
 
 def test_a_slow_stream_that_goes_on_does_not_hang(app: Flask, ai: AIStream) -> None:
     gates = [Gate() for _ in range(5)]
-    ai.provider(name="chat")(Script(*(step for gate in gates for step in (gate, "x"))))
-    with StreamClient(app, seconds=0.5).open("/ai/chat?prompt=Hi") as stream:
-        next(stream)
+    ai.provider(name="chat")(Script("x", *(step for gate in gates for step in (gate, "x"))))
+    with StreamClient(app, seconds=5).open("/ai/chat?prompt=Hi") as stream:
+        next(stream), next(stream)
         for gate in gates:
             gate.open()
             next(stream)
-    assert stream.text == "xxxxx"
+    assert stream.text == "xxxxxx"
 
 
 LOSES: dict[ev.Event, ev.Event] = {
