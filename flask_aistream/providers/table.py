@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from flask_aistream.core.events import EVENTS
 from flask_aistream.core.events import Event
+from flask_aistream.core.events import RunStarted
 from flask_aistream.errors import ChunkUnknown
 from flask_aistream.providers.anthropic import AnthropicAdapter
 from flask_aistream.providers.base import Adapter
@@ -24,6 +25,9 @@ from flask_aistream.providers.ui_events import AGUIAdapter
 from flask_aistream.providers.ui_events import AISDKAdapter
 
 Factory = Callable[[Ledger], Adapter]
+
+# No class made of one of them: protocols know each event by its class. And a run starts only once.
+SAYABLE = frozenset(EVENTS) - {RunStarted}
 
 # The module of a class or one above it; the longest that fits counts. Streams and clients live beside
 # the chunks in most packages, so a whole package is named only where that cannot confuse.
@@ -117,7 +121,7 @@ def is_chunk(value: t.Any) -> bool:
 def factory_of(chunk: t.Any) -> Factory | None:
     """The adapter for a chunk's class; ``None`` if that does not tell."""
     kind = type(chunk)
-    if issubclass(kind, EVENTS):
+    if kind in SAYABLE or issubclass(kind, str):
         return TextAdapter
     for base in kind.__mro__:
         module = base.__module__

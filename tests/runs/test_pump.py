@@ -35,6 +35,10 @@ class Unknown:
     pass
 
 
+class Mine(ev.Data):
+    """An event that no protocol knows."""
+
+
 class Async:
     """An object that is an ``async def`` when called."""
 
@@ -243,7 +247,10 @@ def test_a_provider_may_fail_in_its_own_words(
 
 
 @pytest.mark.parametrize("say", [says, says_async])
-@pytest.mark.parametrize("chunk", [Unknown(), 42, None, b"a", ["a"], object])
+@pytest.mark.parametrize(
+    "chunk",
+    [Unknown(), 42, None, b"a", ["a"], object, Mine("mood", 1), ev.RunStarted("r", "chat")],
+)
 def test_a_chunk_nobody_knows_fails_the_run_in_a_sentence_naming_its_type(
     say: Callable[..., Provider], chunk: t.Any
 ) -> None:
