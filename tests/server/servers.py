@@ -80,8 +80,12 @@ class Server:
             self.process.terminate()
 
     def press_ctrl_c(self) -> None:
-        """What a terminal does: every process of the group is told."""
-        os.killpg(self.process.pid, signal.SIGINT)
+        """What a terminal does: every process of the group is told, and the arbiter tells its workers
+        again. Not so for gthread, whose own handler locks itself up when it is called within itself."""
+        if self.kind == "gthread":
+            self.process.send_signal(signal.SIGINT)
+        else:
+            os.killpg(self.process.pid, signal.SIGINT)
 
     def stop(self) -> None:
         """Ask it to stop, and wait until it has."""
