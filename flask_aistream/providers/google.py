@@ -28,13 +28,16 @@ class GoogleAdapter:
         self._calls = Calls(ledger)
         self._unanswered: set[str] = set()
         self._code = ""
+        self._finished: bool | None = None
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
         said: list[Event] = []
+        self._finished = bool(self._finished)
         for candidate in (chunk.candidates or ())[:1]:
             said += self._candidate(candidate)
         blocked = getattr(chunk.prompt_feedback, "block_reason", None)
         if blocked:
+            self._finished = True
             said.append(Finished("content-filter"))
         if chunk.usage_metadata:
             answer = getattr(chunk, "response_id", None) or ""
@@ -42,22 +45,26 @@ class GoogleAdapter:
         return said
 
     def close(self) -> Sequence[Event]:
-        return ()
+        """The API always gives a reason. Some versions of the SDK keep errors in the middle back."""
+        return (Finished("other"),) if self._finished is False else ()
 
     def _candidate(self, candidate: t.Any) -> list[Event]:
         said: list[Event] = []
         for part in getattr(candidate.content, "parts", None) or ():
             said += self._part(part)
+        if said:
+            self._finished = False
         if candidate.grounding_metadata:
             for chunk in candidate.grounding_metadata.grounding_chunks or ():
                 said += self._grounding(chunk)
         for cite in getattr(candidate.citation_metadata, "citations", None) or ():
             said += self._ledger.url(cite.uri, cite.title)
         if candidate.finish_reason:
-            said.append(self._finished(candidate.finish_reason))
+            self._finished = True
+            said.append(self._finish(candidate.finish_reason))
         return said
 
-    def _finished(self, reason: t.Any) -> Event:
+    def _finish(self, reason: t.Any) -> Event:
         """The API says STOP also where the model waits for the answer of a tool."""
         word = reason_of(reason)
         return Finished("tool-calls" if word == "stop" and self._unanswered else word)

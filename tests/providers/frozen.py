@@ -22,7 +22,9 @@ def freeze(value: t.Any, depth: int = 0) -> t.Any:
     if value is None or isinstance(value, bool | int | float) or type(value) is str:
         return value
     if isinstance(value, Enum):
-        return {"$": path_of(value), "value": value.value}
+        return (
+            value.value if isinstance(value, str) else {"$": path_of(value), "value": value.value}
+        )
     if isinstance(value, bytes):
         return {"$": "bytes", "base64": base64.b64encode(value).decode()}
     if isinstance(value, tuple):
@@ -84,7 +86,20 @@ def fake(kind: str, **fields: t.Any) -> t.Any:
     return made
 
 
+class Thawed:
+    """Reads undeclared fields as pydantic's models do."""
+
+    def __getattr__(self, name: str) -> t.Any:
+        more = self.__dict__.get("__pydantic_extra__") or {}
+        if name not in more:
+            raise AttributeError(name)
+        return more[name]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({vars(self)})"
+
+
 @functools.cache
 def class_of(path: str) -> type:
     module, _, name = path.partition(":")
-    return type(name, (), {"__module__": module, "__repr__": lambda self: f"{name}({vars(self)})"})
+    return type(name, (Thawed,), {"__module__": module})

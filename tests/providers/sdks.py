@@ -29,6 +29,7 @@ class Call:
 
     :param ask: Given the upstream's address and a model, what a provider would return.
     :param without: Stories that the SDK itself cannot tell.
+    :param hides: Stories that break off, of which the SDK does not tell.
     :param streams: Chunks arrive while the model still speaks.
     """
 
@@ -36,6 +37,7 @@ class Call:
     ask: Callable[[str, str], t.Any]
     carries: Carries = ALL
     without: frozenset[str] = frozenset()
+    hides: frozenset[str] = frozenset()
     streams: bool = True
 
 
@@ -188,8 +190,10 @@ def google_genai() -> Iterator[Call]:
 
     knows_thoughts = installed("google-genai") >= (1, 8)
     carries = ALL.but(usage=COUNTS if knows_thoughts else COUNTS - {"reasoning"})
-    yield Call("stream", stream, carries)
-    yield Call("async", astream, carries)
+    # Before, it took an error for a response that says nothing.
+    hides = frozenset[str]() if installed("google-genai") >= (3, 0) else frozenset({"error-middle"})
+    yield Call("stream", stream, carries, hides=hides)
+    yield Call("async", astream, carries, hides=hides)
     yield Call("whole", whole, carries, streams=False)
 
 
@@ -218,8 +222,10 @@ def litellm() -> Iterator[Call]:
         return lite.completion(stream=True, **usage, **(asked(url, model) | where))
 
     carries = ALL.but(files=installed("litellm") >= (1, 80))
+    # Before, it took a cut connection for the end.
+    hides = frozenset[str]() if installed("litellm") >= (1, 100) else frozenset({"cut"})
     yield Call("stream", stream, carries)
-    yield Call("async", astream, carries)
+    yield Call("async", astream, carries, hides=hides)
     yield Call("whole", whole, carries, streams=False)
     # It counts Claude's thoughts itself, otherwise than Claude does, and cuts lines at U+0085.
     mapped = ALL.but(files=False, sources=False, usage=COUNTS - {"reasoning"})

@@ -490,6 +490,7 @@ GEMINIS = [
         [
             ev.ToolCall("call-1", "code_execution", {"language": "PYTHON", "code": "1+1"}),
             ev.ToolResult("call-1", {"outcome": "OUTCOME_OK", "output": "2"}),
+            ev.Finished("other"),
         ],
         id="code that Google runs",
     ),
@@ -509,7 +510,7 @@ GEMINIS = [
     ),
     pytest.param(
         [gemini({"file_data": It(file_uri="gs://a/b.png", mime_type="image/png")})],
-        [ev.File("gs://a/b.png", "image/png")],
+        [ev.File("gs://a/b.png", "image/png"), ev.Finished("other")],
         id="a file elsewhere",
     ),
     pytest.param(
@@ -533,6 +534,7 @@ GEMINIS = [
             ev.SourceDocument("source-1", "A", "text/plain"),
             ev.SourceUrl("source-2", "https://m.example", "M"),
             ev.SourceUrl("source-3", "https://c.example"),
+            ev.Finished("other"),
         ],
         id="grounding of every kind",
     ),
@@ -547,6 +549,22 @@ GEMINIS = [
         ],
         [ev.Finished("content-filter")],
         id="a prompt that is blocked",
+    ),
+    pytest.param(
+        [
+            gemini({"text": "Half"}),
+            fake(GEMINI, candidates=None, prompt_feedback=None, usage_metadata=None),
+        ],
+        ["Half", ev.Finished("other")],
+        id="an answer that breaks off, of which the SDK says nothing",
+    ),
+    pytest.param(
+        [
+            gemini({"text": "a"}, finish="STOP"),
+            fake(GEMINI, candidates=None, prompt_feedback=None, usage_metadata=None),
+        ],
+        ["a", ev.Finished("stop")],
+        id="news after the end changes nothing",
     ),
     pytest.param([gemini(finish="MALFORMED_FUNCTION_CALL")], [ev.Finished("other")], id="news"),
 ]
