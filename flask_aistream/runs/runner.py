@@ -126,6 +126,7 @@ class Runner:
         self._clock = clock
         self._live: dict[str, Live] = {}
         self._starting: dict[str, str | None] = {}
+        self._owed = 0
         self._lock = threading.Lock()
         self.draining = False
 
@@ -196,18 +197,22 @@ class Runner:
     def interrupt_all(self, cause: str, patience: float) -> None:
         """End every run of this process, because the process ends.
 
-        :param patience: Seconds to wait for the providers to clean up.
+        :param patience: Seconds to wait for the providers to clean up, and for what other threads are
+            still telling of other ends.
         """
-        lives = list(self._live.values())
         terminal = ev.Interrupted(cause)
-        ended = [live for live in lives if live.log.end(terminal)]
-        for live in ended:
-            self._forget(live)
-            self._interrupt(live)
-        for live in ended:  # Only now: a receiver may take its time, and there is little of it.
-            self._tell(live.log, terminal, live)
+        with self._owing():
+            lives = list(self._live.values())
+            ended = [live for live in lives if live.log.end(terminal)]
+            for live in ended:
+                self._forget(live)
+                self._interrupt(live)
+            for live in ended:  # Only now: a receiver may take its time, and there is little of it.
+                self._tell(live.log, terminal, live)
         deadline = self._clock() + patience
-        while any(live.working for live in lives) and self._clock() < deadline:
+        while self._owed or any(live.working for live in lives):
+            if self._clock() >= deadline:
+                break
             time.sleep(0.01)
 
     @property
@@ -305,21 +310,42 @@ class Runner:
         self._concurrency.spawn(lambda: self._finish(live, terminal))
 
     def _finish(self, live: Live, terminal: ev.Terminal) -> None:
-        won = live.log.end(terminal)
-        self._forget(live)
-        if won:
-            self._tell(live.log, terminal, live)
+        with self._owing():
+            won = live.log.end(terminal)
+            self._forget(live)
+            if won:
+                self._tell(live.log, terminal, live)
 
     def _end_early(self, log: Log, terminal: ev.Terminal) -> bool:
-        if not log.end(terminal):
-            # Who has ended it is now telling so, perhaps in the provider's thread: not to be interrupted.
-            return False
-        live = self._live.get(log.run.id)
-        if live:
-            self._forget(live)
-            self._interrupt(live)
-        self._concurrency.spawn(lambda: self._tell(log, terminal, live))
-        return True
+        with contextlib.ExitStack() as owing:
+            owing.enter_context(self._owing())
+            if not log.end(terminal):
+                # Who has ended it is now telling so, perhaps in the provider's thread: not to be
+                # interrupted.
+                return False
+            live = self._live.get(log.run.id)
+            if live:
+                self._forget(live)
+                self._interrupt(live)
+            still_owing = owing.pop_all()
+
+            def tell() -> None:
+                with still_owing:
+                    self._tell(log, terminal, live)
+
+            self._concurrency.spawn(tell)
+            return True
+
+    @contextlib.contextmanager
+    def _owing(self) -> Iterator[None]:
+        """From before a run is ended until that is told: the process is not to exit in between."""
+        with self._lock:
+            self._owed += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._owed -= 1
 
     def _lose(self, live: Live) -> None:
         """Another process has ended the run, or the store is gone and it must end here."""
