@@ -278,7 +278,7 @@ def read_request(connection: socket.socket) -> Request | None:
 
 
 def perform(connection: socket.socket, request: Request, play: Sequence[Step]) -> None:
-    chunked = play[0] is HEAD if play else False
+    chunked = any(step is HEAD for step in play)
     for step in play:
         match step:
             case Gate():
