@@ -18,7 +18,7 @@ demo: .venv/demo
 test: .venv/dev
 	@tools/apt.sh $(TEST_PROGRAMS)
 	@tests/clients/setup.sh
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 # All that CI does, in its order.
 check: format lint types test docs wheel
