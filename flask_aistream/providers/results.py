@@ -11,8 +11,12 @@ from collections.abc import AsyncIterator
 from collections.abc import Awaitable
 from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
 
+from flask_aistream.providers.nested import ASYNC
+from flask_aistream.providers.nested import reading
 from flask_aistream.providers.table import is_chunk
 
 
@@ -112,25 +116,35 @@ def nothing() -> None:
 
 
 def closer(*opened: t.Any) -> Callable[[], object]:
-    """Closes each of ``opened`` that can be closed."""
-    closes = [one.close for one in opened if callable(getattr(one, "close", None))]
+    """Closes each of ``opened`` that can be closed, and what they are in the middle of reading.
+
+    All of it, outermost first, also if something raises.
+    """
 
     def close() -> None:
-        for one in closes:
-            one()
+        inner = [it for one in opened for it in reading(one)]
+        with ExitStack() as closing:
+            for one in reversed((*opened, *inner)):
+                if hasattr(one, "close"):
+                    closing.callback(one.close)
 
     return close
 
 
 def async_closer(*opened: t.Any) -> Callable[[], Awaitable[object]]:
     """SDKs call it ``aclose`` (generators) or ``close`` (their own streams); either may be awaited."""
-    names = ("aclose", "close")
-    found = [next((getattr(one, n) for n in names if hasattr(one, n)), None) for one in opened]
 
     async def aclose() -> None:
-        for close in found:
-            waits = close() if close else None
-            if waits is not None and hasattr(waits, "__await__"):
-                await waits
+        inner = [it for one in opened for it in reading(one, ASYNC)]
+        async with AsyncExitStack() as closing:
+            for one in reversed((*opened, *inner)):
+                closing.push_async_callback(aclose_one, one)
 
     return aclose
+
+
+async def aclose_one(one: t.Any) -> None:
+    close = getattr(one, "aclose", None) or getattr(one, "close", None)
+    waits = close() if close else None
+    if waits is not None and hasattr(waits, "__await__"):
+        await waits

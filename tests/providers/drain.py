@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
+import time
 import typing as t
 
 from flask_aistream.core.events import Event
@@ -75,3 +77,36 @@ async def adrain(reader: Result, drained: Drained) -> None:
 def loop() -> asyncio.AbstractEventLoop:
     """One for all, as in a server process: SDKs keep connections of theirs on it."""
     return asyncio.new_event_loop()
+
+
+def leave_after(last: str, result: t.Any, over: threading.Event) -> str:
+    """Read until the text ends with ``last``, then leave, as a run that is stopped does.
+
+    :param over: Waited for (some seconds at most) afterwards, with the loop still running: what an SDK
+        left open is finalized there.
+    :returns: The text that was read.
+    """
+    return loop().run_until_complete(aleave_after(last, classify(result), over))
+
+
+async def aleave_after(last: str, reader: Result, over: threading.Event) -> str:
+    translate, said = Chunks(), ""
+
+    def heard(chunk: t.Any) -> str:
+        return "".join(it for it in translate.events(chunk) if isinstance(it, str))
+
+    while isinstance(reader, Later):
+        reader = classify(await reader.awaitable, awaited=True)
+    if isinstance(reader, Sync):
+        while not said.endswith(last):
+            said += heard(next(reader.chunks))
+        reader.close()
+    else:
+        while not said.endswith(last):
+            said += heard(await reader.chunks.__anext__())
+        await reader.aclose()
+    del reader
+    deadline = time.monotonic() + 5
+    while not over.is_set() and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+    return said

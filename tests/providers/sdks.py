@@ -30,6 +30,7 @@ class Call:
     :param ask: Given the upstream's address and a model, what a provider would return.
     :param without: Stories that the SDK itself cannot tell.
     :param hides: Stories that break off, of which the SDK does not tell.
+    :param leaves: Who stops reading stops the vendor.
     :param streams: Chunks arrive while the model still speaks.
     """
 
@@ -38,6 +39,7 @@ class Call:
     carries: Carries = ALL
     without: frozenset[str] = frozenset()
     hides: frozenset[str] = frozenset()
+    leaves: bool = True
     streams: bool = True
 
 
@@ -315,21 +317,37 @@ def langgraph() -> Iterator[Call]:
 
     def modes(url: str, model: str) -> t.Any:
         asked = ["messages", "updates", "custom"]
-        return graph_of(chat(url, model)).astream(said, stream_mode=asked)
+        return agraph_of(chat(url, model)).astream(said, stream_mode=asked)
 
-    yield Call("messages", graph, CHAT_OPENAI)
+    # A synchronous graph waits for its nodes, which work in threads of their own.
+    yield Call("messages", graph, CHAT_OPENAI, leaves=False)
     yield Call("several modes", modes, CHAT_OPENAI)
 
 
 def graph_of(model: t.Any) -> t.Any:
     """The smallest graph: one node that asks the model."""
+
+    def ask(state: t.Any) -> t.Any:
+        return {"messages": [model.invoke(state["messages"])]}
+
+    return one_node(ask)
+
+
+def agraph_of(model: t.Any) -> t.Any:
+    from langchain_core.runnables import RunnableConfig
+
+    # Before Python 3.11 a task does not inherit what tells the model to stream.
+    async def ask(state: t.Any, config: RunnableConfig) -> t.Any:
+        return {"messages": [await model.ainvoke(state["messages"], config)]}
+
+    return one_node(ask)
+
+
+def one_node(ask: t.Any) -> t.Any:
     from langgraph.graph import END
     from langgraph.graph import START
     from langgraph.graph import MessagesState
     from langgraph.graph import StateGraph
-
-    def ask(state: t.Any) -> t.Any:
-        return {"messages": [model.invoke(state["messages"])]}
 
     graph = StateGraph(MessagesState)
     graph.add_node("ask", ask)

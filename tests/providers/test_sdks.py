@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from tests.providers.drain import Drained
 from tests.providers.drain import drain
+from tests.providers.drain import leave_after
 from tests.providers.said import said_by
 from tests.providers.sdks import Call
 from tests.providers.sdks import calls
@@ -76,3 +79,32 @@ def test_an_error_in_the_middle_is_raised_after_what_was_said(
         drain(call.ask(upstream.url, model), drained)
 
     assert said_by(drained.events).text == ("Half a" if call.streams else "")
+
+
+STREAMS = [
+    pytest.param(call, id=f"{sdk} {call.name}")
+    for sdk, call in calls()
+    if call.streams and call.leaves
+]
+
+
+@pytest.mark.parametrize("call", STREAMS)
+def test_leaving_early_hangs_up_on_the_vendor(call: Call) -> None:
+    with Upstream() as upstream:
+        asked = Asked(upstream)
+        said = leave_after("three ", call.ask(upstream.url, "silent"), asked)
+        outcome = upstream.wait_for("silent").outcome
+
+    assert said.endswith("three ")
+    assert outcome == "gone"
+
+
+class Asked(threading.Event):
+    """Whether the only exchange there is has ended."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        super().__init__()
+        self.upstream = upstream
+
+    def is_set(self) -> bool:
+        return self.upstream.exchanges[-1].over.is_set()
