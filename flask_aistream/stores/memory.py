@@ -10,21 +10,16 @@ from contextlib import AbstractContextManager
 
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import Terminal
-from flask_aistream.core.page import Page
 from flask_aistream.core.run import Run
-from flask_aistream.errors import CursorInvalid
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
-from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Log
-from flask_aistream.stores.base import Wake
+from flask_aistream.stores.records import Records
 
 
-class MemoryLog:
+class MemoryLog(Records):
     """One run's events in a list.
 
-    :param max_events: When there are more, the oldest quarter is trimmed away; readers that have not
-        come so far are told a gap.
     :ivar ended_at: When it ended, by ``clock``.
     """
 
@@ -36,23 +31,16 @@ class MemoryLog:
         clock: Callable[[], float],
         lock: AbstractContextManager[object],
     ) -> None:
-        self.run = run
-        self.ended = False
+        super().__init__(run, first, max_events, lock)
         self.ended_at = 0.0
         self._clock = clock
-        self._events: list[Event] = list(first)
-        self._trimmed = 0
-        self._most = max_events
-        self._waiting: dict[Wake, None] = {}
-        self._lock = lock
 
     def append(self, event: Event) -> None:
         with self._lock:
             if self.ended:
                 raise LogEnded(f"Run {self.run.id} has ended: nothing can be said after the end.")
             self._events.append(event)
-            if self._most and len(self._events) > self._most:
-                self._trim(self._most)
+            self._trim()
         if self._waiting:
             self._wake()
 
@@ -72,54 +60,13 @@ class MemoryLog:
     def followed(self) -> bool:
         return False
 
-    def read(self, after: int, limit: int = PAGE) -> Page:
-        with self._lock:
-            start = after + 1 - self._trimmed
-            if start > len(self._events):
-                raise CursorInvalid(f"{self.run.id}:{after}")
-            start = max(start, 0)
-            events = self._events[start : start + limit]
-            ended = self.ended and start + len(events) == len(self._events)
-            return Page(start + self._trimmed, events, ended)
-
-    def notify(self, after: int, wake: Wake) -> None:
-        with self._lock:
-            news = self._trimmed + len(self._events) - 1 > after
-            if not news:
-                self._waiting[wake] = None
-        if news:
-            wake()
-
-    def forget(self, wake: Wake) -> None:
-        with self._lock:
-            self._waiting.pop(wake, None)
-
-    def _wake(self) -> None:
-        waiting: dict[Wake, None] = {}
-        try:
-            with self._lock:
-                waiting, self._waiting = self._waiting, {}
-            for wake in waiting:
-                wake()
-        except BaseException:
-            # A stop may interrupt the provider's thread right here, and nobody else knows these
-            # readers any more. Waking one twice does no harm.
-            for wake in waiting:
-                wake()
-            raise
-
-    def _trim(self, most: int) -> None:
-        surplus = len(self._events) - most + most // 4
-        del self._events[:surplus]
-        self._trimmed += surplus
-
 
 class MemoryStore:
     """Logs in this process.
 
     :param retain: Seconds a finished run is kept; ``None`` for ever.
     :param max_runs: Finished runs kept at most, the latest ones; ``None`` for any number.
-    :param max_events: See :class:`MemoryLog`.
+    :param max_events: See :class:`Records`.
     :param clock: Seconds, monotonic.
     :param lock: Makes a lock for short sections; see ``Process.lock``.
     """

@@ -16,13 +16,10 @@ from flask_aistream.core.cursor import BEGINNING
 from flask_aistream.core.events import TERMINAL
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import Terminal
-from flask_aistream.core.page import Page
 from flask_aistream.core.run import Run
-from flask_aistream.errors import CursorInvalid
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreUnavailable
-from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Process
 from flask_aistream.stores.base import Wake
 from flask_aistream.stores.engine import Batch
@@ -31,6 +28,7 @@ from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Piece
 from flask_aistream.stores.engine import encode
 from flask_aistream.stores.engine import join
+from flask_aistream.stores.records import Records
 from flask_aistream.stores.scribe import Scribe
 
 ATTEMPTS = 9
@@ -40,7 +38,7 @@ CROWD = 4096
 """Events of one run on their way to the database; a provider that is ahead by more waits."""
 
 
-class SharedLog:
+class SharedLog(Records):
     """One run's mirror.
 
     :param owned: This process created the run.
@@ -48,29 +46,19 @@ class SharedLog:
     """
 
     def __init__(self, store: SharedStore, run: Run, owned: bool) -> None:
-        self.run = run
+        super().__init__(run, (), store.max_events, threading.Lock())
         self.run_id = run.id
         self.owned = owned
-        self.ended = False
         self.alone = False
         self.written = 0
         self.unwritten: list[str] = []
         self._store = store
         self._say = store.scribe.inbox.put
-        self._events: list[Event] = []
-        self._trimmed = 0
         self._pending: list[Event] = []
         self._closing = False
         self._followed = owned
-        self._waiting: dict[Wake, None] = {}
         self._room: list[Wake] = []
         self._lost: list[Callable[[], None]] = []
-        self._lock = threading.Lock()
-
-    @property
-    def tail(self) -> int:
-        """Number of the last record in the mirror."""
-        return self._trimmed + len(self._events) - 1
 
     def append(self, event: Event) -> None:
         text = encode(event)
@@ -118,16 +106,6 @@ class SharedLog:
         except StoreUnavailable:
             return True
 
-    def read(self, after: int, limit: int = PAGE) -> Page:
-        with self._lock:
-            start = after + 1 - self._trimmed
-            if start > len(self._events):
-                raise CursorInvalid(f"{self.run.id}:{after}")
-            start = max(start, 0)
-            events = self._events[start : start + limit]
-            ended = self.ended and start + len(events) == len(self._events)
-            return Page(start + self._trimmed, events, ended)
-
     def notify(self, after: int, wake: Wake) -> None:
         with self._lock:
             news = self.tail > after
@@ -139,10 +117,6 @@ class SharedLog:
             wake()
         elif follow:
             self._store.follow(self)
-
-    def forget(self, wake: Wake) -> None:
-        with self._lock:
-            self._waiting.pop(wake, None)
 
     def begin(self, events: Sequence[Event]) -> None:
         """The database has the run, which begins with ``events``."""
@@ -271,9 +245,9 @@ class SharedLog:
 
     def _wake(self) -> None:
         with self._lock:
-            waiting, self._waiting = self._waiting, {}
             room, self._room = self._room, []
-        for wake in (*waiting, *room):
+        super()._wake()
+        for wake in room:
             wake()
 
     def _wait_for_room(self) -> None:
@@ -284,13 +258,6 @@ class SharedLog:
                     return
                 self._room.append(waiter.wake)
             waiter.wait()
-
-    def _trim(self) -> None:
-        most = self._store.max_events
-        if most and len(self._events) > most:
-            surplus = len(self._events) - most + most // 4
-            del self._events[:surplus]
-            self._trimmed += surplus
 
 
 class SharedStore:
