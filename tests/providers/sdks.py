@@ -279,7 +279,7 @@ CHAT_OPENAI = ALL.but(
 def chat(url: str, model: str, **more: t.Any) -> t.Any:
     from langchain_openai import ChatOpenAI
 
-    where = {"base_url": f"{url}/v1", "api_key": "none", "max_retries": 0}
+    where: dict[str, t.Any] = {"base_url": f"{url}/v1", "api_key": "none", "max_retries": 0}
     return ChatOpenAI(model=model, stream_usage=True, **where, **more)
 
 
@@ -390,7 +390,13 @@ def pydantic_ai() -> Iterator[Call]:
     def ag_ui(url: str, model: str) -> t.Any:
         from pydantic_ai.ui.ag_ui import AGUIAdapter as Adapter
 
-        body = {"threadId": "t", "runId": "r", "state": {}, "tools": [], "context": []}
+        body: dict[str, t.Any] = {
+            "threadId": "t",
+            "runId": "r",
+            "state": {},
+            "tools": [],
+            "context": [],
+        }
         body |= {"messages": [{"id": "1", "role": "user", "content": "Say it."}]}
         run = Adapter.build_run_input(json.dumps(body | {"forwardedProps": {}}).encode())
         return Adapter(agent=with_tools(agent(url, model)), run_input=run).run_stream()
@@ -411,18 +417,17 @@ def with_tools(agent: t.Any) -> t.Any:
     """Tools that the application, not the agent, would run: the run ends with the calls."""
     from pydantic_ai.exceptions import CallDeferred
 
-    @agent.tool_plain
     def weather(city: str) -> str:
         raise CallDeferred
 
-    @agent.tool_plain
     def time(zone: str) -> str:
         raise CallDeferred
 
-    @agent.tool_plain
     def now() -> str:
         raise CallDeferred
 
+    for tool in (weather, time, now):
+        agent.tool_plain(tool)
     return agent
 
 

@@ -70,7 +70,7 @@ def naming(stream: t.Any) -> t.Iterator[str]:
 
 
 def with_a_closure(stream: t.Any) -> t.Iterator[str]:
-    chunks = iter(stream)
+    chunks: t.Iterator[str] = iter(stream)
 
     def more() -> t.Iterator[str]:
         return chunks

@@ -579,7 +579,7 @@ def test_google(chunks: list[t.Any], said: list[ev.Event]) -> None:
 
 
 def message(id: str = "run-1", content: t.Any = "", **more: t.Any) -> t.Any:
-    fields = {
+    fields: dict[str, t.Any] = {
         "type": "AIMessageChunk",
         "additional_kwargs": {},
         "response_metadata": {},
