@@ -224,10 +224,11 @@ def litellm() -> Iterator[Call]:
         return lite.completion(stream=True, **usage, **(asked(url, model) | where))
 
     carries = ALL.but(files=installed("litellm") >= (1, 80))
-    # Before, it took a cut connection for the end.
-    hides = frozenset[str]() if installed("litellm") >= (1, 100) else frozenset({"cut"})
+    # Before, asynchronous streams took a cut connection for the end, and were left open.
+    sound = installed("litellm") >= (1, 100)
+    hides = frozenset[str]() if sound else frozenset({"cut"})
     yield Call("stream", stream, carries)
-    yield Call("async", astream, carries, hides=hides)
+    yield Call("async", astream, carries, hides=hides, leaves=sound)
     yield Call("whole", whole, carries, streams=False)
     # It counts Claude's thoughts itself, otherwise than Claude does, and cuts lines at U+0085.
     mapped = ALL.but(files=False, sources=False, usage=COUNTS - {"reasoning"})
@@ -319,9 +320,11 @@ def langgraph() -> Iterator[Call]:
         asked = ["messages", "updates", "custom"]
         return agraph_of(chat(url, model)).astream(said, stream_mode=asked)
 
+    # Before, an error came ahead of what was said just before it.
+    hides = frozenset[str]() if installed("langgraph") >= (1, 0) else frozenset({"error-middle"})
     # A synchronous graph waits for its nodes, which work in threads of their own.
-    yield Call("messages", graph, CHAT_OPENAI, leaves=False)
-    yield Call("several modes", modes, CHAT_OPENAI)
+    yield Call("messages", graph, CHAT_OPENAI, hides=hides, leaves=False)
+    yield Call("several modes", modes, CHAT_OPENAI, hides=hides)
 
 
 def graph_of(model: t.Any) -> t.Any:
@@ -340,6 +343,8 @@ def agraph_of(model: t.Any) -> t.Any:
     async def ask(state: t.Any, config: RunnableConfig) -> t.Any:
         return {"messages": [await model.ainvoke(state["messages"], config)]}
 
+    # Some versions look the annotation's name up where a module would have imported it.
+    ask.__annotations__["config"] = RunnableConfig
     return one_node(ask)
 
 
@@ -401,16 +406,18 @@ def pydantic_ai() -> Iterator[Call]:
         run = Adapter.build_run_input(json.dumps(body | {"forwardedProps": {}}).encode())
         return Adapter(agent=with_tools(agent(url, model)), run_input=run).run_stream()
 
-    # It asks again where a model says nothing.
-    yield Call("run_stream_events", events, carries, frozenset({"empty"}))
-    yield Call("run", whole, carries, frozenset({"empty"}), streams=False)
+    # It asks again where a model says nothing. Before 2.0 a run went on when nobody read it any more.
+    goes_on = installed("pydantic-ai-slim") < (2, 0)
+    empty = frozenset({"empty"})
+    yield Call("run_stream_events", events, carries, empty, leaves=not goes_on)
+    yield Call("run", whole, carries, empty, streams=False)
     # The words of a user interface have no usage, AG-UI's no reasons and sources either.
     if installed("pydantic-ai-slim") >= (2, 40):
         worded = carries.but(usage=frozenset())
-        yield Call("UI: AI SDK", sdk, worded, frozenset({"empty"}))
+        yield Call("UI: AI SDK", sdk, worded, empty)
         if installed("ag-ui-protocol"):
             less = worded.but(sources=False, finish=False)
-            yield Call("UI: AG-UI", ag_ui, less, frozenset({"empty"}))
+            yield Call("UI: AG-UI", ag_ui, less, empty)
 
 
 def with_tools(agent: t.Any) -> t.Any:

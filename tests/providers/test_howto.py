@@ -38,6 +38,13 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(scope="module")
+def upstream() -> t.Iterator[Upstream]:
+    """Not the other tests': SDKs keep connections for each address, and these are on the app's loop."""
+    with Upstream() as server:
+        yield server
+
+
 @pytest.fixture(autouse=True)
 def addresses(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, path in ADDRESSES.items():
