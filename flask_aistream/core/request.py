@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import typing as t
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import fields
+
+from flask_aistream.errors import RequestError
 
 Message = dict[str, t.Any]
 """One turn in OpenAI's chat shape: ``{"role": …, "content": str | [part, …], …}``. Parts and roles
@@ -54,6 +58,29 @@ class ChatRequest:
     continues: str | None = None
     _stop: Stop = field(default_factory=Stop, repr=False, compare=False)
 
+    def encode(self) -> str:
+        """As JSON, all ASCII, for a provider in another process: everything but who is to be told of a
+        stop, which is that process's affair.
+
+        :raises RequestError: It holds something that JSON has not.
+        """
+        values = {name: getattr(self, name) for name in SENT}
+        try:
+            return json.dumps(values, separators=(",", ":"))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise RequestError(
+                f"The request cannot be sent to another process ({error}): `messages`, `params` and "
+                "`body` must hold what JSON has, and not be nested too deeply.",
+                "request_invalid",
+                422,
+            ) from None
+
+    @classmethod
+    def decode(cls, text: str) -> ChatRequest:
+        """The inverse of :meth:`encode`. Fields this version does not know are dropped."""
+        values = json.loads(text)
+        return cls(**{name: values[name] for name in SENT if name in values})
+
     def on_stop(self, callback: t.Callable[[], object]) -> None:
         """Call ``callback`` when the run is stopped while the provider still works.
 
@@ -70,6 +97,9 @@ class ChatRequest:
         """The callbacks given to :meth:`on_stop` so far; those given from now on are called at once."""
         self._stop.asked = True
         return self._stop.take()
+
+
+SENT = tuple(field.name for field in fields(ChatRequest) if not field.name.startswith("_"))
 
 
 def text_of(content: t.Any) -> str:

@@ -3,10 +3,14 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flask_aistream.core.request import ChatRequest
+from flask_aistream.core.request import Stop
 from flask_aistream.core.request import last_prompt
 from flask_aistream.core.request import text_of
+from flask_aistream.errors import RequestError
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
 
@@ -64,3 +68,58 @@ def test_callbacks_for_a_stop_are_called_once_also_when_they_come_too_late() -> 
     request.on_stop(lambda: called.append("late"))
     assert called == ["early", "late"]
     assert request.stopping() == []
+
+
+TEXTS = st.text(st.characters(codec=None))  # Half a surrogate pair and NUL too.
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(TEXTS, VALUES, max_size=4)
+REQUESTS = st.builds(
+    ChatRequest,
+    prompt=TEXTS,
+    messages=st.lists(OBJECTS, max_size=4),
+    params=OBJECTS,
+    body=OBJECTS,
+    provider=TEXTS,
+    run=TEXTS,
+    owner=st.none() | TEXTS,
+    chat=st.none() | TEXTS,
+    continues=st.none() | TEXTS,
+    _stop=st.builds(Stop),
+)
+
+
+@given(REQUESTS)
+def test_what_is_sent_to_another_process_arrives_there(request: ChatRequest) -> None:
+    text = request.encode()
+    assert text.isascii()
+    assert ChatRequest.decode(text) == request
+
+
+def test_a_request_of_a_newer_version_is_understood() -> None:
+    text = ChatRequest("Hi", []).encode().replace("{", '{"later": 1, ', 1)
+    assert ChatRequest.decode(text) == ChatRequest("Hi", [])
+
+
+def test_whom_to_tell_of_a_stop_stays_here() -> None:
+    request = ChatRequest("Hi", [])
+    request.on_stop(lambda: None)
+    assert ChatRequest.decode(request.encode()).stopping() == []
+
+
+def nested() -> dict[str, t.Any]:
+    body: dict[str, t.Any] = {}
+    for _ in range(100_000):
+        body = {"a": body}
+    return body
+
+
+@pytest.mark.parametrize(
+    "body", [{"file": b"bytes"}, {(1, 2): 3}, nested()], ids=["bytes", "key", "depth"]
+)
+def test_what_json_has_not_is_refused_in_a_sentence(body: dict[t.Any, t.Any]) -> None:
+    with pytest.raises(RequestError, match="cannot be sent to another process"):
+        ChatRequest("Hi", [], body=body).encode()
