@@ -22,6 +22,7 @@ from flask_aistream.errors import ProviderError
 from flask_aistream.runs.ended import RunEnded
 from flask_aistream.sse.frame import Frame
 from flask_aistream.web.blueprint import AIStream
+from flask_aistream.web.handle import RunHandle
 from flask_aistream.web.signals import run_ended
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ __all__ = [
     "Reasoning",
     "Run",
     "RunEnded",
+    "RunHandle",
     "SourceDocument",
     "SourceUrl",
     "StepFinished",

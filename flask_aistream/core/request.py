@@ -45,6 +45,7 @@ class ChatRequest:
     :param chat: Id of the conversation, where the dialect has one.
     :param continues: Id of the assistant's message that this run goes on with (a tool ran in the
         browser), where the dialect has one.
+    :param background: The run is to come to its end, also if nobody reads it.
     """
 
     prompt: str
@@ -56,6 +57,7 @@ class ChatRequest:
     owner: str | None = None
     chat: str | None = None
     continues: str | None = None
+    background: bool = False
     _stop: Stop = field(default_factory=Stop, repr=False, compare=False)
 
     def encode(self) -> str:

@@ -66,7 +66,8 @@ class Live:
         self.request = request
         self.pump = pump
         self.started = started
-        self.readers = 0
+        # For the one that never leaves: the run is to end by itself, whether anybody reads it or not.
+        self.readers = int(request.background)
         self.task: Task | None = None
         self.loop_task: LoopTask | None = None  # A plain function may return something async.
         self.interrupted = False
@@ -266,7 +267,7 @@ class Runner:
         live.log.on_lost(lambda: self._lose(live))
         if self._run_seconds is not None:
             live.expiry = self._timer.later(self._run_seconds, lambda: self._expire(live))
-        if self._detach is not None:
+        if self._detach is not None and not live.readers:
             patience = max(self._detach, UNREAD_SECONDS)
             live.leaving = self._timer.later(patience, lambda: self._abandon(live))
         try:

@@ -5,31 +5,45 @@ from __future__ import annotations
 import re
 import typing as t
 from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import EllipsisType
 
 from flask import Blueprint
 from flask import Flask
 from flask import Response
+from flask import current_app
 from flask import request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.exceptions import NotFound
 
+from flask_aistream.core.request import ChatRequest
+from flask_aistream.errors import AccessDenied
 from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import RegistrationError
+from flask_aistream.errors import RequestError
+from flask_aistream.errors import RunNotFound
+from flask_aistream.errors import Unavailable
 from flask_aistream.protocols.base import Dialect
 from flask_aistream.protocols.html import Render
 from flask_aistream.protocols.native import NATIVE
 from flask_aistream.protocols.openai_chat import OPENAI_CHAT
 from flask_aistream.protocols.table import DIALECTS
 from flask_aistream.runs.pump import Provider
+from flask_aistream.web import access
 from flask_aistream.web import cors
+from flask_aistream.web import reading
 from flask_aistream.web import routes
+from flask_aistream.web import serve
 from flask_aistream.web.access import Authorize
 from flask_aistream.web.access import Identify
+from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import extension
 from flask_aistream.web.extension import install
+from flask_aistream.web.handle import RunHandle
+from flask_aistream.web.responses import aistream_error
 from flask_aistream.web.responses import http_error
 
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -38,6 +52,9 @@ RESERVED = frozenset({"runs", "v1", "static", "health", "playground"})
 """First segments of our own routes: a provider of that name could not be reached."""
 
 CONTEXTS = ("app", "request")
+
+ANSWERABLE = (AccessDenied, ProviderNotFound, RequestError, RunNotFound, Unavailable)
+"""What a client can do something about, also where a view of the application's own meets it."""
 
 P = t.TypeVar("P", bound=Provider)
 I = t.TypeVar("I", bound=Identify)  # noqa: E741
@@ -87,6 +104,8 @@ class AIStream(Blueprint):
         self.after_request(self._cross_origin)
         self.register_error_handler(HTTPException, lambda error: http_error(NATIVE, error))
         self.before_app_request(self._unrouted)
+        for kind in ANSWERABLE:
+            self.app_errorhandler(kind)(lambda error: aistream_error(NATIVE, error))
 
     @t.overload
     def provider(self, function: P, /) -> P: ...
@@ -158,6 +177,55 @@ class AIStream(Blueprint):
         self.authorize_start = function
         return function
 
+    def start(
+        self,
+        provider: str,
+        request: str | Mapping[str, t.Any] | ChatRequest,
+        *,
+        owner: str | None = None,
+        chat: str | None = None,
+        key: str | None = None,
+        background: bool = False,
+    ) -> RunHandle:
+        """Start a run from code: a view of your own, a task, a script. Needs an application context.
+
+        Your code is trusted: ``@ai.identify`` and ``@ai.authorize`` are not asked. Every bound of the
+        configuration holds. The run has no reader yet: if none comes, it is stopped as any other run is
+        (``AISTREAM_DETACH_SECONDS``), unless it is in the background.
+
+        :param provider: Its name.
+        :param request: A prompt; an object as it would be posted to ``/<provider>``; or a ``ChatRequest``,
+            whose ``provider`` and ``run`` are replaced.
+        :param owner: Who may read and stop it; ``None`` for whoever knows its id.
+        :param chat: Id of its conversation.
+        :param key: Idempotency key. The run that has it already, of this provider and owner, is returned.
+        :param background: It is to come to its end, also if nobody reads it.
+        :raises ProviderNotFound: There is no such provider.
+        :raises RequestError: ``request`` is wrong, or over a limit.
+        :raises KeyReused: The key has started a run with another request.
+        :raises Unavailable: Draining, a limit is reached, or the store is away.
+        """
+        ours = self._here()
+        reading.check_names(provider=provider, owner=owner, chat=chat, key=key)
+        ask = reading.given(request, ours.settings, chat=chat, key=key, background=background)
+        if owner is None and isinstance(request, ChatRequest):
+            owner = request.owner
+        log = serve.begin(self.entry(provider), ask, owner, ask.key, lambda chat: None)
+        return RunHandle(self, ours, log)
+
+    def attach(self, run_id: str, *, owner: str | EllipsisType | None = ...) -> RunHandle:
+        """A run that was started anywhere: here, by a request, in another process. Needs an
+        application context.
+
+        :param owner: On whose behalf: a run of somebody else's is not found. Left out: anybody's run.
+        :raises RunNotFound: There is none, or it was forgotten.
+        :raises StoreUnavailable: The store is away.
+        """
+        ours = self._here()
+        store = ours.machinery.store
+        log = store.open(run_id) if owner is ... else access.open_log(store, run_id, owner)
+        return RunHandle(self, ours, log)
+
     def entry(self, name: str) -> Entry:
         """The provider of this name.
 
@@ -197,7 +265,21 @@ class AIStream(Blueprint):
 
     def _installed(self, state: BlueprintSetupState) -> None:
         ours = install(t.cast(Flask, state.app))
+        ours.blueprints[f"{state.name_prefix}.{state.name}".lstrip(".")] = self
         ours.prefixes.add((state.url_prefix or "").rstrip("/"))
+
+    def _here(self) -> Extension:
+        """What the current application has of us.
+
+        :raises RegistrationError: This blueprint is not registered there.
+        """
+        ours: Extension | None = current_app.extensions.get("aistream")
+        if ours is None or self not in ours.blueprints.values():
+            raise RegistrationError(
+                f"This AIStream is not registered in {current_app.name!r}. Call "
+                "app.register_blueprint(ai) first."
+            )
+        return ours
 
     def _cross_origin(self, response: Response) -> Response:
         return cors.allow(extension().settings, request, response)

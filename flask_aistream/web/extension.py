@@ -27,6 +27,9 @@ from flask_aistream.web.signals import run_ended
 from flask_aistream.web.store import MEMORY
 from flask_aistream.web.store import choose_store
 
+if t.TYPE_CHECKING:
+    from flask_aistream.web.blueprint import AIStream
+
 SWEEP_SECONDS = 5.0
 BURY_SECONDS = 0.5
 
@@ -102,6 +105,7 @@ class Extension:
     """``app.extensions["aistream"]``: shared by all of an application's AIStream blueprints.
 
     :ivar prefixes: Where they are registered.
+    :ivar blueprints: They, by the names they are registered under.
     """
 
     def __init__(self, app: Flask) -> None:
@@ -109,6 +113,7 @@ class Extension:
         self._store_url = choose_store(app, self.settings)
         self._app = app
         self.prefixes: set[str] = set()
+        self.blueprints: dict[str, AIStream] = {}
         self._machinery: Machinery | None = None
         self._lock = threading.Lock()
 
@@ -123,6 +128,11 @@ class Extension:
                 if machinery is None or machinery.pid != os.getpid():
                     machinery = self._machinery = self._begin()
         return machinery
+
+    def blueprint_of(self, provider: str) -> str:
+        """Name of a blueprint that has this provider; of any, if none has."""
+        having = (name for name, ai in self.blueprints.items() if provider in ai.provider_names)
+        return next(having, next(iter(self.blueprints)))
 
     def _begin(self) -> Machinery:
         url = self._store_url or choose_store(self._app, self.settings, forked=True)

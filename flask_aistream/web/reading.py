@@ -6,17 +6,21 @@ import hashlib
 import json
 import re
 import typing as t
+from collections.abc import Mapping
+from dataclasses import replace
 
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from flask_aistream.core.cursor import Cursor
+from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.request import Message
 from flask_aistream.core.request import text_of
 from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import Ask
 from flask_aistream.protocols.base import Dialect
 from flask_aistream.protocols.fields import kind_of
+from flask_aistream.protocols.native import NATIVE
 from flask_aistream.web.config import Settings
 
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -74,6 +78,50 @@ def read_body(dialect: Dialect, request: Request, settings: Settings) -> dict[st
     return value
 
 
+def given(
+    request: str | Mapping[str, t.Any] | ChatRequest,
+    settings: Settings,
+    *,
+    chat: str | None,
+    key: str | None,
+    background: bool,
+) -> Ask:
+    """What the application's own code asks for.
+
+    :raises RequestError: It is none of the three, has something wrong in it, or is over a limit.
+    """
+    if isinstance(request, ChatRequest):
+        messages = request.messages or [Message(role="user", content=request.prompt)]
+        ask = Ask(messages, request.params, request.body, request.chat, request.continues)
+        background = background or request.background
+    elif isinstance(request, (str, Mapping)):
+        ask = NATIVE.read({"prompt": request} if isinstance(request, str) else dict(request))
+    else:
+        raise RequestError(
+            f"The request is a {type(request).__name__} but must be a prompt (str), an object as it "
+            'would be posted, such as {"prompt": "Hello"}, or a ChatRequest.'
+        )
+    if ask.cursor is not None:
+        raise RequestError(
+            "The request has `last_event_id`, which resumes a run, and nothing is to be resumed here. "
+            "Take ai.attach(run_id), or leave it out.",
+            "cursor_invalid",
+        )
+    check_size(ask.messages, settings)
+    key = checked_key(key or ask.key)
+    return replace(ask, chat=chat or ask.chat, key=key, background=background)
+
+
+def check_names(**names: object) -> None:
+    """
+    :raises RequestError: One of them is no string.
+    """
+    for name, value in names.items():
+        if value is not None and not isinstance(value, str):
+            kind = type(value).__name__
+            raise RequestError(f"{name} is {value!r} ({kind}) but must be a str. Use str({name}).")
+
+
 def cursor_of(request: Request, ask: Ask) -> Cursor | None:
     """Where to resume, ``None`` to start.
 
@@ -84,11 +132,14 @@ def cursor_of(request: Request, ask: Ask) -> Cursor | None:
 
 
 def key_of(request: Request, ask: Ask) -> str | None:
-    """The idempotency key.
+    """The idempotency key of a request.
 
     :raises RequestError: It has characters that cannot be in a header, or too many.
     """
-    key = request.headers.get("Idempotency-Key") or ask.key
+    return checked_key(request.headers.get("Idempotency-Key") or ask.key)
+
+
+def checked_key(key: str | None) -> str | None:
     if key and not KEY.fullmatch(key):
         raise RequestError(
             "The Idempotency-Key must be 1 to 255 printable ASCII characters without spaces.",

@@ -83,7 +83,7 @@ def show(ai: AIStream, run_id: str) -> Response:
         "provider": log.run.provider,
         "created": log.run.created,
         "cursor": str(Cursor(run_id, last)),
-        **serve.links_of(run_id),
+        **serve.links_of(log.run),
         **fold.to_json(),
     }
     return json_response(NATIVE, dumps(body), run_id)

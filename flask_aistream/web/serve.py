@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from flask import Flask
 from flask import Response
 from flask import current_app
+from flask import has_request_context
 from flask import request
 from flask import url_for
 from flask.globals import request_ctx
@@ -25,6 +26,7 @@ from flask_aistream.core.request import last_prompt
 from flask_aistream.core.run import Run
 from flask_aistream.core.run import new_run_id
 from flask_aistream.errors import KeyReused
+from flask_aistream.errors import RegistrationError
 from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import NOTHING
 from flask_aistream.protocols.base import Ask
@@ -73,7 +75,25 @@ def start(ai: AIStream, entry: Entry, ask: Ask, caller: str | None) -> Log:
 
     :raises AIStreamError: Something is missing, wrong, or not allowed.
     """
-    run = describe(entry, ask, caller)
+
+    def allow(chat: ChatRequest) -> None:
+        access.authorize(ai.authorize_start, chat)
+
+    return begin(entry, ask, caller, reading.key_of(request, ask), allow)
+
+
+def begin(
+    entry: Entry,
+    ask: Ask,
+    caller: str | None,
+    key: str | None,
+    allow: Callable[[ChatRequest], None],
+) -> Log:
+    """The same, whoever asks.
+
+    :param allow: Raises where the run may not start.
+    """
+    run = describe(entry, ask, caller, key)
     messages = ask.messages or default_messages(entry)
     chat = ChatRequest(
         prompt=last_prompt(messages),
@@ -85,17 +105,15 @@ def start(ai: AIStream, entry: Entry, ask: Ask, caller: str | None) -> Log:
         owner=caller,
         chat=ask.chat,
         continues=ask.continues,
+        background=ask.background,
     )
     if entry.text_only:
         reading.refuse_media(messages)
-    access.authorize(ai.authorize_start, chat)
-    machinery = extension().machinery
-    log, new = machinery.runner.start(run, entry.call, chat, surroundings(entry))
+    allow(chat)
+    runner = extension().machinery.runner
+    log, new = runner.start(run, entry.call, chat, surroundings(entry))
     if not new and log.run.fingerprint != run.fingerprint:
         raise KeyReused
-    if new and ask.background:
-        # A reader that never leaves: the run is to end by itself, whether anybody reads it or not.
-        machinery.runner.attach(run.id)
     return log
 
 
@@ -160,7 +178,7 @@ def answer(log: Log, dialect: Dialect, options: Mapping[str, t.Any]) -> Response
 def whole_response(log: Log, fold: Fold, dialect: Dialect) -> Response:
     """What a run said so far, as the one JSON object of a dialect that has such a thing."""
     run = log.run
-    subject = Subject(run.id, run.provider, run.created, links_of(run.id))
+    subject = Subject(run.id, run.provider, run.created, links_of(run))
     assert dialect.whole
     return json_response(dialect, dumps(dialect.whole(fold, subject)), run.id)
 
@@ -214,7 +232,7 @@ def told(store: Store, run: Run) -> None:
 def encoder_for(
     ours: Extension, run: Run, dialect: Dialect, options: Mapping[str, t.Any]
 ) -> Encoder:
-    links = links_of(run.id)
+    links = links_of(run)
     subject = Subject(run.id, run.provider, run.created, links, options)
     if dialect.stateful:
         return dialect.encoder(subject)
@@ -222,16 +240,18 @@ def encoder_for(
     return ours.machinery.encoders.get(key, lambda: dialect.encoder(subject))
 
 
-def links_of(run_id: str) -> dict[str, str]:
-    """Paths of a run below the blueprint that is being asked."""
+def links_of(run: Run) -> dict[str, str]:
+    """Paths of a run below the blueprint that is being asked; where that is a view of the application's
+    own, below one that has its provider."""
+    ours = extension()
+    name = "" if request.blueprint in ours.blueprints else ours.blueprint_of(run.provider)
     return {
-        "events": url_for(".events", run_id=run_id),
-        "stop": url_for(".stop", run_id=run_id),
+        "events": url_for(f"{name}.events", run_id=run.id),
+        "stop": url_for(f"{name}.stop", run_id=run.id),
     }
 
 
-def describe(entry: Entry, ask: Ask, caller: str | None) -> Run:
-    key = reading.key_of(request, ask)
+def describe(entry: Entry, ask: Ask, caller: str | None, key: str | None) -> Run:
     return Run(
         id=new_run_id(),
         provider=entry.name,
@@ -262,6 +282,11 @@ def surroundings(entry: Entry) -> Callable[[], AbstractContextManager[t.Any]]:
     """What the provider's code runs in: a fresh application context, or a copy of this request's."""
     if entry.context == "app":
         return t.cast(Flask, current_app._get_current_object()).app_context  # type: ignore[attr-defined]
+    if not has_request_context():
+        raise RegistrationError(
+            f'The provider {entry.name!r} has context="request", and there is no request here. '
+            'Register it with context="app", or start it in a view.'
+        )
     request.get_data(cache=True)  # The copy could not read the body any more.
     copy = request_ctx.copy()
     return lambda: copy

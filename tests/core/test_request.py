@@ -88,6 +88,7 @@ REQUESTS = st.builds(
     owner=st.none() | TEXTS,
     chat=st.none() | TEXTS,
     continues=st.none() | TEXTS,
+    background=st.booleans(),
     _stop=st.builds(Stop),
 )
 

@@ -1,0 +1,168 @@
+"""A run in the hands of the application's own code: read it, wait for it, stop it, stream it."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+from collections.abc import Iterator
+
+from flask import Response
+from flask import request
+
+from flask_aistream.core.cursor import BEGINNING
+from flask_aistream.core.events import Event
+from flask_aistream.core.events import Terminal
+from flask_aistream.core.fold import Fold
+from flask_aistream.core.run import Run
+from flask_aistream.errors import RequestError
+from flask_aistream.errors import RunNotFound
+from flask_aistream.protocols.base import Ask
+from flask_aistream.protocols.table import DIALECTS
+from flask_aistream.runs.ended import fold_of
+from flask_aistream.runs.tail import Tail
+from flask_aistream.stores.base import Log
+from flask_aistream.web import reading
+from flask_aistream.web import serve
+
+if t.TYPE_CHECKING:
+    from flask_aistream.web.blueprint import AIStream
+    from flask_aistream.web.extension import Extension
+
+
+class RunHandle:
+    """One run, wherever it is made. ``ai.start`` and ``ai.attach`` return it.
+
+    Any thread or greenlet of the process may use it, also outside of an application context;
+    only :meth:`response` needs a request. Whatever asks the store raises ``StoreUnavailable`` while that
+    is away.
+    """
+
+    def __init__(self, ai: AIStream, ours: Extension, log: Log) -> None:
+        self._ai = ai
+        self._ours = ours
+        self._log = log
+
+    def __repr__(self) -> str:
+        return f"<RunHandle {self.id} of {self.run.provider!r}>"
+
+    @property
+    def id(self) -> str:
+        """What :meth:`AIStream.attach` and the routes below ``/runs`` know it by."""
+        return self.run.id
+
+    @property
+    def run(self) -> Run:
+        return self._log.run
+
+    @property
+    def status(self) -> str:
+        """``running``, or how it ended: ``finished``, ``stopped``, ``failed`` or ``interrupted``."""
+        return self.message.status
+
+    @property
+    def text(self) -> str:
+        """All that it has said so far, as text."""
+        return self.message.text
+
+    @property
+    def message(self) -> Fold:
+        """All that it has said so far. ``message.to_json()`` is what ``GET /runs/<id>`` answers."""
+        return fold_of(self._now())
+
+    def wait(self, timeout: float | None = None) -> Terminal:
+        """Wait for the end. Meanwhile this counts as a reader: the run is not left alone.
+
+        :param timeout: In seconds; ``None`` for any.
+        :returns: ``Finished``, ``Stopped``, ``Failed`` or ``Interrupted``.
+        :raises TimeoutError: It has not ended by then. It goes on.
+        """
+        with self._tail(BEGINNING, timeout) as tail:
+            for page in tail:
+                if page is not None and page.ended:
+                    return t.cast(Terminal, page.events[-1])
+        raise TimeoutError(f"Run {self.id} has not ended within {timeout} s.")
+
+    def events(self, after: int = BEGINNING) -> Iterator[Event]:
+        """Everything it says, as it says it: text as ``str``, and at last how it ended.
+
+        While it is iterated, this counts as a reader. Closing the iterator leaves the run alone.
+
+        :param after: Number of the last event that is known already. They count gapless from 0, the
+            ``RunStarted`` that every run begins with.
+        :raises CursorInvalid: There is no event of that number yet.
+        :raises RequestError: The log was trimmed (``AISTREAM_LOG_EVENTS``) and begins only later.
+        """
+        number = after
+        with self._tail(after) as tail:
+            for page in tail:
+                if page is None:
+                    continue
+                if page.first > number + 1:
+                    raise RequestError(
+                        f"The events before number {page.first} of run {self.id} are not kept any "
+                        f"more. Go on with events(after={page.first - 1}).",
+                        "events_trimmed",
+                        410,
+                    )
+                number = page.last
+                yield from page.events
+
+    def stop(self) -> bool:
+        """End it, in whichever process it is made. Its provider is interrupted within about a second.
+
+        :returns: Whether this ended it; else it had ended already.
+        """
+        return self._ours.machinery.runner.stop(self._now(), "application")
+
+    def response(self, protocol: str = "native") -> Response:
+        """A response that streams it, for a view of your own to return.
+
+        It begins at the beginning, or where the request's ``Last-Event-ID`` stands in this run.
+
+        :param protocol: ``native``, ``ai-sdk``, ``openai-chat``, ``openai-responses``, ``ag-ui``, ``html``
+            or ``text``.
+        :raises RequestError: There is no such protocol.
+        """
+        dialect = DIALECTS.get(protocol)
+        if dialect is None:
+            raise RequestError(
+                f"There is no protocol {protocol[:100]!r}. There are {', '.join(DIALECTS)}.",
+                "protocol_unknown",
+                404,
+            )
+        options = {**self._ai.rendering, **dialect.options(request.args)}
+        asked = Ask([], cursor=request.args.get("last_event_id"))
+        cursor = reading.cursor_of(request, asked)
+        if cursor is not None and cursor.run == self.id:
+            return serve.resume(self._now(), cursor, dialect, options)
+        return serve.follow(self._now(), BEGINNING, dialect, options, commit=True)
+
+    def _now(self) -> Log:
+        """The log as far as it has come. That of another process's run is a mirror, which is filled
+        only while somebody reads it."""
+        try:
+            return self._ours.machinery.store.open(self.id)
+        except RunNotFound:  # Forgotten: nobody else has more of it than we.
+            return self._log
+
+    @contextlib.contextmanager
+    def _tail(self, after: int, seconds: float | None = None) -> Iterator[Tail]:
+        machinery, settings = self._ours.machinery, self._ours.settings
+        tail = Tail(
+            self._now(),
+            after,
+            machinery.waiter(),
+            machinery.timer,
+            heartbeat=None,
+            flush=settings.flush_seconds,
+        )
+        alarm = machinery.timer.later(seconds, tail.close) if seconds is not None else None
+        attached = machinery.runner.attach(self.id)
+        try:
+            yield tail
+        finally:
+            tail.close()
+            if alarm is not None:
+                alarm.cancel()
+            if attached:
+                machinery.runner.leave(self.id)
