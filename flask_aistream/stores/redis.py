@@ -35,6 +35,9 @@ RECONNECT_SECONDS = 0.2
 LISTEN_SECONDS = 5.0
 SPARE_SECONDS = 60.0
 
+OLDEST = (6, 2)
+"""Trimming a stream by its ids came with it."""
+
 GROUP = 100
 """Batches of one call: a script holds up everybody else's commands."""
 
@@ -136,12 +139,24 @@ class RedisEngine:
             self._keep_alias = self._redis.register_script(KEEP)
             self._release = self._redis.register_script(RELEASE)
         self._redis.ping()
-        # NOMKSTREAM, on which not losing anything rests, came with 6.2.
+        self._check_version()
         if self._carrier is None:
             self._carrier = Carrier(
                 self._connect(), self._channel(self._name), listener, self.faults
             )
             self._process.spawn(self._carrier.listen)
+
+    def _check_version(self) -> None:
+        import redis
+
+        try:
+            version = self._redis.info("server")["redis_version"]
+        except (
+            redis.ResponseError
+        ):  # A user without the right to ask. Then it is left to the first run.
+            return
+        if tuple(map(int, version.split(".")[:2])) < OLDEST:
+            raise redis.RedisError(f"it is Redis {version}, and the oldest that will do is 6.2")
 
     def close(self) -> None:
         if self._carrier is not None:
@@ -322,12 +337,13 @@ class RedisEngine:
             # Two that end in one moment keep their order.
             self._ended_at = max(self._clock(), self._ended_at + 1e-6)
             pipe.zadd(f"{PREFIX}ended", {run_id: self._ended_at})
-            if self._keep:
-                for key in aliases(run):
-                    self._keep_alias((key,), (run_id, self._keep), pipe)
-            if name != self._name:
-                pipe.publish(self._channel(name), run_id)
             pipe.execute()
+        # A cluster's pipeline takes neither a script nor PUBLISH.
+        if self._keep:
+            for key in aliases(run):
+                self._keep_alias((key,), (run_id, self._keep))
+        if name != self._name:
+            self._redis.publish(self._channel(name), run_id)
 
     def _trim(self, batches: Sequence[Batch]) -> None:
         """Once a run is a quarter too long, the oldest are dropped."""

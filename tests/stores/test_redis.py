@@ -4,6 +4,7 @@ import typing as t
 from collections.abc import Iterator
 
 import pytest
+import redis
 
 from flask_aistream.core import events as ev
 from flask_aistream.server.threads import Threads
@@ -80,3 +81,26 @@ def test_an_end_too_notices_what_was_lost(stores: Stores, redis_server: RedisSer
     assert log.end(ev.Finished())
     other = stores.make(name="there").open(log.run.id)
     assert follow(other)[1:] == ["a", ev.Finished()]
+
+
+@pytest.mark.parametrize("version", ["5.0.14", "6.0.20"])
+def test_a_server_that_is_too_old_is_refused(redis_server: RedisServer, version: str) -> None:
+    def connect() -> t.Any:
+        client = redis_client(redis_server.url)
+        client.info = lambda section: {"redis_version": version}
+        return client
+
+    engine = RedisEngine(connect, "one", Threads())
+    with pytest.raises(redis.RedisError, match=f"^it is Redis {version}, .* 6.2$"):
+        engine.open(t.cast(t.Any, None))
+    engine.close()
+
+
+def test_a_user_who_may_not_ask_for_the_version_is_served(redis_server: RedisServer) -> None:
+    redis_server.client.acl_setuser(
+        "bob", True, True, keys="*", channels="*", commands=["+@all", "-info"]
+    )
+    url = redis_server.url.replace("redis://", "redis://bob:@")
+    engine = RedisEngine(lambda: redis_client(url), "one", Threads())
+    engine.open(t.cast(t.Any, None))
+    engine.close()
