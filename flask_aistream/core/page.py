@@ -6,13 +6,11 @@ Numbers are gapless, so a page needs only the first one: nothing is made per rec
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
 
 from flask_aistream.core.events import Event
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(t.NamedTuple):
     """What a log holds after a cursor, at one moment.
 
     :param first: Number of ``events[0]``. Larger than the cursor's number + 1 where older records

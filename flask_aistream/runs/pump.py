@@ -31,8 +31,11 @@ logger = logging.getLogger("flask_aistream")
 
 Provider = Callable[[ChatRequest], t.Any]
 
-BREATH = 256
-"""Chunks after which others get a turn: a provider that never waits would starve every other run."""
+BREATH_SECONDS = 0.001
+"""Time after which others get a turn: a provider that never waits would starve every other run."""
+
+LOOK = 16
+"""Chunks after which the clock is looked at."""
 
 
 class Pump:
@@ -106,20 +109,24 @@ class Pump:
                 return self._failed(error)
 
     def _drain(self, result: Sync, breathe: Callable[[], None]) -> None:
+        turn_ends = self._clock() + BREATH_SECONDS
         for count, chunk in enumerate(result.chunks, 1):
             if not self._take(chunk):
                 return
-            if count % BREATH == 0:
+            if count % LOOK == 0 and self._clock() >= turn_ends:
                 breathe()
+                turn_ends = self._clock() + BREATH_SECONDS
 
     async def _drain_async(self, result: Async, breathe: Callable[[], t.Awaitable[None]]) -> None:
         count = 0
+        turn_ends = self._clock() + BREATH_SECONDS
         async for chunk in result.chunks:
             if not self._take(chunk):
                 return
             count += 1
-            if count % BREATH == 0:
+            if count % LOOK == 0 and self._clock() >= turn_ends:
                 await breathe()
+                turn_ends = self._clock() + BREATH_SECONDS
 
     def _take(self, chunk: t.Any) -> bool:
         """Write one chunk.

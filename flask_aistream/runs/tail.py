@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from collections.abc import Iterator
 
 from flask_aistream.core.page import Page
 from flask_aistream.runs.concurrency import Waiter
+from flask_aistream.runs.pace import Pace
 from flask_aistream.runs.timer import Timer
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Log
@@ -23,7 +25,7 @@ class Tail:
 
     :param after: Number of the last record read.
     :param heartbeat: Longest silence, in seconds; ``None`` for any.
-    :param flush: Shortest time between two pages, in seconds.
+    :param pace: Has the shortest time between two pages.
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class Tail:
         timer: Timer,
         *,
         heartbeat: float | None,
-        flush: float,
+        pace: Pace,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
@@ -42,37 +44,40 @@ class Tail:
         self._waiter = waiter
         self._timer = timer
         self._heartbeat = heartbeat
-        self._flush = flush
+        self._pace = pace
         self._clock = clock
         self._wrote = clock()
         self._earliest = 0.0
-        self._resting = False
         self._listening = False
         self._silent = False
-        self._finished = False
         self._closed = False
         self._beat = timer.later(heartbeat, self._check_silence) if heartbeat else None
 
-    def __iter__(self) -> Tail:
-        return self
-
-    def __next__(self) -> Page | None:
-        if self._resting:
-            self._resting = False
-            self._listen()
-            self._waiter.wait()
-        while not (self._closed or self._finished):
-            page = self._log.read(self._number)
-            if page.events or page.ended:
-                return self._turn(page)
-            if self._silent:
+    def __iter__(self) -> Iterator[Page | None]:
+        log, waiter, pace, clock = self._log, self._waiter, self._pace, self._clock
+        while not self._closed:
+            page = log.read(self._number)
+            first, events, ended = page
+            if events or ended:
+                now = clock()
+                if now >= pace.look_at:
+                    pace.look(now)
+                self._number = first + len(events) - 1
                 self._silent = False
-                self._wrote = self._clock()
-                return None
+                self._wrote = now
+                self._earliest = now + pace.interval
+                yield page
+                if ended:
+                    break
+                if len(events) == PAGE:
+                    continue
+            elif self._silent:
+                self._silent = False
+                self._wrote = clock()
+                yield None
             self._listen()
-            self._waiter.wait()
+            waiter.wait()
         self.close()
-        raise StopIteration
 
     def wait_beyond(self, number: int, seconds: float) -> None:
         """Return once there is a record after ``number``, or ``seconds`` have passed. Reads nothing."""
@@ -93,16 +98,6 @@ class Tail:
             self._beat.cancel()
         self._log.forget(self._news)
         self._waiter.wake()
-
-    def _turn(self, page: Page) -> Page:
-        self._number = page.last
-        self._wrote = self._clock()
-        self._silent = False
-        self._finished = page.ended
-        if len(page.events) < PAGE and self._flush:
-            self._resting = not page.ended
-            self._earliest = self._wrote + self._flush
-        return page
 
     def _listen(self) -> None:
         if not (self._listening or self._closed):

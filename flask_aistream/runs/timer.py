@@ -14,10 +14,14 @@ from collections import deque
 from collections.abc import Callable
 
 from flask_aistream.runs.concurrency import Concurrency
+from flask_aistream.runs.pace import Pace
 
 logger = logging.getLogger("flask_aistream")
 
 Callback = Callable[[], None]
+
+RINGS = 4
+"""In one flush interval, at most: so many are late by a quarter of it."""
 
 SPARSE = 1024
 """Entries from which on cancelled ones are cleared away before their time."""
@@ -38,16 +42,16 @@ class Handle:
 class Timer:
     """Calls back later. Callbacks must not block: they share one alarm.
 
-    :param flush: Longest delay asked of :meth:`soon`, in seconds.
+    :param pace: Its interval is the longest delay asked of :meth:`soon`.
     """
 
     def __init__(
         self,
         concurrency: Concurrency,
-        flush: float,
+        pace: Pace,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._flush = flush
+        self._pace = pace
         self._clock = clock
         self._soon: deque[tuple[float, Callback]] = deque()
         self._later: list[tuple[float, int, Handle]] = []
@@ -96,8 +100,8 @@ class Timer:
                 logger.exception("A callback of the timer failed")
         waiting = [queue[0][0] for queue in (self._soon, self._later) if queue]
         if waiting:
-            # Half an interval at least: many streams then share one ring, instead of one ring each.
-            self._arm(max(min(waiting), now + self._flush / 2))
+            # Many streams are then to share one ring, instead of one ring each.
+            self._arm(max(min(waiting), now + self._pace.interval / RINGS))
 
     def _clear(self) -> None:
         """Let go of what was cancelled: every run has an expiry an hour ahead, which its end cancels."""

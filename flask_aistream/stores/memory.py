@@ -40,7 +40,8 @@ class MemoryLog(Records):
             if self.ended:
                 raise LogEnded(f"Run {self.run.id} has ended: nothing can be said after the end.")
             self._events.append(event)
-            self._trim()
+            if len(self._events) > self._most:
+                self._trim()
         if self._waiting:
             self._wake()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -31,7 +32,7 @@ class Records:
         self.ended = False
         self._events: list[Event] = list(events)
         self._trimmed = 0
-        self._most = most
+        self._most: float = most or math.inf
         self._waiting: dict[Wake, None] = {}
         self._lock = lock
 
@@ -45,14 +46,15 @@ class Records:
             start = after + 1 - self._trimmed
             if start > len(self._events):
                 raise CursorInvalid(f"{self.run.id}:{after}")
-            start = max(start, 0)
+            if start < 0:
+                start = 0
             events = self._events[start : start + limit]
             ended = self.ended and start + len(events) == len(self._events)
             return Page(start + self._trimmed, events, ended)
 
     def notify(self, after: int, wake: Wake) -> None:
         with self._lock:
-            news = self.tail > after
+            news = self._trimmed + len(self._events) > after + 1
             if not news:
                 self._waiting[wake] = None
         if news:
@@ -77,8 +79,7 @@ class Records:
             raise
 
     def _trim(self) -> None:
-        """Called with the lock held, after events were added."""
-        if self._most and len(self._events) > self._most:
-            surplus = len(self._events) - self._most + self._most // 4
-            del self._events[:surplus]
-            self._trimmed += surplus
+        """Called with the lock held, when there are more than ``_most`` events."""
+        surplus = int(len(self._events) - self._most + self._most // 4)
+        del self._events[:surplus]
+        self._trimmed += surplus

@@ -132,7 +132,8 @@ class SharedLog(Records):
             else:
                 self._events += self._pending[:count]
                 del self._pending[:count]
-            self._trim()
+            if len(self._events) > self._most:
+                self._trim()
         if self._waiting or self._room:
             self._wake()
 
@@ -153,7 +154,8 @@ class SharedLog(Records):
                     self._events += events[known:]
                 if self._events and isinstance(self._events[-1], TERMINAL):
                     self.ended = True
-            self._trim()
+            if len(self._events) > self._most:
+                self._trim()
         self._wake()
         if self.ended:
             self._over()

@@ -15,6 +15,7 @@ from flask_aistream.errors import StoreUnavailable
 from flask_aistream.runs.concurrency import Waiter
 from flask_aistream.runs.delivery import SharedEncoders
 from flask_aistream.runs.ended import RunEnded
+from flask_aistream.runs.pace import Pace
 from flask_aistream.runs.runner import Runner
 from flask_aistream.runs.timer import Timer
 from flask_aistream.server.choose import concurrency
@@ -41,7 +42,8 @@ class Machinery:
         self.pid = os.getpid()
         self._app = app
         self._concurrency = concurrency()
-        self.timer = Timer(self._concurrency, settings.flush_seconds)
+        self.pace = Pace(settings.flush_seconds, settings.flush_busy_seconds)
+        self.timer = Timer(self._concurrency, self.pace)
         self.watcher = DisconnectWatcher()
         self.encoders = SharedEncoders()
         self.store = open_store(

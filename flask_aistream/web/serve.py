@@ -203,7 +203,7 @@ def deliver(
         machinery.waiter(),
         machinery.timer,
         heartbeat=settings.heartbeat_seconds if dialect.heartbeat else None,
-        flush=settings.flush_seconds,
+        pace=machinery.pace,
     )
     delivery = Delivery(
         tail,

@@ -13,6 +13,7 @@ from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
 from flask_aistream.core.run import new_run_id
 from flask_aistream.runs.ended import RunEnded
+from flask_aistream.runs.pace import Pace
 from flask_aistream.runs.runner import Runner
 from flask_aistream.runs.timer import Timer
 from flask_aistream.server.threads import Threads
@@ -95,7 +96,7 @@ class Bench:
         self.clock = clock
         self.concurrency = concurrency
         self.store = MemoryStore(clock=clock)
-        self.timer = Timer(concurrency, 0.005, clock)
+        self.timer = Timer(concurrency, Pace(0.005, clock=clock), clock)
         self.ends = Ends()
         bounds = {
             "detach": None,

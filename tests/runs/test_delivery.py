@@ -11,6 +11,7 @@ from flask_aistream.core import events as ev
 from flask_aistream.runs.delivery import Delivery
 from flask_aistream.runs.delivery import SharedEncoder
 from flask_aistream.runs.delivery import SharedEncoders
+from flask_aistream.runs.pace import Pace
 from flask_aistream.runs.tail import Tail
 from flask_aistream.runs.timer import Timer
 from flask_aistream.stores.base import Log
@@ -44,7 +45,7 @@ class Desk:
         self.told = 0
         self.clock = clock
         self.concurrency = ManualConcurrency(clock)
-        self.timer = Timer(self.concurrency, 0.005, clock)
+        self.timer = Timer(self.concurrency, Pace(0.005, clock=clock), clock)
 
     def deliver(
         self,
@@ -61,7 +62,7 @@ class Desk:
             self.concurrency.waiter(),
             self.timer,
             heartbeat=15,
-            flush=0,
+            pace=Pace(0.0, clock=self.clock),
             clock=self.clock,
         )
         return Delivery(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 import typing as t
 from collections.abc import AsyncIterator
 from collections.abc import Callable
@@ -16,9 +17,11 @@ import pytest
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.errors import ProviderError
-from flask_aistream.runs.pump import BREATH
+from flask_aistream.runs.pump import BREATH_SECONDS
+from flask_aistream.runs.pump import LOOK
 from flask_aistream.runs.pump import Pump
 from flask_aistream.stores.base import Log
+from flask_aistream.testing import ManualClock
 from tests.runs.support import REQUEST
 from tests.runs.support import events_of
 from tests.runs.support import new_log
@@ -359,9 +362,21 @@ def test_a_stream_that_can_be_closed_is_closed() -> None:
 def test_a_provider_that_never_waits_lets_others_run() -> None:
     breaths: list[int] = []
     log = new_log()
-    pump = pump_of(says(*["x"] * (3 * BREATH)), log)
+    clock = ManualClock()
+
+    def provider(request: ChatRequest) -> Iterator[str]:
+        for _ in range(100 * LOOK):
+            clock.advance(BREATH_SECONDS / LOOK / 8)
+            yield "x"
+
+    pump = pump_of(provider, log, clock=clock)
     pump.run(lambda: breaths.append(len(events_of(log))))
-    assert len(breaths) == 3
+    assert len(breaths) == 12
+
+
+def test_a_provider_that_waits_by_itself_need_not_let_others_run() -> None:
+    pump = pump_of(says(*["x"] * 100), new_log(), clock=ManualClock())
+    pump.run(lambda: pytest.fail("a turn was given away"))
 
 
 def test_an_async_provider_that_never_waits_lets_others_run() -> None:
@@ -375,7 +390,14 @@ def test_an_async_provider_that_never_waits_lets_others_run() -> None:
 
     async def main() -> None:
         other = asyncio.create_task(beat())
-        pump = pump_of(says_async(*["x"] * (3 * BREATH)), new_log())
+        clock = ManualClock()
+
+        async def provider(request: ChatRequest) -> AsyncIterator[str]:
+            for _ in range(30 * LOOK):
+                clock.advance(BREATH_SECONDS / LOOK)
+                yield "x"
+
+        pump = pump_of(provider, new_log(), clock=clock)
         await pump.run_async(lambda: asyncio.sleep(0))
         other.cancel()
 
@@ -407,11 +429,17 @@ def test_all_of_a_provider_runs_in_its_surroundings(provider: Provider) -> None:
 
 
 def test_the_time_of_the_first_thing_said_is_noted() -> None:
-    times = iter([7.0, 8.0])
-    pump = Pump(says("a", "b"), REQUEST, new_log(), nullcontext, lambda: next(times))
+    clock = ManualClock()
+
+    def provider(request: ChatRequest) -> Iterator[str]:
+        for text in "ab":
+            clock.advance(7)
+            yield text
+
+    pump, start = pump_of(provider, new_log(), clock=clock), clock()
     assert pump.first_at is None
     drive_pump(pump)
-    assert pump.first_at == 7.0
+    assert pump.first_at == start + 7
 
 
 def test_a_cancelled_async_provider_cleans_up() -> None:
@@ -438,8 +466,8 @@ def test_a_cancelled_async_provider_cleans_up() -> None:
     assert cleaned == [True]
 
 
-def pump_of(provider: Provider, log: Log) -> Pump:
-    return Pump(provider, REQUEST, log, nullcontext)
+def pump_of(provider: Provider, log: Log, *, clock: Callable[[], float] = time.monotonic) -> Pump:
+    return Pump(provider, REQUEST, log, nullcontext, clock)
 
 
 def drive(provider: Provider, log: Log) -> ev.Terminal:

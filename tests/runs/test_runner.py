@@ -21,6 +21,7 @@ from flask_aistream.core.run import Run
 from flask_aistream.errors import Unavailable
 from flask_aistream.runs.concurrency import Task
 from flask_aistream.runs.ended import RunEnded
+from flask_aistream.runs.pace import Pace
 from flask_aistream.runs.runner import STUBBORN_SECONDS
 from flask_aistream.runs.tail import Tail
 from flask_aistream.stores.base import Log
@@ -743,7 +744,7 @@ def test_readers_of_a_fast_provider_all_learn_of_its_stop(clock: ManualClock) ->
                 bench.concurrency.waiter(),
                 bench.timer,
                 heartbeat=None,
-                flush=0,
+                pace=Pace(0.0),
                 clock=clock,
             )
             for page in tail:

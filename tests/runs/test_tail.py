@@ -9,6 +9,7 @@ import pytest
 from flask_aistream.core import events as ev
 from flask_aistream.core.page import Page
 from flask_aistream.runs.concurrency import Waiter
+from flask_aistream.runs.pace import Pace
 from flask_aistream.runs.tail import Tail
 from flask_aistream.runs.timer import Timer
 from flask_aistream.server.threads import Threads
@@ -32,7 +33,7 @@ class Desk:
         self.clock = clock
         self.log: Log = new_log(MemoryStore(clock=clock))
         self.concurrency = ManualConcurrency(clock)
-        self.timer = Timer(self.concurrency, FLUSH, clock)
+        self.timer = Timer(self.concurrency, Pace(FLUSH, clock=clock), clock)
         self.start = clock()
 
     def at(self, seconds: float, *events: ev.Event) -> None:
@@ -61,7 +62,7 @@ class Desk:
             waiter or self.concurrency.waiter(),
             self.timer,
             heartbeat=heartbeat,
-            flush=flush,
+            pace=Pace(flush, clock=self.clock),
             clock=self.clock,
         )
 
@@ -161,7 +162,7 @@ def test_no_heartbeat_is_left_over_from_waiting_for_the_first_event(desk: Desk) 
     waiter = desk.concurrency.waiter()
     tail = desk.tail(waiter=waiter)
     tail.wait_beyond(0, 60)
-    assert next(tail) == Page(1, ["a"], False)
+    assert next(iter(tail)) == Page(1, ["a"], False)
     waiter.wake()  # For nothing, as it may happen.
     assert desk.follow(tail) == [(21, [END])]
 
@@ -206,7 +207,7 @@ def test_waiting_ends_when_the_client_leaves(desk: Desk) -> None:
 def test_a_closed_tail_ends_without_the_rest(desk: Desk) -> None:
     tail = desk.tail()
     desk.log.append("a")
-    assert next(tail) == Page(1, ["a"], False)
+    assert next(iter(tail)) == Page(1, ["a"], False)
     desk.log.append("b")
     tail.close()
     assert list(tail) == []
@@ -247,9 +248,9 @@ def test_a_trimmed_history_is_passed_on_as_the_page_is(clock: ManualClock) -> No
 
 def test_a_sleeping_reader_is_ended_from_another_thread() -> None:
     log, concurrency = new_log(), Threads()
-    tail = Tail(
-        log, 0, concurrency.waiter(), Timer(concurrency, 0.005), heartbeat=None, flush=0.005
-    )
+    pace = Pace(0.005)
+    timer = Timer(concurrency, pace)
+    tail = Tail(log, 0, concurrency.waiter(), timer, heartbeat=None, pace=pace)
     read: list[Page | None] = []
     reader = threading.Thread(target=lambda: read.extend(tail), daemon=True)
     reader.start()
@@ -264,13 +265,14 @@ def test_a_sleeping_reader_is_ended_from_another_thread() -> None:
 def test_no_wake_up_is_ever_lost(flush: float) -> None:
     # Without heartbeats, a reader that misses one wake-up sleeps for ever.
     concurrency = Threads()
-    timer = Timer(concurrency, flush)
+    pace = Pace(flush)
+    timer = Timer(concurrency, pace)
     for _ in range(30):
         log = new_log()
         seen: dict[int, list[ev.Event]] = {}
 
         def read(number: int, log: Log = log, seen: dict[int, list[ev.Event]] = seen) -> None:
-            tail = Tail(log, 0, concurrency.waiter(), timer, heartbeat=None, flush=flush)
+            tail = Tail(log, 0, concurrency.waiter(), timer, heartbeat=None, pace=pace)
             seen[number] = [event for page in tail if page for event in page.events]
 
         readers = [threading.Thread(target=read, args=(n,), daemon=True) for n in range(4)]

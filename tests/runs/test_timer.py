@@ -9,6 +9,7 @@ import weakref
 
 import pytest
 
+from flask_aistream.runs.pace import Pace
 from flask_aistream.runs.timer import Timer
 from flask_aistream.server.threads import Threads
 from flask_aistream.testing import DEADLINE
@@ -33,7 +34,7 @@ class Rings:
 
 @pytest.fixture
 def timer(clock: ManualClock) -> Timer:
-    return Timer(ManualConcurrency(clock), FLUSH, clock)
+    return Timer(ManualConcurrency(clock), Pace(FLUSH, clock=clock), clock)
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def test_a_cancelled_callback_is_let_go_at_once(timer: Timer) -> None:
 
 
 def test_many_threads_may_set_it() -> None:
-    timer = Timer(Threads(), 0.001)
+    timer = Timer(Threads(), Pace(0.001))
     rung: list[int] = []
 
     def work(number: int) -> None:
@@ -148,7 +149,7 @@ def test_many_threads_may_set_it() -> None:
 
 @pytest.mark.parametrize("delay", [float("1e9"), float("1e300")])
 def test_a_time_that_no_clock_reaches_does_not_stop_the_others(delay: float) -> None:
-    timer = Timer(Threads(), 0.001)
+    timer = Timer(Threads(), Pace(0.001))
     timer.later(delay, lambda: None)
     rung = threading.Event()
     timer.later(0.001, rung.set)

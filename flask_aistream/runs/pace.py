@@ -1,0 +1,53 @@
+"""How long tokens gather between two writes to one client.
+
+A worker with time to spare writes soon. One that is short of it would be late with every token, and
+later with each, so there the interval opens with the load: fewer and larger writes cost less, and
+nobody is late by more than the interval.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+LOOK_SECONDS = 0.1
+
+IDLE = 0.2
+BUSY = 0.4
+"""Shares of one CPU: up to the first, the interval is the shortest; from the second on, the longest."""
+
+
+class Pace:
+    """The flush interval of a process.
+
+    :param base: Seconds, while the worker has time.
+    :param busy: Seconds, while it has none; not more than ``base``: the interval never opens.
+    :param cpu: Seconds of CPU that this process has used.
+    :ivar interval: Seconds, now.
+    :ivar look_at: By the clock: from when on :meth:`look` is to be called.
+    """
+
+    def __init__(
+        self,
+        base: float,
+        busy: float = 0.0,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        cpu: Callable[[], float] = time.process_time,
+    ) -> None:
+        self.interval = base
+        self._base = base
+        self._opening = max(busy - base, 0.0)
+        self._cpu = cpu
+        self._looked = clock()
+        self._used = cpu()
+        self.look_at = self._looked + LOOK_SECONDS
+
+    def look(self, now: float) -> None:
+        """Measure how busy this process was since the last look."""
+        used = self._cpu()
+        load = (used - self._used) / max(now - self._looked, LOOK_SECONDS)
+        self._used, self._looked, self.look_at = used, now, now + LOOK_SECONDS
+        wanted = self._base + self._opening * min(max((load - IDLE) / (BUSY - IDLE), 0.0), 1.0)
+        # Half the way: what it brings is seen in the next look, and is not to swing back and forth.
+        self.interval = (self.interval + wanted) / 2

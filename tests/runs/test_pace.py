@@ -1,0 +1,65 @@
+"""The flush interval opens with the load."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_aistream.runs.pace import LOOK_SECONDS
+from flask_aistream.runs.pace import Pace
+from flask_aistream.testing import ManualClock
+
+BASE, MOST = 0.005, 0.03
+
+
+class Worker:
+    """A process that uses a share of its CPU."""
+
+    def __init__(self, clock: ManualClock, busy: float = MOST) -> None:
+        self.used = 0.0
+        self.clock = clock
+        self.pace = Pace(BASE, busy, clock=clock, cpu=lambda: self.used)
+
+    def work(self, share: float, seconds: float = 2.0) -> float:
+        """:returns: The interval after so many seconds at this load."""
+        for _ in range(round(seconds / LOOK_SECONDS)):
+            self.used += share * LOOK_SECONDS
+            self.clock.advance(LOOK_SECONDS)
+            self.pace.look(self.clock())
+        return self.pace.interval
+
+
+LOADS = [
+    pytest.param(0.0, BASE, id="nothing to do"),
+    pytest.param(0.2, BASE, id="time to spare"),
+    pytest.param(0.3, (BASE + MOST) / 2, id="half busy"),
+    pytest.param(0.4, MOST, id="busy"),
+    pytest.param(4.0, MOST, id="several threads"),
+]
+
+
+@pytest.mark.parametrize(("share", "interval"), LOADS)
+def test_the_interval_follows_the_load(clock: ManualClock, share: float, interval: float) -> None:
+    assert Worker(clock).work(share) == pytest.approx(interval, rel=0.01)
+
+
+def test_the_interval_closes_again(clock: ManualClock) -> None:
+    worker = Worker(clock)
+    worker.work(1.0)
+    assert worker.work(0.0) == pytest.approx(BASE, rel=0.01)
+
+
+def test_one_busy_moment_does_not_open_it_whole(clock: ManualClock) -> None:
+    assert Worker(clock).work(1.0, LOOK_SECONDS) < MOST
+
+
+@pytest.mark.parametrize("busy", [0.0, BASE / 2])
+def test_it_never_opens_where_that_was_not_asked(clock: ManualClock, busy: float) -> None:
+    assert Worker(clock, busy).work(1.0) == BASE
+
+
+def test_a_load_is_that_of_the_time_since_the_last_look(clock: ManualClock) -> None:
+    worker = Worker(clock)
+    worker.used += 1.0
+    clock.advance(100)
+    worker.pace.look(clock())
+    assert worker.pace.interval == BASE
