@@ -65,11 +65,11 @@ class Pump:
     @property
     def is_async(self) -> bool:
         """Whether the provider is an ``async def``; it must then run on a loop from the start."""
-        call = getattr(self._provider, "__call__", None)  # noqa: B004 – an object with async __call__
+        calls: list[t.Any] = [self._provider]
+        if not inspect.isfunction(self._provider):
+            calls += [getattr(self._provider, "__call__", None)]  # noqa: B004 – an async __call__
         return any(
-            test(candidate)
-            for candidate in (self._provider, call)
-            for test in (inspect.isasyncgenfunction, inspect.iscoroutinefunction)
+            inspect.isasyncgenfunction(it) or inspect.iscoroutinefunction(it) for it in calls
         )
 
     def run(self, breathe: Callable[[], None]) -> ev.Terminal | Async | Later:

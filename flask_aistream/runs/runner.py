@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 import time
 import typing as t
 from collections.abc import Callable
@@ -128,7 +127,7 @@ class Runner:
         self._live: dict[str, Live] = {}
         self._starting: dict[str, str | None] = {}
         self._owed = 0
-        self._lock = threading.Lock()
+        self._lock = concurrency.lock()
         self.draining = False
 
     def start(
@@ -144,13 +143,17 @@ class Runner:
         if found is not None:
             return found, False
         self._admit_everywhere(run.owner)
-        with self._admitted(run):
+        self._admit(run)
+        try:
             log, new = self._store.create(
                 run, [ev.RunStarted(run.id, run.provider, request.continues)]
             )
             if new:
                 pump = Pump(provider, request, log, surroundings, self._clock)
                 self._begin(Live(log, request, pump, self._clock()))
+        finally:
+            with self._lock:
+                self._starting.pop(run.id, None)
         return log, new
 
     def stop(self, log: Log, by: str) -> bool:
@@ -221,22 +224,16 @@ class Runner:
         """Runs being pumped now."""
         return len(self._live)
 
-    @contextlib.contextmanager
-    def _admitted(self, run: Run) -> Iterator[None]:
-        """Hold a place for a run while it is being started.
+    def _admit(self, run: Run) -> None:
+        """Take a place among those that are being started.
 
         :raises Unavailable: There is none.
         """
         with self._lock:
-            self._admit(run.owner)
+            self._refuse_too_many(run.owner)
             self._starting[run.id] = run.owner
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._starting.pop(run.id, None)
 
-    def _admit(self, owner: str | None) -> None:
+    def _refuse_too_many(self, owner: str | None) -> None:
         if self.draining:
             raise Unavailable("The server is shutting down. Try again in a moment.")
         if self._max_runs is not None and len(self._live) + len(self._starting) >= self._max_runs:

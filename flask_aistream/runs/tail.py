@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Iterator
 
+from flask_aistream.core.events import Event
 from flask_aistream.core.page import Page
 from flask_aistream.runs.concurrency import Waiter
 from flask_aistream.runs.pace import Pace
@@ -79,17 +80,18 @@ class Tail:
             waiter.wait()
         self.close()
 
-    def wait_beyond(self, number: int, seconds: float) -> None:
-        """Return once there is a record after ``number``, or ``seconds`` have passed. Reads nothing."""
+    def wait_beyond(self, number: int, seconds: float) -> Event | None:
+        """The first event after record ``number``, as soon as there is one; ``None`` where there is none
+        after ``seconds``, or none will come. It is still to be iterated."""
         deadline = self._clock() + seconds
         alarm = self._timer.later(seconds, self._waiter.wake)
-        while not self._closed and self._clock() < deadline:
-            page = self._log.read(number, limit=1)
-            if page.events or page.ended:
-                break
-            self._log.notify(number, self._news)
+        page = Page(number + 1, (), ended=False)
+        while not (page.events or page.ended or self._closed or self._clock() >= deadline):
+            self._log.notify(number, self._news)  # Wakes us at once where there is one already.
             self._waiter.wait()
+            page = self._log.read(number, limit=1)
         alarm.cancel()
+        return page.events[0] if page.events else None
 
     def close(self) -> None:
         """End the iteration, from any thread."""

@@ -38,24 +38,24 @@ class DisconnectWatcher:
 
         :returns: False where this platform cannot tell; heartbeats find out later.
         """
-        with self._lock:
-            if self._epoll is None:
-                self._epoll = self._start()
-            if not self._epoll:
-                return False
-            self._callbacks[fd] = callback
-            try:
-                self._epoll.register(fd, HANGUP)
-            except FileExistsError:  # A descriptor number used again before it was forgotten.
-                self._epoll.modify(fd, HANGUP)
+        if self._epoll is None:
+            with self._lock:
+                if self._epoll is None:
+                    self._epoll = self._start()
+        if not self._epoll:
+            return False
+        self._callbacks[fd] = callback
+        try:
+            self._epoll.register(fd, HANGUP)
+        except FileExistsError:  # A descriptor number used again before it was forgotten.
+            self._epoll.modify(fd, HANGUP)
         return True
 
     def forget(self, fd: int) -> None:
         """Stop watching. To be called before ``fd`` is closed."""
-        with self._lock:
-            if self._callbacks.pop(fd, None) is not None:
-                with contextlib.suppress(OSError):
-                    self._epoll.unregister(fd)
+        if self._callbacks.pop(fd, None) is not None:
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(fd)
 
     def _start(self) -> t.Any:
         epoll = native_epoll()

@@ -265,8 +265,9 @@ class AIStream(Blueprint):
 
     def _installed(self, state: BlueprintSetupState) -> None:
         ours = install(t.cast(Flask, state.app))
-        ours.blueprints[f"{state.name_prefix}.{state.name}".lstrip(".")] = self
-        ours.prefixes.add((state.url_prefix or "").rstrip("/"))
+        name = f"{state.name_prefix}.{state.name}".lstrip(".")
+        ours.blueprints[name] = self
+        ours.prefixes[name] = (state.url_prefix or "").rstrip("/")
 
     def _here(self) -> Extension:
         """What the current application has of us.
@@ -295,7 +296,7 @@ class AIStream(Blueprint):
 
 def is_below(path: str) -> bool:
     """Whether ``path`` is below a prefix of ours; without one, the whole application would be."""
-    return any(prefix and path.startswith(f"{prefix}/") for prefix in extension().prefixes)
+    return any(prefix and path.startswith(f"{prefix}/") for prefix in extension().prefixes.values())
 
 
 def dialect_of(path: str) -> Dialect:

@@ -106,15 +106,15 @@ def quietly(work: Callable[[], None]) -> Callable[[], None]:
 class Extension:
     """``app.extensions["aistream"]``: shared by all of an application's AIStream blueprints.
 
-    :ivar prefixes: Where they are registered.
-    :ivar blueprints: They, by the names they are registered under.
+    :ivar prefixes: Where they are registered, by the names they are registered under.
+    :ivar blueprints: They, by the same names.
     """
 
     def __init__(self, app: Flask) -> None:
         self.settings = Settings.read(app.config)
         self._store_url = choose_store(app, self.settings)
         self._app = app
-        self.prefixes: set[str] = set()
+        self.prefixes: dict[str, str] = {}
         self.blueprints: dict[str, AIStream] = {}
         self._machinery: Machinery | None = None
         self._lock = threading.Lock()

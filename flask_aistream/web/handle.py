@@ -147,14 +147,14 @@ class RunHandle:
 
     @contextlib.contextmanager
     def _tail(self, after: int, seconds: float | None = None) -> Iterator[Tail]:
-        machinery, settings = self._ours.machinery, self._ours.settings
+        machinery = self._ours.machinery
         tail = Tail(
             self._now(),
             after,
             machinery.waiter(),
             machinery.timer,
             heartbeat=None,
-            flush=settings.flush_seconds,
+            pace=machinery.pace,
         )
         alarm = machinery.timer.later(seconds, tail.close) if seconds is not None else None
         attached = machinery.runner.attach(self.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import typing as t
 from collections.abc import Callable
@@ -52,6 +53,9 @@ from flask_aistream.web.responses import stream_response
 if t.TYPE_CHECKING:
     from flask_aistream.web.blueprint import AIStream
     from flask_aistream.web.blueprint import Entry
+
+PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
+"""A prefix without variables, and without characters that a URL has in another form."""
 
 
 def start_or_resume(ai: AIStream, dialect: Dialect, entry: Entry, ask: Ask) -> Response:
@@ -149,11 +153,10 @@ def follow(
     delivery, tail = deliver(ours, log, after, dialect, options)
     try:
         if commit:
-            tail.wait_beyond(0, ours.settings.commit_seconds)
-            failed = log.read(0, limit=1).events[:1]
-            if failed and isinstance(failed[0], ev.Failed):
+            first = tail.wait_beyond(0, ours.settings.commit_seconds)
+            if isinstance(first, ev.Failed):
                 delivery.close()
-                return failure_response(dialect, failed[0])
+                return failure_response(dialect, first)
         return stream_response(dialect, delivery, log.run.id)
     except BaseException:  # Nobody else would close it: a store may be away, an encoder fail.
         delivery.close()
@@ -244,10 +247,21 @@ def links_of(run: Run) -> dict[str, str]:
     """Paths of a run below the blueprint that is being asked; where that is a view of the application's
     own, below one that has its provider."""
     ours = extension()
-    name = "" if request.blueprint in ours.blueprints else ours.blueprint_of(run.provider)
+    name = request.blueprint or ""
+    if name not in ours.blueprints:
+        return links_below(ours.blueprint_of(run.provider), run.id)
+    prefix = ours.prefixes[name]
+    if current_app.url_default_functions or not PLAIN.fullmatch(prefix):
+        return links_below("", run.id)
+    # What url_for would say, at a tenth of its cost (2 against 20 µs of the time to the first token).
+    here = f"{request.script_root}{prefix}/runs/{run.id}"
+    return {"events": f"{here}/events", "stop": f"{here}/stop"}
+
+
+def links_below(blueprint: str, run_id: str) -> dict[str, str]:
     return {
-        "events": url_for(f"{name}.events", run_id=run.id),
-        "stop": url_for(f"{name}.stop", run_id=run.id),
+        "events": url_for(f"{blueprint}.events", run_id=run_id),
+        "stop": url_for(f"{blueprint}.stop", run_id=run_id),
     }
 
 

@@ -125,6 +125,17 @@ def test_below_a_script_name_the_links_have_it_too() -> None:
     assert f"/shop/ai/runs/{answer.run}/stop" in (answer.frames[0].data or "")
 
 
+def test_the_links_are_what_url_for_says_where_the_prefix_is_not_plain() -> None:
+    ai = AIStream()
+    ai.provider(name="chat")(Script("a"))
+    app = new_app()
+    app.register_blueprint(ai, url_prefix="/<tongue>/gespräch")
+    app.url_defaults(lambda endpoint, values: values.setdefault("tongue", "de"))
+    app.url_value_preprocessor(lambda endpoint, values: values and values.pop("tongue", None))
+    answer = StreamClient(app).read("/de/gespräch/chat?prompt=Hi")
+    assert f'"/de/gespr%C3%A4ch/runs/{answer.run}/stop"' in (answer.frames[0].data or "")
+
+
 def test_without_a_prefix_the_application_keeps_its_own_paths() -> None:
     ai = AIStream()
     ai.provider(name="chat")(Script("a"))
