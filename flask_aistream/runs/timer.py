@@ -20,8 +20,8 @@ logger = logging.getLogger("flask_aistream")
 
 Callback = Callable[[], None]
 
-RINGS = 4
-"""In one flush interval, at most: so many are late by a quarter of it."""
+RINGS = 8
+"""In one flush interval, at most: so they are late by an eighth of it."""
 
 SPARSE = 1024
 """Entries from which on cancelled ones are cleared away before their time."""
