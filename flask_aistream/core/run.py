@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from dataclasses import field
 
 
 def new_run_id() -> str:
@@ -20,6 +21,8 @@ class Run:
     :param key: Idempotency key, made unique for its owner and provider; ``None`` for none.
     :param fingerprint: Of the request that started it; another one under the same key is refused.
     :param chat: Conversation, made unique for its owner and provider; ``None`` for none.
+    :param request: The request as JSON, where another process may have to call the provider; a store
+        need not keep it beyond the end.
     """
 
     id: str
@@ -29,6 +32,7 @@ class Run:
     key: str | None = None
     fingerprint: str = ""
     chat: str | None = None
+    request: str = field(default="", repr=False)
 
     def readable_by(self, caller: str | None) -> bool:
         return self.owner is None or self.owner == caller

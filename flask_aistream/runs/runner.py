@@ -34,6 +34,10 @@ STORE_GONE = ev.Failed(
     "store_unavailable", "What this run says could not be kept any more, so it was ended.", 503
 )
 
+OWNER_LOST = ev.Interrupted("owner-lost")
+
+NOT_BEGUN = ev.Failed("not_started", "No process was there to make this answer in time.", 503)
+
 LOOK_SECONDS = 1.0
 """Least time between two looks whether a run is still read in another process."""
 
@@ -48,6 +52,7 @@ class Live:
     """A run that is being pumped in this process."""
 
     __slots__ = (
+        "epoch",
         "expiry",
         "interrupted",
         "leaving",
@@ -62,6 +67,7 @@ class Live:
 
     def __init__(self, log: Log, request: ChatRequest, pump: Pump, started: float) -> None:
         self.log = log
+        self.epoch = log.epoch
         self.request = request
         self.pump = pump
         self.started = started
@@ -99,6 +105,7 @@ class Runner:
     :param run_seconds: Longest life of a run; ``None`` for any.
     :param max_runs: Runs at once in this process; ``None`` for any number.
     :param max_runs_per_owner: Of one owner, in this process; ``None`` for any number.
+    :param queue_seconds: Longest time a run may wait for a process to adopt it; ``None`` for any.
     :param on_end: Told of every run that ends, exactly once each.
     """
 
@@ -113,6 +120,7 @@ class Runner:
         max_runs: int | None,
         max_runs_per_owner: int | None,
         on_end: Callable[[RunEnded], None],
+        queue_seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -123,6 +131,7 @@ class Runner:
         self._max_runs = max_runs
         self._max_runs_per_owner = max_runs_per_owner
         self._on_end = on_end
+        self._queue_seconds = queue_seconds
         self._clock = clock
         self._live: dict[str, Live] = {}
         self._starting: dict[str, str | None] = {}
@@ -149,12 +158,29 @@ class Runner:
                 run, [ev.RunStarted(run.id, run.provider, request.continues)]
             )
             if new:
-                pump = Pump(provider, request, log, surroundings, self._clock)
-                self._begin(Live(log, request, pump, self._clock()))
+                self._pump(log, provider, request, surroundings)
         finally:
             with self._lock:
                 self._starting.pop(run.id, None)
         return log, new
+
+    def adopt(
+        self,
+        run_id: str,
+        epoch: int,
+        provider: Provider,
+        request: ChatRequest,
+        surroundings: Surroundings,
+    ) -> Log | None:
+        """Go on with a run that nobody works on: one that waits for its first owner, or has lost it.
+
+        :param epoch: How many owners it has had.
+        :returns: Its log; ``None``: it has ended, or somebody else has it.
+        """
+        log = self._store.adopt(run_id, epoch)
+        if log is not None:
+            self._pump(log, provider, request, surroundings)
+        return log
 
     def stop(self, log: Log, by: str) -> bool:
         """End a run: first in the log, then in the provider.
@@ -191,8 +217,8 @@ class Runner:
 
     def bury(self) -> None:
         """End the runs of processes that are gone, and tell of each that nobody else has ended."""
-        for log in self._store.orphans():
-            self._end_early(log, ev.Interrupted("owner-lost"))
+        for log, epoch in self._store.orphans(self._queue_seconds):
+            self._end_early(log, OWNER_LOST if epoch else NOT_BEGUN, epoch)
 
     def drain(self) -> None:
         """Start nothing any more."""
@@ -207,7 +233,7 @@ class Runner:
         terminal = ev.Interrupted(cause)
         with self._owing():
             lives = list(self._live.values())
-            ended = [live for live in lives if live.log.end(terminal)]
+            ended = [live for live in lives if live.log.end(terminal, epoch=live.epoch)]
             for live in ended:
                 self._forget(live)
                 self._interrupt(live)
@@ -256,6 +282,12 @@ class Runner:
                 "Stop one, or wait for one to end.",
                 status=429,
             )
+
+    def _pump(
+        self, log: Log, provider: Provider, request: ChatRequest, surroundings: Surroundings
+    ) -> None:
+        pump = Pump(provider, request, log, surroundings, self._clock)
+        self._begin(Live(log, request, pump, self._clock()))
 
     def _begin(self, live: Live) -> None:
         with self._lock:
@@ -309,15 +341,15 @@ class Runner:
 
     def _finish(self, live: Live, terminal: ev.Terminal) -> None:
         with self._owing():
-            won = live.log.end(terminal)
+            won = live.log.end(terminal, epoch=live.epoch)
             self._forget(live)
             if won:
                 self._tell(live.log, terminal, live)
 
-    def _end_early(self, log: Log, terminal: ev.Terminal) -> bool:
+    def _end_early(self, log: Log, terminal: ev.Terminal, epoch: int | None = None) -> bool:
         with contextlib.ExitStack() as owing:
             owing.enter_context(self._owing())
-            if not log.end(terminal):
+            if not log.end(terminal, epoch=epoch):
                 # Who has ended it is now telling so, perhaps in the provider's thread: not to be
                 # interrupted.
                 return False
@@ -346,10 +378,10 @@ class Runner:
                 self._owed -= 1
 
     def _lose(self, live: Live) -> None:
-        """Another process has ended the run, or the store is gone and it must end here."""
+        """Another process has ended the run or owns it, or the store is gone and it must end here."""
 
         def let_go() -> None:
-            ended_here = self._end_early(live.log, STORE_GONE)
+            ended_here = live.log.owned and self._end_early(live.log, STORE_GONE, live.epoch)
             if not ended_here and live.log.run.id in self._live:
                 self._forget(live)
                 self._interrupt(live)
@@ -383,7 +415,7 @@ class Runner:
                 rest = max(self._detach or 0.0, LOOK_SECONDS)
                 live.leaving = self._timer.later(rest, lambda: self._abandon(live))
             else:
-                self.stop(live.log, "detach")
+                self._end_early(live.log, ev.Stopped("detach"), live.epoch)
 
         self._concurrency.spawn(stop_unless_back)
 
@@ -395,7 +427,7 @@ class Runner:
         )
 
         def end() -> None:
-            self._end_early(live.log, failed)
+            self._end_early(live.log, failed, live.epoch)
 
         self._concurrency.spawn(end)
 

@@ -21,12 +21,22 @@ PAGE = 4096
 class Log(t.Protocol):
     """All events of one run: append-only, numbered gapless from 0, closed by one terminal event.
 
-    The process that created it owns it, and only the owner appends; any process may read and end it.
-    Every method may be called from any thread or greenlet of the process.
+    One process owns it, the one that created it or adopted it last, and only the owner appends; any
+    process may read and end it. Every method may be called from any thread or greenlet of the process.
     """
 
     @property
     def run(self) -> Run: ...
+
+    @property
+    def owned(self) -> bool:
+        """This process is the owner, as far as it knows."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """How many owners the run has had, as far as this process knows; 0: none yet."""
+        ...
 
     @property
     def ended(self) -> bool:
@@ -38,13 +48,15 @@ class Log(t.Protocol):
 
         It returns at once, unless the store cannot keep up: then it waits.
 
-        :raises LogEnded: The terminal event is there already; nothing was written.
+        :raises LogEnded: The terminal event is there already, or the run has another owner; nothing
+            was written.
         """
         ...
 
-    def end(self, terminal: Terminal) -> bool:
+    def end(self, terminal: Terminal, *, epoch: int | None = None) -> bool:
         """Write the terminal event, unless there is one. May wait for the store.
 
+        :param epoch: Only while the run has had so many owners; ``None``: however many.
         :returns: Whether this call ended the run. True for exactly one caller, in all processes.
         :raises StoreUnavailable: The store is away, and the log belongs to another process.
         """
@@ -52,9 +64,10 @@ class Log(t.Protocol):
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when the owner should no longer work on this run: another process has
-        ended it, or the store has been away for too long. It must not block.
+        ended it, or has adopted it (then it is not ``owned`` any more), or the store has been away for
+        too long. It must not block.
 
-        In the second case ``end`` still closes the log for the readers of this process.
+        In the last case ``end`` still closes the log for the readers of this process.
         """
         ...
 
@@ -79,6 +92,16 @@ class Log(t.Protocol):
         ...
 
 
+class Orphan(t.NamedTuple):
+    """A run that no process works on.
+
+    :param epoch: That of which this is true; by now it may have been adopted.
+    """
+
+    log: Log
+    epoch: int
+
+
 class Store(t.Protocol):
     """Holds the logs. Every method may be called from any thread or greenlet of the process.
 
@@ -90,10 +113,20 @@ class Store(t.Protocol):
         """Whether other processes see the same logs."""
         ...
 
-    def create(self, run: Run, first: Sequence[Event]) -> tuple[Log, bool]:
+    def create(self, run: Run, first: Sequence[Event], *, owned: bool = True) -> tuple[Log, bool]:
         """A new log that begins with ``first``; or, if ``run.key`` is taken, the log that has it.
 
+        :param owned: False: it waits for the process that is to :meth:`adopt` it.
         :returns: The log, and whether it is new. For one key that is true for one caller only.
+        """
+        ...
+
+    def adopt(self, run_id: str, epoch: int = 0) -> Log | None:
+        """Become the owner of a run that has had ``epoch`` owners. From then on nothing that the last
+        one says is in the log, whether it knows it or not.
+
+        :returns: Its log; ``None``: it has ended, has had more owners, or is this process's already.
+            Of many who try, in all processes, one gets it.
         """
         ...
 
@@ -121,8 +154,11 @@ class Store(t.Protocol):
         """Runs of an owner that have not ended, in all processes."""
         ...
 
-    def orphans(self) -> Sequence[Log]:
-        """Runs whose owning process is gone without having ended them. Called every half second."""
+    def orphans(self, queued: float | None = None) -> Sequence[Orphan]:
+        """Runs whose owning process is gone without having ended them. Called every half second.
+
+        :param queued: Also those that have waited for their first owner for so many seconds.
+        """
         ...
 
     def sweep(self) -> None:

@@ -31,16 +31,18 @@ class Batch(t.NamedTuple):
 
     :param first: Number of the first one.
     :param data: A JSON array, all ASCII.
+    :param epoch: Of the owner who says it; see ``Log.epoch``.
     """
 
     run: str
     first: int
     size: int
     data: str
+    epoch: int
 
     @classmethod
-    def of(cls, run: str, first: int, texts: Sequence[str]) -> Batch:
-        return cls(run, first, len(texts), join(texts))
+    def of(cls, run: str, first: int, texts: Sequence[str], epoch: int) -> Batch:
+        return cls(run, first, len(texts), join(texts), epoch)
 
 
 class Piece(t.NamedTuple):
@@ -55,6 +57,7 @@ class Found(t.NamedTuple):
 
     run: Run
     pieces: list[Piece]
+    epoch: int
 
     @property
     def size(self) -> int:
@@ -99,24 +102,49 @@ class Engine(t.Protocol):
         ...
 
     def create(self, run: Run, begin: Batch) -> str:
-        """:returns: Id of the run that has ``run.key`` now: this one's, unless there was another."""
+        """
+        :param begin: Of epoch 0 where the run is to wait for its owner.
+        :returns: Id of the run that has ``run.key`` now: this one's, unless there was another.
+        """
         ...
 
-    def restore(self, run: Run, everything: Batch) -> None:
-        """Write a living run of this process anew: the database has lost some of it, or all."""
+    def restore(self, run: Run, everything: Batch) -> bool:
+        """Write a living run of this process anew: the database has lost some of it, or all.
+
+        :returns: False: it has ended, or has a later owner.
+        """
+        ...
+
+    def adopt(self, run_id: str, epoch: int) -> bool:
+        """Make this process the owner of a run that has not ended and is of this epoch, and the run
+        one of the next.
+
+        :returns: Whether that is so now.
+        """
         ...
 
     def write(self, batches: Sequence[Batch]) -> Iterable[str]:
         """
-        :returns: Ids of runs that refused: ended or unknown, or not just as long as the batch expects.
+        :returns: Ids of runs that refused: ended or unknown, or not just as long as the batch expects,
+            or of a later epoch.
         """
         ...
 
-    def end(self, run_id: str, number: int, data: str, token: str, *, exactly: bool) -> bool | None:
+    def end(
+        self,
+        run_id: str,
+        number: int,
+        data: str,
+        token: str,
+        *,
+        exactly: bool,
+        epoch: int | None,
+    ) -> bool | None:
         """Write the terminal event as record ``number``.
 
         :param token: Names this attempt, so that it knows itself again.
         :param exactly: Only if the log is that long; else also if it is shorter.
+        :param epoch: Only if the run is of this one; ``None``: of any.
         :returns: Whether it ended the run; ``None``: the log is not that long, or there is none.
         """
         ...
@@ -156,8 +184,8 @@ class Engine(t.Protocol):
         """Show that this process lives. Called while it owns runs; ``create`` does it too."""
         ...
 
-    def orphans(self) -> list[str]:
-        """Ids of runs whose process does not beat any more."""
+    def orphans(self) -> list[tuple[str, int]]:
+        """Ids and epochs of runs without a process, or whose process does not beat any more."""
         ...
 
     def sweep(self) -> None: ...

@@ -13,14 +13,15 @@ from flask_aistream.core.events import Terminal
 from flask_aistream.core.run import Run
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
-from flask_aistream.stores.base import Log
+from flask_aistream.stores.base import Orphan
 from flask_aistream.stores.records import Records
 
 
 class MemoryLog(Records):
     """One run's events in a list.
 
-    :ivar ended_at: When it ended, by ``clock``.
+    :ivar created_at: When it was created, by ``clock``.
+    :ivar ended_at: When it ended.
     """
 
     def __init__(
@@ -30,10 +31,17 @@ class MemoryLog(Records):
         max_events: int | None,
         clock: Callable[[], float],
         lock: AbstractContextManager[object],
+        owned: bool = True,
     ) -> None:
         super().__init__(run, first, max_events, lock)
+        self.owned = owned
+        self.created_at = clock()
         self.ended_at = 0.0
         self._clock = clock
+
+    @property
+    def epoch(self) -> int:
+        return int(self.owned)
 
     def append(self, event: Event) -> None:
         with self._lock:
@@ -45,9 +53,9 @@ class MemoryLog(Records):
         if self._waiting:
             self._wake()
 
-    def end(self, terminal: Terminal) -> bool:
+    def end(self, terminal: Terminal, *, epoch: int | None = None) -> bool:
         with self._lock:
-            if self.ended:
+            if self.ended or epoch not in (None, self.epoch):
                 return False
             self._events.append(terminal)
             self.ended_at = self._clock()
@@ -57,6 +65,12 @@ class MemoryLog(Records):
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         """It never is: who ends it is in this process, and the store is as alive as its owner."""
+
+    def adopt(self) -> bool:
+        with self._lock:
+            mine = not (self.owned or self.ended)
+            self.owned = self.owned or mine
+        return mine
 
     def followed(self) -> bool:
         return False
@@ -93,8 +107,10 @@ class MemoryStore:
         self._make_lock = lock
         self._lock = lock()
 
-    def create(self, run: Run, first: Sequence[Event]) -> tuple[MemoryLog, bool]:
-        log = MemoryLog(run, first, self._max_events, self._clock, self._make_lock())
+    def create(
+        self, run: Run, first: Sequence[Event], *, owned: bool = True
+    ) -> tuple[MemoryLog, bool]:
+        log = MemoryLog(run, first, self._max_events, self._clock, self._make_lock(), owned)
         with self._lock:
             if run.key is not None and run.key in self._keys:
                 return self._logs[self._keys[run.key]], False
@@ -104,6 +120,11 @@ class MemoryStore:
             if run.chat is not None:
                 self._chats[run.chat] = run.id
         return log, True
+
+    def adopt(self, run_id: str, epoch: int = 0) -> MemoryLog | None:
+        # Whoever has owned it is in this process, and as alive.
+        log = self._logs.get(run_id)
+        return log if log is not None and not epoch and log.adopt() else None
 
     def open(self, run_id: str) -> MemoryLog:
         try:
@@ -128,8 +149,13 @@ class MemoryStore:
         with self._lock:
             return sum(not log.ended and log.run.owner == owner for log in self._logs.values())
 
-    def orphans(self) -> Sequence[Log]:
-        return []
+    def orphans(self, queued: float | None = None) -> Sequence[Orphan]:
+        if queued is None:
+            return []
+        old = self._clock() - queued
+        with self._lock:
+            waiting = [log for log in self._logs.values() if not (log.owned or log.ended)]
+        return [Orphan(log, 0) for log in waiting if log.created_at <= old]
 
     def close(self) -> None:
         """There is nothing to let go of."""

@@ -1,8 +1,10 @@
 """A Redis or Valkey server, for any number of machines.
 
-A run is a stream: each entry holds neighbouring events, and its id ``<length + 1>-0`` says how long the log
-is with it. An entry is written only where the log is as long as it expects: one that is written twice,
-that comes after somebody else's end, or whose predecessors a restart or a failover has lost, is refused.
+A run is a stream: each entry holds neighbouring events, and its id ``<length + 1>-<epoch>`` says how long the
+log is with it, and of which owner it is. An entry is written only where the log is as long as it expects:
+one that is written twice, that comes after somebody else's end, or whose predecessors a restart or a
+failover has lost, is refused. Who adopts a run adds an empty entry of the next epoch, so the last owner's
+next one is refused too.
 Pub/sub carries every entry to those who follow the run at that moment; what it loses is read from
 the stream. Two connections a process: one writes and asks, one listens.
 """
@@ -56,29 +58,46 @@ end
 return refused
 """
 
-# A run that has ended is never written anew.
+# A run that has ended, or has a later owner, is never written anew.
 CREATE = """
-local known = redis.call('HMGET', KEYS[2], 'run', 'token')
-if known[2] or (known[1] and ARGV[6] == '') then return end
-redis.call('HSET', KEYS[2], 'run', ARGV[1], 'process', ARGV[2])
+local run, process, epoch, request, first, length, data, anew = unpack(ARGV)
+local known = redis.call('HMGET', KEYS[2], 'epoch', 'token')
+if known[2] or (known[1] and (anew == '' or tonumber(known[1]) > tonumber(epoch))) then return 0 end
+redis.call('HSET', KEYS[2], 'run', run, 'process', process, 'epoch', epoch, 'request', request)
 redis.call('DEL', KEYS[1])
-redis.call('XADD', KEYS[1], ARGV[4], 'd', ARGV[5])
-redis.call('PUBLISH', KEYS[1], ARGV[3] .. ' ' .. ARGV[5])
+redis.call('XADD', KEYS[1], length, 'd', data)
+redis.call('PUBLISH', KEYS[1], first .. ' ' .. data)
+return 1
 """
 
-# 1: ended, 0: had ended already, -1: the log is not as long as that.
+ADOPT = """
+local name, epoch = unpack(ARGV)
+local known = redis.call('HMGET', KEYS[2], 'process', 'epoch', 'token')
+if known[3] or not known[2] then return 0 end
+if known[1] == name and tonumber(known[2]) == epoch + 1 then return 1 end
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+if known[2] ~= epoch or not last[1] then return 0 end
+local length = string.match(last[1][1], '%d+')
+redis.call('XADD', KEYS[1], length .. '-' .. (epoch + 1), 'd', '[]')
+redis.call('HSET', KEYS[2], 'process', name, 'epoch', epoch + 1)
+return 1
+"""
+
+# 1: ended, 0: had ended already or is of another epoch, -1: the log is not as long as that.
 END = """
-local known = redis.call('HMGET', KEYS[2], 'process', 'token')
+local known = redis.call('HMGET', KEYS[2], 'epoch', 'token')
 if known[2] then return known[2] == ARGV[4] and 1 or 0 end
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 if not (known[1] and last[1]) then return -1 end
-if ARGV[6] ~= '' and last[1][1] ~= ARGV[6] then return -1 end
-local done = redis.pcall('XADD', KEYS[1], ARGV[2], 'd', ARGV[3])
+if ARGV[7] ~= '' and known[1] ~= ARGV[7] then return 0 end
+if ARGV[6] ~= '' and last[1][1] ~= ARGV[6] .. '-' .. known[1] then return -1 end
+local done = redis.pcall('XADD', KEYS[1], ARGV[2] .. '-' .. known[1], 'd', ARGV[3])
 if type(done) == 'table' and done.err then
   if string.find(done.err, 'equal or smaller') then return -1 end
   return done
 end
 redis.call('HSET', KEYS[2], 'token', ARGV[4])
+redis.call('HDEL', KEYS[2], 'request')
 if ARGV[5] ~= '' then
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
   redis.call('PEXPIRE', KEYS[2], ARGV[5])
@@ -135,6 +154,7 @@ class RedisEngine:
             self._redis = self._connect()
             self._append = self._redis.register_script(APPEND)
             self._create = self._redis.register_script(CREATE)
+            self._adopt = self._redis.register_script(ADOPT)
             self._end = self._redis.register_script(END)
             self._keep_alias = self._redis.register_script(KEEP)
             self._release = self._redis.register_script(RELEASE)
@@ -174,46 +194,73 @@ class RedisEngine:
         self._put(run, begin)
         if run.key is not None and (winner := self._claim(run)) != run.id:
             self._redis.delete(log_key(run.id), meta_key(run.id))
-            self._redis.srem(self._runs(self._name), run.id)
+            self._redis.srem(self._runs(self._name if begin.epoch else ""), run.id)
             return winner
         self._name_it(run)
         return run.id
 
-    def restore(self, run: Run, everything: Batch) -> None:
-        self._put(run, everything, "anew")
+    def restore(self, run: Run, everything: Batch) -> bool:
+        if not self._put(run, everything, "anew"):
+            return False
         if run.key is not None:
             self._claim(run)
         self._name_it(run)
+        return True
+
+    def adopt(self, run_id: str, epoch: int) -> bool:
+        before = self._process_of(run_id)
+        # Before it is ours: a run always has somebody who can be found dead.
+        self._answer_for(self._name, run_id)
+        done = bool(self._adopt((log_key(run_id), meta_key(run_id)), (self._name, epoch)))
+        if not done and self._process_of(run_id) != self._name:
+            self._redis.srem(self._runs(self._name), run_id)
+        if done and before is not None and before != self._name:
+            self._redis.srem(self._runs(before), run_id)
+            if before:
+                self._redis.publish(self._channel(before), run_id)
+        return done
 
     def write(self, batches: Sequence[Batch]) -> list[str]:
         refused: list[bytes] = []
         for group in self._groups(batches):
             args: list[str | int] = []
-            for run_id, first, size, data in group:
-                args += (run_id, first, entry_id(first), entry_id(first + size), data)
+            for run_id, first, size, data, epoch in group:
+                args += (run_id, first, entry_id(first, epoch))
+                args += (entry_id(first + size, epoch), data)
             refused += self._append([log_key(batch.run) for batch in group], args)
             self._trim(group)
         return [run_id.decode() for run_id in refused]
 
-    def end(self, run_id: str, number: int, data: str, token: str, *, exactly: bool) -> bool | None:
+    def end(
+        self,
+        run_id: str,
+        number: int,
+        data: str,
+        token: str,
+        *,
+        exactly: bool,
+        epoch: int | None,
+    ) -> bool | None:
         keys = (log_key(run_id), meta_key(run_id))
-        before = entry_id(number) if exactly else ""
-        said = self._end(keys, (number, entry_id(number + 1), data, token, self._keep, before))
+        before = number + 1 if exactly else ""
+        fence = "" if epoch is None else epoch
+        said = self._end(keys, (number, number + 2, data, token, self._keep, before, fence))
         if said == 1:
             self._forget(run_id)
         return None if said < 0 else bool(said)
 
     def load(self, run_id: str, after: int) -> Found | None:
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hget(meta_key(run_id), "run")
+            pipe.hmget(meta_key(run_id), "run", "epoch", "request")
             pipe.exists(log_key(run_id))
             pipe.xrange(log_key(run_id), entry_id(after + 2), "+")
-            about, exists, entries = pipe.execute()
+            (about, epoch, request), exists, entries = pipe.execute()
         # Where only one of the two is left, the server has dropped the other for want of memory.
         if about is None or not exists:
             return None
         pieces = [rest_of(key, fields, after) for key, fields in entries]
-        return Found(Run(**json.loads(about)), pieces)
+        run = Run(**json.loads(about), request=(request or b"").decode())
+        return Found(run, pieces, int(epoch))
 
     def follow(self, run_id: str, after: int) -> Sequence[Piece]:
         assert self._carrier is not None
@@ -250,20 +297,23 @@ class RedisEngine:
     def beat(self) -> None:
         self._beat(self._redis)
 
-    def orphans(self) -> list[str]:
+    def orphans(self) -> list[tuple[str, int]]:
         names = [name.decode() for name in self._redis.smembers(f"{PREFIX}processes")]
         dead = [
             name for name in names if name != self._name and not self._redis.exists(beat_key(name))
         ]
-        found: list[str] = []
-        for name in dead:
+        found: list[tuple[str, int]] = []
+        for name in (*dead, ""):
             runs = [run_id.decode() for run_id in self._redis.smembers(self._runs(name))]
-            living = [run_id for run_id in runs if self._redis.hget(meta_key(run_id), "run")]
             for run_id in runs:
-                if run_id not in living or self._redis.hexists(meta_key(run_id), "token"):
+                process, epoch, token = self._redis.hmget(
+                    meta_key(run_id), "process", "epoch", "token"
+                )
+                if process == name.encode() and token is None:
+                    found.append((run_id, int(epoch)))
+                else:
                     self._redis.srem(self._runs(name), run_id)
-            found += living
-            if not runs:
+            if not runs and name:
                 self._redis.srem(f"{PREFIX}processes", name)
         return found
 
@@ -292,18 +342,33 @@ class RedisEngine:
             return None
         return t.cast(str, found.decode())
 
-    def _put(self, run: Run, begin: Batch, anew: str = "") -> None:
-        with self._redis.pipeline(transaction=False) as pipe:
-            self._beat(pipe)
-            pipe.sadd(f"{PREFIX}processes", self._name)
-            pipe.sadd(self._runs(self._name), run.id)
-            pipe.execute()
-        about = json.dumps(asdict(run))
-        length = entry_id(begin.first + begin.size)
-        self._create(
+    def _put(self, run: Run, begin: Batch, anew: str = "") -> bool:
+        process = self._name if begin.epoch else ""
+        self._answer_for(process, run.id)
+        about = asdict(run)
+        request = about.pop("request")
+        length = entry_id(begin.first + begin.size, begin.epoch)
+        said = self._create(
             (log_key(run.id), meta_key(run.id)),
-            (about, self._name, begin.first, length, begin.data, anew),
+            (
+                *(json.dumps(about), process, begin.epoch, request),
+                *(begin.first, length, begin.data, anew),
+            ),
         )
+        return bool(said)
+
+    def _process_of(self, run_id: str) -> str | None:
+        process = self._redis.hget(meta_key(run_id), "process")
+        return None if process is None else process.decode()
+
+    def _answer_for(self, process: str, run_id: str) -> None:
+        """Note that a process, or none, is to look after a run."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            if process:
+                self._beat(pipe)
+                pipe.sadd(f"{PREFIX}processes", process)
+            pipe.sadd(self._runs(process), run_id)
+            pipe.execute()
 
     def _name_it(self, run: Run) -> None:
         with self._redis.pipeline(transaction=False) as pipe:
@@ -342,13 +407,13 @@ class RedisEngine:
         if self._keep:
             for key in aliases(run):
                 self._keep_alias((key,), (run_id, self._keep))
-        if name != self._name:
+        if name not in ("", self._name):
             self._redis.publish(self._channel(name), run_id)
 
     def _trim(self, batches: Sequence[Batch]) -> None:
         """Once a run is a quarter too long, the oldest are dropped."""
         most = self._max_events
-        for run_id, first, size, _ in batches:
+        for run_id, first, size, _, _ in batches:
             if most and first > most and first % max(most // 4, 1) < size:
                 least = entry_id(first - most + 1)
                 self._redis.xtrim(log_key(run_id), minid=least, approximate=False)
@@ -471,9 +536,9 @@ def aliases(run: Run) -> list[str]:
     return [alias(kind, value) for kind, value in named if value is not None]
 
 
-def entry_id(length: int) -> str:
+def entry_id(length: int, epoch: int = 0) -> str:
     """Of the entry with which a log is so long. One more, as 0-0 is no id, and a log may be empty."""
-    return f"{length + 1}-0"
+    return f"{length + 1}-{epoch}"
 
 
 def rest_of(key: bytes, fields: dict[bytes, bytes], after: int) -> Piece:

@@ -20,6 +20,8 @@ import typing as t
 from collections.abc import Callable
 from functools import partial
 
+from flask_aistream.core.events import Interrupted
+from flask_aistream.core.run import Run
 from flask_aistream.errors import AIStreamError
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Process
@@ -28,11 +30,15 @@ from flask_aistream.stores.engine import Batch
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Listener
+from flask_aistream.stores.engine import Piece
 
 logger = logging.getLogger("flask_aistream")
 
 ROUND_SECONDS = 0.004
 RETRY_SECONDS = 0.05
+
+ATTEMPTS = 9
+"""At writing to a run that others end, adopt or lose meanwhile."""
 
 # A short stumble is nobody's business; after it, who asks is told at once instead of waiting.
 QUIET_SECONDS = 1.0
@@ -48,13 +54,16 @@ class Page(t.Protocol):
     to the scribe.
     """
 
+    run: Run
     run_id: str
+    owned: bool
+    reign: int
     written: int
     unwritten: list[str]
 
     def publish(self, count: int) -> None: ...
     def settle(self, found: Found) -> None: ...
-    def revive(self, engine: Engine) -> None: ...
+    def revive(self, engine: Engine) -> bool: ...
 
 
 class Job(t.Generic[R]):
@@ -254,27 +263,37 @@ class Scribe:
     def _write(self) -> dict[Page, Found]:
         """Write every batch.
 
-        :returns: The runs that somebody else has ended, as they are.
+        :returns: The runs that somebody else has ended or adopted, as they are.
         """
-        batches = [Batch.of(page.run_id, page.written, page.unwritten) for page in self._pages]
+        for page in [page for page in self._pages if not page.owned]:
+            page.unwritten = []
+            del self._pages[page]
+        batches = [
+            Batch.of(page.run_id, page.written, page.unwritten, page.reign) for page in self._pages
+        ]
         refused = set(self._engine.write(batches)) if batches else set()
         settled = {page: self._insist(page) for page in self._pages if page.run_id in refused}
         return {page: found for page, found in settled.items() if found is not None}
 
     def _insist(self, page: Page) -> Found | None:
-        """A batch was refused: because the run has ended (then it is returned), because an attempt
-        before a fault had written some of it, or because the database has lost what was before it."""
-        while True:
+        """A batch was refused: because the run has ended or has another owner (then it is returned),
+        because an attempt before a fault had written some of it, or because the database has lost what
+        was before it."""
+        for _ in range(ATTEMPTS):
             found = self._engine.load(page.run_id, page.written - 1)
-            if found is not None and found.ended:
+            if found is not None and (found.ended or found.epoch > page.reign):
                 return found
-            if found is None or not found.size:  # This process still has everything.
-                page.revive(self._engine)
-                return None
+            # This process still has everything. (Of an earlier epoch: a failover has lost the adoption.)
+            if found is None or not found.size or found.epoch < page.reign:
+                if page.revive(self._engine):
+                    return None
+                continue
             rest = page.unwritten[found.size :]
-            batch = Batch.of(page.run_id, page.written + found.size, rest)
+            batch = Batch.of(page.run_id, page.written + found.size, rest, page.reign)
             if not rest or not list(self._engine.write([batch])):
                 return None
+        # It has ended, and the database has dropped all it said for want of memory.
+        return Found(page.run, [Piece(page.written, [Interrupted("owner-lost")])], page.reign)
 
     def _stumble(self, cause: str) -> None:
         """The database is away. What was to be done is kept, and tried again."""

@@ -6,8 +6,10 @@ written; of a foreign run, with what the engine brings. So no reader can be ahea
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ from flask_aistream.core.run import Run
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreUnavailable
+from flask_aistream.stores.base import Orphan
 from flask_aistream.stores.base import Process
 from flask_aistream.stores.base import Wake
 from flask_aistream.stores.engine import Batch
@@ -41,13 +44,16 @@ CROWD = 4096
 class SharedLog(Records):
     """One run's mirror.
 
-    :param owned: This process created the run.
+    :param epoch: See ``Log.epoch``.
+    :ivar reign: The epoch under which this process writes. It does not change when the run is lost:
+        what is still on its way then is to be refused.
     :ivar alone: The database has been away for too long: readers here get what was not written.
     """
 
-    def __init__(self, store: SharedStore, run: Run, owned: bool) -> None:
+    def __init__(self, store: SharedStore, run: Run, epoch: int, *, owned: bool = False) -> None:
         super().__init__(run, (), store.max_events, threading.Lock())
         self.run_id = run.id
+        self.epoch = self.reign = epoch
         self.owned = owned
         self.alone = False
         self.written = 0
@@ -63,8 +69,8 @@ class SharedLog(Records):
     def append(self, event: Event) -> None:
         text = encode(event)
         with self._lock:
-            if self.ended or self._closing:
-                raise LogEnded(f"Run {self.run.id} has ended: nothing can be said after the end.")
+            if self.ended or self._closing or not self.owned:
+                raise LogEnded(f"Run {self.run.id} has ended, or belongs to another process now.")
             self._pending.append(event)
             self._say((self, text))
             crowded = len(self._pending) > CROWD
@@ -73,13 +79,13 @@ class SharedLog(Records):
         elif crowded:
             self._wait_for_room()
 
-    def end(self, terminal: Terminal) -> bool:
+    def end(self, terminal: Terminal, *, epoch: int | None = None) -> bool:
         with self._lock:
-            if self.ended:
+            if self.ended or (self.owned and epoch not in (None, self.reign)):
                 return False
             self._closing = self.owned
         token = secrets.token_hex(8)
-        work = self._ending(terminal, token)
+        work = self._ending(terminal, token, epoch)
         if not self.alone:
             try:
                 return self._store.scribe.ask(work, self._ended)[0]
@@ -123,6 +129,21 @@ class SharedLog(Records):
         self._events = list(events)
         self.written = len(events)
 
+    def inherit(self, found: Found) -> bool:
+        """This process has adopted the run.
+
+        :returns: False: somebody else here has it already.
+        """
+        self.take(found.pieces, whole=True)
+        with self._lock:
+            if self.owned:
+                return False
+            self.owned = self._followed = True
+            self._closing = False
+            self.epoch = self.reign = found.epoch
+            self.written = self.tail + 1
+        return True
+
     def publish(self, count: int) -> None:
         """The next ``count`` events are in the database."""
         with self._lock:
@@ -162,17 +183,30 @@ class SharedLog(Records):
         return True
 
     def settle(self, found: Found) -> None:
-        """Another process has ended this run: what it refused was never said."""
+        """Another process has ended this run, or owns it: what the database refused was never said."""
         with self._lock:
-            self._pending.clear()
-        self.take(found.pieces, whole=True)
+            lost = self.owned and found.epoch > self.reign and not found.ended
+            if lost or found.ended:
+                self._pending.clear()
+            if lost:
+                self.owned = self._followed = False
+                self.epoch = found.epoch
+        if lost:
+            self._store.over(self)
+        self.take(found.pieces, whole=True)  # Which wakes every reader; they will follow the other.
+        if lost:
+            self._say_lost()
 
-    def revive(self, engine: Engine) -> None:
-        """Write everything once more, into a database that has forgotten it."""
+    def revive(self, engine: Engine) -> bool:
+        """Write everything once more, into a database that has forgotten it.
+
+        :returns: False: it was ended or adopted meanwhile.
+        """
         with self._lock:
             first, end = self._trimmed, self.written + len(self.unwritten)
             known = (self._events + self._pending)[: end - first]
-        engine.restore(self.run, Batch.of(self.run_id, first, [encode(event) for event in known]))
+        texts = [encode(event) for event in known]
+        return engine.restore(self.run, Batch.of(self.run_id, first, texts, self.reign))
 
     def go_alone(self) -> None:
         """The database has been away for too long: go on without it, and tell the owner."""
@@ -185,25 +219,27 @@ class SharedLog(Records):
             callback()
 
     def _ending(
-        self, terminal: Terminal, token: str
+        self, terminal: Terminal, token: str, epoch: int | None
     ) -> Callable[[Engine], tuple[bool, Found | Terminal]]:
         data = join([encode(terminal)])
 
         def work(engine: Engine) -> tuple[bool, Found | Terminal]:
-            number = self.written + len(self.unwritten)
+            own, written = self.owned, self.written + len(self.unwritten)
             for _ in range(ATTEMPTS):
-                if not self.owned:
-                    number = self._next(engine)
-                won = engine.end(self.run.id, number, data, token, exactly=self.owned)
-                if won and self.owned:
+                number = written if own else self._next(engine)
+                fence = self.reign if own and epoch is None else epoch
+                won = engine.end(self.run.id, number, data, token, exactly=own, epoch=fence)
+                if won and own:
                     return True, terminal
-                if won is None and self.owned:
-                    self.revive(engine)
+                if won is None and own and self.revive(engine):
                     continue
                 found = engine.load(self.run.id, self.tail)
                 if found is None:
                     raise RunNotFound(self.run.id)
-                if won is not None:
+                adopted = own and found.epoch > self.reign and not found.ended
+                own = own and not adopted
+                # One that is not ours any more can still be ended, as by anybody else.
+                if won is not None and not (adopted and epoch is None):
                     return won, found
             raise StoreUnavailable("the run grew faster than it could be ended")
 
@@ -240,6 +276,9 @@ class SharedLog(Records):
 
     def _over(self) -> None:
         self._store.over(self)
+        self._say_lost()
+
+    def _say_lost(self) -> None:
         with self._lock:
             lost, self._lost = self._lost, []
         for callback in lost:
@@ -278,10 +317,13 @@ class SharedStore:
         *,
         patience: float,
         max_events: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.process = process
         self.max_events = max_events
+        self._clock = clock
         self._own: dict[str, SharedLog] = {}
+        self._queued: dict[str, float] = {}
         self._mirrors: weakref.WeakValueDictionary[str, SharedLog] = weakref.WeakValueDictionary()
         self._following: set[str] = set()
         self._lock = threading.Lock()
@@ -294,15 +336,16 @@ class SharedStore:
             on_away=self._away,
         )
 
-    def create(self, run: Run, first: Sequence[Event]) -> tuple[SharedLog, bool]:
-        log = SharedLog(self, run, owned=True)
-        batch = Batch.of(run.id, 0, [encode(event) for event in first])
+    def create(
+        self, run: Run, first: Sequence[Event], *, owned: bool = True
+    ) -> tuple[SharedLog, bool]:
+        log = SharedLog(self, run, int(owned), owned=owned)
+        batch = Batch.of(run.id, 0, [encode(event) for event in first], log.epoch)
 
         def begin(winner: str) -> None:
             if winner == run.id:
                 log.begin(first)
-                with self._lock:
-                    self._own[run.id] = self._mirrors[run.id] = log
+                self._keep(log)
 
         while True:
             winner = self.scribe.ask(lambda engine: engine.create(run, batch), begin)
@@ -312,6 +355,28 @@ class SharedStore:
                 return self.open(winner), False
             except RunNotFound:  # Forgotten in between, and its key with it.
                 continue
+
+    def adopt(self, run_id: str, epoch: int = 0) -> SharedLog | None:
+        known = self._unended(run_id)
+        if known is not None and known.owned:
+            return None
+        after = known.tail if known is not None else BEGINNING
+        adopted: list[SharedLog] = []
+
+        def take_over(engine: Engine) -> Found | None:
+            return engine.load(run_id, after) if engine.adopt(run_id, epoch) else None
+
+        def inherit(found: Found | None) -> None:
+            if found is None:
+                return
+            log = known or self._unended(run_id) or SharedLog(self, found.run, found.epoch)
+            if log.inherit(found):
+                self._keep(log)
+                self._unfollow(run_id)
+                adopted.append(log)
+
+        self.scribe.ask(take_over, inherit)
+        return adopted[0] if adopted else None
 
     def open(self, run_id: str) -> SharedLog:
         known = self._mirrors.get(run_id)
@@ -323,9 +388,12 @@ class SharedStore:
         def mirror(found: Found | None) -> None:
             if found is not None:
                 with self._lock:
-                    log = known or self._mirrors.get(run_id) or SharedLog(self, found.run, False)
+                    log = known or self._mirrors.get(run_id)
+                    log = log or SharedLog(self, found.run, found.epoch)
                     self._mirrors[run_id] = log
-                log.take(found.pieces, whole=True)
+                if not log.owned:  # Adopted by somebody here meanwhile.
+                    log.epoch = found.epoch
+                    log.take(found.pieces, whole=True)
                 opened.append(log)
 
         self.scribe.ask(lambda engine: engine.load(run_id, after), mirror)
@@ -349,8 +417,17 @@ class SharedStore:
     def running(self, owner: str) -> int:
         return self.scribe.ask(lambda engine: engine.running(owner))
 
-    def orphans(self) -> list[SharedLog]:
-        return [self.open(run_id) for run_id in self.scribe.ask(lambda engine: engine.orphans())]
+    def orphans(self, queued: float | None = None) -> list[Orphan]:
+        found = self.scribe.ask(lambda engine: engine.orphans())
+        now = self._clock()
+        # As long as we have watched it wait: no other machine's clock is asked.
+        self._queued = {run: self._queued.get(run, now) for run, epoch in found if not epoch}
+        orphans: list[Orphan] = []
+        for run, epoch in found:
+            if epoch or (queued is not None and now - self._queued[run] >= queued):
+                with contextlib.suppress(RunNotFound):  # Forgotten in between.
+                    orphans.append(Orphan(self.open(run), epoch))
+        return orphans
 
     def sweep(self) -> None:
         self.scribe.ask(lambda engine: engine.sweep())
@@ -369,10 +446,10 @@ class SharedStore:
         )
 
     def over(self, log: SharedLog) -> None:
-        """A run has ended."""
+        """A run has ended, or is no longer ours."""
         with self._lock:
             self._own.pop(log.run_id, None)
-        if not log.owned:
+        if log.ended and not log.owned:
             self._unfollow(log.run_id)
 
     def arrived(self, run_id: str, pieces: Sequence[Piece]) -> None:
@@ -383,7 +460,7 @@ class SharedStore:
 
     def _take(self, run_id: str, pieces: Sequence[Piece], whole: bool) -> None:
         log = self._mirrors.get(run_id)
-        if log is not None and not log.take(pieces, whole=whole):
+        if log is not None and not log.owned and not log.take(pieces, whole=whole):
             self._look_again(run_id)
 
     def _look_again(self, run_id: str | None) -> None:
@@ -402,10 +479,21 @@ class SharedStore:
                 return
             if not log.owned:
                 log.take(found.pieces, whole=True)
-            elif found.ended:
+            elif found.ended or found.epoch > log.reign:
                 log.settle(found)
 
         self.scribe.tell(load, take)
+
+    def _unended(self, run_id: str) -> SharedLog | None:
+        # A log that ended here for want of a store may go on elsewhere; its readers have seen an end.
+        log = self._mirrors.get(run_id)
+        return None if log is None or log.ended else log
+
+    def _keep(self, log: SharedLog) -> None:
+        with self._lock:
+            self._mirrors[log.run_id] = log
+            if log.owned:
+                self._own[log.run_id] = log
 
     def _unfollow(self, run_id: str) -> None:
         if run_id not in self._following:

@@ -15,6 +15,7 @@ import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from dataclasses import astuple
 from dataclasses import dataclass
 from dataclasses import field
 
@@ -26,12 +27,12 @@ from flask_aistream.stores.engine import Listener
 from flask_aistream.stores.engine import Piece
 from flask_aistream.stores.engine import decode
 
-VERSION = 1
+VERSION = 2
 """Of the tables. A file of another version is not touched."""
 
 FOLLOW_SECONDS = 0.01
 OWN_SECONDS = 0.2
-"""How soon an owner learns that another process has ended its run."""
+"""How soon an owner learns that another process has ended or adopted its run."""
 
 BUSY_SECONDS = 1.0
 
@@ -50,23 +51,27 @@ TABLES = """
 CREATE TABLE run (
     no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, provider TEXT NOT NULL, created REAL NOT NULL,
     owner TEXT, key TEXT, fingerprint TEXT NOT NULL, chat TEXT,
-    process TEXT NOT NULL,   -- that owns it
+    process TEXT NOT NULL,   -- that owns it; '' while it waits for one
+    epoch INTEGER NOT NULL,  -- owners it has had
+    request TEXT NOT NULL,   -- '' once it has ended
     start INTEGER NOT NULL,  -- the journal's last row before it
     token TEXT,              -- of the end; NULL while it runs
-    ended_at REAL, notice INTEGER NOT NULL DEFAULT 0,  -- 1: its owner does not know yet
+    ended_at REAL,
     first INTEGER, last INTEGER, data TEXT -- all that was said, once it has ended
 );
 CREATE UNIQUE INDEX run_key ON run (key) WHERE key IS NOT NULL;
 CREATE INDEX run_chat ON run (chat, no) WHERE chat IS NOT NULL;
 CREATE INDEX run_live ON run (process) WHERE token IS NULL;
-CREATE INDEX run_notice ON run (process) WHERE notice;
 CREATE INDEX run_ended ON run (ended_at) WHERE token IS NOT NULL;
 CREATE TABLE journal (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, first INTEGER NOT NULL, data TEXT NOT NULL);
 CREATE TABLE process (id TEXT PRIMARY KEY, beats INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE follower (run INTEGER, process TEXT, PRIMARY KEY (run, process)) WITHOUT ROWID;
+CREATE TABLE notice (  -- runs that their owner does not know to be ended or adopted
+    process TEXT, run INTEGER, PRIMARY KEY (process, run)
+) WITHOUT ROWID;
 """
 
-RUN = "id, provider, created, owner, key, fingerprint, chat"
+RUN = "id, provider, created, owner, key, fingerprint, chat, request"
 
 
 @dataclass(slots=True)
@@ -182,26 +187,53 @@ class SqliteEngine:
             "SELECT id, no FROM run WHERE id = ? OR key = ?", (run.id, run.key)
         ).fetchone()
         if taken:
-            if taken[0] == run.id:  # By the same call, before a fault.
+            if taken[0] == run.id and begin.epoch:  # By the same call, before a fault.
                 self._own[run.id] = Own(taken[1], {begin.first: begin.data})
             return t.cast(str, taken[0])
         self.beat()
         (start,) = db.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
         added = db.execute(
-            f"INSERT INTO run ({RUN}, process, start) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(run.id, run.provider, run.created, run.owner, run.key, run.fingerprint, run.chat),
-                *(self._name, start),
-            ),
+            f"INSERT INTO run ({RUN}, process, epoch, start) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*astuple(run), self._name if begin.epoch else "", begin.epoch, start),
         )
-        self._own[run.id] = Own(added.lastrowid)
-        self._begun.append(run.id)
-        self._write([begin])
+        if begin.epoch:
+            self._own[run.id] = Own(added.lastrowid)
+            self._begun.append(run.id)
+            self._write([begin])
+        else:
+            self._insert([(added.lastrowid, begin.first, begin.data)])
         return run.id
 
-    def restore(self, run: Run, everything: Batch) -> None:
+    def restore(self, run: Run, everything: Batch) -> bool:
         # A file forgets nothing, unless it was deleted and made anew.
+        found = self._db.execute(
+            "SELECT token IS NULL AND epoch <= ? FROM run WHERE id = ?", (everything.epoch, run.id)
+        ).fetchone()
+        if found and not found[0]:
+            return False
         self.create(run, everything)
+        return True
+
+    def adopt(self, run_id: str, epoch: int) -> bool:
+        db = self._db
+        row = db.execute(
+            "SELECT no, start, process, epoch FROM run WHERE id = ? AND token IS NULL", (run_id,)
+        ).fetchone()
+        if row is None:
+            return False
+        no, start, process, now = row
+        if (process, now) != (self._name, epoch + 1):  # Else by the same call, before a fault.
+            if now != epoch:
+                return False
+            self.beat()
+            db.execute(
+                "UPDATE run SET process = ?, epoch = epoch + 1 WHERE no = ?", (self._name, no)
+            )
+            self._notify(process, no)
+            db.execute("DELETE FROM notice WHERE process = ? AND run = ?", (self._name, no))
+        self._own[run_id] = Own(no, dict(self._journal(no, start, -1)))
+        self._begun.append(run_id)
+        return True
 
     def write(self, batches: Sequence[Batch]) -> list[str]:
         ended = self._notices()
@@ -210,17 +242,30 @@ class SqliteEngine:
         )
         return [batch.run for batch in batches if batch.run in ended or batch.run not in self._own]
 
-    def end(self, run_id: str, number: int, data: str, token: str, *, exactly: bool) -> bool:
+    def end(
+        self,
+        run_id: str,
+        number: int,
+        data: str,
+        token: str,
+        *,
+        exactly: bool,
+        epoch: int | None,
+    ) -> bool:
         db = self._db
         changed = db.execute(
-            "UPDATE run SET token = ?, ended_at = ?, notice = process <> ? WHERE id = ? AND token IS NULL",
-            (token, self._clock(), self._name, run_id),
+            "UPDATE run SET token = ?, ended_at = ?, request = '' "
+            "WHERE id = ? AND token IS NULL AND epoch = coalesce(?, epoch)",
+            (token, self._clock(), run_id, epoch),
         )
         if not changed.rowcount:
             winner = db.execute("SELECT token FROM run WHERE id = ?", (run_id,)).fetchone()
             return winner is not None and winner[0] == token
-        no, start = db.execute("SELECT no, start FROM run WHERE id = ?", (run_id,)).fetchone()
-        own = self._own.get(run_id)
+        no, start, process = db.execute(
+            "SELECT no, start, process FROM run WHERE id = ?", (run_id,)
+        ).fetchone()
+        self._notify(process, no)
+        own = self._own.get(run_id) if process == self._name else None
         said = dict(own.said) if own else dict(self._journal(no, start, -1))
         said[number] = data
         first, whole = joined(said, number - (self._max_events or number))
@@ -233,11 +278,11 @@ class SqliteEngine:
 
     def load(self, run_id: str, after: int) -> Found | None:
         row = self._db.execute(
-            f"SELECT {RUN}, no, start, first, last FROM run WHERE id = ?", (run_id,)
+            f"SELECT {RUN}, epoch, no, start, first, last FROM run WHERE id = ?", (run_id,)
         ).fetchone()
         if row is None:
             return None
-        *values, no, start, first, last = row
+        *values, epoch, no, start, first, last = row
         if last is None:
             rows = self._journal(no, start, after)
         elif last > after:
@@ -245,7 +290,7 @@ class SqliteEngine:
             rows = [(first, data)]
         else:
             rows = []
-        return Found(Run(*values), [Piece(number, decode(text)) for number, text in rows])
+        return Found(Run(*values), [Piece(number, decode(text)) for number, text in rows], epoch)
 
     def follow(self, run_id: str, after: int) -> Sequence[Piece]:
         found = self.load(run_id, after)
@@ -290,7 +335,10 @@ class SqliteEngine:
         for run_id in self._notices():
             self._own.pop(run_id, None)
             self._listener.stale(run_id)
-            self._db.execute("UPDATE run SET notice = 0 WHERE id = ?", (run_id,))
+            self._db.execute(
+                "DELETE FROM notice WHERE process = ? AND run = (SELECT no FROM run WHERE id = ?)",
+                (self._name, run_id),
+            )
         self._version = version
 
     def started(self, key: str) -> str | None:
@@ -322,7 +370,7 @@ class SqliteEngine:
             (self._name,),
         )
 
-    def orphans(self) -> list[str]:
+    def orphans(self) -> list[tuple[str, int]]:
         """A process is dead when we have watched its beats stand still: no clock but ours is asked,
         and not the time in which we could not look."""
         now = self._ticks()
@@ -331,7 +379,7 @@ class SqliteEngine:
         self._looked = now
         rows = self._db.execute(
             "SELECT name, coalesce(beats, 0) FROM (SELECT process AS name FROM run WHERE token IS NULL "
-            "UNION SELECT process FROM follower) LEFT JOIN process ON id = name WHERE name <> ?",
+            "UNION SELECT process FROM follower) LEFT JOIN process ON id = name WHERE name NOT IN ('', ?)",
             (self._name,),
         ).fetchall()
         seen = dict(rows)
@@ -343,10 +391,10 @@ class SqliteEngine:
         for name in dead:
             self._db.execute("DELETE FROM follower WHERE process = ?", (name,))
         return [
-            run_id
-            for name in dead
-            for (run_id,) in self._db.execute(
-                "SELECT id FROM run WHERE token IS NULL AND process = ?", (name,)
+            orphan
+            for name in (*dead, "")
+            for orphan in self._db.execute(
+                "SELECT id, epoch FROM run WHERE token IS NULL AND process = ?", (name,)
             )
         ]
 
@@ -361,6 +409,7 @@ class SqliteEngine:
                 "ORDER BY ended_at DESC, no DESC LIMIT -1 OFFSET ?)",
                 (self._max_runs,),
             )
+        db.execute("DELETE FROM notice WHERE run NOT IN (SELECT no FROM run)")
         # The last row stays: a row's number must never come back.
         db.execute(
             "DELETE FROM journal WHERE id < (SELECT max(id) FROM journal) AND id <= "
@@ -374,7 +423,7 @@ class SqliteEngine:
 
     def _write(self, batches: Sequence[Batch]) -> None:
         rows = []
-        for run_id, first, _, data in batches:
+        for run_id, first, _, data, _ in batches:
             own = self._own[run_id]
             # Under its number: where a round is done again, it is said once.
             own.said[first] = data
@@ -426,8 +475,15 @@ class SqliteEngine:
             del self._followed[run_id]
             self._listener.stale(run_id)
 
+    def _notify(self, process: str, no: int) -> None:
+        """What this process does to a run, its owner is to know."""
+        if process not in ("", self._name):
+            self._db.execute("INSERT OR IGNORE INTO notice VALUES (?, ?)", (process, no))
+
     def _notices(self) -> set[str]:
-        rows = self._db.execute("SELECT id FROM run WHERE process = ? AND notice", (self._name,))
+        rows = self._db.execute(
+            "SELECT id FROM notice JOIN run ON no = run WHERE notice.process = ?", (self._name,)
+        )
         return {run_id for (run_id,) in rows}
 
 

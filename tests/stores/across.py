@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import threading
 import time
 import typing as t
@@ -12,6 +14,7 @@ from flask_aistream.core import events as ev
 from flask_aistream.core.run import Run
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
+from flask_aistream.stores.base import Log
 from flask_aistream.stores.engine import DEAD_SECONDS
 from flask_aistream.stores.shared import SharedLog
 from flask_aistream.stores.shared import SharedStore
@@ -169,10 +172,10 @@ class AcrossContract:
         kept = made(there)
         stores.kill(here)
         killed = time.monotonic()
-        found: list[SharedLog] = []
+        found: list[Log] = []
 
         def orphaned() -> bool:
-            found[:] = [*there.orphans(), *third.orphans()]
+            found[:] = [orphan for store in (there, third) for orphan, _ in store.orphans()]
             time.sleep(0.1)
             return len(found) == 2
 
@@ -182,6 +185,124 @@ class AcrossContract:
         assert [o.end(ev.Interrupted("owner-lost")) for o in found].count(True) == 1
         assert follow(reader)[1:] == ["so far", ev.Interrupted("owner-lost")]
         assert [there.orphans(), third.orphans(), kept.ended] == [[], [], False]
+
+    def test_a_queued_run_is_adopted_elsewhere(self, here: SharedStore, there: SharedStore) -> None:
+        run = run_of("chat", request="{}")
+        queued, _ = here.create(run, ["a"], owned=False)
+        log = there.adopt(run.id)
+        assert log is not None
+        assert log.run == run
+        log.append("b")
+        log.end(ev.Finished())
+        assert follow(queued) == ["a", "b", ev.Finished()]
+
+    def test_one_of_many_in_all_processes_adopts_a_run(
+        self, here: SharedStore, there: SharedStore, stores: Stores
+    ) -> None:
+        third = stores.make(name="third")
+        for _ in range(20):
+            run_id = made(here).run.id
+
+            def adopt(number: int, run_id: str = run_id) -> SharedLog | None:
+                return (third if number % 2 else there).adopt(run_id, 1)
+
+            (log,) = [log for log in at_once(adopt, 6) if log is not None]
+            assert (log.owned, log.epoch) == (True, 2)
+
+    def test_the_last_owner_is_told_though_it_is_silent(
+        self, here: SharedStore, there: SharedStore
+    ) -> None:
+        log = made(here)
+        lost = threading.Event()
+        log.on_lost(lost.set)
+        log.append("a")
+        wait_for(lambda: log.tail == 1, "the record")
+        heir = there.adopt(log.run.id, 1)
+        assert heir is not None
+        assert lost.wait(NOTICE_SECONDS)
+        assert (log.owned, log.epoch, log.ended) == (False, 2, False)
+        with pytest.raises(LogEnded):
+            log.append("too late")
+        assert not log.end(ev.Finished(), epoch=1)
+        heir.append("b")
+        heir.end(ev.Finished())
+        assert follow(log)[1:] == follow(heir)[1:] == ["a", "b", ev.Finished()]
+
+    def test_nothing_of_the_last_owner_is_written_after_an_adoption(
+        self, here: SharedStore, there: SharedStore, stores: Stores
+    ) -> None:
+        log = made(here)
+        lost = threading.Event()
+        log.on_lost(lost.set)
+
+        def work(number: int) -> None:
+            if number == 1:
+                wait_for(lambda: log.tail > 500, "some records")
+                heir = there.adopt(log.run.id, 1)
+                assert heir is not None
+                for count in range(500):
+                    heir.append(f"heir {count}")
+                assert lost.wait(NOTICE_SECONDS)
+                assert heir.end(ev.Finished())
+            elif number == 2:
+                follow(log)
+            else:
+                with contextlib.suppress(LogEnded):
+                    for count in itertools.count():
+                        log.append(str(count))
+
+        at_once(work, 3)
+        third = stores.make(name="third").open(log.run.id)
+        told = [follow(held) for held in (log, there.open(log.run.id), third)]
+        assert told[0] == told[1] == told[2]
+        first = told[0].index("heir 0")
+        assert told[0][1:first] == [str(count) for count in range(first - 1)]
+        assert told[0][first:] == [*(f"heir {count}" for count in range(500)), ev.Finished()]
+
+    def test_whoever_was_the_owner_can_still_stop_a_run(
+        self, here: SharedStore, there: SharedStore
+    ) -> None:
+        log = made(here)
+        log.append("a")
+        wait_for(lambda: log.tail == 1, "the record")
+        heir = there.adopt(log.run.id, 1)
+        assert heir is not None
+        heir.append("b")
+        wait_for(lambda: heir.tail == 2, "the record")
+        assert log.end(ev.Stopped())
+        assert follow(heir)[1:] == follow(log)[1:] == ["a", "b", ev.Stopped()]
+
+    def test_a_run_may_come_back_to_its_first_owner(
+        self, here: SharedStore, there: SharedStore
+    ) -> None:
+        log = made(here)
+        log.append("a")
+        lost = threading.Event()
+        log.on_lost(lost.set)
+        wait_for(lambda: log.tail == 1, "the record")
+        heir = there.adopt(log.run.id, 1)
+        assert heir is not None
+        heir.append("b")
+        wait_for(lambda: heir.tail == 2, "the record")
+        assert lost.wait(NOTICE_SECONDS)
+        again = here.adopt(log.run.id, 2)
+        assert again is log
+        again.append("c")
+        again.end(ev.Finished())
+        assert follow(heir)[1:] == follow(log)[1:] == ["a", "b", "c", ev.Finished()]
+
+    def test_an_end_is_for_the_owner_it_was_meant_for(
+        self, here: SharedStore, there: SharedStore, stores: Stores
+    ) -> None:
+        log = made(here)
+        late = stores.make(name="third").open(log.run.id)
+        heir = there.adopt(log.run.id, 1)
+        assert heir is not None
+        # Two survivors found it orphaned: one has adopted it, the other is about to end it.
+        assert not late.end(ev.Interrupted("owner-lost"), epoch=1)
+        heir.append("a")
+        heir.end(ev.Finished())
+        assert follow(late)[1:] == ["a", ev.Finished()]
 
     def test_a_run_is_forgotten_everywhere(self, stores: Stores) -> None:
         clock = ManualClock()

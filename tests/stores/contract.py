@@ -235,6 +235,79 @@ class StoreContract:
             wake.wait(count)
         log.forget(again)
 
+    # Who owns a run.
+
+    def test_a_new_run_has_its_first_owner(self, log: Log) -> None:
+        assert (log.owned, log.epoch) == (True, 1)
+
+    def test_a_queued_run_is_adopted_and_goes_on(self, store: Store) -> None:
+        run = run_of("chat", request="{}")
+        queued, new = store.create(run, ["a"], owned=False)
+        assert (new, queued.owned, queued.epoch) == (True, False, 0)
+        assert queued.run.request == "{}"
+        log = store.adopt(run.id)
+        assert log is not None
+        assert (log.owned, log.epoch, log.run) == (True, 1, run)
+        log.append("b")
+        assert texts(log) == texts(store.open(run.id)) == ["a", "b"]
+        assert log.end(ev.Finished(), epoch=1)
+        assert store.open(run.id).ended
+
+    def test_of_many_who_adopt_a_run_one_gets_it(self, store: Store) -> None:
+        for _ in range(20):
+            run = queue(store)
+            adopted = at_once(lambda _, run=run: store.adopt(run.id))  # type: ignore[misc]
+            (log,) = [log for log in adopted if log is not None]
+            log.append("mine")
+            assert texts(log) == ["mine"]
+
+    def test_a_run_that_has_an_owner_is_not_adopted(self, store: Store, log: Log) -> None:
+        assert [store.adopt(log.run.id, epoch) for epoch in (0, 1, 2)] == [None] * 3
+        assert store.adopt("unknown") is None
+        log.append("a")
+        assert texts(log) == ["a"]
+
+    def test_a_run_that_was_ended_in_the_queue_is_not_adopted(self, store: Store) -> None:
+        run = queue(store)
+        assert store.open(run.id).end(ev.Stopped())
+        assert store.adopt(run.id) is None
+        assert list(store.open(run.id).read(-1).events) == [ev.Stopped()]
+
+    def test_an_end_for_another_epoch_is_refused(self, store: Store, log: Log) -> None:
+        assert not log.end(ev.Interrupted(), epoch=0)
+        log.append("a")
+        assert log.end(ev.Finished(), epoch=1)
+        run = queue(store)
+        assert not store.open(run.id).end(ev.Interrupted(), epoch=1)
+        assert store.open(run.id).end(ev.Interrupted(), epoch=0)
+
+    def test_readers_of_a_queued_run_see_what_its_owner_says(self, store: Store) -> None:
+        run = queue(store)
+
+        def work(number: int) -> list[ev.Event]:
+            if number == 0:
+                log = store.adopt(run.id)
+                assert log is not None
+                fill(log, 100)
+                log.end(ev.Finished())
+            return follow(store.open(run.id))
+
+        for seen in at_once(work):
+            assert seen == [*map(str, range(100)), ev.Finished()]
+
+    def test_a_run_that_waits_too_long_for_an_owner_is_an_orphan(self, clock: ManualClock) -> None:
+        store = self.make_store(clock)
+        taken, waiting, _ = queue(store), queue(store), begin(store)
+        assert [store.orphans(), store.orphans(30)] == [[], []]
+        clock.advance(20)
+        assert store.orphans(30) == []
+        assert store.adopt(taken.id)
+        clock.advance(15)
+        assert store.orphans() == []
+        assert [(it.log.run.id, it.epoch) for it in store.orphans(30)] == [(waiting.id, 0)]
+        assert store.open(waiting.id).end(ev.Interrupted())
+        assert store.orphans(30) == []
+
     # Finding a run again.
 
     def test_one_key_is_one_run(self, store: Store) -> None:
@@ -424,6 +497,13 @@ def run_of(provider: str, **fields: t.Any) -> Run:
 def begin(store: Store, **fields: t.Any) -> tuple[Log, bool]:
     run = run_of("chat", **fields)
     return store.create(run, [ev.RunStarted(run.id, "chat")])
+
+
+def queue(store: Store, **fields: t.Any) -> Run:
+    """A run that waits for its owner."""
+    run = run_of("chat", **fields)
+    store.create(run, [], owned=False)
+    return run
 
 
 def fill(log: Log, count: int) -> None:

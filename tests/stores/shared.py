@@ -4,6 +4,7 @@ after what was said has arrived there."""
 from __future__ import annotations
 
 import threading
+import time
 import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -47,9 +48,13 @@ class PromptStore:
         if threading.get_ident() != self._scribe:
             self._store.scribe.ask(lambda engine: None)
 
-    def create(self, *args: t.Any) -> tuple[PromptLog, bool]:
-        log, new = self._store.create(*args)
+    def create(self, *args: t.Any, **options: t.Any) -> tuple[PromptLog, bool]:
+        log, new = self._store.create(*args, **options)
         return PromptLog(log, self), new
+
+    def adopt(self, *args: t.Any) -> PromptLog | None:
+        log = self._store.adopt(*args)
+        return None if log is None else PromptLog(log, self)
 
     def open(self, run_id: str) -> PromptLog:
         return PromptLog(self._store.open(run_id), self)
@@ -75,6 +80,7 @@ class Stores:
             Threads(),
             patience=patience,
             max_events=options.get("max_events"),
+            clock=options.get("clock", time.monotonic),
         )
         self._open.append(store)
         return store

@@ -1,0 +1,83 @@
+"""A run has one owner at a time: it may wait for its first, and lose it to another."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import pytest
+
+from flask_aistream.core import events as ev
+from flask_aistream.core.request import ChatRequest
+from flask_aistream.core.run import Run
+from flask_aistream.stores.base import Log
+from flask_aistream.stores.memory import MemoryLog
+from flask_aistream.testing import Gate
+from flask_aistream.testing import ManualClock
+from flask_aistream.testing import ManualConcurrency
+from flask_aistream.testing import Script
+from tests.runs.support import Bench
+from tests.runs.support import ThreadsOnManualTime
+from tests.runs.support import run_of
+from tests.runs.support import until
+
+
+@pytest.fixture
+def bench(clock: ManualClock) -> Bench:
+    return Bench(clock, ManualConcurrency(clock), queue_seconds=30)
+
+
+def queued(bench: Bench) -> Run:
+    run = run_of()
+    bench.store.create(run, [ev.RunStarted(run.id, "chat")], owned=False)
+    return run
+
+
+def adopt(bench: Bench, run: Run, provider: Callable[[ChatRequest], t.Any]) -> Log | None:
+    return bench.runner.adopt(run.id, 0, provider, ChatRequest("Hi", []), nullcontext)
+
+
+def work(bench: Bench) -> None:
+    assert isinstance(bench.concurrency, ManualConcurrency)
+    bench.concurrency.run()
+
+
+def test_a_queued_run_is_made_by_who_adopts_it(bench: Bench) -> None:
+    run = queued(bench)
+    log = adopt(bench, run, Script("a"))
+    assert log is not None
+    assert adopt(bench, run, Script("b")) is None
+    work(bench)
+    assert list(log.read(0).events) == ["a", ev.Finished()]
+    assert [ended.text for ended in bench.ends.told] == ["a"]
+
+
+def test_a_queued_run_that_nobody_begins_fails_and_is_told(bench: Bench) -> None:
+    run = queued(bench)
+    bench.clock.advance(29)
+    bench.runner.bury()
+    assert not bench.store.open(run.id).ended
+    bench.clock.advance(1)
+    bench.runner.bury()
+    bench.runner.bury()
+    work(bench)
+    (ended,) = bench.ends.told
+    assert isinstance(ended.outcome, ev.Failed)
+    assert ended.outcome.code == "not_started"
+    assert adopt(bench, run, Script("late")) is None
+
+
+def test_a_run_that_another_process_adopted_is_let_go_and_not_told(clock: ManualClock) -> None:
+    bench = Bench(clock, ThreadsOnManualTime(clock))
+    gate = Gate()
+    script = Script("a", gate)
+    log = t.cast(MemoryLog, bench.start(script))
+    gate.wait_reached()
+    log.owned = False
+    bench.runner._lose(bench.runner._live[log.run.id])
+    script.wait_closed()
+    until(lambda: bench.runner.count == 0)
+    for thread in bench.spawned:
+        until(lambda thread=thread: not thread.alive)  # type: ignore[misc]
+    assert (log.ended, bench.ends.told) == (False, [])
