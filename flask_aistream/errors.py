@@ -57,10 +57,19 @@ class RequestError(AIStreamError, ValueError):
 
 
 class CursorInvalid(RequestError):
-    def __init__(self, text: str) -> None:
+    """
+    :param last: Number of the last record there is, where the cursor is beyond it.
+    """
+
+    def __init__(self, text: str, last: int | None = None) -> None:
+        wrong = (
+            "expected `run:number`, as sent in the `id` field"
+            if last is None
+            else f"the run has come to {last} only"
+        )
         super().__init__(
-            f"Cannot resume from Last-Event-ID {text[:200]!r}: expected `run:number`, as sent in the "
-            "`id` field. Leave it out to start a new run.",
+            f"Cannot resume from Last-Event-ID {text[:200]!r}: {wrong}. "
+            "Leave it out to start a new run.",
             "cursor_invalid",
         )
 

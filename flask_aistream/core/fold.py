@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import MISSING
 from dataclasses import fields
 from dataclasses import replace
 
@@ -114,7 +115,7 @@ class Fold:
         return self._tools[call]
 
     def _data(self, event: ev.Data) -> None:
-        part = {"type": "data", **present(event), "value": event.value}
+        part = {"type": "data", **present(event)}
         for place, old in enumerate(self.parts):
             if event.id is not None and (old.get("name"), old.get("id")) == (event.name, event.id):
                 self.parts[place] = part
@@ -135,9 +136,14 @@ PART_TYPES = {ev.SourceUrl: "source-url", ev.SourceDocument: "source-document", 
 
 
 def present(value: t.Any, but: t.Container[str] = ()) -> dict[str, t.Any]:
-    """The fields of a dataclass value that are not ``None``, without those in ``but``."""
-    named = ((field.name, getattr(value, field.name)) for field in fields(value))
-    return {name: it for name, it in named if it is not None and name not in but}
+    """The fields of a dataclass value, without those in ``but`` and those that need not be there and are
+    ``None``."""
+    named = ((field, getattr(value, field.name)) for field in fields(value))
+    return {
+        field.name: it
+        for field, it in named
+        if field.name not in but and (it is not None or field.default is MISSING)
+    }
 
 
 def merged(old: ev.Usage | None, new: ev.Usage) -> ev.Usage:

@@ -45,7 +45,7 @@ class Records:
         with self._lock:
             start = after + 1 - self._trimmed
             if start > len(self._events):
-                raise CursorInvalid(f"{self.run.id}:{after}")
+                raise CursorInvalid(f"{self.run.id}:{after}", self.tail)
             if start < 0:
                 start = 0
             events = self._events[start : start + limit]
