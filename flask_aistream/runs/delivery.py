@@ -14,6 +14,10 @@ from flask_aistream.core.events import Terminal
 from flask_aistream.protocols.base import Encoder
 from flask_aistream.runs.tail import Tail
 
+WRITE = 64 * 1024
+"""Most bytes of one write: a write that does not return is then a client that takes nothing, and not
+one that is slow and has been given much."""
+
 
 class Delivery:
     """The body of a response, as bytes to write. Iterating blocks; one item is one write.
@@ -21,9 +25,12 @@ class Delivery:
     :param after: Number of the record the connection stands at.
     :param prologue: Put before the first page (the reconnection time).
     :param heartbeat: Sent after a silence; ``None`` where the format has none.
+    :param resumable: The client comes back when it is told to, see :meth:`recall`.
     :param silent: Terminal events the format has no word for: the connection is broken off instead.
     :param on_told: Called when everything to the run's end was handed over.
     :param on_close: Called once, when the connection has ended for whatever reason.
+    :ivar writing: What the server has been given and not yet written.
+    :ivar parted: The last thing the client was told is to come back.
     """
 
     def __init__(
@@ -34,6 +41,7 @@ class Delivery:
         *,
         prologue: bytes,
         heartbeat: bytes | None,
+        resumable: bool = False,
         silent: tuple[type[Terminal], ...] = (),
         on_told: Callable[[], None] = lambda: None,
         on_close: Callable[[], None],
@@ -43,29 +51,55 @@ class Delivery:
         self._after = after
         self._prologue = prologue
         self._heartbeat = heartbeat
+        self._resumable = resumable
+        self._farewell = b""
+        self.writing: bytes | None = None
+        self.parted = False
         self._silent = silent
         self._on_told = on_told
         self._on_close: Callable[[], None] | None = on_close
 
     def __iter__(self) -> Iterator[bytes]:
-        number = self._after
+        number, ended = self._after, False
         for page in self._tail:
             if page is None:
-                if self._heartbeat:
-                    yield self._heartbeat
-                continue
-            gap = b""
-            if page.first > number + 1:
-                gap = self._encoder.gap(page.first) or broken_off()
-            data = self._prologue + gap + self._encoder.encode(page.first, page.events)
-            self._prologue = b""
-            number = page.last
-            if data:
+                data = self._heartbeat or b""
+            else:
+                gap = b""
+                if page.first > number + 1:
+                    gap = self._encoder.gap(page.first) or broken_off()
+                data = self._prologue + gap + self._encoder.encode(page.first, page.events)
+                self._prologue = b""
+                number, ended = page.last, page.ended
+            if len(data) > WRITE:
+                yield from self._in_pieces(data)
+            elif data:
+                self.writing = data
                 yield data
-            if page.ended:
+                self.writing = None
+            if page and page.ended:
                 self._on_told()
                 if page.events and isinstance(page.events[-1], self._silent):
                     broken_off()
+        if self._farewell and not ended:
+            self.parted = True
+            self.writing = self._farewell
+            yield self._farewell
+
+    def recall(self, milliseconds: int) -> None:
+        """Have the client come back after so long, to somebody else, and end; if it is one that can.
+
+        What is in the log now is told before. Never blocks; any thread may call it.
+        """
+        if self._resumable:
+            self._farewell = f"retry: {milliseconds}\n".encode()
+            self._tail.finish()
+
+    def _in_pieces(self, data: bytes) -> Iterator[bytes]:
+        for start in range(0, len(data), WRITE):
+            self.writing = data[start : start + WRITE]
+            yield self.writing
+        self.writing = None
 
     def close(self) -> None:
         """Free everything, also if it was never iterated. Any thread may call it, any number of times."""

@@ -44,6 +44,9 @@ LOOK_SECONDS = 1.0
 STUBBORN_SECONDS = 5.0
 """After being interrupted for so long, a provider that still works is named in the server's log."""
 
+BACK_SECONDS = 10.0
+"""While the process leaves, readers are told to come back elsewhere: how long they have at least."""
+
 UNREAD_SECONDS = 5.0
 """A run that nobody has begun to read after so long (and ``detach``) has no client any more."""
 
@@ -54,6 +57,7 @@ class Live:
     __slots__ = (
         "epoch",
         "expiry",
+        "followed",
         "interrupted",
         "leaving",
         "log",
@@ -76,6 +80,7 @@ class Live:
         self.task: Task | None = None
         self.loop_task: LoopTask | None = None  # A plain function may return something async.
         self.interrupted = False
+        self.followed = False  # In another process, when we last looked.
         self.leaving: Handle | None = None
         self.expiry: Handle | None = None
 
@@ -210,8 +215,9 @@ class Runner:
             live.readers -= 1
             if live.readers > 0 or self._detach is None:
                 return
-            if self._detach > 0:
-                live.leaving = self._timer.later(self._detach, lambda: self._abandon(live))
+            patience = max(self._detach, BACK_SECONDS) if self.draining else self._detach
+            if patience > 0:
+                live.leaving = self._timer.later(patience, lambda: self._abandon(live))
                 return
         self._abandon(live)
 
@@ -411,7 +417,9 @@ class Runner:
         def stop_unless_back() -> None:
             if live.readers > 0 or live.log.ended:
                 return
-            if live.log.followed():
+            # Who read it there a moment ago may just be changing connections.
+            before, live.followed = live.followed, live.log.followed()
+            if live.followed or before:
                 rest = max(self._detach or 0.0, LOOK_SECONDS)
                 live.leaving = self._timer.later(rest, lambda: self._abandon(live))
             else:

@@ -52,6 +52,7 @@ class Tail:
         self._listening = False
         self._silent = False
         self._closed = False
+        self._last_call = False
         self._beat = timer.later(heartbeat, self._check_silence) if heartbeat else None
 
     def __iter__(self) -> Iterator[Page | None]:
@@ -68,10 +69,12 @@ class Tail:
                 self._wrote = now
                 self._earliest = now + pace.interval
                 yield page
-                if ended:
+                if ended or self._last_call:
                     break
                 if len(events) == PAGE:
                     continue
+            elif self._last_call:
+                break
             elif self._silent:
                 self._silent = False
                 self._wrote = clock()
@@ -92,6 +95,11 @@ class Tail:
             page = self._log.read(number, limit=1)
         alarm.cancel()
         return page.events[0] if page.events else None
+
+    def finish(self) -> None:
+        """End the iteration after one more page, if there is one; from any thread."""
+        self._last_call = True
+        self._waiter.wake()
 
     def close(self) -> None:
         """End the iteration, from any thread."""

@@ -15,7 +15,13 @@ import typing as t
 import weakref
 from collections.abc import Callable
 
+from flask_aistream.server.sockets import descriptor_of
+
 POLL_SECONDS = 0.5
+
+PART_SECONDS = 3.0
+"""How long a leaving worker keeps its readers. For the first second it still accepts connections, also
+theirs, and its successor may not have started yet. Nobody misses anything: the streams go on."""
 
 # The arbiter kills at its limit without another word; what is left must be said before.
 MARGIN_SECONDS = 1.5
@@ -57,6 +63,8 @@ class Lifecycle:
 
     :param later: Calls back after some seconds; the callback must not block.
     :param spawn: Runs work beside everything else.
+    :param recall: Tells the clients of this process to come back to another one; ``None`` where no other
+        could go on with what they read. Must not block.
     :param budget: Seconds runs may go on once the worker is leaving; ``None``: what gunicorn allows.
     """
 
@@ -66,11 +74,13 @@ class Lifecycle:
         *,
         later: Callable[[float, Callable[[], None]], object],
         spawn: Callable[[Callable[[], None]], object],
+        recall: Callable[[], None] | None = None,
         budget: float | None,
     ) -> None:
         self._runs = runs
         self._later = later
         self._spawn = spawn
+        self._recall = recall or (lambda: None)
         self._worker = find_worker()
         self._budget = budget if budget is not None else budget_of(self._worker)
         self._leaving_since: float | None = None
@@ -78,6 +88,7 @@ class Lifecycle:
         # Weakly: an application that is gone, as after a test, is not to be kept for this.
         atexit.register(hold, weakref.ref(self))
         if self._worker is not None:
+            self._doors = doors_of(self._worker)
             on_quick_exit(self._worker, self._hurry)
             self._poll()
 
@@ -86,7 +97,12 @@ class Lifecycle:
             self._later(POLL_SECONDS, self._poll)
         else:
             self._leave()
+            self._later(min(PART_SECONDS, self._budget / 2), self._part)
             self._later(self._left(), self._interrupt_beside)
+
+    def _part(self) -> None:
+        if replaced_first(self._worker) and arbiter_holds(self._doors):
+            self._recall()
 
     def _leave(self) -> None:
         if self._leaving_since is None:
@@ -120,6 +136,7 @@ class Lifecycle:
 
     def _interrupt(self) -> None:
         self._runs.interrupt_all("drain", CLEANUP_SECONDS)
+        self._recall()  # Whoever still reads here reads the run of another process.
 
 
 def hold(lifecycle: weakref.ref[Lifecycle]) -> None:
@@ -137,6 +154,37 @@ def on_quick_exit(worker: t.Any, callback: Callable[[], None]) -> None:
         others(worker)
 
     worker.cfg.set("worker_int", worker_int)
+
+
+def replaced_first(worker: t.Any) -> bool:
+    """Whether somebody else answers before this worker is gone.
+
+    After ``max_requests`` its successor is only started then.
+    """
+    return bool(worker.cfg.workers > 1 or worker.nr < worker.max_requests)
+
+
+def doors_of(worker: t.Any) -> set[str]:
+    """What the worker listens on, by the names that /proc gives to open files."""
+    fds = map(descriptor_of, worker.sockets)
+    return {f"socket:[{os.fstat(fd).st_ino}]" for fd in fds if fd is not None}
+
+
+def arbiter_holds(doors: set[str]) -> bool:
+    """Whether the service goes on without us; where that cannot be seen, it does.
+
+    An arbiter that was told to stop lets go of what it listened on before it tells its workers. It
+    says so in no other way. Clients had then better stay: nobody would answer them.
+    """
+    folder = f"/proc/{os.getppid()}/fd"
+    held: set[str] = set()
+    try:
+        for fd in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):  # Closed meanwhile.
+                held.add(os.readlink(f"{folder}/{fd}"))
+    except OSError:
+        return True
+    return not doors or not held.isdisjoint(doors)
 
 
 def budget_of(worker: t.Any) -> float:

@@ -97,24 +97,3 @@ def native_epoll() -> t.Any:
 
         return monkey.get_original("select", "epoll")()
     return select.epoll()
-
-
-def descriptor_of(environ: dict[str, t.Any]) -> int | None:
-    """The connection of a request, where the server tells it.
-
-    gunicorn (gevent, gthread, sync) and werkzeug put the socket into the environment; gevent's own
-    WSGI server holds it behind its input.
-    """
-    for key in ("gunicorn.socket", "gunicorn.sock", "werkzeug.socket"):
-        if key in environ:
-            return fileno_of(environ[key])
-    raw = getattr(getattr(environ.get("wsgi.input"), "rfile", None), "raw", None)
-    return fileno_of(getattr(raw, "_sock", None))
-
-
-def fileno_of(connection: t.Any) -> int | None:
-    try:
-        fd = connection.fileno()
-    except (AttributeError, OSError):
-        return None
-    return fd if isinstance(fd, int) and fd >= 0 else None

@@ -125,6 +125,12 @@ class Settings:
     retry_seconds: float = key(
         1.0, "seconds", ZERO_OR_MORE, "Reconnection time that clients are told."
     )
+    send_seconds: float | None = key(
+        30.0,
+        "seconds",
+        POSITIVE_OR_NONE,
+        "How long a client may take for 64 KiB before it is cut off; its run goes on, and it may resume.",
+    )
     detach_seconds: float | None = key(
         30.0,
         "seconds",

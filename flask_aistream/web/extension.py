@@ -19,6 +19,7 @@ from flask_aistream.runs.pace import Pace
 from flask_aistream.runs.runner import Runner
 from flask_aistream.runs.timer import Timer
 from flask_aistream.server.choose import concurrency
+from flask_aistream.server.connections import Connections
 from flask_aistream.server.gunicorn import Lifecycle
 from flask_aistream.server.watcher import DisconnectWatcher
 from flask_aistream.stores.door import Bounds
@@ -45,6 +46,7 @@ class Machinery:
         self.pace = Pace(settings.flush_seconds, settings.flush_busy_seconds)
         self.timer = Timer(self._concurrency, self.pace)
         self.watcher = DisconnectWatcher()
+        self.connections = Connections(self._concurrency.lock(), patience=settings.send_seconds)
         self.encoders = SharedEncoders()
         self.store = open_store(
             store_url,
@@ -70,9 +72,11 @@ class Machinery:
             self.runner,
             later=self.timer.later,
             spawn=self._concurrency.spawn,
+            recall=self.connections.recall if self.store.shared else None,
             budget=settings.drain_seconds,
         )
         self._sweep()
+        self._watch_writes()
         if self.store.shared:
             self._bury()
 
@@ -87,6 +91,11 @@ class Machinery:
     def _sweep(self) -> None:
         self._concurrency.spawn(quietly(self.store.sweep))
         self.timer.later(SWEEP_SECONDS, self._sweep)
+
+    def _watch_writes(self) -> None:
+        if self.connections.rest is not None:
+            self.connections.sweep()
+            self.timer.later(self.connections.rest, self._watch_writes)
 
     def _bury(self) -> None:
         self._concurrency.spawn(quietly(self.runner.bury))

@@ -39,7 +39,7 @@ from flask_aistream.protocols.wire import dumps
 from flask_aistream.runs.delivery import Delivery
 from flask_aistream.runs.ended import fold_of
 from flask_aistream.runs.tail import Tail
-from flask_aistream.server.watcher import descriptor_of
+from flask_aistream.server import sockets
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
 from flask_aistream.web import access
@@ -192,9 +192,12 @@ def deliver(
     """Attach this connection to a log."""
     machinery, settings = ours.machinery, ours.settings
     run_id = log.run.id
-    fd = descriptor_of(request.environ)
+    connection = sockets.socket_of(request.environ)
+    fd = sockets.descriptor_of(connection)
+    own = not sockets.is_shared(request.environ)
 
     def leave() -> None:
+        machinery.connections.forget(delivery)
         if fd is not None:
             machinery.watcher.forget(fd)
         if attached:
@@ -216,11 +219,15 @@ def deliver(
         if dialect.resumable
         else b"",
         heartbeat=dialect.heartbeat,
+        resumable=dialect.resumable,
         silent=dialect.silent,
         on_told=lambda: told(machinery.store, log.run),
         on_close=leave,
     )
     attached = machinery.runner.attach(run_id)
+    if own and settings.send_seconds is not None:
+        sockets.bound(connection, settings.send_seconds)
+    machinery.connections.add(delivery, fd if own else None)
     if fd is not None:
         machinery.watcher.watch(fd, tail.close)
     return delivery, tail

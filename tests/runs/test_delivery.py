@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from flask_aistream.core import events as ev
+from flask_aistream.runs.delivery import WRITE
 from flask_aistream.runs.delivery import Delivery
 from flask_aistream.runs.delivery import SharedEncoder
 from flask_aistream.runs.delivery import SharedEncoders
@@ -54,6 +55,7 @@ class Desk:
         *,
         heartbeat: bytes | None = b"<beat>",
         prologue: bytes = b"",
+        resumable: bool = False,
         silent: tuple[type[ev.Terminal], ...] = (),
     ) -> Delivery:
         tail = Tail(
@@ -70,6 +72,7 @@ class Desk:
             PlainEncoder(),
             after,
             prologue=prologue,
+            resumable=resumable,
             heartbeat=heartbeat,
             silent=silent,
             on_told=self._tell,
@@ -143,6 +146,56 @@ def test_a_heartbeat_does_not_use_up_the_reconnection_time(desk: Desk) -> None:
     desk.clock.alarm(lambda: log.append("a")).set(20)
     desk.clock.alarm(lambda: log.end(END)).set(21)
     assert list(desk.deliver(log, prologue=b"<retry>")) == [b"<beat>", b"<retry><1 a>"]
+
+
+def test_a_client_that_can_come_back_is_told_when(desk: Desk) -> None:
+    log = log_of("a", end=None)
+    delivery = desk.deliver(log, resumable=True)
+    desk.clock.alarm(lambda: delivery.recall(250)).set(2)
+    assert list(delivery) == [b"<1 a>", b"retry: 250\n"]
+    assert delivery.parted
+
+
+def test_a_client_is_recalled_with_all_that_was_there(desk: Desk) -> None:
+    delivery = desk.deliver(log_of("a", "b", end=None), resumable=True)
+    delivery.recall(250)  # Before its first byte: it must learn which run to come back to.
+    assert list(delivery) == [b"<1 a><2 b>", b"retry: 250\n"]
+
+
+def test_a_client_that_cannot_come_back_stays(desk: Desk) -> None:
+    log = log_of("a", end=None)
+    desk.clock.alarm(lambda: log.append("b")).set(3)
+    desk.clock.alarm(lambda: log.end(END)).set(4)
+    delivery = desk.deliver(log)
+    desk.clock.alarm(lambda: delivery.recall(250)).set(2)
+    assert list(delivery) == [b"<1 a>", b"<2 b>"]
+    assert not delivery.parted
+
+
+def test_who_was_told_the_end_is_not_told_to_come_back(desk: Desk) -> None:
+    delivery = desk.deliver(log_of("a"), resumable=True)
+    delivery.recall(250)
+    assert list(delivery) == [b"<1 a>"]
+    assert not delivery.parted
+
+
+def test_what_is_long_is_written_in_pieces(desk: Desk) -> None:
+    text = "".join(f"{n}," for n in range(WRITE))
+    pieces = list(desk.deliver(log_of(text)))
+    assert b"".join(pieces) == f"<1 {text}>".encode()
+    assert max(map(len, pieces)) == WRITE
+
+
+@pytest.mark.parametrize("text", ["a", "a" * 2 * WRITE], ids=["short", "long"])
+def test_what_is_being_written_can_be_seen(desk: Desk, text: str) -> None:
+    log = log_of(text, end=None)
+    desk.clock.alarm(lambda: log.end(END)).set(5)
+    delivery = desk.deliver(log)
+    desk.clock.alarm(lambda: between.append(delivery.writing)).set(1)
+    between: list[bytes | None] = []
+    for data in delivery:
+        assert delivery.writing is data
+    assert between == [None]
 
 
 def test_closing_before_the_first_byte_frees_everything_once(desk: Desk) -> None:

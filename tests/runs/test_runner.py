@@ -22,6 +22,7 @@ from flask_aistream.errors import Unavailable
 from flask_aistream.runs.concurrency import Task
 from flask_aistream.runs.ended import RunEnded
 from flask_aistream.runs.pace import Pace
+from flask_aistream.runs.runner import BACK_SECONDS
 from flask_aistream.runs.runner import STUBBORN_SECONDS
 from flask_aistream.runs.tail import Tail
 from flask_aistream.stores.base import Log
@@ -504,6 +505,40 @@ def test_one_of_two_readers_may_go(left: tuple[Bench, Log]) -> None:
     bench.runner.leave(log.run.id)
     bench.clock.advance(30)
     assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
+
+
+def test_a_reader_in_another_process_has_as_long_to_come_back(
+    left: tuple[Bench, Log], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, log = left
+    looks = iter([True, False, True, False, False])
+    monkeypatch.setattr(type(log), "followed", lambda log: next(looks))
+    bench.runner.leave(log.run.id)
+    for _ in range(4):
+        looked = len(bench.spawned)
+        bench.clock.advance(30)
+        until(lambda looked=looked: not bench.spawned[looked].alive, "a look")  # type: ignore[misc]
+        assert not log.ended
+    bench.clock.advance(30)
+    assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
+
+
+@pytest.mark.parametrize(("detach", "patience"), [(0.0, BACK_SECONDS), (30.0, 30.0)])
+def test_while_the_process_leaves_readers_have_time_to_come_back_elsewhere(
+    clock: ManualClock, detach: float, patience: float
+) -> None:
+    bench = threaded(clock, detach=detach)
+    gate = Gate()
+    log = bench.start(Script("a", gate))
+    bench.runner.attach(log.run.id)
+    gate.wait_reached()
+    bench.runner.drain()
+    bench.runner.leave(log.run.id)
+    clock.advance(patience - 0.1)
+    assert not log.ended
+    clock.advance(0.1)
+    assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
+    gate.open()
 
 
 def test_a_run_that_nobody_ever_reads_is_given_up_too(clock: ManualClock) -> None:

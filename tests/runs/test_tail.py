@@ -213,6 +213,27 @@ def test_a_closed_tail_ends_without_the_rest(desk: Desk) -> None:
     assert list(tail) == []
 
 
+@pytest.mark.parametrize(
+    "later", [(), ("c",), (ev.Finished(),)], ids=["silence", "more", "the end"]
+)
+def test_a_tail_that_is_to_finish_tells_what_is_there_and_ends(
+    desk: Desk, later: tuple[ev.Event, ...]
+) -> None:
+    for text in ("a", "b"):
+        desk.log.append(text)
+    desk.at(1, *later)
+    tail = desk.tail()
+    tail.finish()
+    assert [list(page.events) for page in tail if page] == [["a", "b"]]
+
+
+def test_a_reader_that_waits_is_finished_at_once(desk: Desk) -> None:
+    tail = desk.tail()
+    desk.clock.alarm(tail.finish).set(5)
+    assert list(tail) == []
+    assert desk.clock() == desk.start + 5
+
+
 def test_closing_twice_and_before_the_beginning_is_fine(desk: Desk) -> None:
     tail = desk.tail()
     tail.close()

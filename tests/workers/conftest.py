@@ -37,6 +37,7 @@ def serve(
 
     :param store: Kind of its store, which it shares with no other server: that would look after its
         dead workers' runs too.
+    :param fresh: Nobody else is to use it: the test ends it, or harms it.
     """
     running: dict[t.Any, Workers] = {}
     folder: Path = tmp_path_factory.mktemp("workers")
@@ -48,8 +49,10 @@ def serve(
         server: RedisServer = request.getfixturevalue("redis_server")
         return f"{server.url.removesuffix('/0')}/{own}"
 
-    def start(kind: str, count: int, store: str | None = None, **config: t.Any) -> Workers:
-        key = (kind, count, store, *sorted(config.items()))
+    def start(
+        kind: str, count: int, store: str | None = None, *, fresh: bool = False, **config: t.Any
+    ) -> Workers:
+        key = (kind, count, store, *sorted(config.items()), len(running) if fresh else None)
         if key not in running:
             own = next(number)
             config.setdefault("APP_AISTREAM_DRAIN_SECONDS", 0.2)

@@ -30,7 +30,9 @@ THREADS = ("--threads", "20")
 class Workers(Server):
     """A running gunicorn."""
 
-    def __init__(self, kind: str, count: int, facts: Path, **config: t.Any) -> None:
+    def __init__(
+        self, kind: str, count: int, facts: Path, *, options: tuple[str, ...] = (), **config: t.Any
+    ) -> None:
         self.kind = kind
         self.count = count
         self.port = free_port()
@@ -50,6 +52,7 @@ class Workers(Server):
             ),
             *("--graceful-timeout", "6", "--keep-alive", "30", "-b", f"127.0.0.1:{self.port}"),
             *(THREADS if kind == "gthread" else ()),
+            *options,
             APP,
         ]
         self.process = subprocess.Popen(
@@ -98,6 +101,7 @@ class Line:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
         self.pid = 0
         self.status = 0
+        self.headers: t.Any = None
         self.run = ""
         self.frames: list[Frame] = []
         self._decoder = Decoder()
@@ -115,6 +119,10 @@ class Line:
         self._response = self._ask(path, body, headers)
         self._left = self._read()
         return self
+
+    def raw(self) -> bytes:
+        """The rest of the stream as it comes, in whichever dialect."""
+        return t.cast(bytes, self._response.read())
 
     def text(self, end: str | None = None) -> str:
         """The text of the stream from here until it ends with ``end``, or to its very end."""
@@ -151,7 +159,7 @@ class Line:
         data = None if body is None else json.dumps(body).encode()
         self._connection.request("GET" if body is None else "POST", path, data, sent)
         response = self._connection.getresponse()
-        self.status = response.status
+        self.status, self.headers = response.status, response.headers
         self.run = response.headers.get("AIStream-Run", "")
         pid = int(response.headers["X-Pid"])
         assert self.pid in (0, pid), "the connection was taken over by another worker"

@@ -1,0 +1,127 @@
+"""A worker leaves: its readers go to another one, its runs end where they are, nobody misses a token."""
+
+from __future__ import annotations
+
+import os
+import signal
+import typing as t
+from collections.abc import Callable
+
+import pytest
+
+from tests.workers.conftest import Connect
+from tests.workers.conftest import Serve
+from tests.workers.follower import Follower
+from tests.workers.workers import Workers
+
+pytestmark = pytest.mark.server
+
+GAP_SECONDS = 1.0
+ASK = {"prompt": "?", "n": 180, "pause": 0.02}
+WHOLE = "".join(f"{number} " for number in range(180))
+TIMES = ("--graceful-timeout", "10")
+# Who was told to come back is not one who left.
+DRAIN = {"APP_AISTREAM_DRAIN_SECONDS": 5, "APP_AISTREAM_DETACH_SECONDS": 0}
+READERS = 4
+
+
+Leave = Callable[[Workers, int], None]
+"""Have a server leave, or at least the worker of this pid."""
+
+
+def hup(server: Workers, pid: int) -> None:
+    server.process.send_signal(signal.SIGHUP)
+
+
+def term_all(server: Workers, pid: int) -> None:
+    server.leave()
+
+
+def term_one(server: Workers, pid: int) -> None:
+    os.kill(pid, signal.SIGTERM)
+
+
+def ask_one_often(server: Workers, pid: int) -> None:
+    with server.line(pid) as line:
+        while line.headers["Connection"] != "close":
+            line.call("/pid")
+
+
+LEAVINGS: list[t.Any] = [
+    pytest.param("gevent", "sqlite", (), hup, id="gevent-hup"),
+    pytest.param("gthread", "sqlite", (), hup, id="gthread-hup"),
+    pytest.param("gevent", "redis", (), hup, id="redis-hup"),
+    pytest.param("gevent", "sqlite", ("--preload",), hup, id="preload-hup"),
+    pytest.param("gevent", "sqlite", (), term_one, id="term-of-one"),
+    pytest.param("gevent", "sqlite", ("--max-requests", "60"), ask_one_often, id="max-requests"),
+]
+
+
+@pytest.mark.parametrize(("kind", "store", "options", "leave"), LEAVINGS)
+def test_readers_move_and_runs_finish_where_they_are(
+    serve: Serve,
+    kind: str,
+    store: str,
+    options: tuple[str, ...],
+    leave: Leave,
+) -> None:
+    server = serve(kind, 2, store, options=(*TIMES, *options), **DRAIN)
+    readers = begun(server)
+    leave(server, readers[0].pids[0])
+    told = [(reader.finish().text, reader.reason) for reader in readers]
+    assert told == [(WHOLE, "stop")] * READERS
+    assert max(reader.gap for reader in readers) < GAP_SECONDS
+    # Straight to somebody who stays: nobody is sent from one leaving worker to the next.
+    assert max(len(reader.pids) for reader in readers) == 2
+    for reader in readers:
+        ended = server.wait_fact("ended", reader.run_id)
+        assert (ended["pid"], ended["outcome"]) == (reader.pids[0], "Finished")
+
+
+STAYING: list[t.Any] = [
+    pytest.param("sqlite", term_all, id="nobody to come back to"),
+    pytest.param(None, hup, id="nobody else knows the run"),
+]
+
+
+@pytest.mark.parametrize(("store", "leave"), STAYING)
+def test_readers_stay_where_it_would_not_help_to_move(
+    serve: Serve, store: str | None, leave: Leave
+) -> None:
+    config = DRAIN if store else {"APP_AISTREAM_STORE": "memory://", **DRAIN}
+    server = serve("gevent", 2, store, options=TIMES, fresh=True, **config)
+    readers = begun(server)
+    leave(server, readers[0].pids[0])
+    told = [(reader.finish().text, len(reader.pids)) for reader in readers]
+    assert told == [(WHOLE, 1)] * READERS
+
+
+def test_a_leaving_worker_keeps_only_what_cannot_move(serve: Serve, connect: Connect) -> None:
+    server = serve("gevent", 2, "sqlite", options=TIMES, **DRAIN)
+    here = server.pids()[0]
+    moving, staying, resuming, starting = (connect(server, here) for _ in range(4))
+    staying.stream("/ai/count/text", ASK)
+    moving.stream("/ai/count", ASK).text("20 ")
+    hup(server, here)
+    moving.text()
+    assert moving.reason() is None
+    last = moving.frames[-1].id
+    assert last is not None
+    # Connections that were open before still lead here.
+    resuming.stream("/ai/count", Last_Event_ID=last).text()
+    assert resuming.headers["Connection"] == "close"
+    assert all(frame.event is None for frame in resuming.frames)
+    assert starting.call("/ai/count", ASK)["error"]["code"] == "unavailable"
+    assert (starting.status, starting.headers["Connection"]) == (503, "close")
+    assert int(starting.headers["Retry-After"]) >= 1
+    assert staying.raw().decode() == WHOLE
+
+
+def begun(server: Workers) -> list[Follower]:
+    """Some readers of a run each, which is well under way."""
+    server.pids()
+    path = "/ai/count?" + "&".join(f"{name}={value}" for name, value in ASK.items())
+    readers = [Follower(server.url, path) for _ in range(READERS)]
+    for reader in readers:
+        reader.until("20 ")
+    return readers
