@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Sequence
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 
 from flask_aistream.core import events as ev
@@ -20,8 +21,6 @@ from flask_aistream.protocols.fields import others
 from flask_aistream.protocols.fields import text_field
 from flask_aistream.protocols.messages import read_messages
 from flask_aistream.protocols.wire import dumps
-from flask_aistream.sse.encode import encode
-from flask_aistream.sse.frame import Frame
 
 # The SSE event type of each event that is neither text nor an end.
 # A name of "error" would hit the listeners of EventSource's own error event.
@@ -65,31 +64,38 @@ class NativeEncoder:
 
     def gap(self, first: int) -> bytes:
         id = f"{self._run}:{first - 1}"
-        return encode(Frame(dumps({"first": first}), "gap", id)).encode("ascii")
+        return frame(id, dumps({"first": first}), "gap").encode("ascii")
 
     def _frames(self, number: int, event: ev.Event) -> str:
         id = f"{self._run}:{number}"
         match event:
             case str():
-                return encode(Frame(dumps({"text": event}), id=id))
+                return frame(id, dumps({"text": event}))
             case ev.RunStarted():
                 value = {"run": event.run, "provider": event.provider, **self._links}
             case ev.Failed():
                 # The id rides on the last frame of the record: who saw only the first one gets both
                 # again instead of never seeing the end.
                 failure = dumps({"code": event.code, "message": event.message})
-                return encode(Frame(failure, "failure")) + encode(Frame(end("error"), id=id))
+                return f"event: failure\ndata: {failure}\n\n" + frame(id, end("error"))
             case ev.Finished():
-                return encode(Frame(end(event.reason), id=id))
+                return frame(id, end(event.reason))
             case ev.Stopped():
-                return encode(Frame(end("stopped"), id=id))
+                return frame(id, end("stopped"))
             case ev.Interrupted():
-                return encode(Frame(end("interrupted"), id=id))
+                return frame(id, end("interrupted"))
             case _:
                 value = present(event)
-        return encode(Frame(dumps(value), NAMES[type(event)], id))
+        return frame(id, dumps(value), NAMES[type(event)])
 
 
+def frame(id: str, data: str, name: str = "") -> str:
+    """One frame of one line of JSON."""
+    head = f"id: {id}\nevent: {name}\n" if name else f"id: {id}\n"
+    return f"{head}data: {data}\n\n"
+
+
+@lru_cache(maxsize=32)
 def end(reason: str) -> str:
     return dumps({"action": "terminate", "reason": reason})
 

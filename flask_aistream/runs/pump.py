@@ -5,7 +5,6 @@ The user's generator is closed whatever happens, and never pulled again once the
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import logging
 import time
@@ -83,8 +82,10 @@ class Pump:
                 result = classify(self._provider(self._request))
                 if not isinstance(result, Sync):
                     return result
-                with closing(result):
+                try:
                     self._drain(result, breathe)
+                finally:
+                    result.close()
                 return self._close()
             except (Exception, SystemExit) as error:
                 return self._failed(error)
@@ -99,11 +100,15 @@ class Pump:
                 while isinstance(found, Later):
                     found = classify(await found.awaitable, awaited=True)
                 if isinstance(found, Sync):
-                    with closing(found):
+                    try:
                         self._drain(found, lambda: None)
+                    finally:
+                        found.close()
                 else:
-                    async with aclosing(found):
+                    try:
                         await self._drain_async(found, breathe)
+                    finally:
+                        await found.aclose()
                 return self._close()
             except (Exception, SystemExit) as error:  # exit() would end the loop, or the worker.
                 return self._failed(error)
@@ -178,19 +183,3 @@ class Pump:
             "provider_error",
             f"The provider failed. The server's log tells more under {self._log.run.id}.",
         )
-
-
-@contextlib.contextmanager
-def closing(result: Sync) -> t.Iterator[None]:
-    try:
-        yield
-    finally:
-        result.close()
-
-
-@contextlib.asynccontextmanager
-async def aclosing(result: Async) -> t.AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        await result.aclose()

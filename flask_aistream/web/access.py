@@ -19,7 +19,8 @@ Authorize = Callable[[ChatRequest], bool | None]
 
 def flask_login_user() -> str | None:
     """Id of Flask-Login's user, if the application uses it and somebody is logged in."""
-    if not hasattr(current_app, "login_manager"):
+    # Of the application itself: a proxy that has no such attribute takes four times as long to say so.
+    if not hasattr(current_app._get_current_object(), "login_manager"):  # type: ignore[attr-defined]
         return None
     from flask_login import current_user  # type: ignore[import-untyped,import-not-found,unused-ignore]
 

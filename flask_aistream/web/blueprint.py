@@ -40,6 +40,7 @@ from flask_aistream.web import serve
 from flask_aistream.web.access import Authorize
 from flask_aistream.web.access import Identify
 from flask_aistream.web.extension import Extension
+from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
 from flask_aistream.web.extension import install
 from flask_aistream.web.handle import RunHandle
@@ -283,7 +284,7 @@ class AIStream(Blueprint):
         return ours
 
     def _cross_origin(self, response: Response) -> Response:
-        return cors.allow(extension().settings, request, response)
+        return cors.allow(extension().settings, current_request(), response)
 
     def _unrouted(self) -> Response | None:
         """Below our prefix, an unknown path and a wrong method are answered by us: with CORS headers,

@@ -9,7 +9,9 @@ import typing as t
 from collections.abc import Callable
 
 from flask import Flask
+from flask import Request
 from flask import current_app
+from flask import request
 
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.runs.concurrency import Waiter
@@ -159,4 +161,10 @@ def install(app: Flask) -> Extension:
 
 def extension() -> Extension:
     """That of the application handling this request."""
-    return t.cast(Extension, current_app.extensions["aistream"])
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    return t.cast(Extension, app.extensions["aistream"])
+
+
+def current_request() -> Request:
+    """The request itself. Each look at it through Flask's proxy costs as much as the look."""
+    return t.cast(Request, request._get_current_object())  # type: ignore[attr-defined]

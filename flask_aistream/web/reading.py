@@ -190,5 +190,5 @@ def refuse_media(messages: list[Message]) -> None:
 
 def is_prefetch(request: Request) -> bool:
     """A browser looking ahead; nobody has asked for this answer yet."""
-    purpose = request.headers.get("Sec-Purpose", "") + request.headers.get("Purpose", "")
-    return "prefetch" in purpose
+    asked = (request.environ.get(name, "") for name in ("HTTP_SEC_PURPOSE", "HTTP_PURPOSE"))
+    return any("prefetch" in purpose for purpose in asked)

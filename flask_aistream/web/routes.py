@@ -25,6 +25,7 @@ from flask_aistream.web import cors
 from flask_aistream.web import openai
 from flask_aistream.web import reading
 from flask_aistream.web import serve
+from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
 from flask_aistream.web.responses import answering
 from flask_aistream.web.responses import head_response
@@ -62,6 +63,7 @@ def provider_view(ai: AIStream, dialect: Dialect) -> t.Callable[..., Response]:
     @answering(dialect)
     def view(provider: str | None = None) -> Response:
         settings = extension().settings
+        request = current_request()
         cors.refuse_cross_site(settings, request)
         entry = ai.entry(provider) if provider else None
         if request.method == "HEAD":

@@ -45,6 +45,7 @@ from flask_aistream.stores.base import Store
 from flask_aistream.web import access
 from flask_aistream.web import reading
 from flask_aistream.web.extension import Extension
+from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
 from flask_aistream.web.responses import failure_response
 from flask_aistream.web.responses import json_response
@@ -60,6 +61,7 @@ PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
 
 def start_or_resume(ai: AIStream, dialect: Dialect, entry: Entry, ask: Ask) -> Response:
     """What a provider's own URL does."""
+    request = current_request()
     caller = access.name_of(ai.identify_caller)
     options = {**ai.rendering, **ask.options, **dialect.options(request.args)}
     cursor = reading.cursor_of(request, ask)
@@ -83,7 +85,7 @@ def start(ai: AIStream, entry: Entry, ask: Ask, caller: str | None) -> Log:
     def allow(chat: ChatRequest) -> None:
         access.authorize(ai.authorize_start, chat)
 
-    return begin(entry, ask, caller, reading.key_of(request, ask), allow)
+    return begin(entry, ask, caller, reading.key_of(current_request(), ask), allow)
 
 
 def begin(
@@ -253,7 +255,7 @@ def encoder_for(
 def links_of(run: Run) -> dict[str, str]:
     """Paths of a run below the blueprint that is being asked; where that is a view of the application's
     own, below one that has its provider."""
-    ours = extension()
+    ours, request = extension(), current_request()
     name = request.blueprint or ""
     if name not in ours.blueprints:
         return links_below(ours.blueprint_of(run.provider), run.id)
