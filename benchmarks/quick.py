@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
-
-from benchmarks.servers.table import BY_NAME
-from benchmarks.workloads.base import SHORT
-from benchmarks.workloads.base import Workload
-from benchmarks.workloads.flat import FLAT
-from benchmarks.workloads.flat import TICK
-from benchmarks.workloads.paced import PACED
 
 BASELINE = Path(__file__).parent / "baseline.json"
+HOTPATH = (sys.executable, "-m", "gevent.monkey", "--module", "benchmarks.hotpath")
 
-ROUNDS = 5
-WORKLOADS = (FLAT, TICK, PACED)
+ATTEMPTS = 4
+"""A machine with other work to do makes the ratios unsteady: the least of them counts."""
 
 DEARER = 1.15
 """By how much our cost, in bare Flask generators, may grow before it is a fault."""
+
+Ratios = dict[str, float]
 
 
 def main(record: bool) -> int:
@@ -29,34 +24,31 @@ def main(record: bool) -> int:
 
     :returns: Exit status.
     """
-    costs = {workload.name: list(rounds(workload)) for workload in WORKLOADS}
     if record:
-        middles = {name: round(median(ratios), 4) for name, ratios in costs.items()}
-        BASELINE.write_text(json.dumps(middles, indent=2) + "\n", encoding="utf-8")
-    baseline = json.loads(BASELINE.read_text(encoding="utf-8"))
-    dear = [tell(name, ratios, baseline[name]) for name, ratios in costs.items()]
-    return int(any(dear))
+        seen = [measure() for _ in range(ATTEMPTS)]
+        BASELINE.write_text(json.dumps(least(seen), indent=2) + "\n", encoding="utf-8")
+    baseline: Ratios = json.loads(BASELINE.read_text(encoding="utf-8"))
+    ratios = measure()
+    for _ in range(ATTEMPTS - 1):
+        if dearer(ratios, baseline):
+            ratios = least([ratios, measure()])
+    dear = dearer(ratios, baseline)
+    for name, ratio in ratios.items():
+        print(
+            f"{name}: {ratio:.3f} of a bare Flask generator's CPU, baseline {baseline[name]:.3f}: "
+            f"{'TOO DEAR' if name in dear else 'fine'}"
+        )
+    return int(bool(dear))
 
 
-def rounds(workload: Workload) -> Iterator[float]:
-    """In each round, what we cost in bare Flask generators."""
-    metric = workload.metrics[0]
-    for number in range(1, ROUNDS + 1):
-        # Who comes first changes, so that a machine that slows down is unfair to both.
-        names = ("ours", "flask") if number % 2 else ("flask", "ours")
-        seen = {name: workload.measure(BY_NAME[name], SHORT)[metric.name] for name in names}
-        ratio = seen["ours"] / seen["flask"]
-        ratio = ratio if metric.better == "less" else 1 / ratio
-        print(f"{workload.title}, round {number}: {ratio:.3f}", file=sys.stderr, flush=True)
-        yield ratio
+def measure() -> Ratios:
+    said = subprocess.run(HOTPATH, check=True, capture_output=True, text=True, timeout=300).stdout
+    return dict(json.loads(said))
 
 
-def tell(name: str, ratios: list[float], known: float) -> bool:
-    """Print one line, and say whether it is too dear."""
-    now = median(ratios)
-    dear = now > known * DEARER
-    print(
-        f"{name}: {now:.3f} of a bare Flask generator ({min(ratios):.3f}–{max(ratios):.3f}), "
-        f"baseline {known:.3f}: {'TOO DEAR' if dear else 'fine'}"
-    )
-    return dear
+def least(seen: list[Ratios]) -> Ratios:
+    return {name: min(ratios[name] for ratios in seen) for name in seen[0]}
+
+
+def dearer(ratios: Ratios, baseline: Ratios) -> set[str]:
+    return {name for name, ratio in ratios.items() if ratio > baseline[name] * DEARER}
