@@ -13,6 +13,7 @@
     ├── LogEnded               an event was appended after the terminal one
     ├── ChunkUnknown           a provider yielded something no adapter understands
     ├── Unavailable            not now: draining, or a limit is reached
+    │   ├── StoreFull          no room for another run
     │   └── StoreUnavailable   the store does not answer
     └── ProviderError          raised by an application's provider to fail in its own words
 
@@ -138,6 +139,15 @@ class Unavailable(AIStreamError):
         super().__init__(message)
         self.retry_after = retry_after
         self.status = status
+
+
+class StoreFull(Unavailable):
+    """The runs that are being made take all the room there is."""
+
+    code = "store_full"
+
+    def __init__(self) -> None:
+        super().__init__("There is no room for another run now. Try again in a moment.", 5.0)
 
 
 class StoreUnavailable(Unavailable):

@@ -118,6 +118,7 @@ class Store(t.Protocol):
 
         :param owned: False: it waits for the process that is to :meth:`adopt` it.
         :returns: The log, and whether it is new. For one key that is true for one caller only.
+        :raises StoreFull: At the last sweep, the runs that have not ended were too much already.
         """
         ...
 
@@ -162,7 +163,7 @@ class Store(t.Protocol):
         ...
 
     def sweep(self) -> None:
-        """Forget what the bounds say. Called every few seconds."""
+        """Forget what the bounds say: finished runs, the oldest first. Called every few seconds."""
         ...
 
     def close(self) -> None:

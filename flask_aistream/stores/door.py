@@ -33,6 +33,11 @@ class Bounds(t.TypedDict):
     retain: float | None
     max_runs: int | None
     max_events: int | None
+    log_bytes: int | None
+    store_bytes: int | None
+
+
+UNBOUNDED = Bounds(retain=None, max_runs=None, max_events=None, log_bytes=None, store_bytes=None)
 
 
 def is_store_url(url: object) -> bool:
@@ -51,7 +56,10 @@ def open_store(url: str, process: Process, *, patience: float, bounds: Bounds) -
     if make is None:
         return MemoryStore(**bounds, lock=process.lock)
     engine = make(url, process, bounds)
-    return SharedStore(engine, process, patience=patience, max_events=bounds["max_events"])
+    max_events, log_bytes = bounds["max_events"], bounds["log_bytes"]
+    return SharedStore(
+        engine, process, patience=patience, max_events=max_events, log_bytes=log_bytes
+    )
 
 
 def try_store(url: str, process: Process) -> None:
@@ -62,9 +70,8 @@ def try_store(url: str, process: Process) -> None:
     make = ENGINES[scheme_of(url)]
     if make is None:
         return
-    bounds = Bounds(retain=None, max_runs=None, max_events=None)
     try:
-        engine = make(url, Idle(process), bounds)
+        engine = make(url, Idle(process), UNBOUNDED)
     except ImportError:
         raise StoreUnavailable(
             "the package redis is not installed; `pip install flask_aistream[redis]` does that"

@@ -13,8 +13,13 @@ from flask_aistream.core.events import Terminal
 from flask_aistream.core.run import Run
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
+from flask_aistream.errors import StoreFull
 from flask_aistream.stores.base import Orphan
 from flask_aistream.stores.records import Records
+
+RUN_BYTES = 2000
+EVENT_BYTES = 60
+"""What a run, and each of its events, takes in memory besides its text."""
 
 
 class MemoryLog(Records):
@@ -29,11 +34,12 @@ class MemoryLog(Records):
         run: Run,
         first: Sequence[Event],
         max_events: int | None,
+        log_bytes: int | None,
         clock: Callable[[], float],
         lock: AbstractContextManager[object],
         owned: bool = True,
     ) -> None:
-        super().__init__(run, first, max_events, lock)
+        super().__init__(run, first, max_events, log_bytes, lock)
         self.owned = owned
         self.created_at = clock()
         self.ended_at = 0.0
@@ -48,7 +54,7 @@ class MemoryLog(Records):
             if self.ended:
                 raise LogEnded(f"Run {self.run.id} has ended: nothing can be said after the end.")
             self._events.append(event)
-            if len(self._events) > self._most:
+            if len(self._events) > self._look_at:
                 self._trim()
         if self._waiting:
             self._wake()
@@ -62,6 +68,16 @@ class MemoryLog(Records):
             self.ended = True
         self._wake()
         return True
+
+    def weigh(self) -> int:
+        """Count what has come since the last time, and trim it if need be.
+
+        :returns: Bytes of memory, about.
+        """
+        with self._lock:
+            self._trim()
+            self._count()
+            return RUN_BYTES + EVENT_BYTES * len(self._events) + self._bytes
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         """It never is: who ends it is in this process, and the store is as alive as its owner."""
@@ -82,6 +98,8 @@ class MemoryStore:
     :param retain: Seconds a finished run is kept; ``None`` for ever.
     :param max_runs: Finished runs kept at most, the latest ones; ``None`` for any number.
     :param max_events: See :class:`Records`.
+    :param log_bytes: See :class:`Records`.
+    :param store_bytes: Of all logs together, as of the last sweep; ``None`` for any number.
     :param clock: Seconds, monotonic.
     :param lock: Makes a lock for short sections; see ``Process.lock``.
     """
@@ -94,12 +112,17 @@ class MemoryStore:
         retain: float | None = None,
         max_runs: int | None = None,
         max_events: int | None = None,
+        log_bytes: int | None = None,
+        store_bytes: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
     ) -> None:
         self._retain = retain
         self._max_runs = max_runs
         self._max_events = max_events
+        self._log_bytes = log_bytes
+        self._store_bytes = store_bytes
+        self._full = False
         self._clock = clock
         self._logs: dict[str, MemoryLog] = {}
         self._keys: dict[str, str] = {}
@@ -110,10 +133,14 @@ class MemoryStore:
     def create(
         self, run: Run, first: Sequence[Event], *, owned: bool = True
     ) -> tuple[MemoryLog, bool]:
-        log = MemoryLog(run, first, self._max_events, self._clock, self._make_lock(), owned)
+        log = MemoryLog(
+            *(run, first, self._max_events, self._log_bytes, self._clock, self._make_lock(), owned)
+        )
         with self._lock:
             if run.key is not None and run.key in self._keys:
                 return self._logs[self._keys[run.key]], False
+            if self._full:
+                raise StoreFull
             self._logs[run.id] = log
             if run.key is not None:
                 self._keys[run.key] = run.id
@@ -163,10 +190,11 @@ class MemoryStore:
     def sweep(self) -> None:
         now = self._clock()
         with self._lock:
-            finished = sorted(
-                (log for log in self._logs.values() if log.ended), key=lambda log: log.ended_at
-            )
-            for log in finished[: self._surplus(finished, now)]:
+            logs = list(self._logs.values())
+        finished = sorted((log for log in logs if log.ended), key=lambda log: log.ended_at)
+        count = max(self._surplus(finished, now), self._overweight(logs, finished))
+        with self._lock:
+            for log in finished[:count]:
                 self._drop(log.run)
 
     def _surplus(self, finished: list[MemoryLog], now: float) -> int:
@@ -177,8 +205,21 @@ class MemoryStore:
         many = len(finished) - self._max_runs if self._max_runs is not None else 0
         return max(old, many)
 
+    def _overweight(self, logs: list[MemoryLog], finished: list[MemoryLog]) -> int:
+        """How many of the finished runs, oldest first, are too much together with the living."""
+        if self._store_bytes is None:
+            return 0
+        surplus = sum(log.weigh() for log in logs) - self._store_bytes
+        count = 0
+        while surplus > 0 and count < len(finished):
+            surplus -= finished[count].weigh()
+            count += 1
+        self._full = surplus > 0
+        return count
+
     def _drop(self, run: Run) -> None:
-        del self._logs[run.id]
+        if self._logs.pop(run.id, None) is None:
+            return  # Another sweep has been here.
         if run.key is not None:
             self._keys.pop(run.key, None)
         if run.chat is not None and self._chats.get(run.chat) == run.id:

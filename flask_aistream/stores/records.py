@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -13,12 +14,18 @@ from flask_aistream.errors import CursorInvalid
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Wake
 
+LOOK = 256
+"""Events after which the bytes of a log are counted: a token does not pay for a bound."""
+
 
 class Records:
     """What every log can be read from, wherever it is kept.
 
-    :param most: When there are more events, the oldest quarter is trimmed away; readers that have not
-        come so far are told a gap. ``None`` for any number.
+    When there is more than the bounds say, the oldest quarter is trimmed away; readers that have not
+    come so far are told a gap.
+
+    :param most: Events kept; ``None`` for any number.
+    :param most_bytes: Of these, as JSON and about; ``None`` for any number.
     """
 
     def __init__(
@@ -26,13 +33,18 @@ class Records:
         run: Run,
         events: Sequence[Event],
         most: int | None,
+        most_bytes: int | None,
         lock: AbstractContextManager[object],
     ) -> None:
         self.run = run
         self.ended = False
         self._events: list[Event] = list(events)
         self._trimmed = 0
-        self._most: float = most or math.inf
+        self._most = most or math.inf
+        self._most_bytes = most_bytes or math.inf
+        self._bytes = 0
+        self._counted = 0
+        self._look_at: float = 0 if most_bytes else self._most
         self._waiting: dict[Wake, None] = {}
         self._lock = lock
 
@@ -78,8 +90,62 @@ class Records:
                 wake()
             raise
 
+    def _restart(self, first: int) -> None:
+        """What is missing before number ``first`` does not exist any more, and what comes is new."""
+        self._events = []
+        self._trimmed = first
+        self._bytes = self._counted = 0
+
     def _trim(self) -> None:
-        """Called with the lock held, when there are more than ``_most`` events."""
-        surplus = int(len(self._events) - self._most + self._most // 4)
-        del self._events[:surplus]
-        self._trimmed += surplus
+        """Called with the lock held, when there are more than ``_look_at`` events."""
+        told = len(self._events)
+        if told > self._most:
+            self._drop(told - int(self._most * 3 / 4))
+        if self._most_bytes < math.inf:
+            self._trim_bytes()
+
+    def _trim_bytes(self) -> None:
+        new = max(len(self._events) - self._counted, 1)
+        mean = self._count() / new
+        if self._bytes > self._most_bytes:
+            surplus, at = self._bytes - self._most_bytes * 3 / 4, 0
+            while surplus > 0 and at < len(self._events):
+                surplus -= bytes_of(self._events[at : at + 1])
+                at += 1
+            self._drop(at)
+        # Where events are large, the next look comes sooner.
+        room = (self._most_bytes - self._bytes) / 4
+        step = LOOK if mean * LOOK < room else max(room // mean, 1)
+        self._look_at = min(self._most, len(self._events) + step)
+
+    def _count(self) -> int:
+        """:returns: Bytes that have come since it was last called."""
+        new = self._events[self._counted :]
+        added = bytes_of(new) if new else 0
+        self._bytes += added
+        self._counted += len(new)
+        return added
+
+    def _drop(self, count: int) -> None:
+        """Forget the oldest, except for the very last one."""
+        count = min(count, len(self._events) - 1)
+        counted = min(count, self._counted)
+        self._bytes -= bytes_of(self._events[:counted])
+        self._counted -= counted
+        del self._events[:count]
+        self._trimmed += count
+
+
+def bytes_of(events: Sequence[Event]) -> int:
+    """How long they are as JSON, about."""
+    try:
+        text = len("".join(events))  # type: ignore[arg-type]
+    except TypeError:
+        text = sum(map(length, events))
+    return text + 3 * len(events)
+
+
+def length(event: Event) -> int:
+    if isinstance(event, str):
+        return len(event)
+    return sum(len(str(getattr(event, it.name))) for it in dataclasses.fields(event))

@@ -19,6 +19,7 @@ import time
 import typing as t
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -28,14 +29,23 @@ from flask_aistream.stores.base import Process
 from flask_aistream.stores.engine import DEAD_SECONDS
 from flask_aistream.stores.engine import Batch
 from flask_aistream.stores.engine import Found
+from flask_aistream.stores.engine import Length
 from flask_aistream.stores.engine import Listener
 from flask_aistream.stores.engine import Piece
 from flask_aistream.stores.engine import decode
 
 PREFIX = "aistream:"
+ENDED = f"{PREFIX}ended"
+BYTES = f"{PREFIX}bytes"
 RECONNECT_SECONDS = 0.2
 LISTEN_SECONDS = 5.0
 SPARE_SECONDS = 60.0
+
+RUN_BYTES = 1000
+"""What a run takes besides its log."""
+
+FORGET = 64
+"""Runs, of one go."""
 
 OLDEST = (6, 2)
 """Trimming a stream by its ids came with it."""
@@ -109,6 +119,12 @@ return 1
 KEEP = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end"
 RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
+SUM = """
+local sum = 0
+for _, size in ipairs(redis.call('HVALS', KEYS[1])) do sum = sum + size end
+return sum
+"""
+
 
 class RedisEngine:
     """
@@ -117,6 +133,8 @@ class RedisEngine:
     :param retain: Seconds a finished run is kept; ``None`` for ever.
     :param max_runs: Finished runs kept at most.
     :param max_events: Of one run, kept at most.
+    :param log_bytes: Of one run, kept at most.
+    :param store_bytes: Of all runs together, as the server counts them; ``None`` for any number.
     :param clock: Seconds since the epoch.
     """
 
@@ -131,6 +149,8 @@ class RedisEngine:
         retain: float | None = None,
         max_runs: int | None = None,
         max_events: int | None = None,
+        log_bytes: int | None = None,
+        store_bytes: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         import redis
@@ -146,6 +166,9 @@ class RedisEngine:
         self._ended_at = -math.inf
         self._max_runs = max_runs
         self._max_events = max_events
+        self._log_bytes = log_bytes
+        self._store_bytes = store_bytes
+        self._lengths: dict[str, Length] = {}
         self._redis: t.Any = None
         self._carrier: Carrier | None = None
 
@@ -158,6 +181,7 @@ class RedisEngine:
             self._end = self._redis.register_script(END)
             self._keep_alias = self._redis.register_script(KEEP)
             self._release = self._redis.register_script(RELEASE)
+            self._sum = self._redis.register_script(SUM)
         self._redis.ping()
         self._check_version()
         if self._carrier is None:
@@ -171,9 +195,7 @@ class RedisEngine:
 
         try:
             version = self._redis.info("server")["redis_version"]
-        except (
-            redis.ResponseError
-        ):  # A user without the right to ask. Then it is left to the first run.
+        except redis.ResponseError:  # Not everyone may ask.
             return
         if tuple(map(int, version.split(".")[:2])) < OLDEST:
             raise redis.RedisError(f"it is Redis {version}, and the oldest that will do is 6.2")
@@ -194,6 +216,7 @@ class RedisEngine:
         self._put(run, begin)
         if run.key is not None and (winner := self._claim(run)) != run.id:
             self._redis.delete(log_key(run.id), meta_key(run.id))
+            self._lengths.pop(run.id, None)
             self._redis.srem(self._runs(self._name if begin.epoch else ""), run.id)
             return winner
         self._name_it(run)
@@ -214,6 +237,8 @@ class RedisEngine:
         done = bool(self._adopt((log_key(run_id), meta_key(run_id)), (self._name, epoch)))
         if not done and self._process_of(run_id) != self._name:
             self._redis.srem(self._runs(self._name), run_id)
+        if done:
+            self._measure(run_id, 0, self._redis.memory_usage(log_key(run_id)) or 0)
         if done and before is not None and before != self._name:
             self._redis.srem(self._runs(before), run_id)
             if before:
@@ -260,7 +285,10 @@ class RedisEngine:
             return None
         pieces = [rest_of(key, fields, after) for key, fields in entries]
         run = Run(**json.loads(about), request=(request or b"").decode())
-        return Found(run, pieces, int(epoch))
+        found = Found(run, pieces, int(epoch))
+        if found.ended:
+            self._lengths.pop(run_id, None)
+        return found
 
     def follow(self, run_id: str, after: int) -> Sequence[Piece]:
         assert self._carrier is not None
@@ -315,26 +343,60 @@ class RedisEngine:
                     self._redis.srem(self._runs(name), run_id)
             if not runs and name:
                 self._redis.srem(f"{PREFIX}processes", name)
+                self._redis.hdel(BYTES, f"@{name}")
         return found
 
-    def sweep(self) -> None:
-        ended = f"{PREFIX}ended"
+    def sweep(self) -> bool:
         forgotten: set[bytes] = set()
         if self._retain is not None:
-            forgotten.update(self._redis.zrangebyscore(ended, "-inf", self._clock() - self._retain))
+            forgotten.update(self._redis.zrangebyscore(ENDED, "-inf", self._clock() - self._retain))
         if self._max_runs is not None:
-            forgotten.update(self._redis.zrange(ended, 0, -self._max_runs - 1))
-        for run_id in forgotten:
-            self._drop(run_id.decode())
+            forgotten.update(self._redis.zrange(ENDED, 0, -self._max_runs - 1))
+        self._drop(forgotten)
+        return self._store_bytes is not None and self._is_full(self._store_bytes)
 
-    def _drop(self, run_id: str) -> None:
-        about = self._redis.hget(meta_key(run_id), "run")
-        if about is not None:
-            run = Run(**json.loads(about))
-            for key in aliases(run):
-                self._release((key,), (run_id,))
-        self._redis.delete(log_key(run_id), meta_key(run_id))
-        self._redis.zrem(f"{PREFIX}ended", run_id)
+    def _is_full(self, most: int) -> bool:
+        """Forget more, if need be, and the oldest first.
+
+        :returns: It was not enough.
+        """
+        self._redis.hset(BYTES, f"@{self._name}", self._living())
+        surplus = self._sum((BYTES,)) - most
+        while surplus > 0:
+            oldest = self._redis.zrange(ENDED, 0, FORGET - 1)
+            if not oldest:
+                return True
+            surplus -= sum(int(size or 0) for size in self._redis.hmget(BYTES, oldest))
+            self._drop(oldest)
+        return False
+
+    def _living(self) -> int:
+        """Bytes of the living runs of this process."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for run_id in self._lengths:
+                pipe.memory_usage(log_key(run_id))
+            return sum(size or 0 for size in pipe.execute())
+
+    def _drop(self, forgotten: Collection[bytes]) -> None:
+        if not forgotten:
+            return
+        run_ids = [run_id.decode() for run_id in forgotten]
+        with self._redis.pipeline(transaction=False) as pipe:
+            for run_id in run_ids:
+                pipe.hget(meta_key(run_id), "run")
+            abouts = pipe.execute()
+        for run_id, about in zip(run_ids, abouts, strict=True):
+            if about is not None:
+                for key in aliases(Run(**json.loads(about))):
+                    self._release((key,), (run_id,))
+        with self._redis.pipeline(transaction=False) as pipe:
+            for run_id in run_ids:
+                # A cluster's pipeline deletes one at a time.
+                pipe.delete(log_key(run_id))
+                pipe.delete(meta_key(run_id))
+            pipe.zrem(ENDED, *run_ids)
+            pipe.hdel(BYTES, *run_ids)
+            pipe.execute()
 
     def _named(self, kind: str, value: str) -> str | None:
         found = self._redis.get(alias(kind, value))
@@ -345,6 +407,8 @@ class RedisEngine:
     def _put(self, run: Run, begin: Batch, anew: str = "") -> bool:
         process = self._name if begin.epoch else ""
         self._answer_for(process, run.id)
+        if process:
+            self._measure(run.id, begin.first, len(begin.data))
         about = asdict(run)
         request = about.pop("request")
         length = entry_id(begin.first + begin.size, begin.epoch)
@@ -391,7 +455,11 @@ class RedisEngine:
 
     def _forget(self, run_id: str) -> None:
         """A run has ended: nobody has to look after it any more."""
-        about, owner = self._redis.hmget(meta_key(run_id), "run", "process")
+        self._lengths.pop(run_id, None)
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(meta_key(run_id), "run", "process")
+            pipe.memory_usage(log_key(run_id))
+            (about, owner), size = pipe.execute()
         if about is None:
             return
         run, name = Run(**json.loads(about)), owner.decode()
@@ -401,7 +469,8 @@ class RedisEngine:
                 pipe.srem(alias("owner", run.owner), run_id)
             # Two that end in one moment keep their order.
             self._ended_at = max(self._clock(), self._ended_at + 1e-6)
-            pipe.zadd(f"{PREFIX}ended", {run_id: self._ended_at})
+            pipe.zadd(ENDED, {run_id: self._ended_at})
+            pipe.hset(BYTES, run_id, (size or 0) + RUN_BYTES)
             pipe.execute()
         # A cluster's pipeline takes neither a script nor PUBLISH.
         if self._keep:
@@ -411,12 +480,17 @@ class RedisEngine:
             self._redis.publish(self._channel(name), run_id)
 
     def _trim(self, batches: Sequence[Batch]) -> None:
-        """Once a run is a quarter too long, the oldest are dropped."""
-        most = self._max_events
-        for run_id, first, size, _, _ in batches:
-            if most and first > most and first % max(most // 4, 1) < size:
-                least = entry_id(first - most + 1)
-                self._redis.xtrim(log_key(run_id), minid=least, approximate=False)
+        for run_id, first, _, data, _ in batches:
+            length = self._lengths.get(run_id)
+            least = length.add(first, len(data)) if length else None
+            if least is not None:
+                kept = entry_id(least + 1)
+                self._redis.xtrim(log_key(run_id), minid=kept, approximate=False)
+
+    def _measure(self, run_id: str, first: int, size: int) -> None:
+        """Begin to, of a run that is in the store."""
+        self._lengths[run_id] = Length(self._max_events, self._log_bytes)
+        self._lengths[run_id].add(first, size)
 
     def _groups(self, batches: Sequence[Batch]) -> list[Sequence[Batch]]:
         slot = getattr(self._redis, "keyslot", None)

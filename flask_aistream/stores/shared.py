@@ -21,6 +21,7 @@ from flask_aistream.core.events import Terminal
 from flask_aistream.core.run import Run
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
+from flask_aistream.errors import StoreFull
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Orphan
 from flask_aistream.stores.base import Process
@@ -51,7 +52,7 @@ class SharedLog(Records):
     """
 
     def __init__(self, store: SharedStore, run: Run, epoch: int, *, owned: bool = False) -> None:
-        super().__init__(run, (), store.max_events, threading.Lock())
+        super().__init__(run, (), store.max_events, store.log_bytes, threading.Lock())
         self.run_id = run.id
         self.epoch = self.reign = epoch
         self.owned = owned
@@ -153,7 +154,7 @@ class SharedLog(Records):
             else:
                 self._events += self._pending[:count]
                 del self._pending[:count]
-            if len(self._events) > self._most:
+            if len(self._events) > self._look_at:
                 self._trim()
         if self._waiting or self._room:
             self._wake()
@@ -170,12 +171,13 @@ class SharedLog(Records):
                 if known < 0:
                     if not whole:
                         return False
-                    self._events, self._trimmed, known = [], first, 0
+                    self._restart(first)
+                    known = 0
                 if not self.ended:
                     self._events += events[known:]
                 if self._events and isinstance(self._events[-1], TERMINAL):
                     self.ended = True
-            if len(self._events) > self._most:
+            if len(self._events) > self._look_at:
                 self._trim()
         self._wake()
         if self.ended:
@@ -305,7 +307,8 @@ class SharedStore:
     """Logs that several processes share.
 
     :param patience: Seconds the database may be away before running runs fail.
-    :param max_events: Events of one run that are kept; see ``MemoryLog``.
+    :param max_events: Events of one run that are kept here; see ``Records``.
+    :param log_bytes: Of these events; see ``Records``.
     """
 
     shared = True
@@ -317,10 +320,13 @@ class SharedStore:
         *,
         patience: float,
         max_events: int | None = None,
+        log_bytes: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.process = process
         self.max_events = max_events
+        self.log_bytes = log_bytes
+        self._full = False
         self._clock = clock
         self._own: dict[str, SharedLog] = {}
         self._queued: dict[str, float] = {}
@@ -339,6 +345,8 @@ class SharedStore:
     def create(
         self, run: Run, first: Sequence[Event], *, owned: bool = True
     ) -> tuple[SharedLog, bool]:
+        if self._full:
+            raise StoreFull
         log = SharedLog(self, run, int(owned), owned=owned)
         batch = Batch.of(run.id, 0, [encode(event) for event in first], log.epoch)
 
@@ -430,7 +438,7 @@ class SharedStore:
         return orphans
 
     def sweep(self) -> None:
-        self.scribe.ask(lambda engine: engine.sweep())
+        self._full = self.scribe.ask(lambda engine: engine.sweep())
 
     def close(self) -> None:
         self.scribe.close()

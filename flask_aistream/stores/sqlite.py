@@ -8,7 +8,6 @@ dropped. Other processes see through ``PRAGMA data_version`` that something was 
 from __future__ import annotations
 
 import contextlib
-import math
 import sqlite3
 import time
 import typing as t
@@ -23,6 +22,7 @@ from flask_aistream.core.run import Run
 from flask_aistream.stores.engine import DEAD_SECONDS
 from flask_aistream.stores.engine import Batch
 from flask_aistream.stores.engine import Found
+from flask_aistream.stores.engine import Length
 from flask_aistream.stores.engine import Listener
 from flask_aistream.stores.engine import Piece
 from flask_aistream.stores.engine import decode
@@ -38,6 +38,17 @@ BUSY_SECONDS = 1.0
 
 OPEN_SECONDS = 10.0
 """All workers open the file at once, and the first one makes the tables, on a disk that may be busy."""
+
+WAL_BYTES = 8 * 1024 * 1024
+
+FORGET = 16
+"""Runs, between two looks whether there is room now."""
+
+FREE_PAGES = 1024
+"""Kept to be written on. Beyond these, and a quarter of the file, they are given back."""
+
+GIVE_BACK = 2048
+"""Pages, in one sweep."""
 
 # One statement a group: every step lets go of the interpreter's lock, and a busy thread may take it
 # for 5 ms. Only these sizes, so that the statements stay prepared.
@@ -79,6 +90,7 @@ class Own:
     """A living run of this process, and all it has said."""
 
     no: int
+    length: Length
     said: dict[int, str] = field(default_factory=dict)
 
 
@@ -100,6 +112,8 @@ class SqliteEngine:
     :param retain: Seconds a finished run is kept; ``None`` for ever.
     :param max_runs: Finished runs kept at most.
     :param max_events: Of one run, kept at most.
+    :param log_bytes: Of one run, kept at most.
+    :param store_bytes: Of the file, without what may be written over; ``None`` for any number.
     :param clock: Seconds since the epoch.
     """
 
@@ -114,6 +128,8 @@ class SqliteEngine:
         retain: float | None = None,
         max_runs: int | None = None,
         max_events: int | None = None,
+        log_bytes: int | None = None,
+        store_bytes: int | None = None,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -122,7 +138,8 @@ class SqliteEngine:
         self._retain = retain
         self._max_runs = max_runs
         self._max_events = max_events
-        self._surely_short = 2 * max_events if max_events else math.inf
+        self._log_bytes = log_bytes
+        self._store_bytes = store_bytes
         self._clock = clock
         self._ticks = ticks
         self._db: t.Any = None
@@ -140,9 +157,13 @@ class SqliteEngine:
         self._db = sqlite3.connect(
             self._path, timeout=OPEN_SECONDS, isolation_level=None, check_same_thread=False
         )
+        # Takes effect on a new file only.
+        self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         switch_to_wal(self._db)
         # A crash of the machine may lose the last moments, but damages nothing.
         self._db.execute("PRAGMA synchronous = NORMAL")
+        # Of the file beside it, which a reader may keep from being written over for a while.
+        self._db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
         with self.together():
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version == 0:
@@ -188,7 +209,7 @@ class SqliteEngine:
         ).fetchone()
         if taken:
             if taken[0] == run.id and begin.epoch:  # By the same call, before a fault.
-                self._own[run.id] = Own(taken[1], {begin.first: begin.data})
+                self._take(run.id, taken[1], [(begin.first, begin.data)])
             return t.cast(str, taken[0])
         self.beat()
         (start,) = db.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
@@ -197,8 +218,7 @@ class SqliteEngine:
             (*astuple(run), self._name if begin.epoch else "", begin.epoch, start),
         )
         if begin.epoch:
-            self._own[run.id] = Own(added.lastrowid)
-            self._begun.append(run.id)
+            self._take(run.id, added.lastrowid, [])
             self._write([begin])
         else:
             self._insert([(added.lastrowid, begin.first, begin.data)])
@@ -231,8 +251,7 @@ class SqliteEngine:
             )
             self._notify(process, no)
             db.execute("DELETE FROM notice WHERE process = ? AND run = ?", (self._name, no))
-        self._own[run_id] = Own(no, dict(self._journal(no, start, -1)))
-        self._begun.append(run_id)
+        self._take(run_id, no, self._journal(no, start, -1))
         return True
 
     def write(self, batches: Sequence[Batch]) -> list[str]:
@@ -398,7 +417,7 @@ class SqliteEngine:
             )
         ]
 
-    def sweep(self) -> None:
+    def sweep(self) -> bool:
         db = self._db
         if self._retain is not None:
             limit = self._clock() - self._retain
@@ -420,23 +439,81 @@ class SqliteEngine:
             "(SELECT process FROM run WHERE token IS NULL UNION SELECT process FROM follower)",
             (self._name,),
         )
+        full = self._store_bytes is not None and self._is_full(self._store_bytes)
+        self._give_back()
+        return full
+
+    def _is_full(self, most: int) -> bool:
+        """Forget more, if need be, and the oldest first.
+
+        :returns: It was not enough.
+        """
+        if self._bytes() <= most:
+            return False
+        # What has ended is kept in one piece. It is in the journal too, as far back as the oldest
+        # living run.
+        self._db.execute(
+            "DELETE FROM journal WHERE id < (SELECT max(id) FROM journal) AND "
+            "run NOT IN (SELECT no FROM run WHERE token IS NULL)"
+        )
+        while self._bytes() > most:
+            dropped = self._db.execute(
+                "DELETE FROM run WHERE no IN (SELECT no FROM run WHERE token IS NOT NULL "
+                "ORDER BY ended_at, no LIMIT ?)",
+                (FORGET,),
+            )
+            if not dropped.rowcount:
+                return True
+        return False
+
+    def _give_back(self) -> None:
+        """Make the file shorter, where much of it is free. A little at a time: others want to write."""
+        free = self._pragma("freelist_count")
+        if free > FREE_PAGES + self._pragma("page_count") // 4:
+            for _ in range(min(free - FREE_PAGES, GIVE_BACK)):
+                self._db.execute("PRAGMA incremental_vacuum(1)")
+
+    def _bytes(self) -> int:
+        pages = self._pragma("page_count") - self._pragma("freelist_count")
+        return pages * self._pragma("page_size")
+
+    def _pragma(self, name: str) -> int:
+        return t.cast(int, self._db.execute(f"PRAGMA {name}").fetchone()[0])
+
+    def _take(self, run_id: str, no: int, said: Sequence[tuple[int, str]]) -> None:
+        """This process owns a run that has said this much."""
+        own = self._own[run_id] = Own(no, Length(self._max_events, self._log_bytes), dict(said))
+        for first, data in said:
+            own.length.add(first, len(data))
+        self._begun.append(run_id)
 
     def _write(self, batches: Sequence[Batch]) -> None:
         rows = []
+        cuts = []
         for run_id, first, _, data, _ in batches:
             own = self._own[run_id]
             # Under its number: where a round is done again, it is said once.
             own.said[first] = data
-            if first > self._surely_short:
-                self._trim(own, first)
+            least = own.length.add(first, len(data))
+            if least is not None:
+                cuts.append((own, least))
             rows.append((own.no, first, data))
         self._insert(rows)
+        for own, least in cuts:
+            self._cut(own, least)
 
-    def _trim(self, own: Own, first: int) -> None:
-        oldest = next(iter(own.said))
-        if self._max_events and first - oldest > 2 * self._max_events:
-            least = first - self._max_events
-            own.said = {number: data for number, data in own.said.items() if number >= least}
+    def _cut(self, own: Own, least: int) -> None:
+        """Drop what a living run has said before record ``least``."""
+        own.said = {number: data for number, data in own.said.items() if number >= least}
+        (start,) = self._db.execute("SELECT start FROM run WHERE no = ?", (own.no,)).fetchone()
+        self._db.execute(
+            "DELETE FROM journal WHERE id > ? AND run = ? AND first < ?", (start, own.no, least)
+        )
+        self._db.execute(
+            "UPDATE run SET start = (SELECT min(id) - 1 FROM journal WHERE id > start AND run = no) "
+            "WHERE no = ?",
+            (own.no,),
+        )
 
     def _insert(self, rows: list[tuple[int, int, str]]) -> None:
         at = 0

@@ -14,6 +14,8 @@ from flask_aistream.errors import ConfigError
 from flask_aistream.stores.door import EXAMPLES
 from flask_aistream.stores.door import is_store_url
 
+MEGABYTE = 1024 * 1024
+
 Check = tuple[Callable[[t.Any], bool], str]
 
 
@@ -52,6 +54,10 @@ ZERO_OR_NONE: Check = (
 COUNT_OR_NONE: Check = (
     lambda v: v is None or is_count(v),
     "a positive whole number, or None for any",
+)
+ROOM_OR_NONE: Check = (
+    lambda v: v is None or (is_count(v) and v >= MEGABYTE),
+    f"a whole number, {MEGABYTE} or more, or None for any",
 )
 STORE: Check = (
     lambda value: value is None or is_store_url(value),
@@ -154,6 +160,19 @@ class Settings:
         "events",
         COUNT_OR_NONE,
         "Events of one run that are kept; the oldest quarter goes first, and readers are told the gap.",
+    )
+    log_bytes: int | None = key(
+        64 * 1024 * 1024,
+        "bytes",
+        COUNT_OR_NONE,
+        "Of the events of one run, as JSON, that are kept; the oldest quarter goes first.",
+    )
+    store_bytes: int | None = key(
+        512 * 1024 * 1024,
+        "bytes",
+        ROOM_OR_NONE,
+        "Of all runs in the store; the oldest finished ones go first. Where those that are still going on "
+        "are too much, starts get 503.",
     )
     max_runs: int | None = key(
         None, "runs", COUNT_OR_NONE, "Runs at once in one process; more are refused with 503."

@@ -58,6 +58,8 @@ class Machinery:
                 retain=settings.retain_seconds,
                 max_runs=settings.retain_runs,
                 max_events=settings.log_events,
+                log_bytes=settings.log_bytes,
+                store_bytes=settings.store_bytes,
             ),
         )
         self.runner = Runner(

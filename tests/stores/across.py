@@ -318,13 +318,19 @@ class AcrossContract:
         assert (here.started("k"), here.latest("talk")) == (None, None)
         assert elsewhere.read(-1).ended
 
-    def test_a_trimmed_log_tells_the_gap_elsewhere_too(self, stores: Stores) -> None:
-        here, there = (stores.make(name=name, max_events=100) for name in ("here", "there"))
+    @pytest.mark.parametrize("bounds", [{"max_events": 100}, {"log_bytes": 600}], ids=str)
+    def test_a_trimmed_log_tells_the_gap_elsewhere_too(
+        self, stores: Stores, bounds: dict[str, int]
+    ) -> None:
+        here, there = (stores.make(name=name, **bounds) for name in ("here", "there"))
         log = made(here)
         for number in range(1000):
             log.append(str(number))
             if number % 50 == 0:
                 here.running("nobody")  # A round of its own.
+        living = stores.make(name="third").open(log.run.id).read(-1)
+        assert living.first > 0
+        assert living.last >= 900
         log.end(ev.Finished())
         page = there.open(log.run.id).read(-1)
         assert page.first > 0

@@ -15,6 +15,7 @@ from flask_aistream.core.run import new_run_id
 from flask_aistream.errors import CursorInvalid
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
+from flask_aistream.errors import StoreFull
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
@@ -23,6 +24,7 @@ from tests.core.samples import EVENTS
 
 THREADS = 8
 DEADLINE = 10.0
+MEGABYTE = 1024 * 1024
 
 
 class StoreContract:
@@ -31,7 +33,7 @@ class StoreContract:
     def make_store(self, clock: ManualClock, **bounds: t.Any) -> Store:
         """A new, empty store.
 
-        :param bounds: ``retain`` (seconds), ``max_runs``, ``max_events``.
+        :param bounds: as the stores take them: ``retain`` (seconds), ``log_bytes`` …
         """
         raise NotImplementedError
 
@@ -383,11 +385,32 @@ class StoreContract:
             log.append("x")
             assert log.read(number - 1) == Page(number, ["x"], False)
 
-    @pytest.mark.parametrize("most", [1, 2, 3, 5])
+    def test_a_log_is_trimmed_by_its_bytes_too(self, clock: ManualClock) -> None:
+        log, _ = begin(self.make_store(clock, log_bytes=10_000))
+        texts = [f"{number:<100}" for number in range(1000)]
+        for text in texts:
+            log.append(text)
+        page = log.read(-1)
+        assert page.last == 1000
+        assert list(page.events) == texts[page.first - 1 :]
+        assert 40 < len(page.events) < 130
+
+    def test_few_large_events_are_as_much_as_many_small_ones(self, clock: ManualClock) -> None:
+        log, _ = begin(self.make_store(clock, log_bytes=1_000_000))
+        for number in range(30):
+            log.append(ev.File("data:" + str(number) * 200_000, "image/png"))
+            log.read(number)
+        page = log.read(-1)
+        assert page.last == 30
+        assert 1 < len(page.events) < 6
+
+    @pytest.mark.parametrize(
+        "bounds", [*({"max_events": n} for n in (1, 2, 3, 5)), {"log_bytes": 1}], ids=str
+    )
     def test_the_smallest_bounds_keep_the_last_records_and_the_end(
-        self, clock: ManualClock, most: int
+        self, clock: ManualClock, bounds: dict[str, int]
     ) -> None:
-        log, _ = begin(self.make_store(clock, max_events=most))
+        log, _ = begin(self.make_store(clock, **bounds))
         fill(log, 20)
         assert log.read(-1).last == 20
         log.end(ev.Finished())
@@ -439,6 +462,31 @@ class StoreContract:
             sweep(store, clock, 5)
         kept = [log for log in logs if is_there(store, log)]
         assert kept == logs[:2]
+
+    def test_the_oldest_finished_runs_make_room_for_bytes(self, clock: ManualClock) -> None:
+        store = self.make_store(clock, store_bytes=2 * MEGABYTE)
+        logs = [begin(store)[0] for _ in range(12)]
+        for log in logs:
+            say(log, 0.4)
+            log.end(ev.Finished())
+            sweep(store, clock, 5)
+        kept = [log for log in logs if is_there(store, log)]
+        assert kept == logs[-len(kept) :]
+        assert 2 <= len(kept) <= 5
+
+    def test_what_still_runs_is_kept_and_leaves_no_room_for_more(self, clock: ManualClock) -> None:
+        store = self.make_store(clock, store_bytes=2 * MEGABYTE)
+        finished, living = begin(store)[0], begin(store)[0]
+        finished.end(ev.Finished())
+        say(living, 3)
+        sweep(store, clock, 5)
+        assert (is_there(store, finished), is_there(store, living)) == (False, True)
+        assert living.read(-1).first == 0
+        with pytest.raises(StoreFull):
+            begin(store)
+        living.end(ev.Finished())
+        sweep(store, clock, 5)
+        assert begin(store)[1]
 
     def test_a_forgotten_run_leaves_the_newer_one_of_its_conversation(
         self, clock: ManualClock
@@ -509,6 +557,11 @@ def queue(store: Store, **fields: t.Any) -> Run:
 def fill(log: Log, count: int) -> None:
     for number in range(count):
         log.append(str(number))
+
+
+def say(log: Log, megabytes: float) -> None:
+    for _ in range(int(megabytes * 1000)):
+        log.append("x" * 1024)
 
 
 def pages_of(log: Log) -> t.Iterator[Page]:

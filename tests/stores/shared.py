@@ -81,6 +81,7 @@ class Stores:
             patience=patience,
             max_events=options.get("max_events"),
             clock=options.get("clock", time.monotonic),
+            log_bytes=options.get("log_bytes"),
         )
         self._open.append(store)
         return store

@@ -17,6 +17,7 @@ from flask_aistream import ProviderError
 from flask_aistream import RunEnded
 from flask_aistream import run_ended
 from flask_aistream.core.events import Failed
+from flask_aistream.core.events import Finished
 from flask_aistream.testing import Gate
 from flask_aistream.testing import Script
 from flask_aistream.testing import StreamClient
@@ -239,6 +240,24 @@ def test_runs_over_the_limit_are_asked_to_come_back(make_app: MakeApp, ai: AIStr
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
         assert refused.get_json()["error"]["code"] == "unavailable"
         gate.open()
+
+
+def test_a_store_without_room_refuses_starts_and_goes_on_with_what_it_has(
+    make_app: MakeApp, ai: AIStream
+) -> None:
+    gate = Gate()
+    ai.provider(name="chat")(Script(*["x" * 100_000] * 12, gate, "!"))
+    app = make_app(store_bytes=1024 * 1024)
+    streams = StreamClient(app)
+    with streams.open("/ai/chat?prompt=Hi") as living:
+        store = install(app).machinery.store
+        until(lambda: store.open(living.run).read(11).last == 12, "more than there is room for")
+        store.sweep()
+        refused = streams.open("/ai/chat?prompt=Hi").response
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+        assert refused.get_json()["error"]["code"] == "store_full"
+        gate.open()
+        assert [*living][-2:] == ["!", Finished()]
 
 
 def test_a_run_that_takes_too_long_fails(make_app: MakeApp, ai: AIStream) -> None:
