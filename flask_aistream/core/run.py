@@ -12,6 +12,23 @@ def new_run_id() -> str:
     return secrets.token_urlsafe(16)
 
 
+def ticket_of(run_id: str, epoch: int) -> str:
+    """What a queue holds of a run that waits for an owner.
+
+    :param epoch: Owners it has had. A task that comes twice finds it in another epoch, and does nothing.
+    """
+    return f"{run_id}.{epoch}" if epoch else run_id
+
+
+def read_ticket(ticket: str) -> tuple[str, int]:
+    """The inverse of :func:`ticket_of`.
+
+    :raises ValueError: It was not made by that.
+    """
+    run_id, _, epoch = ticket.partition(".")
+    return run_id, int(epoch or 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One call of a provider.

@@ -9,16 +9,19 @@ import time
 import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
+from flask_aistream.core.run import ticket_of
 from flask_aistream.errors import Unavailable
 from flask_aistream.runs.bridge import LoopTask
 from flask_aistream.runs.concurrency import Concurrency
 from flask_aistream.runs.concurrency import Task
 from flask_aistream.runs.ended import RunEnded
+from flask_aistream.runs.ended import fold_of
 from flask_aistream.runs.pump import Provider
 from flask_aistream.runs.pump import Pump
 from flask_aistream.runs.timer import Handle
@@ -36,10 +39,15 @@ STORE_GONE = ev.Failed(
 
 OWNER_LOST = ev.Interrupted("owner-lost")
 
-NOT_BEGUN = ev.Failed("not_started", "No process was there to make this answer in time.", 503)
+NOT_BEGUN = ev.Failed("queue_timeout", "No worker was free to make this answer in time.", 503)
+
+NOT_QUEUED = ev.Failed("queue_unavailable", "The answer could not be put into the queue.", 503)
 
 LOOK_SECONDS = 1.0
 """Least time between two looks whether a run is still read in another process."""
+
+CLEANUP_SECONDS = 1.0
+"""Time that a provider gets to clean up when what waits for its run was broken off."""
 
 STUBBORN_SECONDS = 5.0
 """After being interrupted for so long, a provider that still works is named in the server's log."""
@@ -62,6 +70,8 @@ class Live:
         "leaving",
         "log",
         "loop_task",
+        "on_over",
+        "owed",
         "pump",
         "readers",
         "request",
@@ -81,6 +91,8 @@ class Live:
         self.loop_task: LoopTask | None = None  # A plain function may return something async.
         self.interrupted = False
         self.followed = False  # In another process, when we last looked.
+        self.owed = 0
+        self.on_over: Callable[[], None] = lambda: None
         self.leaving: Handle | None = None
         self.expiry: Handle | None = None
 
@@ -111,6 +123,7 @@ class Runner:
     :param max_runs: Runs at once in this process; ``None`` for any number.
     :param max_runs_per_owner: Of one owner, in this process; ``None`` for any number.
     :param queue_seconds: Longest time a run may wait for a process to adopt it; ``None`` for any.
+    :param enqueue: Puts the ticket of a run where another process will find it, and :meth:`execute` it.
     :param on_end: Told of every run that ends, exactly once each.
     """
 
@@ -126,6 +139,7 @@ class Runner:
         max_runs_per_owner: int | None,
         on_end: Callable[[RunEnded], None],
         queue_seconds: float | None = None,
+        enqueue: Callable[[str], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -137,6 +151,7 @@ class Runner:
         self._max_runs_per_owner = max_runs_per_owner
         self._on_end = on_end
         self._queue_seconds = queue_seconds
+        self._enqueue = enqueue
         self._clock = clock
         self._live: dict[str, Live] = {}
         self._starting: dict[str, str | None] = {}
@@ -152,22 +167,49 @@ class Runner:
         :returns: Its log, and whether it is new.
         :raises Unavailable: Draining, or a limit is reached.
         """
-        # Whoever asks again is not refused for the run that it started itself.
-        found = self._store.started(run.key) if run.key is not None else None
-        if found is not None:
-            return found, False
-        self._admit_everywhere(run.owner)
-        self._admit(run)
+
+        def begin(log: Log) -> None:
+            self._pump(log, provider, request, surroundings)
+
+        return self._create(run, request, begin)
+
+    def queue(self, run: Run, request: ChatRequest) -> tuple[Log, bool]:
+        """The same, for another process to :meth:`execute`. Where the queue is away, the run has failed.
+
+        :param run: With the ``request``, encoded.
+        """
+        return self._create(run, request, self._put_into_queue, owned=False)
+
+    def execute(
+        self,
+        run_id: str,
+        epoch: int,
+        provider: Provider,
+        request: ChatRequest,
+        surroundings: Surroundings,
+    ) -> ev.Terminal | None:
+        """Make a queued run, and return when it has ended, its provider has cleaned up and its end is
+        told. If something is raised meanwhile in the thread that waits here, the run is interrupted.
+
+        :param epoch: How many owners it has had.
+        :returns: How it ended; ``None``: it had ended already, or somebody else makes it.
+        """
+        waiter = self._concurrency.waiter()
+        log = self._store.adopt(run_id, epoch)
+        if log is None:
+            return None
+        live = self._live_of(log, provider, request, surroundings)
+        live.on_over = waiter.wake
         try:
-            log, new = self._store.create(
-                run, [ev.RunStarted(run.id, run.provider, request.continues)]
-            )
-            if new:
-                self._pump(log, provider, request, surroundings)
-        finally:
-            with self._lock:
-                self._starting.pop(run.id, None)
-        return log, new
+            self._begin(live)
+            while self._live.get(run_id) is live:
+                waiter.wait()
+            self._until(lambda: not (live.owed or live.working), STUBBORN_SECONDS)
+        except BaseException:
+            self._interrupt_now([live], ev.Interrupted("drain"))
+            self._until(lambda: not (live.owed or live.working), CLEANUP_SECONDS)
+            raise
+        return fold_of(log).terminal
 
     def adopt(
         self,
@@ -236,25 +278,55 @@ class Runner:
         :param patience: Seconds to wait for the providers to clean up, and for what other threads are
             still telling of other ends.
         """
-        terminal = ev.Interrupted(cause)
+        lives = list(self._live.values())
+        self._interrupt_now(lives, ev.Interrupted(cause))
+        self._until(lambda: not (self._owed or any(live.working for live in lives)), patience)
+
+    def _interrupt_now(self, lives: Sequence[Live], terminal: ev.Terminal) -> None:
         with self._owing():
-            lives = list(self._live.values())
             ended = [live for live in lives if live.log.end(terminal, epoch=live.epoch)]
             for live in ended:
                 self._forget(live)
                 self._interrupt(live)
             for live in ended:  # Only now: a receiver may take its time, and there is little of it.
                 self._tell(live.log, terminal, live)
+
+    def _until(self, done: Callable[[], bool], patience: float) -> None:
         deadline = self._clock() + patience
-        while self._owed or any(live.working for live in lives):
-            if self._clock() >= deadline:
-                break
+        while not done() and self._clock() < deadline:
             time.sleep(0.01)
 
     @property
     def count(self) -> int:
         """Runs being pumped now."""
         return len(self._live)
+
+    def _create(
+        self, run: Run, request: ChatRequest, begin: Callable[[Log], None], *, owned: bool = True
+    ) -> tuple[Log, bool]:
+        # Whoever asks again is not refused for the run that it started itself.
+        found = self._store.started(run.key) if run.key is not None else None
+        if found is not None:
+            return found, False
+        self._admit_everywhere(run.owner)
+        self._admit(run)
+        try:
+            first = [ev.RunStarted(run.id, run.provider, request.continues)]
+            log, new = self._store.create(run, first, owned=owned)
+            if new:
+                begin(log)
+        finally:
+            with self._lock:
+                self._starting.pop(run.id, None)
+        return log, new
+
+    def _put_into_queue(self, log: Log) -> None:
+        assert self._enqueue
+        try:
+            self._enqueue(ticket_of(log.run.id, log.epoch))
+        except Exception:
+            logger.exception("Run %s could not be put into the queue", log.run.id)
+            self._end_early(log, NOT_QUEUED, log.epoch)
 
     def _admit(self, run: Run) -> None:
         """Take a place among those that are being started.
@@ -292,8 +364,13 @@ class Runner:
     def _pump(
         self, log: Log, provider: Provider, request: ChatRequest, surroundings: Surroundings
     ) -> None:
+        self._begin(self._live_of(log, provider, request, surroundings))
+
+    def _live_of(
+        self, log: Log, provider: Provider, request: ChatRequest, surroundings: Surroundings
+    ) -> Live:
         pump = Pump(provider, request, log, surroundings, self._clock)
-        self._begin(Live(log, request, pump, self._clock()))
+        return Live(log, request, pump, self._clock())
 
     def _begin(self, live: Live) -> None:
         with self._lock:
@@ -346,7 +423,7 @@ class Runner:
         self._concurrency.spawn(lambda: self._finish(live, terminal))
 
     def _finish(self, live: Live, terminal: ev.Terminal) -> None:
-        with self._owing():
+        with self._owing(live):
             won = live.log.end(terminal, epoch=live.epoch)
             self._forget(live)
             if won:
@@ -354,12 +431,12 @@ class Runner:
 
     def _end_early(self, log: Log, terminal: ev.Terminal, epoch: int | None = None) -> bool:
         with contextlib.ExitStack() as owing:
-            owing.enter_context(self._owing())
+            live = self._live.get(log.run.id)
+            owing.enter_context(self._owing(live))
             if not log.end(terminal, epoch=epoch):
                 # Who has ended it is now telling so, perhaps in the provider's thread: not to be
                 # interrupted.
                 return False
-            live = self._live.get(log.run.id)
             if live:
                 self._forget(live)
                 self._interrupt(live)
@@ -373,15 +450,19 @@ class Runner:
             return True
 
     @contextlib.contextmanager
-    def _owing(self) -> Iterator[None]:
+    def _owing(self, live: Live | None = None) -> Iterator[None]:
         """From before a run is ended until that is told: the process is not to exit in between."""
-        with self._lock:
-            self._owed += 1
+        self._owe(live, 1)
         try:
             yield
         finally:
-            with self._lock:
-                self._owed -= 1
+            self._owe(live, -1)
+
+    def _owe(self, live: Live | None, more: int) -> None:
+        with self._lock:
+            self._owed += more
+            if live is not None:
+                live.owed += more
 
     def _lose(self, live: Live) -> None:
         """Another process has ended the run or owns it, or the store is gone and it must end here."""
@@ -444,6 +525,7 @@ class Runner:
             self._live.pop(live.log.run.id, None)
             cancel(live.leaving)
             cancel(live.expiry)
+        live.on_over()
 
     def _tell(self, log: Log, outcome: ev.Terminal, live: Live | None) -> None:
         """Announce an end, with its durations where the run was ``live`` here."""

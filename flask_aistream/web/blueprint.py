@@ -19,6 +19,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.exceptions import NotFound
 
+from flask_aistream.core.events import Terminal
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.errors import AccessDenied
 from flask_aistream.errors import ProviderNotFound
@@ -39,6 +40,8 @@ from flask_aistream.web import routes
 from flask_aistream.web import serve
 from flask_aistream.web.access import Authorize
 from flask_aistream.web.access import Identify
+from flask_aistream.web.executor import execute
+from flask_aistream.web.executor import refuse_immovable
 from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
@@ -227,6 +230,22 @@ class AIStream(Blueprint):
         log = store.open(run_id) if owner is ... else access.open_log(store, run_id, owner)
         return RunHandle(self, ours, log)
 
+    def execute(self, run_id: str) -> Terminal | None:
+        """Make a run that ``AISTREAM_EXECUTOR`` has put into a queue, here and now, until it has ended.
+        Needs an application context.
+
+        If the process is killed, the run ends as ``interrupted``; if this is broken off by an exception
+        (a time limit of the queue's), so does the run.
+
+        :param run_id: What the function of ``AISTREAM_EXECUTOR`` was given.
+        :returns: How it ended; ``None``: it had ended already (stopped, or waited too long), or somebody
+            else makes it, because a queue has delivered it twice.
+        :raises ValueError: This is not what the function was given.
+        :raises StoreUnavailable: The store is away; nothing was done.
+        """
+        app = t.cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]
+        return execute(app, self._here(), run_id)
+
     def entry(self, name: str) -> Entry:
         """The provider of this name.
 
@@ -269,6 +288,8 @@ class AIStream(Blueprint):
         name = f"{state.name_prefix}.{state.name}".lstrip(".")
         ours.blueprints[name] = self
         ours.prefixes[name] = (state.url_prefix or "").rstrip("/")
+        for entry in self._providers.values():
+            refuse_immovable(entry, ours)
 
     def _here(self) -> Extension:
         """What the current application has of us.

@@ -63,6 +63,10 @@ STORE: Check = (
     lambda value: value is None or is_store_url(value),
     f"{EXAMPLES}, or None to let the library choose",
 )
+EXECUTOR: Check = (
+    lambda value: value in (None, "local", "celery") or callable(value),
+    '"celery", a function that is given what to put into a queue of your own, or None',
+)
 ORIGINS: Check = (
     is_origins,
     'a list of origins such as ["https://example.org"], "*" for any, or None for no CORS headers',
@@ -103,6 +107,19 @@ class Settings:
         "seconds",
         POSITIVE,
         "How long the store may be away; then running runs fail as `store_unavailable`.",
+    )
+    executor: t.Any = key(  # noqa: RUF009
+        None,
+        "",
+        EXECUTOR,
+        'Where providers are called. None or "local": in the web process; "celery": in Celery workers; a '
+        "function puts what it is given into a queue of your own, for `ai.execute` to take.",
+    )
+    queue_seconds: float | None = key(
+        60.0,
+        "seconds",
+        POSITIVE_OR_NONE,
+        "How long a run may wait for a worker of the executor; then it fails as `queue_timeout`.",
     )
     heartbeat_seconds: float | None = key(
         15.0,

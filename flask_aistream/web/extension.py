@@ -27,6 +27,8 @@ from flask_aistream.server.watcher import DisconnectWatcher
 from flask_aistream.stores.door import Bounds
 from flask_aistream.stores.door import open_store
 from flask_aistream.web.config import Settings
+from flask_aistream.web.executor import Enqueue
+from flask_aistream.web.executor import choose_executor
 from flask_aistream.web.signals import run_ended
 from flask_aistream.web.store import MEMORY
 from flask_aistream.web.store import choose_store
@@ -41,7 +43,9 @@ BURY_SECONDS = 0.5
 class Machinery:
     """Everything that lives in one process: made after the fork, at the first request."""
 
-    def __init__(self, app: Flask, settings: Settings, store_url: str) -> None:
+    def __init__(
+        self, app: Flask, settings: Settings, store_url: str, enqueue: Enqueue | None
+    ) -> None:
         self.pid = os.getpid()
         self._app = app
         self._concurrency = concurrency()
@@ -70,6 +74,8 @@ class Machinery:
             run_seconds=settings.run_seconds,
             max_runs=settings.max_runs,
             max_runs_per_owner=settings.max_runs_per_owner,
+            queue_seconds=settings.queue_seconds if enqueue else None,
+            enqueue=enqueue,
             on_end=self._announce,
         )
         self._lifecycle = Lifecycle(
@@ -119,6 +125,7 @@ def quietly(work: Callable[[], None]) -> Callable[[], None]:
 class Extension:
     """``app.extensions["aistream"]``: shared by all of an application's AIStream blueprints.
 
+    :ivar enqueue: Puts runs into the queue of the executor; ``None``: they are made here.
     :ivar prefixes: Where they are registered, by the names they are registered under.
     :ivar blueprints: They, by the same names.
     """
@@ -126,6 +133,7 @@ class Extension:
     def __init__(self, app: Flask) -> None:
         self.settings = Settings.read(app.config)
         self._store_url = choose_store(app, self.settings)
+        self.enqueue = choose_executor(app, self.settings, self)
         self._app = app
         self.prefixes: dict[str, str] = {}
         self.blueprints: dict[str, AIStream] = {}
@@ -151,7 +159,7 @@ class Extension:
 
     def _begin(self) -> Machinery:
         url = self._store_url or choose_store(self._app, self.settings, forked=True)
-        return Machinery(self._app, self.settings, url or MEMORY)
+        return Machinery(self._app, self.settings, url or MEMORY, self.enqueue)
 
 
 def install(app: Flask) -> Extension:

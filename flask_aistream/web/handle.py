@@ -56,8 +56,10 @@ class RunHandle:
 
     @property
     def status(self) -> str:
-        """``running``, or how it ended: ``finished``, ``stopped``, ``failed`` or ``interrupted``."""
-        return self.message.status
+        """``running`` (or ``queued``, see ``AISTREAM_EXECUTOR``), or how it ended: ``finished``,
+        ``stopped``, ``failed`` or ``interrupted``."""
+        log = self._now()
+        return fold_of(log).status if log.epoch or log.ended else "queued"
 
     @property
     def text(self) -> str:

@@ -8,6 +8,7 @@ import typing as t
 from collections.abc import Callable
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from flask import Flask
 from flask import Response
@@ -44,6 +45,7 @@ from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
 from flask_aistream.web import access
 from flask_aistream.web import reading
+from flask_aistream.web.executor import refuse_immovable
 from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
@@ -116,8 +118,13 @@ def begin(
     if entry.text_only:
         reading.refuse_media(messages)
     allow(chat)
-    runner = extension().machinery.runner
-    log, new = runner.start(run, entry.call, chat, surroundings(entry))
+    ours = extension()
+    runner = ours.machinery.runner
+    if ours.enqueue is None:
+        log, new = runner.start(run, entry.call, chat, surroundings(entry))
+    else:
+        refuse_immovable(entry, ours)
+        log, new = runner.queue(replace(run, request=chat.encode()), chat)
     if not new and log.run.fingerprint != run.fingerprint:
         raise KeyReused
     return log

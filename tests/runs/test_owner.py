@@ -64,7 +64,7 @@ def test_a_queued_run_that_nobody_begins_fails_and_is_told(bench: Bench) -> None
     work(bench)
     (ended,) = bench.ends.told
     assert isinstance(ended.outcome, ev.Failed)
-    assert ended.outcome.code == "not_started"
+    assert ended.outcome.code == "queue_timeout"
     assert adopt(bench, run, Script("late")) is None
 
 

@@ -58,11 +58,7 @@ class Server:
 
     def facts(self, fact: str, run: str | None = None) -> list[dict[str, t.Any]]:
         """What the application wrote down under this name."""
-        if not self._facts.exists():
-            return []
-        lines = self._facts.read_text("utf-8").splitlines()
-        found = [json.loads(line) for line in lines]
-        return [it for it in found if it["fact"] == fact and run in (None, it.get("run"))]
+        return facts_in(self._facts, fact, run)
 
     def wait_fact(
         self, fact: str, run: str | None = None, seconds: float = DEADLINE
@@ -105,6 +101,13 @@ class Server:
         except OSError:
             return False
         return True
+
+
+def facts_in(file: Path, fact: str, run: str | None = None) -> list[dict[str, t.Any]]:
+    if not file.exists():
+        return []
+    found = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    return [it for it in found if it["fact"] == fact and run in (None, it.get("run"))]
 
 
 def environment(facts: Path, config: dict[str, t.Any]) -> dict[str, str]:

@@ -31,7 +31,14 @@ class Workers(Server):
     """A running gunicorn."""
 
     def __init__(
-        self, kind: str, count: int, facts: Path, *, options: tuple[str, ...] = (), **config: t.Any
+        self,
+        kind: str,
+        count: int,
+        facts: Path,
+        *,
+        app: str = APP,
+        options: tuple[str, ...] = (),
+        **config: t.Any,
     ) -> None:
         self.kind = kind
         self.count = count
@@ -53,7 +60,7 @@ class Workers(Server):
             *("--graceful-timeout", "6", "--keep-alive", "30", "-b", f"127.0.0.1:{self.port}"),
             *(THREADS if kind == "gthread" else ()),
             *options,
-            APP,
+            app,
         ]
         self.process = subprocess.Popen(
             command,

@@ -1,0 +1,7 @@
+"""What ``celery -A`` is given."""
+
+from __future__ import annotations
+
+from tests.workers.queued import create_app
+
+app = create_app().extensions["celery"]
