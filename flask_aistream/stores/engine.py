@@ -187,10 +187,11 @@ class Engine(t.Protocol):
         exactly: bool,
         epoch: int | None,
     ) -> bool | None:
-        """Write the terminal event as record ``number``.
+        """Write the terminal event as record ``number``, or a later one.
 
         :param token: Names this attempt, so that it knows itself again.
-        :param exactly: Only if the log is that long; else also if it is shorter.
+        :param exactly: Only if the log is just that long; else also if it is shorter, or longer where the
+            engine can tell.
         :param epoch: Only if the run is of this one; ``None``: of any.
         :returns: Whether it ended the run; ``None``: the log is not that long, or there is none.
         """

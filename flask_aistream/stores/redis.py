@@ -93,26 +93,29 @@ redis.call('HSET', KEYS[2], 'process', name, 'epoch', epoch + 1)
 return 1
 """
 
-# 1: ended, 0: had ended already or is of another epoch, -1: the log is not as long as that.
+# 1: ended, 0: had ended already or is of another epoch, -1: the log is not just as long as that.
 END = """
+local number, data, token, keep, exactly, fence = unpack(ARGV)
 local known = redis.call('HMGET', KEYS[2], 'epoch', 'token')
-if known[2] then return known[2] == ARGV[4] and 1 or 0 end
+if known[2] then return known[2] == token and 1 or 0 end
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 if not (known[1] and last[1]) then return -1 end
-if ARGV[7] ~= '' and known[1] ~= ARGV[7] then return 0 end
-if ARGV[6] ~= '' and last[1][1] ~= ARGV[6] .. '-' .. known[1] then return -1 end
-local done = redis.pcall('XADD', KEYS[1], ARGV[2] .. '-' .. known[1], 'd', ARGV[3])
-if type(done) == 'table' and done.err then
-  if string.find(done.err, 'equal or smaller') then return -1 end
-  return done
+if fence ~= '' and known[1] ~= fence then return 0 end
+number = tonumber(number)
+if exactly ~= '' then
+  if last[1][1] ~= (number + 1) .. '-' .. known[1] then return -1 end
+else
+  -- Its owner may be writing as fast as it can.
+  number = math.max(number, string.match(last[1][1], '%d+') - 1)
 end
-redis.call('HSET', KEYS[2], 'token', ARGV[4])
+redis.call('XADD', KEYS[1], (number + 2) .. '-' .. known[1], 'd', data)
+redis.call('HSET', KEYS[2], 'token', token)
 redis.call('HDEL', KEYS[2], 'request')
-if ARGV[5] ~= '' then
-  redis.call('PEXPIRE', KEYS[1], ARGV[5])
-  redis.call('PEXPIRE', KEYS[2], ARGV[5])
+if keep ~= '' then
+  redis.call('PEXPIRE', KEYS[1], keep)
+  redis.call('PEXPIRE', KEYS[2], keep)
 end
-redis.call('PUBLISH', KEYS[1], ARGV[1] .. ' ' .. ARGV[3])
+redis.call('PUBLISH', KEYS[1], number .. ' ' .. data)
 return 1
 """
 
@@ -267,9 +270,8 @@ class RedisEngine:
         epoch: int | None,
     ) -> bool | None:
         keys = (log_key(run_id), meta_key(run_id))
-        before = number + 1 if exactly else ""
         fence = "" if epoch is None else epoch
-        said = self._end(keys, (number, number + 2, data, token, self._keep, before, fence))
+        said = self._end(keys, (number, data, token, self._keep, int(exactly) or "", fence))
         if said == 1:
             self._forget(run_id)
         return None if said < 0 else bool(said)
