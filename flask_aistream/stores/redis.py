@@ -26,6 +26,7 @@ from dataclasses import asdict
 
 from flask_aistream.core.run import Run
 from flask_aistream.stores.base import Process
+from flask_aistream.stores.engine import BEAT_SECONDS
 from flask_aistream.stores.engine import DEAD_SECONDS
 from flask_aistream.stores.engine import Batch
 from flask_aistream.stores.engine import Found
@@ -49,6 +50,9 @@ FORGET = 64
 
 OLDEST = (6, 2)
 """Trimming a stream by its ids came with it."""
+
+WATCH_SECONDS = 2 * BEAT_SECONDS
+"""Of ``DEAD_SECONDS``: so long others watch a heartbeat that is missing."""
 
 GROUP = 100
 """Batches of one call: a script holds up everybody else's commands."""
@@ -155,6 +159,7 @@ class RedisEngine:
         log_bytes: int | None = None,
         store_bytes: int | None = None,
         clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         import redis
 
@@ -166,6 +171,9 @@ class RedisEngine:
         # Where no process is left to sweep, the server forgets by itself.
         self._keep = "" if retain is None else str(int((retain + SPARE_SECONDS) * 1000))
         self._clock = clock
+        self._ticks = ticks
+        self._missing: dict[str, float] = {}
+        self._looked = 0.0
         self._ended_at = -math.inf
         self._max_runs = max_runs
         self._max_events = max_events
@@ -328,12 +336,8 @@ class RedisEngine:
         self._beat(self._redis)
 
     def orphans(self) -> list[tuple[str, int]]:
-        names = [name.decode() for name in self._redis.smembers(f"{PREFIX}processes")]
-        dead = [
-            name for name in names if name != self._name and not self._redis.exists(beat_key(name))
-        ]
         found: list[tuple[str, int]] = []
-        for name in (*dead, ""):
+        for name in (*self._dead(), ""):
             runs = [run_id.decode() for run_id in self._redis.smembers(self._runs(name))]
             for run_id in runs:
                 process, epoch, token = self._redis.hmget(
@@ -347,6 +351,21 @@ class RedisEngine:
                 self._redis.srem(f"{PREFIX}processes", name)
                 self._redis.hdel(BYTES, f"@{name}")
         return found
+
+    def _dead(self) -> list[str]:
+        """Processes whose heartbeat has been missing for a while of our own: where the server stood
+        still or its clock was put forward, everybody's is missing until they have beaten again."""
+        now = self._ticks()
+        if now - self._looked > DEAD_SECONDS / 2:
+            self._missing.clear()
+        self._looked = now
+        names = [name.decode() for name in self._redis.smembers(f"{PREFIX}processes")]
+        self._missing = {
+            name: self._missing.get(name, now)
+            for name in names
+            if name != self._name and not self._redis.exists(beat_key(name))
+        }
+        return [name for name, since in self._missing.items() if now - since >= WATCH_SECONDS]
 
     def sweep(self) -> bool:
         forgotten: set[bytes] = set()
@@ -505,7 +524,7 @@ class RedisEngine:
         return list(groups.values())
 
     def _beat(self, client: t.Any) -> None:
-        client.set(beat_key(self._name), 1, px=int(DEAD_SECONDS * 1000))
+        client.set(beat_key(self._name), 1, px=int((DEAD_SECONDS - WATCH_SECONDS) * 1000))
 
     def _wake_carrier(self) -> None:
         assert self._carrier is not None

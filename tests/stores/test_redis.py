@@ -11,6 +11,7 @@ from flask_aistream.server.threads import Threads
 from flask_aistream.stores.door import redis_client
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.redis import RedisEngine
+from flask_aistream.stores.redis import beat_key
 from flask_aistream.testing import ManualClock
 from tests.server.servers import wait_for
 from tests.stores.across import AcrossContract
@@ -81,6 +82,17 @@ def test_an_end_too_notices_what_was_lost(stores: Stores, redis_server: RedisSer
     assert log.end(ev.Finished())
     other = stores.make(name="there").open(log.run.id)
     assert follow(other)[1:] == ["a", ev.Finished()]
+
+
+def test_a_heartbeat_that_vanishes_for_a_moment_is_no_death(
+    stores: Stores, redis_server: RedisServer
+) -> None:
+    made(stores.make(name="here"))
+    there = stores.make(name="there")
+    for _ in range(3):
+        # As when the server has stood still, or its clock was put forward.
+        redis_server.client.delete(beat_key("here"))
+        assert there.orphans() == []
 
 
 @pytest.mark.parametrize("version", ["5.0.14", "6.0.20"])
