@@ -15,11 +15,13 @@ import typing as t
 from collections.abc import Callable
 
 from flask_aistream.server.choose import patched_by_gevent
+from flask_aistream.server.sockets import take_error
 
 logger = logging.getLogger("flask_aistream")
 
 # select.EPOLLRDHUP without EPOLLIN: the peer has closed its side. HUP and ERR are always implied.
 HANGUP = 0x2000 | (1 << 30)  # EPOLLRDHUP | EPOLLONESHOT
+ERROR = 0x8  # EPOLLERR
 
 
 class DisconnectWatcher:
@@ -79,9 +81,11 @@ class DisconnectWatcher:
             self._report(epoll.poll())
 
     def _report(self, news: list[tuple[int, int]]) -> None:
-        for fd, _ in news:
+        for fd, what in news:
             callback = self._callbacks.get(fd)
             if callback:
+                if what & ERROR:
+                    take_error(fd)
                 try:
                     callback()
                 except Exception:  # One connection must not blind us to all others.
