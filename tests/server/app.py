@@ -20,6 +20,7 @@ from flask_aistream import AIStream
 from flask_aistream import ChatRequest
 from flask_aistream import RunEnded
 from flask_aistream import run_ended
+from flask_aistream.web.extension import install
 
 FACTS = os.environ.get("FACTS", os.devnull)
 
@@ -73,6 +74,14 @@ def silent(request: ChatRequest) -> Iterator[str]:
         yield "no."
     finally:
         note("closed", run=request.run)
+
+
+@ai.provider
+def lump(request: ChatRequest) -> Iterator[str]:
+    """``n`` letters, and then nothing for a long time."""
+    yield "y" * int(request.params["n"])
+    time.sleep(20)
+    yield "no."
 
 
 @ai.provider(name="silent-async")
@@ -168,6 +177,7 @@ def create_app() -> Flask:
     app = Flask(__name__)
     app.config.from_prefixed_env("APP")
     app.register_blueprint(ai, url_prefix="/ai")
+    app.add_url_rule("/open", "open", lambda: str(install(app).machinery.connections.count))
     run_ended.connect(ended, app)
     return app
 

@@ -37,13 +37,21 @@ COMMANDS: dict[str, list[str]] = {
 class Server:
     """A running server, and what its application wrote down."""
 
-    def __init__(self, kind: str, facts: Path, *, app: str = APP, **config: t.Any) -> None:
+    def __init__(
+        self,
+        kind: str,
+        facts: Path,
+        *,
+        app: str = APP,
+        options: tuple[str, ...] = (),
+        **config: t.Any,
+    ) -> None:
         self.kind = kind
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._facts = facts
         self._output = open(facts.with_suffix(".out"), "w+b")
-        command = [part.format(port=self.port, app=app) for part in COMMANDS[kind]]
+        command = [part.format(port=self.port, app=app) for part in (*COMMANDS[kind], *options)]
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,

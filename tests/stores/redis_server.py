@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from flask_aistream.stores.door import redis_client
+from tests.certificate import make_certificate
 from tests.server.servers import free_port
 from tests.server.servers import wait_for
 
@@ -170,15 +171,6 @@ def whole(node: t.Any) -> bool:
 
 def certificate(folder: Path) -> Iterable[str]:
     """Options of a server that speaks TLS with a certificate of its own."""
-    key, cert = str(folder / "key.pem"), str(folder / "cert.pem")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "2", "-keyout", key, "-out", cert, "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    cert, key = make_certificate(folder)
     yield from ("--port", "0", "--tls-port", "{port}", "--tls-auth-clients", "no")
     yield from ("--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert)
