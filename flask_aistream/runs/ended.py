@@ -22,7 +22,7 @@ class RunEnded:
     ``text``, ``usage`` and ``message`` read the log when first asked for.
 
     :param outcome: The terminal event: ``Finished``, ``Stopped``, ``Failed`` or ``Interrupted``.
-    :param seconds: From start to end.
+    :param seconds: From start to end; of a run that has waited in a queue, since a worker took it.
     :param first_seconds: From start to the first thing the provider said; ``None``: it said nothing.
     """
 

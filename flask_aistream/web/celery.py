@@ -14,8 +14,11 @@ from flask import Flask
 from flask_aistream.core.events import Terminal
 from flask_aistream.core.fold import STATUS
 from flask_aistream.errors import ConfigError
+from flask_aistream.errors import StoreUnavailable
 
 TASK = "flask_aistream.execute"
+
+RETRY_SECONDS = 1
 
 
 def queue_of(app: Flask, execute: Callable[[str], Terminal | None]) -> Callable[[str], object]:
@@ -41,8 +44,15 @@ def queue_of(app: Flask, execute: Callable[[str], Terminal | None]) -> Callable[
         outcome = execute(ticket)
         return "not to be made" if outcome is None else STATUS[type(outcome)]
 
-    # What it returns is for the worker's log; nobody waits for it.
-    task: t.Any = celery.task(make_run, name=TASK, ignore_result=True)
+    task: t.Any = celery.task(
+        make_run,
+        name=TASK,
+        ignore_result=True,  # What it returns is for the worker's log; nobody waits for it.
+        # While the store is away nothing is begun; a run that has waited too long is not begun either.
+        autoretry_for=(StoreUnavailable,),
+        default_retry_delay=RETRY_SECONDS,
+        max_retries=None,
+    )
 
     def enqueue(ticket: str) -> None:
         task.delay(ticket)
