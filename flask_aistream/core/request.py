@@ -46,6 +46,9 @@ class ChatRequest:
     :param continues: Id of the assistant's message that this run goes on with (a tool ran in the
         browser), where the dialect has one.
     :param background: The run is to come to its end, also if nobody reads it.
+    :param so_far: Text that the run has said already, where it is restarted: go on from there. See
+        ``@ai.provider(restart=True)``.
+    :param restarts: How often that has happened.
     """
 
     prompt: str
@@ -58,6 +61,8 @@ class ChatRequest:
     chat: str | None = None
     continues: str | None = None
     background: bool = False
+    so_far: str = field(default="", repr=False)
+    restarts: int = 0
     _stop: Stop = field(default_factory=Stop, repr=False, compare=False)
 
     def encode(self) -> str:

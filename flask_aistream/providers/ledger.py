@@ -15,10 +15,16 @@ from flask_aistream.core.fold import merged
 
 
 class Ledger:
-    """Keeps the sums of a run that may call several models, through several SDKs."""
+    """Keeps the sums of a run that may call several models, through several SDKs.
 
-    def __init__(self) -> None:
-        self._used: dict[str, Usage] = {}
+    :param before: Tokens used before the run was restarted; ``None``: it was not.
+    :param restarts: How often it was. Part of every id given out, so that none comes twice.
+    """
+
+    def __init__(self, before: Usage | None = None, restarts: int = 0) -> None:
+        self._used: dict[str, Usage] = {} if before is None else {"": before}
+        self._before = before
+        self._mark = f"{restarts}-" if restarts else ""
         self._reported: dict[str, Usage] = {}
         self._sources: set[str] = set()
         self._calls = 0
@@ -58,13 +64,20 @@ class Ledger:
         self._sources.add(key)
         return (SourceDocument(self._source_id(), title, media_type, filename),)
 
+    def since_restart(self, usage: Usage) -> Usage:
+        """What the run has used, where its provider has used ``usage`` since it was restarted."""
+        if self._before is None:
+            return usage
+        told = (field.name for field in fields(Usage) if getattr(usage, field.name) is not None)
+        return added((usage, Usage(**{name: getattr(self._before, name) for name in told})))
+
     def call_id(self) -> str:
         """An id for a tool call whose vendor gives none."""
         self._calls += 1
-        return f"call-{self._calls}"
+        return f"call-{self._mark}{self._calls}"
 
     def _source_id(self) -> str:
-        return f"source-{len(self._sources)}"
+        return f"source-{self._mark}{len(self._sources)}"
 
     def _total(self) -> Sequence[Event]:
         total = added(self._used.values())

@@ -73,10 +73,12 @@ class Chunks:
 
     A chunk is recognised by its class; which adapter serves a class is looked up once per run. Only plain
     dicts are looked at one by one.
+
+    :param ledger: Of the run.
     """
 
-    def __init__(self) -> None:
-        self._ledger = Ledger()
+    def __init__(self, ledger: Ledger | None = None) -> None:
+        self._ledger = ledger or Ledger()
         self._by_type: dict[type, Adapter] = {}
         self._by_factory: dict[Factory, Adapter] = {}
 

@@ -6,16 +6,20 @@ import typing as t
 from collections.abc import Sequence
 
 from flask_aistream.core.events import Event
+from flask_aistream.core.events import Usage
 from flask_aistream.providers.ledger import Ledger
 
 
 class TextAdapter:
     def __init__(self, ledger: Ledger) -> None:
-        """Our own events say what they mean; sums are for who writes them."""
+        """Our own events say what they mean; sums are for who writes them, as far as they can."""
+        self._ledger = ledger
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
         # A subclass of str (Markup, a str enum) is text, but only str itself is a text event.
-        return (str(chunk),) if isinstance(chunk, str) else (chunk,)
+        if isinstance(chunk, str):
+            return (str(chunk),)
+        return (self._ledger.since_restart(chunk) if isinstance(chunk, Usage) else chunk,)
 
     def close(self) -> Sequence[Event]:
         return ()

@@ -18,6 +18,7 @@ from flask_aistream.core.unicode import Characters
 from flask_aistream.errors import ChunkUnknown
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import ProviderError
+from flask_aistream.providers.ledger import Ledger
 from flask_aistream.providers.results import Async
 from flask_aistream.providers.results import Later
 from flask_aistream.providers.results import Result
@@ -41,6 +42,7 @@ class Pump:
     """One call of one provider.
 
     :param surroundings: Entered around all of the provider's code (an application context).
+    :param before: Tokens used before the run was restarted.
     """
 
     def __init__(
@@ -50,13 +52,14 @@ class Pump:
         log: Log,
         surroundings: Callable[[], AbstractContextManager[t.Any]],
         clock: Callable[[], float] = time.monotonic,
+        before: ev.Usage | None = None,
     ) -> None:
         self._provider = provider
         self._request = request
         self._log = log
         self._surroundings = surroundings
         self._clock = clock
-        self._chunks = Chunks()
+        self._chunks = Chunks(Ledger(before, request.restarts))
         self._characters = Characters()
         self._terminal: ev.Terminal = ev.Finished()
         self.first_at: float | None = None

@@ -10,12 +10,13 @@ import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
 from flask_aistream.core.run import ticket_of
+from flask_aistream.errors import LogEnded
 from flask_aistream.errors import Unavailable
 from flask_aistream.runs.bridge import LoopTask
 from flask_aistream.runs.concurrency import Concurrency
@@ -24,14 +25,16 @@ from flask_aistream.runs.ended import RunEnded
 from flask_aistream.runs.ended import fold_of
 from flask_aistream.runs.pump import Provider
 from flask_aistream.runs.pump import Pump
+from flask_aistream.runs.restart import Call
+from flask_aistream.runs.restart import Find
+from flask_aistream.runs.restart import Surroundings
+from flask_aistream.runs.restart import past_of
 from flask_aistream.runs.timer import Handle
 from flask_aistream.runs.timer import Timer
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
 
 logger = logging.getLogger("flask_aistream")
-
-Surroundings = Callable[[], AbstractContextManager[t.Any]]
 
 STORE_GONE = ev.Failed(
     "store_unavailable", "What this run says could not be kept any more, so it was ended.", 503
@@ -73,7 +76,6 @@ class Live:
         "on_over",
         "owed",
         "pump",
-        "readers",
         "request",
         "started",
         "task",
@@ -85,8 +87,6 @@ class Live:
         self.request = request
         self.pump = pump
         self.started = started
-        # For the one that never leaves: the run is to end by itself, whether anybody reads it or not.
-        self.readers = int(request.background)
         self.task: Task | None = None
         self.loop_task: LoopTask | None = None  # A plain function may return something async.
         self.interrupted = False
@@ -122,6 +122,8 @@ class Runner:
     :param run_seconds: Longest life of a run; ``None`` for any.
     :param max_runs: Runs at once in this process; ``None`` for any number.
     :param max_runs_per_owner: Of one owner, in this process; ``None`` for any number.
+    :param find: How a run that has lost its process is gone on with here.
+    :param max_restarts: How often that is done to one run.
     :param queue_seconds: Longest time a run may wait for a process to adopt it; ``None`` for any.
     :param enqueue: Puts the ticket of a run where another process will find it, and :meth:`execute` it.
     :param on_end: Told of every run that ends, exactly once each.
@@ -138,6 +140,8 @@ class Runner:
         max_runs: int | None,
         max_runs_per_owner: int | None,
         on_end: Callable[[RunEnded], None],
+        find: Find = lambda run: None,
+        max_restarts: int = 0,
         queue_seconds: float | None = None,
         enqueue: Callable[[str], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -150,11 +154,14 @@ class Runner:
         self._max_runs = max_runs
         self._max_runs_per_owner = max_runs_per_owner
         self._on_end = on_end
+        self._find = find
+        self._max_restarts = max_restarts
         self._queue_seconds = queue_seconds
         self._enqueue = enqueue
         self._clock = clock
         self._live: dict[str, Live] = {}
         self._starting: dict[str, str | None] = {}
+        self._readers: dict[str, int] = {}
         self._owed = 0
         self._lock = concurrency.lock()
         self.draining = False
@@ -211,24 +218,6 @@ class Runner:
             raise
         return fold_of(log).terminal
 
-    def adopt(
-        self,
-        run_id: str,
-        epoch: int,
-        provider: Provider,
-        request: ChatRequest,
-        surroundings: Surroundings,
-    ) -> Log | None:
-        """Go on with a run that nobody works on: one that waits for its first owner, or has lost it.
-
-        :param epoch: How many owners it has had.
-        :returns: Its log; ``None``: it has ended, or somebody else has it.
-        """
-        log = self._store.adopt(run_id, epoch)
-        if log is not None:
-            self._pump(log, provider, request, surroundings)
-        return log
-
     def stop(self, log: Log, by: str) -> bool:
         """End a run: first in the log, then in the provider.
 
@@ -236,26 +225,23 @@ class Runner:
         """
         return self._end_early(log, ev.Stopped(by))
 
-    def attach(self, run_id: str) -> bool:
-        """Somebody began to read.
-
-        :returns: Whether it counts, and :meth:`leave` is to be called in the end.
-        """
+    def attach(self, run_id: str) -> None:
+        """Somebody began to read a run, whoever makes it: that may once be this process. In the end
+        :meth:`leave` is to be called."""
         with self._lock:
+            self._readers[run_id] = self._readers.get(run_id, 0) + 1
             live = self._live.get(run_id)
             if live:
-                live.readers += 1
                 cancel(live.leaving)
-            return live is not None
 
     def leave(self, run_id: str) -> None:
         """Somebody stopped reading. When nobody is left, the run's time to be found again begins."""
         with self._lock:
+            left = self._readers.pop(run_id, 1) - 1
+            if left:
+                self._readers[run_id] = left
             live = self._live.get(run_id)
-            if not live:
-                return
-            live.readers -= 1
-            if live.readers > 0 or self._detach is None:
+            if not live or self._is_read(live) or self._detach is None:
                 return
             patience = max(self._detach, BACK_SECONDS) if self.draining else self._detach
             if patience > 0:
@@ -264,16 +250,21 @@ class Runner:
         self._abandon(live)
 
     def bury(self) -> None:
-        """End the runs of processes that are gone, and tell of each that nobody else has ended."""
+        """Go on with the runs of processes that are gone, or end them, and tell of each that nobody else
+        has ended."""
         for log, epoch in self._store.orphans(self._queue_seconds):
-            self._end_early(log, OWNER_LOST if epoch else NOT_BEGUN, epoch)
+            call = self._again(log.run, epoch)
+            if call is None:
+                self._end_early(log, OWNER_LOST if epoch else NOT_BEGUN, epoch)
+            elif not self.draining:
+                self._restart(log.run.id, epoch, call)
 
     def drain(self) -> None:
         """Start nothing any more."""
         self.draining = True
 
     def interrupt_all(self, cause: str, patience: float) -> None:
-        """End every run of this process, because the process ends.
+        """End every run of this process, because the process ends; or leave it to another one.
 
         :param patience: Seconds to wait for the providers to clean up, and for what other threads are
             still telling of other ends.
@@ -284,8 +275,10 @@ class Runner:
 
     def _interrupt_now(self, lives: Sequence[Live], terminal: ev.Terminal) -> None:
         with self._owing():
-            ended = [live for live in lives if live.log.end(terminal, epoch=live.epoch)]
-            for live in ended:
+            released = [live for live in lives if self._release(live)]
+            kept = [live for live in lives if live not in released]
+            ended = [live for live in kept if live.log.end(terminal, epoch=live.epoch)]
+            for live in (*released, *ended):
                 self._forget(live)
                 self._interrupt(live)
             for live in ended:  # Only now: a receiver may take its time, and there is little of it.
@@ -361,15 +354,57 @@ class Runner:
                 status=429,
             )
 
+    def _is_read(self, live: Live) -> bool:
+        # In the background there is a reader that never leaves: the run is to come to its end.
+        return live.request.background or live.log.run.id in self._readers
+
+    def _again(self, run: Run, epoch: int) -> Call | None:
+        """How to make a run of this epoch anew; ``None``: it has to end."""
+        old = self._run_seconds is not None and time.time() - run.created >= self._run_seconds
+        may = run.request and 0 < epoch <= self._max_restarts and not old
+        return self._find(run) if may else None
+
+    def _release(self, live: Live) -> bool:
+        """Leave a run to another process, if there are such, and it can be begun again there."""
+        again = self._store.shared and self._again(live.log.run, live.epoch) is not None
+        return again and live.log.release()
+
+    def _restart(self, run_id: str, epoch: int, call: Call) -> None:
+        log = self._store.adopt(run_id, epoch)
+        if log is None:
+            return
+        past = past_of(log)
+        if past is None:  # The provider could not be told what it has said.
+            self._end_early(log, OWNER_LOST, log.epoch)
+            return
+        logger.warning("Run %s of %r has lost its process and goes on.", run_id, log.run.provider)
+        try:
+            for event in past.closing:
+                log.append(event)
+        except LogEnded:  # Stopped in this very moment, or lost again.
+            return
+        request = replace(call.request, so_far=past.text, restarts=epoch)
+        self._pump(log, call.provider, request, call.surroundings, past.usage)
+
     def _pump(
-        self, log: Log, provider: Provider, request: ChatRequest, surroundings: Surroundings
+        self,
+        log: Log,
+        provider: Provider,
+        request: ChatRequest,
+        surroundings: Surroundings,
+        before: ev.Usage | None = None,
     ) -> None:
-        self._begin(self._live_of(log, provider, request, surroundings))
+        self._begin(self._live_of(log, provider, request, surroundings, before))
 
     def _live_of(
-        self, log: Log, provider: Provider, request: ChatRequest, surroundings: Surroundings
+        self,
+        log: Log,
+        provider: Provider,
+        request: ChatRequest,
+        surroundings: Surroundings,
+        before: ev.Usage | None = None,
     ) -> Live:
-        pump = Pump(provider, request, log, surroundings, self._clock)
+        pump = Pump(provider, request, log, surroundings, self._clock, before)
         return Live(log, request, pump, self._clock())
 
     def _begin(self, live: Live) -> None:
@@ -378,8 +413,11 @@ class Runner:
             self._starting.pop(live.log.run.id, None)
         live.log.on_lost(lambda: self._lose(live))
         if self._run_seconds is not None:
-            live.expiry = self._timer.later(self._run_seconds, lambda: self._expire(live))
-        if self._detach is not None and not live.readers:
+            rest = self._run_seconds
+            if live.request.restarts:
+                rest = max(rest + live.log.run.created - time.time(), 0.0)
+            live.expiry = self._timer.later(rest, lambda: self._expire(live))
+        if self._detach is not None and not self._is_read(live):
             patience = max(self._detach, UNREAD_SECONDS)
             live.leaving = self._timer.later(patience, lambda: self._abandon(live))
         try:
@@ -496,7 +534,7 @@ class Runner:
 
     def _abandon(self, live: Live) -> None:
         def stop_unless_back() -> None:
-            if live.readers > 0 or live.log.ended:
+            if self._is_read(live) or live.log.ended:
                 return
             # Who read it there a moment ago may just be changing connections.
             before, live.followed = live.followed, live.log.followed()
@@ -530,7 +568,7 @@ class Runner:
     def _tell(self, log: Log, outcome: ev.Terminal, live: Live | None) -> None:
         """Announce an end, with its durations where the run was ``live`` here."""
         seconds, first_seconds = max(time.time() - log.run.created, 0.0), None
-        if live is not None:
+        if live is not None and not live.request.restarts:
             seconds, first = self._clock() - live.started, live.pump.first_at
             first_seconds = first - live.started if first is not None else None
         try:

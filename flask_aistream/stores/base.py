@@ -62,6 +62,14 @@ class Log(t.Protocol):
         """
         ...
 
+    def release(self) -> bool:
+        """Give up the run, for another process to adopt. All that was said is in the store then, and
+        nothing more will be. Only for the owner.
+
+        :returns: False: it has ended, has another owner, or nobody else could adopt it; nothing changed.
+        """
+        ...
+
     def on_lost(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` when the owner should no longer work on this run: another process has
         ended it, or has adopted it (then it is not ``owned`` any more), or the store has been away for
@@ -93,7 +101,7 @@ class Log(t.Protocol):
 
 
 class Orphan(t.NamedTuple):
-    """A run that no process works on.
+    """A run that no process works on: its owner is gone, or has released it, or it never had one.
 
     :param epoch: That of which this is true; by now it may have been adopted.
     """
@@ -156,7 +164,7 @@ class Store(t.Protocol):
         ...
 
     def orphans(self, queued: float | None = None) -> Sequence[Orphan]:
-        """Runs whose owning process is gone without having ended them. Called every half second.
+        """Runs that no process works on. Called every half second.
 
         :param queued: Also those that have waited for their first owner for so many seconds.
         """

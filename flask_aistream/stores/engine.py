@@ -170,6 +170,13 @@ class Engine(t.Protocol):
         """
         ...
 
+    def release(self, run_id: str, epoch: int) -> bool:
+        """Let a run of this process and this epoch that has not ended belong to nobody.
+
+        :returns: Whether that is so now.
+        """
+        ...
+
     def write(self, batches: Sequence[Batch]) -> Iterable[str]:
         """
         :returns: Ids of runs that refused: ended or unknown, or not just as long as the batch expects,

@@ -79,6 +79,9 @@ class MemoryLog(Records):
             self._count()
             return RUN_BYTES + EVENT_BYTES * len(self._events) + self._bytes
 
+    def release(self) -> bool:
+        return False
+
     def on_lost(self, callback: Callable[[], None]) -> None:
         """It never is: who ends it is in this process, and the store is as alive as its owner."""
 

@@ -97,6 +97,13 @@ redis.call('HSET', KEYS[2], 'process', name, 'epoch', epoch + 1)
 return 1
 """
 
+RELINQUISH = """
+local known = redis.call('HMGET', KEYS[1], 'process', 'epoch', 'token')
+if known[3] or known[2] ~= ARGV[2] or (known[1] ~= ARGV[1] and known[1] ~= '') then return 0 end
+redis.call('HSET', KEYS[1], 'process', '')
+return 1
+"""
+
 # 1: ended, 0: had ended already or is of another epoch, -1: the log is not just as long as that.
 END = """
 local number, data, token, keep, exactly, fence = unpack(ARGV)
@@ -189,6 +196,7 @@ class RedisEngine:
             self._append = self._redis.register_script(APPEND)
             self._create = self._redis.register_script(CREATE)
             self._adopt = self._redis.register_script(ADOPT)
+            self._relinquish = self._redis.register_script(RELINQUISH)
             self._end = self._redis.register_script(END)
             self._keep_alias = self._redis.register_script(KEEP)
             self._release = self._redis.register_script(RELEASE)
@@ -254,6 +262,12 @@ class RedisEngine:
             self._redis.srem(self._runs(before), run_id)
             if before:
                 self._redis.publish(self._channel(before), run_id)
+        return done
+
+    def release(self, run_id: str, epoch: int) -> bool:
+        self._answer_for("", run_id)
+        done = bool(self._relinquish((meta_key(run_id),), (self._name, epoch)))
+        self._redis.srem(self._runs(self._name if done else ""), run_id)
         return done
 
     def write(self, batches: Sequence[Batch]) -> list[str]:

@@ -38,6 +38,8 @@ from flask_aistream.stores.scribe import Scribe
 ATTEMPTS = 9
 """At ending a run whose owner goes on writing."""
 
+NEVER = -1
+
 CROWD = 4096
 """Events of one run on their way to the database; a provider that is ahead by more waits."""
 
@@ -46,15 +48,16 @@ class SharedLog(Records):
     """One run's mirror.
 
     :param epoch: See ``Log.epoch``.
-    :ivar reign: The epoch under which this process writes. It does not change when the run is lost:
-        what is still on its way then is to be refused.
+    :ivar reign: The epoch under which this process writes, or ``NEVER``. It does not change when the run
+        is lost: what is still on its way then is to be refused.
     :ivar alone: The database has been away for too long: readers here get what was not written.
     """
 
     def __init__(self, store: SharedStore, run: Run, epoch: int, *, owned: bool = False) -> None:
         super().__init__(run, (), store.max_events, store.log_bytes, threading.Lock())
         self.run_id = run.id
-        self.epoch = self.reign = epoch
+        self.epoch = epoch
+        self.reign = epoch if owned else NEVER
         self.owned = owned
         self.alone = False
         self.written = 0
@@ -82,7 +85,8 @@ class SharedLog(Records):
 
     def end(self, terminal: Terminal, *, epoch: int | None = None) -> bool:
         with self._lock:
-            if self.ended or (self.owned and epoch not in (None, self.reign)):
+            # Who was the owner must not end what it has lost, or given up.
+            if self.ended or (epoch is not None and (epoch == self.reign) != self.owned):
                 return False
             self._closing = self.owned
         token = secrets.token_hex(8)
@@ -98,6 +102,19 @@ class SharedLog(Records):
             return False
         self._store.scribe.tell(work)  # As soon as the database is back.
         return True
+
+    def release(self) -> bool:
+        with self._lock:
+            if self.ended or self.alone or not self.owned:
+                return False
+            self._closing = True
+        run_id, reign = self.run_id, self.reign
+        try:
+            return self._store.scribe.ask(
+                lambda engine: engine.release(run_id, reign), self._released
+            )
+        except StoreUnavailable:
+            return False
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         with self._lock:
@@ -198,6 +215,14 @@ class SharedLog(Records):
         self.take(found.pieces, whole=True)  # Which wakes every reader; they will follow the other.
         if lost:
             self._say_lost()
+
+    def _released(self, done: bool) -> None:
+        if done:
+            with self._lock:
+                self.owned = self._followed = False
+                self._lost.clear()  # Who releases it knows it.
+            self._store.over(self)
+            self._wake()  # Readers are to follow whoever adopts it.
 
     def revive(self, engine: Engine) -> bool:
         """Write everything once more, into a database that has forgotten it.

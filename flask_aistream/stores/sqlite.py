@@ -261,6 +261,17 @@ class SqliteEngine:
         )
         return [batch.run for batch in batches if batch.run in ended or batch.run not in self._own]
 
+    def release(self, run_id: str, epoch: int) -> bool:
+        self._db.execute(
+            "UPDATE run SET process = '' WHERE id = ? AND epoch = ? AND process = ? AND token IS NULL",
+            (run_id, epoch, self._name),
+        )
+        row = self._db.execute("SELECT process, epoch FROM run WHERE id = ?", (run_id,)).fetchone()
+        if row != ("", epoch):
+            return False
+        self._over.append(run_id)
+        return True
+
     def end(
         self,
         run_id: str,

@@ -75,6 +75,7 @@ class Entry:
     default_prompt: str | None
     context: str
     text_only: bool
+    restart: bool
 
 
 class AIStream(Blueprint):
@@ -123,6 +124,7 @@ class AIStream(Blueprint):
         default_prompt: str | None = ...,
         context: t.Literal["app", "request"] = ...,
         text_only: bool = ...,
+        restart: bool = ...,
     ) -> Callable[[P], P]: ...
 
     def provider(
@@ -134,6 +136,7 @@ class AIStream(Blueprint):
         default_prompt: str | None = None,
         context: t.Literal["app", "request"] = "app",
         text_only: bool = False,
+        restart: bool = False,
     ) -> t.Any:
         """Register a provider: a callable that takes a ``ChatRequest`` and yields what a model says.
 
@@ -145,11 +148,15 @@ class AIStream(Blueprint):
         :param context: ``"app"`` runs it in a fresh application context; ``"request"`` in a copy of
             the request's, whose teardown functions then run a second time.
         :param text_only: Refuse messages with images, files and the like before they reach it.
+        :param restart: It can go on from the text that it has given. Where its process is lost, and the
+            store is shared, another one calls it again, with that text in ``request.so_far``.
         :raises RegistrationError: The name is taken, hides a route, or does not fit into a URL.
         """
 
         def register(function: P) -> P:
-            entry = Entry(name or name_of(function), function, default_prompt, context, text_only)
+            entry = Entry(
+                name or name_of(function), function, default_prompt, context, text_only, restart
+            )
             self._register_provider(entry)
             return function
 
@@ -281,6 +288,11 @@ class AIStream(Blueprint):
             )
         if entry.context not in CONTEXTS:
             raise RegistrationError(f'context is {entry.context!r} but must be "app" or "request".')
+        if entry.restart and entry.context == "request":
+            raise RegistrationError(
+                f'The provider {name!r} cannot have both restart=True and context="request": another '
+                "process has no request to copy."
+            )
         self._providers[name] = entry
 
     def _installed(self, state: BlueprintSetupState) -> None:

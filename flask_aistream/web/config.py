@@ -51,6 +51,7 @@ ZERO_OR_NONE: Check = (
     lambda v: v is None or ZERO_OR_MORE[0](v),
     "a number, 0 or more, or None for never",
 )
+COUNT: Check = (is_count, "a positive whole number")
 COUNT_OR_NONE: Check = (
     lambda v: v is None or is_count(v),
     "a positive whole number, or None for any",
@@ -196,6 +197,12 @@ class Settings:
     )
     max_runs_per_owner: int | None = key(
         None, "runs", COUNT_OR_NONE, "Runs at once of one owner in all processes; more get 429."
+    )
+    max_restarts: int = key(
+        2,
+        "restarts",
+        COUNT,
+        "How often a run of a provider with `restart=True` goes on in another process.",
     )
     max_body_bytes: int | None = key(
         4 * 1024 * 1024, "bytes", COUNT_OR_NONE, "Largest request body; a larger one gets 413."

@@ -13,11 +13,15 @@ from flask import Request
 from flask import current_app
 from flask import request
 
+from flask_aistream.core.request import ChatRequest
+from flask_aistream.core.run import Run
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.runs.concurrency import Waiter
 from flask_aistream.runs.delivery import SharedEncoders
 from flask_aistream.runs.ended import RunEnded
 from flask_aistream.runs.pace import Pace
+from flask_aistream.runs.restart import Call
+from flask_aistream.runs.restart import Find
 from flask_aistream.runs.runner import Runner
 from flask_aistream.runs.timer import Timer
 from flask_aistream.server.choose import concurrency
@@ -44,7 +48,12 @@ class Machinery:
     """Everything that lives in one process: made after the fork, at the first request."""
 
     def __init__(
-        self, app: Flask, settings: Settings, store_url: str, enqueue: Enqueue | None
+        self,
+        app: Flask,
+        settings: Settings,
+        store_url: str,
+        find: Find,
+        enqueue: Enqueue | None,
     ) -> None:
         self.pid = os.getpid()
         self._app = app
@@ -77,6 +86,8 @@ class Machinery:
             queue_seconds=settings.queue_seconds if enqueue else None,
             enqueue=enqueue,
             on_end=self._announce,
+            find=find,
+            max_restarts=settings.max_restarts,
         )
         self._lifecycle = Lifecycle(
             self.runner,
@@ -159,7 +170,17 @@ class Extension:
 
     def _begin(self) -> Machinery:
         url = self._store_url or choose_store(self._app, self.settings, forked=True)
-        return Machinery(self._app, self.settings, url or MEMORY, self.enqueue)
+        return Machinery(self._app, self.settings, url or MEMORY, self._find, self.enqueue)
+
+    def _find(self, run: Run) -> Call | None:
+        """How to begin a run again that began in another process."""
+        having = {ai for ai in self.blueprints.values() if run.provider in ai.provider_names}
+        if len(having) != 1:  # It is gone, or another one has its name too.
+            return None
+        entry = having.pop().entry(run.provider)
+        if not entry.restart:
+            return None
+        return Call(entry.call, ChatRequest.decode(run.request), self._app.app_context)
 
 
 def install(app: Flask) -> Extension:

@@ -159,12 +159,11 @@ class RunHandle:
             pace=machinery.pace,
         )
         alarm = machinery.timer.later(seconds, tail.close) if seconds is not None else None
-        attached = machinery.runner.attach(self.id)
+        machinery.runner.attach(self.id)
         try:
             yield tail
         finally:
             tail.close()
             if alarm is not None:
                 alarm.cancel()
-            if attached:
-                machinery.runner.leave(self.id)
+            machinery.runner.leave(self.id)

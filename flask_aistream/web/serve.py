@@ -119,12 +119,14 @@ def begin(
         reading.refuse_media(messages)
     allow(chat)
     ours = extension()
-    runner = ours.machinery.runner
+    machinery = ours.machinery
+    if ours.enqueue is not None or (entry.restart and machinery.store.shared):
+        run = replace(run, request=chat.encode())
     if ours.enqueue is None:
-        log, new = runner.start(run, entry.call, chat, surroundings(entry))
+        log, new = machinery.runner.start(run, entry.call, chat, surroundings(entry))
     else:
         refuse_immovable(entry, ours)
-        log, new = runner.queue(replace(run, request=chat.encode()), chat)
+        log, new = machinery.runner.queue(run, chat)
     if not new and log.run.fingerprint != run.fingerprint:
         raise KeyReused
     return log
@@ -209,8 +211,7 @@ def deliver(
         machinery.connections.forget(delivery)
         if fd is not None:
             machinery.watcher.forget(fd)
-        if attached:
-            machinery.runner.leave(run_id)
+        machinery.runner.leave(run_id)
 
     tail = Tail(
         log,
@@ -233,7 +234,7 @@ def deliver(
         on_told=lambda: told(machinery.store, log.run),
         on_close=leave,
     )
-    attached = machinery.runner.attach(run_id)
+    machinery.runner.attach(run_id)
     if own and settings.send_seconds is not None:
         sockets.bound(connection, settings.send_seconds)
     machinery.connections.add(delivery, fd if own else None)

@@ -112,5 +112,21 @@ STORIES: dict[str, tuple[ev.Event, ...]] = {
     ),
     "stopped": (START, "So far", ev.ToolCallStarted("c1", "weather"), ev.Stopped("client")),
     "interrupted": (START, ev.Reasoning("Half a th"), ev.Interrupted("owner-lost")),
+    # The owner was lost in the middle of a tool call; see flask_aistream/runs/restart.py.
+    "restarted": (
+        START,
+        ev.StepStarted("plan"),
+        "So far",
+        ev.ToolCallStarted("c1", "weather"),
+        ev.ToolCallArguments("c1", '{"city":'),
+        ev.ToolCall("c1", "weather", '{"city":'),
+        ev.ToolError("c1", "The process that made this answer was lost."),
+        ev.StepFinished("plan"),
+        ", and on.",
+        ev.ToolCall("call-1-1", "weather", {"city": "Paris"}),
+        ev.ToolResult("call-1-1", 21),
+        "It is 21.",
+        ev.Finished(),
+    ),
     "odd": (START, *ODD, ev.Finished("other")),
 }

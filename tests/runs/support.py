@@ -19,6 +19,7 @@ from flask_aistream.runs.timer import Timer
 from flask_aistream.server.threads import Threads
 from flask_aistream.server.threads import ThreadTask
 from flask_aistream.stores.base import Log
+from flask_aistream.stores.base import Store
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import ManualAlarm
@@ -91,11 +92,15 @@ class Bench:
     """A runner, and all it needs, in the hands of a test."""
 
     def __init__(
-        self, clock: ManualClock, concurrency: Threads | ManualConcurrency, **limits: t.Any
+        self,
+        clock: ManualClock,
+        concurrency: Threads | ManualConcurrency,
+        store: t.Any = None,
+        **limits: t.Any,
     ) -> None:
         self.clock = clock
         self.concurrency = concurrency
-        self.store = MemoryStore(clock=clock)
+        self.store: Store = store or MemoryStore(clock=clock)
         self.timer = Timer(concurrency, Pace(0.005, clock=clock), clock)
         self.ends = Ends()
         bounds = {

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Callable
-from contextlib import nullcontext
 
 import pytest
 
 from flask_aistream.core import events as ev
-from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
-from flask_aistream.stores.base import Log
 from flask_aistream.stores.memory import MemoryLog
 from flask_aistream.testing import Gate
 from flask_aistream.testing import ManualClock
@@ -34,23 +30,9 @@ def queued(bench: Bench) -> Run:
     return run
 
 
-def adopt(bench: Bench, run: Run, provider: Callable[[ChatRequest], t.Any]) -> Log | None:
-    return bench.runner.adopt(run.id, 0, provider, ChatRequest("Hi", []), nullcontext)
-
-
 def work(bench: Bench) -> None:
     assert isinstance(bench.concurrency, ManualConcurrency)
     bench.concurrency.run()
-
-
-def test_a_queued_run_is_made_by_who_adopts_it(bench: Bench) -> None:
-    run = queued(bench)
-    log = adopt(bench, run, Script("a"))
-    assert log is not None
-    assert adopt(bench, run, Script("b")) is None
-    work(bench)
-    assert list(log.read(0).events) == ["a", ev.Finished()]
-    assert [ended.text for ended in bench.ends.told] == ["a"]
 
 
 def test_a_queued_run_that_nobody_begins_fails_and_is_told(bench: Bench) -> None:
@@ -65,7 +47,7 @@ def test_a_queued_run_that_nobody_begins_fails_and_is_told(bench: Bench) -> None
     (ended,) = bench.ends.told
     assert isinstance(ended.outcome, ev.Failed)
     assert ended.outcome.code == "queue_timeout"
-    assert adopt(bench, run, Script("late")) is None
+    assert bench.store.adopt(run.id) is None
 
 
 def test_a_run_that_another_process_adopted_is_let_go_and_not_told(clock: ManualClock) -> None:

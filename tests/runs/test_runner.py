@@ -573,13 +573,16 @@ def test_with_endless_patience_the_run_goes_on(bench: Bench) -> None:
     assert events_of(log)[-1] == ev.Finished()
 
 
-def test_readers_of_finished_and_foreign_runs_are_not_counted(bench: Bench) -> None:
+def test_readers_of_finished_and_foreign_runs_leave_nothing(bench: Bench) -> None:
     log = bench.start(Script("a"))
-    assert bench.runner.attach(log.run.id)
+    for _ in range(2):
+        bench.runner.attach(log.run.id)
     run(bench)
-    assert not bench.runner.attach(log.run.id)
-    assert not bench.runner.attach("unknown")
-    bench.runner.leave("unknown")
+    bench.runner.attach(log.run.id)
+    bench.runner.attach("elsewhere")
+    for run_id in (*[log.run.id] * 3, "elsewhere", "unknown"):
+        bench.runner.leave(run_id)
+    assert bench.runner._readers == {}
 
 
 # Limits.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import time
 import typing as t
 from collections.abc import AsyncIterator
@@ -63,6 +64,24 @@ def count(request: ChatRequest) -> Iterator[str]:
             yield f"{number} "
     finally:
         note("closed", run=request.run)
+
+
+@ai.provider(name="count-on", restart=True)
+def count_on(request: ChatRequest) -> Iterator[str]:
+    """The same, which goes on where it was lost."""
+    note("called", run=request.run, restarts=request.restarts, so_far=request.so_far)
+    for number in range(len(request.so_far.split()), int(request.params["n"])):
+        time.sleep(float(request.params["pause"]))
+        yield f"{number} "
+
+
+@ai.provider(name="kills", restart=True)
+def kills(request: ChatRequest) -> Iterator[str]:
+    """Takes its process with it."""
+    note("called", run=request.run, restarts=request.restarts)
+    yield f"{request.restarts} "
+    time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @ai.provider

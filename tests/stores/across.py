@@ -291,6 +291,24 @@ class AcrossContract:
         again.end(ev.Finished())
         assert follow(heir)[1:] == follow(log)[1:] == ["a", "b", "c", ev.Finished()]
 
+    def test_a_released_run_is_an_orphan_at_once_and_has_all_that_was_said(
+        self, here: SharedStore, there: SharedStore
+    ) -> None:
+        log = made(here)
+        reader = there.open(log.run.id)
+        for number in range(500):
+            log.append(str(number))
+        assert log.release()
+        with pytest.raises(LogEnded):
+            log.append("too late")
+        assert [log.owned, log.end(ev.Finished(), epoch=1), log.release()] == [False] * 3
+        ((_, epoch),) = there.orphans()
+        heir = there.adopt(log.run.id, epoch)
+        assert heir is not None
+        heir.end(ev.Finished())
+        said = [*map(str, range(500)), ev.Finished()]
+        assert follow(reader)[1:] == follow(log)[1:] == said
+
     def test_an_end_is_for_the_owner_it_was_meant_for(
         self, here: SharedStore, there: SharedStore, stores: Stores
     ) -> None:

@@ -7,6 +7,7 @@ import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 from flask import Blueprint
@@ -14,8 +15,10 @@ from flask import Flask
 
 from flask_aistream import AIStream
 from flask_aistream import ChatRequest
+from flask_aistream import Finished
 from flask_aistream.errors import ConfigError
 from flask_aistream.errors import RegistrationError
+from flask_aistream.testing import Gate
 from flask_aistream.testing import Script
 from flask_aistream.testing import StreamClient
 from flask_aistream.web.extension import install
@@ -303,3 +306,29 @@ def test_defaults_are_put_back_into_the_configuration() -> None:
     assert app.config["AISTREAM_HEARTBEAT_SECONDS"] == 15.0
     assert app.config["AISTREAM_RETRY_SECONDS"] == 7
     assert install(app).settings.heartbeat_seconds == 15.0
+
+
+def test_a_provider_that_needs_the_request_cannot_be_restarted() -> None:
+    with pytest.raises(RegistrationError, match="no request to copy"):
+        AIStream().provider(name="chat", context="request", restart=True)(Script("a"))
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_only_what_may_be_restarted_elsewhere_is_kept_with_its_request(
+    tmp_path: Path, restart: bool
+) -> None:
+    ai = AIStream()
+    gate = Gate()
+    ai.provider(name="chat", restart=restart)(Script("a", gate))
+    app = new_app(AISTREAM_STORE=f"sqlite:///{tmp_path}/runs.sqlite")
+    app.register_blueprint(ai)
+    with StreamClient(app).open("/chat", json={"prompt": "Hi"}) as stream:
+        gate.wait_reached()
+        machinery = install(app).machinery
+        request = machinery.store.open(stream.run).run.request
+        assert bool(request) == restart
+        if restart:
+            assert ChatRequest.decode(request).prompt == "Hi"
+        gate.open()
+        assert list(stream)[-1] == Finished()
+    assert machinery.store.open(stream.run).ended

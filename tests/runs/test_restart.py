@@ -1,0 +1,276 @@
+"""A run whose owner is gone goes on in another process, where its provider can do that."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from flask_aistream.core import events as ev
+from flask_aistream.core.request import ChatRequest
+from flask_aistream.core.run import Run
+from flask_aistream.core.run import new_run_id
+from flask_aistream.runs.restart import CUT_OFF
+from flask_aistream.runs.restart import Call
+from flask_aistream.runs.restart import past_of
+from flask_aistream.stores.base import Log
+from flask_aistream.stores.memory import MemoryStore
+from flask_aistream.stores.sqlite import SqliteEngine
+from flask_aistream.testing import Gate
+from flask_aistream.testing import ManualClock
+from flask_aistream.testing import Script
+from tests.runs.support import Bench
+from tests.runs.support import ThreadsOnManualTime
+from tests.runs.support import new_log
+from tests.runs.support import until
+from tests.stores.contract import follow
+from tests.stores.shared import Stores
+from tests.stores.shared import stores_over
+
+Provider = Callable[[ChatRequest], t.Any]
+END = ev.Finished()
+
+# What a run had said → what closes what was half said.
+CUTS: dict[str, tuple[list[ev.Event], list[ev.Event]]] = {
+    "nothing": ([], []),
+    "text": (["a", "b"], []),
+    "reasoning": ([ev.Reasoning("Hm")], []),
+    "an announced call": (
+        [ev.ToolCallStarted("c", "clock")],
+        [ev.ToolCall("c", "clock", {}), ev.ToolError("c", CUT_OFF)],
+    ),
+    "half of the arguments": (
+        [ev.ToolCallStarted("c", "clock"), ev.ToolCallArguments("c", '{"zo')],
+        [ev.ToolCall("c", "clock", '{"zo'), ev.ToolError("c", CUT_OFF)],
+    ),
+    "an unanswered call": ([ev.ToolCall("c", "clock", {})], [ev.ToolError("c", CUT_OFF)]),
+    "an answered call": ([ev.ToolCall("c", "clock", {}), ev.ToolResult("c", 12)], []),
+    "a failed call": ([ev.ToolCall("c", "clock", {}), ev.ToolError("c", "No.")], []),
+    "a step": (
+        [ev.StepStarted("one"), ev.StepFinished("one"), ev.StepStarted("two")],
+        [ev.StepFinished("two")],
+    ),
+    "a finished step": ([ev.StepStarted("one"), ev.StepFinished("one")], []),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_what_was_half_said_is_closed(cut: str) -> None:
+    said, closing = CUTS[cut]
+    log = new_log()
+    for event in said:
+        log.append(event)
+    past = past_of(log)
+    assert past is not None
+    assert past.closing == closing
+    assert past.text == "".join(event for event in said if isinstance(event, str))
+
+
+def test_a_run_whose_beginning_was_trimmed_away_has_no_past() -> None:
+    log = new_log(MemoryStore(max_events=10))
+    for number in range(20):
+        log.append(str(number))
+    assert past_of(log) is None
+
+
+class Processes:
+    """Runners as if each were in a process of its own, over one store."""
+
+    def __init__(self, clock: ManualClock, stores: Stores) -> None:
+        self.provider: Provider | None = None
+        self._clock = clock
+        self._stores = stores
+        self._made = 0
+
+    def make(self, **limits: t.Any) -> Bench:
+        self._made += 1
+        store = t.cast(t.Any, self._stores.make(name=f"process-{self._made}"))
+        limits = {"max_restarts": 2, **limits}
+        concurrency = ThreadsOnManualTime(self._clock)
+        return Bench(self._clock, concurrency, store, find=self._find, **limits)
+
+    def start(self, bench: Bench, provider: Provider, **fields: t.Any) -> Log:
+        self.provider = provider
+        fields = {"created": time.time(), "request": "{}", **fields}
+        run = Run(new_run_id(), "chat", **fields)
+        request = ChatRequest("Hi", [], run=run.id)
+        return bench.runner.start(run, provider, request, nullcontext)[0]
+
+    def _find(self, run: Run) -> Call | None:
+        if self.provider is None:
+            return None
+        return Call(self.provider, ChatRequest("Hi", [], run=run.id), nullcontext)
+
+
+@pytest.fixture
+def processes(clock: ManualClock, tmp_path: Path) -> Iterator[Processes]:
+    def engine(name: str, **options: t.Any) -> SqliteEngine:
+        return SqliteEngine(str(tmp_path / "runs.sqlite"), name, **options)
+
+    with stores_over(engine) as stores:
+        yield Processes(clock, stores)
+
+
+def leave(bench: Bench) -> None:
+    bench.runner.drain()
+    bench.runner.interrupt_all("drain", 0)
+
+
+def continuing(*steps: t.Any) -> Script:
+    """Says the first step first, and the next one each time it is called again."""
+
+    class Continuing(Script):
+        def __call__(self, request: ChatRequest) -> Iterator[t.Any]:
+            self.requests.append(request)
+            self._steps = steps[request.restarts]
+            return self._play()
+
+    return Continuing()
+
+
+def test_readers_everywhere_see_one_stream(processes: Processes) -> None:
+    here, there = processes.make(), processes.make()
+    gate = Gate()
+    script = continuing(["Hel", gate], ["lo"])
+    log = processes.start(here, script)
+    gate.wait_reached()
+    elsewhere = there.store.open(log.run.id)
+    until(lambda: log.read(-1).last == 1)
+    leave(here)
+    assert (here.ends.told, log.ended) == ([], False)
+    there.runner.bury()
+    told = follow(log)
+    assert told == follow(elsewhere) == [ev.RunStarted(log.run.id, "chat"), "Hel", "lo", END]
+    assert [(it.so_far, it.restarts) for it in script.requests] == [("", 0), ("Hel", 1)]
+    (ended,) = there.ends.wait()
+    assert (ended.text, ended.status, here.ends.told) == ("Hello", "finished", [])
+    there.runner.bury()
+    assert len(there.ends.told) == 1
+
+
+def test_a_call_that_was_cut_is_closed_before_the_provider_goes_on(processes: Processes) -> None:
+    here, there = processes.make(), processes.make()
+    gate = Gate()
+    chunk = ev.Usage(10, 2)
+    script = continuing(
+        [ev.ToolCallStarted("c", "clock"), chunk, gate], ["Noon.", ev.Usage(output_tokens=5)]
+    )
+    log = processes.start(here, script)
+    gate.wait_reached()
+    leave(here)
+    there.runner.bury()
+    (ended,) = there.ends.wait()
+    assert list(there.store.open(log.run.id).read(0).events) == [
+        ev.ToolCallStarted("c", "clock"),
+        ev.Usage(10, 2),
+        ev.ToolCall("c", "clock", {}),
+        ev.ToolError("c", CUT_OFF),
+        "Noon.",
+        ev.Usage(None, 7),
+        END,
+    ]
+    assert ended.usage == ev.Usage(10, 7)
+
+
+def test_a_run_goes_on_so_often_and_no_oftener(processes: Processes) -> None:
+    gates = [Gate() for _ in range(3)]
+    script = continuing(*([f"{number} ", gate] for number, gate in enumerate(gates)))
+    process = processes.make()
+    log = processes.start(process, script)
+    for restarts, gate in enumerate(gates):
+        gate.wait_reached()
+        leave(process)
+        last, process = process, processes.make()
+        process.runner.bury()
+        assert last.ends.told == [] or restarts == 2
+    (ended,) = last.ends.wait()
+    assert (ended.outcome, ended.text) == (ev.Interrupted("drain"), "0 1 2 ")
+    assert process.ends.told == []
+    assert process.store.open(log.run.id).ended
+
+
+def gone(processes: Processes, log: Log) -> dict[str, t.Any]:
+    processes.provider = None
+    return {}
+
+
+def too_often(processes: Processes, log: Log) -> dict[str, t.Any]:
+    return {"max_restarts": 0}
+
+
+def too_old(processes: Processes, log: Log) -> dict[str, t.Any]:
+    return {"run_seconds": 10}
+
+
+@pytest.mark.parametrize("spoil", [gone, too_often, too_old], ids=lambda it: it.__name__)
+def test_who_cannot_go_on_with_a_run_interrupts_it(
+    processes: Processes, spoil: Callable[[Processes, Log], dict[str, t.Any]]
+) -> None:
+    here, gate = processes.make(), Gate()
+    log = processes.start(here, Script("a", gate), created=time.time() - 60)
+    gate.wait_reached()
+    leave(here)
+    there = processes.make(**spoil(processes, log))
+    there.runner.bury()
+    (ended,) = there.ends.wait()
+    assert (ended.outcome, ended.text) == (ev.Interrupted("owner-lost"), "a")
+
+
+def test_who_is_leaving_takes_nothing_over(processes: Processes) -> None:
+    here, there, third = (processes.make() for _ in range(3))
+    gate = Gate()
+    log = processes.start(here, continuing(["a", gate], ["b"]))
+    gate.wait_reached()
+    leave(here)
+    there.runner.drain()
+    there.runner.bury()
+    assert not there.store.open(log.run.id).ended
+    third.runner.bury()
+    assert [ended.text for ended in third.ends.wait()] == ["ab"]
+
+
+def test_a_run_that_cannot_go_on_is_interrupted_by_who_leaves(processes: Processes) -> None:
+    here, gate = processes.make(), Gate()
+    processes.start(here, Script("a", gate), request="")
+    gate.wait_reached()
+    leave(here)
+    assert [ended.outcome for ended in here.ends.told] == [ev.Interrupted("drain")]
+
+
+@pytest.mark.parametrize(
+    "steps", [["a"], ["a", RuntimeError("broken")]], ids=["finished", "failed"]
+)
+def test_what_has_ended_is_not_begun_again(
+    processes: Processes, steps: list[t.Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    here, there = processes.make(), processes.make()
+    script = Script(*steps)
+    processes.start(here, script)
+    here.ends.wait()
+    leave(here)
+    there.runner.bury()
+    assert (len(script.requests), there.ends.told) == (1, [])
+
+
+def test_a_reader_that_stayed_keeps_a_restarted_run_alive(
+    processes: Processes, clock: ManualClock
+) -> None:
+    here, there = processes.make(), processes.make(detach=30)
+    gates = [Gate(), Gate()]
+    log = processes.start(here, continuing(["a", gates[0]], ["b", gates[1], "c"]))
+    there.runner.attach(log.run.id)
+    gates[0].wait_reached()
+    leave(here)
+    there.runner.bury()
+    gates[1].wait_reached()
+    clock.advance(100)
+    assert not there.store.open(log.run.id).ended
+    there.runner.leave(log.run.id)
+    clock.advance(31)
+    (ended,) = there.ends.wait()
+    assert (ended.outcome, ended.text) == (ev.Stopped("detach"), "ab")
