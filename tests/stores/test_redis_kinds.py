@@ -32,6 +32,10 @@ from tests.stores.shared import Stores
 from tests.stores.shared import stores_over
 
 
+# A Sentinel that was kept waiting for two seconds does nothing for half a minute.
+FAILOVER = 45.0
+
+
 class Kind(t.Protocol):
     url: str
 
@@ -120,7 +124,7 @@ def test_a_failover_in_mid_run_loses_nothing_not_even_what_the_replica_never_got
     pair = Pair(tmp_path)
     try:
         with stores_of(pair) as stores:
-            here, there = stores.make(name="here"), stores.make(name="there")
+            here, there = (stores.make(name=it, patience=FAILOVER) for it in ("here", "there"))
             log = made(here)
             reader = there.open(log.run.id)
             log.append("replicated")
@@ -132,6 +136,7 @@ def test_a_failover_in_mid_run_loses_nothing_not_even_what_the_replica_never_got
             log.append("meanwhile")
             log.end(ev.Finished())
             assert pair.replica.client.role()[0] == b"master"
+            wait_for(lambda: there.open(log.run.id).ended, "the end elsewhere")
             said = ["replicated", "acknowledged only", "meanwhile", ev.Finished()]
             assert follow(reader)[1:] == said
             assert follow(stores.make(name="third").open(log.run.id))[1:] == said
