@@ -53,6 +53,12 @@ class Piece(t.NamedTuple):
     first: int
     events: list[Event]
 
+    def after(self, number: int) -> Piece:
+        """Without the records up to this number: in a log that was written anew, a piece may begin
+        before what was asked for."""
+        known = max(number + 1 - self.first, 0)
+        return Piece(self.first + known, self.events[known:])
+
 
 class Found(t.NamedTuple):
     """What the store has of a run, from some number on."""

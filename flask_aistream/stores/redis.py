@@ -20,8 +20,8 @@ import typing as t
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Iterator
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict
 
 from flask_aistream.core.run import Run
@@ -188,6 +188,7 @@ class RedisEngine:
         self._store_bytes = store_bytes
         self._lengths: dict[str, Length] = {}
         self._redis: t.Any = None
+        self._short_of_memory = False
         self._carrier: Carrier | None = None
 
     def open(self, listener: Listener) -> None:
@@ -203,6 +204,10 @@ class RedisEngine:
             self._sum = self._redis.register_script(SUM)
         self._redis.ping()
         self._check_version()
+        if self._short_of_memory:
+            # Deleting is all that is allowed now.
+            self._drop(self._redis.zrange(ENDED, 0, FORGET - 1))
+            self._short_of_memory = False
         if self._carrier is None:
             self._carrier = Carrier(
                 self._connect(), self._channel(self._name), listener, self.faults
@@ -227,8 +232,13 @@ class RedisEngine:
         if self._redis is not None:
             self._redis.close()
 
-    def together(self) -> AbstractContextManager[None]:
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        try:
+            yield
+        except self.faults as fault:
+            self._short_of_memory = "maxmemory" in str(fault)
+            raise
 
     def create(self, run: Run, begin: Batch) -> str:
         # Before its key is taken: whoever finds the key finds the run.
@@ -307,7 +317,7 @@ class RedisEngine:
         # Where only one of the two is left, the server has dropped the other for want of memory.
         if about is None or not exists:
             return None
-        pieces = [rest_of(key, fields, after) for key, fields in entries]
+        pieces = [piece_of(key, fields).after(after) for key, fields in entries]
         run = Run(**json.loads(about), request=(request or b"").decode())
         found = Found(run, pieces, int(epoch))
         if found.ended:
@@ -650,9 +660,6 @@ def entry_id(length: int, epoch: int = 0) -> str:
     return f"{length + 1}-{epoch}"
 
 
-def rest_of(key: bytes, fields: dict[bytes, bytes], after: int) -> Piece:
-    """What an entry holds after a number: it may begin before it, in a log that was written anew."""
+def piece_of(key: bytes, fields: dict[bytes, bytes]) -> Piece:
     events = decode(fields[b"d"])
-    first = int(key.partition(b"-")[0]) - 1 - len(events)
-    known = max(after + 1 - first, 0)
-    return Piece(first + known, events[known:])
+    return Piece(int(key.partition(b"-")[0]) - 1 - len(events), events)

@@ -505,7 +505,11 @@ class SharedStore:
 
     def _reload(self, log: SharedLog) -> None:
         def load(engine: Engine) -> Found | None:
-            return engine.load(log.run_id, log.written - 1 if log.owned else log.tail)
+            found = engine.load(log.run_id, log.written - 1 if log.owned else log.tail)
+            if found is None and log.owned and not log.ended:
+                # The database is another one now, and the run may stay silent for long.
+                log.revive(engine)
+            return found
 
         def take(found: Found | None) -> None:
             if found is None:

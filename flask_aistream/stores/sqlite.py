@@ -8,6 +8,7 @@ dropped. Other processes see through ``PRAGMA data_version`` that something was 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 import typing as t
@@ -147,6 +148,8 @@ class SqliteEngine:
         self._begun: list[str] = []
         self._over: list[str] = []
         self._followed: dict[str, Followed] = {}
+        self._sought: set[str] = set()
+        self._file: tuple[int, int] | None = None
         self._version: int | None = None
         self._beats: dict[str, tuple[int, float]] = {}
         self._looked = 0.0
@@ -154,12 +157,14 @@ class SqliteEngine:
     def open(self, listener: Listener) -> None:
         self._listener = listener
         self.close()
+        # After a fault, somebody may be waiting to be told.
+        patience = OPEN_SECONDS if self._file is None else BUSY_SECONDS
         self._db = sqlite3.connect(
-            self._path, timeout=OPEN_SECONDS, isolation_level=None, check_same_thread=False
+            self._path, timeout=patience, isolation_level=None, check_same_thread=False
         )
         # Takes effect on a new file only.
         self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        switch_to_wal(self._db)
+        switch_to_wal(self._db, patience)
         # A crash of the machine may lose the last moments, but damages nothing.
         self._db.execute("PRAGMA synchronous = NORMAL")
         # Of the file beside it, which a reader may keep from being written over for a while.
@@ -180,6 +185,13 @@ class SqliteEngine:
             self._db.execute("DELETE FROM process WHERE id = ?", ("",))
         self._db.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
         self._version = None
+        before, self._file = self._file, self._on_disk()
+        if before not in (None, self._file):
+            # What is known of a file that is gone says nothing of this one.
+            self._own.clear()
+            self._sought.update(self._followed)
+            self._followed.clear()
+            listener.stale(None)
 
     def close(self) -> None:
         if self._db is not None:
@@ -320,7 +332,8 @@ class SqliteEngine:
             rows = [(first, data)]
         else:
             rows = []
-        return Found(Run(*values), [Piece(number, decode(text)) for number, text in rows], epoch)
+        pieces = (Piece(number, decode(text)).after(after) for number, text in rows)
+        return Found(Run(*values), [piece for piece in pieces if piece.events], epoch)
 
     def follow(self, run_id: str, after: int) -> Sequence[Piece]:
         found = self.load(run_id, after)
@@ -336,6 +349,7 @@ class SqliteEngine:
 
     def unfollow(self, run_id: str) -> None:
         self._followed.pop(run_id, None)
+        self._sought.discard(run_id)
         self._db.execute(
             "DELETE FROM follower WHERE process = ? AND run = (SELECT no FROM run WHERE id = ?)",
             (self._name, run_id),
@@ -350,11 +364,13 @@ class SqliteEngine:
 
     @property
     def rest(self) -> float | None:
-        if self._followed:
+        if self._followed or self._sought:
             return FOLLOW_SECONDS
         return OWN_SECONDS if self._own else None
 
     def poll(self) -> None:
+        if self._sought:
+            self._seek()
         if not (self._followed or self._own):
             return
         (version,) = self._db.execute("PRAGMA data_version").fetchone()
@@ -395,6 +411,7 @@ class SqliteEngine:
         return t.cast(int, count)
 
     def beat(self) -> None:
+        self._check_file()
         self._db.execute(
             "INSERT INTO process VALUES (?, 1) ON CONFLICT (id) DO UPDATE SET beats = beats + 1",
             (self._name,),
@@ -403,6 +420,7 @@ class SqliteEngine:
     def orphans(self) -> list[tuple[str, int]]:
         """A process is dead when we have watched its beats stand still: no clock but ours is asked,
         and not the time in which we could not look."""
+        self._check_file()
         now = self._ticks()
         if now - self._looked > DEAD_SECONDS / 2:
             self._beats.clear()
@@ -535,11 +553,28 @@ class SqliteEngine:
                 at += size
 
     def _journal(self, no: int, start: int, after: int) -> list[tuple[int, str]]:
-        found = self._db.execute(
-            "SELECT first, data FROM journal WHERE id > ? AND run = ? AND first > ? ORDER BY id",
-            (start, no, after),
+        """What a living run has said, from the batch on that holds record ``after + 1``: in a file that was
+        made anew, it may begin before that."""
+        found: list[tuple[int, str]] = []
+        # Backwards, as mostly little is asked for.
+        rows = self._db.execute(
+            "SELECT first, data FROM journal WHERE id > ? AND run = ? ORDER BY id DESC", (start, no)
         )
-        return t.cast("list[tuple[int, str]]", found.fetchall())
+        # A statement that is left half read would keep what it may still read from being written over.
+        with contextlib.closing(rows):
+            for row in rows:
+                found.append(row)
+                if row[0] <= after + 1:
+                    break
+        return found[::-1]
+
+    def _seek(self) -> None:
+        """The file was made anew, and the owners of living runs write these anew."""
+        for run_id in list(self._sought):
+            if self.load(run_id, -1) is not None:
+                self._sought.discard(run_id)
+                self.follow(run_id, -1)
+                self._listener.stale(run_id)
 
     def _read_journal(self) -> None:
         ids = {followed.no: run_id for run_id, followed in self._followed.items()}
@@ -563,6 +598,18 @@ class SqliteEngine:
             del self._followed[run_id]
             self._listener.stale(run_id)
 
+    def _check_file(self) -> None:
+        """Who has a file open does not notice when it is deleted, or another is put in its place."""
+        if self._on_disk() != self._file:
+            raise sqlite3.OperationalError(f"the file {self._path} is not the one that was opened")
+
+    def _on_disk(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
     def _notify(self, process: str, no: int) -> None:
         """What this process does to a run, its owner is to know."""
         if process not in ("", self._name):
@@ -582,9 +629,9 @@ def joined(said: dict[int, str], least: int) -> tuple[int, str]:
     return kept[0], "[" + ",".join(said[number][1:-1] for number in kept) + "]"
 
 
-def switch_to_wal(db: sqlite3.Connection) -> None:
+def switch_to_wal(db: sqlite3.Connection, patience: float) -> None:
     """Two processes that do this at once get an error where they should have to wait."""
-    deadline = time.monotonic() + OPEN_SECONDS
+    deadline = time.monotonic() + patience
     while True:
         try:
             db.execute("PRAGMA journal_mode = WAL")

@@ -31,7 +31,6 @@ from tests.stores.shared import PromptStore
 from tests.stores.shared import Stores
 from tests.stores.shared import stores_over
 
-
 # A Sentinel that was kept waiting for two seconds does nothing for half a minute.
 FAILOVER = 45.0
 

@@ -1,0 +1,274 @@
+"""A store that goes away, fills up, or forgets, while runs are going on: nothing hangs, and what the
+store outlives is not lost."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import threading
+import time
+import typing as t
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import closing
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from flask_aistream.core import events as ev
+from flask_aistream.errors import StoreUnavailable
+from flask_aistream.server.threads import Threads
+from flask_aistream.stores.door import redis_client
+from flask_aistream.stores.engine import Engine
+from flask_aistream.stores.redis import RedisEngine
+from flask_aistream.stores.shared import SharedStore
+from flask_aistream.stores.sqlite import SqliteEngine
+from tests.server.servers import wait_for
+from tests.stores.across import made
+from tests.stores.contract import MEGABYTE
+from tests.stores.contract import begin
+from tests.stores.contract import follow
+from tests.stores.contract import is_there
+from tests.stores.contract import say
+from tests.stores.redis_server import RedisServer
+from tests.stores.shared import Stores
+from tests.stores.shared import stores_over
+
+PATIENCE = 1.0
+SPARE = 4.0
+"""On a slow machine: an answer that should come within the patience comes within this much more."""
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    servers: list[RedisServer] = []
+
+    def start(*options: str) -> RedisServer:
+        servers.append(RedisServer(tmp_path, *options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@contextmanager
+def stores_on(server: RedisServer) -> Iterator[Stores]:
+    def engine(name: str = "one", **options: t.Any) -> Engine:
+        return RedisEngine(lambda: redis_client(server.url), name, Threads(), **options)
+
+    with stores_over(engine) as stores:
+        yield stores
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "runs.sqlite"
+
+
+@pytest.fixture
+def files(path: Path) -> Iterator[Stores]:
+    def engine(name: str = "one", **options: t.Any) -> Engine:
+        return SqliteEngine(str(path), name, **options)
+
+    with stores_over(engine) as stores:
+        yield stores
+
+
+def survives(stores: Stores, harm: Callable[[], None]) -> None:
+    """A run that is written here, and read here and there, is whole though harm is done in between."""
+    here, there = stores.make(name="here"), stores.make(name="there")
+    log = made(here)
+    reader = there.open(log.run.id)
+    woken = threading.Event()
+    reader.notify(0, woken.set)
+    log.append("before")
+    assert woken.wait(SPARE)
+    harm()
+    log.append("after")
+    wait_for(lambda: log.tail == 2, "the record")
+    wait_for(lambda: reader.tail == 2, "the record elsewhere")
+    assert log.end(ev.Finished())
+    said = ["before", "after", ev.Finished()]
+    assert follow(reader)[1:] == follow(log)[1:] == said
+    assert follow(stores.make(name="third").open(log.run.id))[1:] == said
+
+
+def is_told_and_recovers(
+    stores: Stores, break_it: Callable[[], None], mend_it: Callable[[], None]
+) -> None:
+    """While the store does not come back, runs are lost and starts refused, in time; then all is well."""
+    store = stores.make(name="here", patience=PATIENCE)
+    log = made(store)
+    log.append("before")
+    wait_for(lambda: log.tail == 1, "the record")
+    lost = threading.Event()
+    log.on_lost(lost.set)
+    break_it()
+    began = time.monotonic()
+    log.append("x" * MEGABYTE)
+    assert lost.wait(PATIENCE + SPARE)
+    assert log.end(ev.Failed("store_unavailable", "Gone.", 503))
+    assert log.read(-1).ended
+    with pytest.raises(StoreUnavailable):
+        begin(t.cast(t.Any, store))
+    assert time.monotonic() - began < PATIENCE + SPARE
+    mend_it()
+    wait_for(lambda: starts(store), "a start")
+
+
+def starts(store: SharedStore) -> bool:
+    try:
+        return made(store).end(ev.Finished())
+    except StoreUnavailable:
+        return False
+
+
+# Redis.
+
+
+@pytest.mark.parametrize("options", [(), ("--appendonly", "yes")], ids=["empty", "with its log"])
+def test_a_redis_that_was_restarted_in_time_costs_nothing(
+    redis: Callable[..., RedisServer], options: tuple[str, ...]
+) -> None:
+    server = redis(*options)
+
+    def restart() -> None:
+        server.kill()
+        time.sleep(0.5)
+        server.start()
+
+    with stores_on(server) as stores:
+        survives(stores, restart)
+
+
+def test_a_redis_that_stays_away_is_told(redis: Callable[..., RedisServer]) -> None:
+    server = redis()
+    with stores_on(server) as stores:
+        is_told_and_recovers(stores, server.kill, server.start)
+
+
+def test_a_redis_that_hangs_is_told(redis: Callable[..., RedisServer]) -> None:
+    server = redis()
+    with stores_on(server) as stores:
+        is_told_and_recovers(stores, server.freeze, server.thaw)
+
+
+def test_a_redis_without_memory_is_told(redis: Callable[..., RedisServer]) -> None:
+    server = redis()
+
+    def fill() -> None:
+        server.client.config_set("maxmemory", server.client.info("memory")["used_memory"])
+
+    def free() -> None:
+        server.client.config_set("maxmemory", 0)
+
+    with stores_on(server) as stores:
+        is_told_and_recovers(stores, fill, free)
+
+
+def test_a_redis_without_memory_forgets_finished_runs_first(
+    redis: Callable[..., RedisServer],
+) -> None:
+    server = redis()
+    with stores_on(server) as stores:
+        store = stores.make()
+        finished = [made(store) for _ in range(8)]
+        for log in finished:
+            say(t.cast(t.Any, log), 1)
+            log.end(ev.Finished())
+        living = made(store)
+        server.client.config_set("maxmemory", server.client.info("memory")["used_memory"])
+        say(t.cast(t.Any, living), 2)
+        assert living.end(ev.Finished())
+        assert not is_there(t.cast(t.Any, store), t.cast(t.Any, finished[0]))
+        assert len(follow(stores.make(name="there").open(living.run.id))) == 2002
+
+
+def test_a_redis_that_evicts_takes_no_living_run(redis: Callable[..., RedisServer]) -> None:
+    server = redis("--maxmemory-policy", "allkeys-lru")
+    with stores_on(server) as stores:
+        store = stores.make()
+        living = made(store)
+        server.client.config_set(
+            "maxmemory", server.client.info("memory")["used_memory"] + 4 * MEGABYTE
+        )
+        for _ in range(10):
+            log = made(store)
+            say(t.cast(t.Any, log), 1)
+            log.end(ev.Finished())
+            living.append("x")
+        assert living.end(ev.Finished())
+        assert follow(stores.make(name="there").open(living.run.id))[1:-1] == ["x"] * 10
+
+
+# SQLite.
+
+
+def test_a_file_that_is_locked_for_a_while_costs_nothing(files: Stores, path: Path) -> None:
+    with closing(Other(path)) as other:
+
+        def lock_a_while() -> None:
+            other.lock()
+            time.sleep(2)
+            other.unlock()
+
+        survives(files, lock_a_while)
+
+
+def test_a_file_that_stays_locked_is_told(files: Stores, path: Path) -> None:
+    with closing(Other(path)) as other:
+        is_told_and_recovers(files, other.lock, other.unlock)
+
+
+def test_a_full_disk_is_told(files: Stores, path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill() -> None:
+        size = max(it.stat().st_size for it in path.parent.iterdir())
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+    def free() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    try:
+        is_told_and_recovers(files, fill, free)
+    finally:
+        free()
+
+
+def test_a_file_that_is_deleted_is_made_anew_with_all_living_runs(
+    files: Stores, path: Path
+) -> None:
+    def delete() -> None:
+        for it in path.parent.glob(f"{path.name}*"):
+            it.unlink()
+        wait_for(path.exists, "the file")
+
+    survives(files, delete)
+
+
+def test_a_file_that_becomes_something_else_is_told(files: Stores, path: Path) -> None:
+    def spoil() -> None:
+        for it in path.parent.glob(f"{path.name}*"):
+            it.unlink()
+        path.write_text("not a database " * 100)
+
+    is_told_and_recovers(files, spoil, path.unlink)
+
+
+class Other:
+    """Another program that has the file open."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
+
+    def lock(self) -> None:
+        self._db.execute("BEGIN EXCLUSIVE")
+
+    def unlock(self) -> None:
+        self._db.execute("ROLLBACK")
+
+    def close(self) -> None:
+        self._db.close()
