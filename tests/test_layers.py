@@ -25,6 +25,7 @@ LAYERS = {
     "web": 5,
     # What only re-exports, or is made for applications, stands on top of everything.
     "testing": 6,
+    "gunicorn_conf": 6,
     "__init__": 6,
 }
 TOP = max(LAYERS.values())

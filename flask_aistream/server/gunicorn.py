@@ -89,6 +89,7 @@ class Lifecycle:
         atexit.register(hold, weakref.ref(self))
         if self._worker is not None:
             self._doors = doors_of(self._worker)
+            keep_pulse(self._worker)
             on_quick_exit(self._worker, self._hurry)
             self._poll()
 
@@ -126,6 +127,7 @@ class Lifecycle:
 
     def _wait(self) -> None:
         while self._worker is not None and self._runs.count and self._left():
+            self._worker.tmp.notify()
             time.sleep(0.05)
 
     def _hurry(self) -> None:
@@ -143,6 +145,13 @@ def hold(lifecycle: weakref.ref[Lifecycle]) -> None:
     alive = lifecycle()
     if alive is not None:
         alive.hold()
+
+
+def keep_pulse(worker: t.Any) -> None:
+    """Let :meth:`Lifecycle.hold` show the arbiter that we are alive, or it would kill us after its
+    ``timeout``: gunicorn closes the file for that before a process exits. The system will do so, too.
+    """
+    worker.tmp.close = lambda: None
 
 
 def on_quick_exit(worker: t.Any, callback: Callable[[], None]) -> None:
@@ -191,5 +200,4 @@ def budget_of(worker: t.Any) -> float:
     """Seconds from the first sign of leaving to the arbiter's kill, less what we need ourselves."""
     if worker is None:
         return 0.0
-    limits = (worker.cfg.graceful_timeout, worker.cfg.timeout or worker.cfg.graceful_timeout)
-    return max(float(min(limits)) - POLL_SECONDS - MARGIN_SECONDS, 0.0)
+    return max(float(worker.cfg.graceful_timeout) - POLL_SECONDS - MARGIN_SECONDS, 0.0)

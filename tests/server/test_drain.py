@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.server.conftest import Serve
 from tests.server.servers import DEADLINE
 from tests.server.servers import Server
 from tests.server.wire import Stream
@@ -62,3 +65,13 @@ def test_ctrl_c_ends_runs_at_once_and_without_noise(server: Server) -> None:
     server.process.wait(DEADLINE)
     assert "Exception ignored" not in server.output()
     assert len(server.facts("ended", stream.run)) == 1
+
+
+def test_a_run_may_take_longer_than_the_worker_may_be_silent(serve: Serve) -> None:
+    server = serve("gevent", options=("--timeout", "2", "--graceful-timeout", "10"))
+    stream = Stream(server.url, "/ai/count", {"prompt": "?", "n": 120, "pause": 0.05})
+    stream.until("1 ")
+    stream.reset()
+    os.kill(server.wait_fact("called", stream.run)["pid"], signal.SIGTERM)
+    assert server.wait_fact("ended", stream.run)["outcome"] == "Finished"
+    assert "TIMEOUT" not in server.output()
