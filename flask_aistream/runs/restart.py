@@ -28,15 +28,19 @@ Surroundings = Callable[[], AbstractContextManager[t.Any]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """All that is needed to call a provider once more."""
+    """All that is needed to call a provider in this process.
+
+    :param restart: It may be called again where its first call was lost.
+    """
 
     provider: Provider
     request: ChatRequest
     surroundings: Surroundings
+    restart: bool = False
 
 
-Find = Callable[[Run], Call | None]
-"""How to make a run's answer in this process; ``None``: it is not to be begun again."""
+Find = Callable[[Run], Call]
+"""How to make the answer of a run that began in another process; see ``Run.request``."""
 
 
 @dataclass(frozen=True, slots=True)

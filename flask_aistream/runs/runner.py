@@ -25,7 +25,6 @@ from flask_aistream.runs.ended import RunEnded
 from flask_aistream.runs.ended import fold_of
 from flask_aistream.runs.pump import Provider
 from flask_aistream.runs.pump import Pump
-from flask_aistream.runs.restart import Call
 from flask_aistream.runs.restart import Find
 from flask_aistream.runs.restart import Surroundings
 from flask_aistream.runs.restart import past_of
@@ -122,7 +121,7 @@ class Runner:
     :param run_seconds: Longest life of a run; ``None`` for any.
     :param max_runs: Runs at once in this process; ``None`` for any number.
     :param max_runs_per_owner: Of one owner, in this process; ``None`` for any number.
-    :param find: How a run that has lost its process is gone on with here.
+    :param find: How a run that was queued, or has lost its process, is made here; ``None``: not at all.
     :param max_restarts: How often that is done to one run.
     :param queue_seconds: Longest time a run may wait for a process to adopt it; ``None`` for any.
     :param enqueue: Puts the ticket of a run where another process will find it, and :meth:`execute` it.
@@ -140,7 +139,7 @@ class Runner:
         max_runs: int | None,
         max_runs_per_owner: int | None,
         on_end: Callable[[RunEnded], None],
-        find: Find = lambda run: None,
+        find: Find | None = None,
         max_restarts: int = 0,
         queue_seconds: float | None = None,
         enqueue: Callable[[str], object] | None = None,
@@ -162,6 +161,7 @@ class Runner:
         self._live: dict[str, Live] = {}
         self._starting: dict[str, str | None] = {}
         self._readers: dict[str, int] = {}
+        self._requeued: dict[str, float] = {}
         self._owed = 0
         self._lock = concurrency.lock()
         self.draining = False
@@ -187,25 +187,20 @@ class Runner:
         """
         return self._create(run, request, self._put_into_queue, owned=False)
 
-    def execute(
-        self,
-        run_id: str,
-        epoch: int,
-        provider: Provider,
-        request: ChatRequest,
-        surroundings: Surroundings,
-    ) -> ev.Terminal | None:
+    def execute(self, run_id: str, epoch: int) -> ev.Terminal | None:
         """Make a queued run, and return when it has ended, its provider has cleaned up and its end is
         told. If something is raised meanwhile in the thread that waits here, the run is interrupted.
 
         :param epoch: How many owners it has had.
         :returns: How it ended; ``None``: it had ended already, or somebody else makes it.
         """
-        waiter = self._concurrency.waiter()
         log = self._store.adopt(run_id, epoch)
         if log is None:
             return None
-        live = self._live_of(log, provider, request, surroundings)
+        live = self._adopted(log)
+        if live is None:
+            return fold_of(log).terminal
+        waiter = self._concurrency.waiter()
         live.on_over = waiter.wake
         try:
             self._begin(live)
@@ -252,12 +247,16 @@ class Runner:
     def bury(self) -> None:
         """Go on with the runs of processes that are gone, or end them, and tell of each that nobody else
         has ended."""
-        for log, epoch in self._store.orphans(self._queue_seconds):
-            call = self._again(log.run, epoch)
-            if call is None:
+        orphans = self._store.orphans(self._queue_seconds)
+        tickets = {ticket_of(log.run.id, epoch) for log, epoch in orphans}
+        self._requeued = {it: at for it, at in self._requeued.items() if it in tickets}
+        for log, epoch in orphans:
+            if not self._may_go_on(log.run, epoch):
                 self._end_early(log, OWNER_LOST if epoch else NOT_BEGUN, epoch)
+            elif self._enqueue is not None:
+                self._queue_again(log, epoch)
             elif not self.draining:
-                self._restart(log.run.id, epoch, call)
+                self._restart(log.run.id, epoch)
 
     def drain(self) -> None:
         """Start nothing any more."""
@@ -313,13 +312,24 @@ class Runner:
                 self._starting.pop(run.id, None)
         return log, new
 
-    def _put_into_queue(self, log: Log) -> None:
+    def _put_into_queue(self, log: Log, epoch: int = 0) -> None:
         assert self._enqueue
         try:
-            self._enqueue(ticket_of(log.run.id, log.epoch))
+            self._enqueue(ticket_of(log.run.id, epoch))
         except Exception:
             logger.exception("Run %s could not be put into the queue", log.run.id)
-            self._end_early(log, NOT_QUEUED, log.epoch)
+            self._end_early(log, OWNER_LOST if epoch else NOT_QUEUED, epoch)
+
+    def _queue_again(self, log: Log, epoch: int) -> None:
+        """Let another worker go on. Every process does this once, and one worker takes the run."""
+        ticket, now = ticket_of(log.run.id, epoch), self._clock()
+        if ticket not in self._requeued:
+            self._requeued[ticket] = now
+            self._put_into_queue(log, epoch)
+        elif (
+            self._queue_seconds is not None and now - self._requeued[ticket] >= self._queue_seconds
+        ):
+            self._end_early(log, OWNER_LOST, epoch)
 
     def _admit(self, run: Run) -> None:
         """Take a place among those that are being started.
@@ -358,33 +368,44 @@ class Runner:
         # In the background there is a reader that never leaves: the run is to come to its end.
         return live.request.background or live.log.run.id in self._readers
 
-    def _again(self, run: Run, epoch: int) -> Call | None:
-        """How to make a run of this epoch anew; ``None``: it has to end."""
+    def _may_go_on(self, run: Run, epoch: int) -> bool:
+        """Whether a run may be made anew, by its next owner; else it has to end."""
+        if self._find is None or not run.request or not 0 < epoch <= self._max_restarts:
+            return False
         old = self._run_seconds is not None and time.time() - run.created >= self._run_seconds
-        may = run.request and 0 < epoch <= self._max_restarts and not old
-        return self._find(run) if may else None
+        return not old and self._find(run).restart
 
     def _release(self, live: Live) -> bool:
         """Leave a run to another process, if there are such, and it can be begun again there."""
-        again = self._store.shared and self._again(live.log.run, live.epoch) is not None
+        again = self._store.shared and self._may_go_on(live.log.run, live.epoch)
         return again and live.log.release()
 
-    def _restart(self, run_id: str, epoch: int, call: Call) -> None:
+    def _restart(self, run_id: str, epoch: int) -> None:
         log = self._store.adopt(run_id, epoch)
-        if log is None:
-            return
-        past = past_of(log)
+        live = self._adopted(log) if log is not None else None
+        if live is not None:
+            self._begin(live)
+
+    def _adopted(self, log: Log) -> Live | None:
+        """A run that is this process's now, and has yet to begin; ``None``: it has ended."""
+        assert self._find
+        call, restarts = self._find(log.run), log.epoch - 1
+        if not restarts:
+            return self._live_of(log, call.provider, call.request, call.surroundings)
+        past = past_of(log) if call.restart else None
         if past is None:  # The provider could not be told what it has said.
             self._end_early(log, OWNER_LOST, log.epoch)
-            return
-        logger.warning("Run %s of %r has lost its process and goes on.", run_id, log.run.provider)
+            return None
+        logger.warning(
+            "Run %s of %r has lost its process and goes on.", log.run.id, log.run.provider
+        )
         try:
             for event in past.closing:
                 log.append(event)
         except LogEnded:  # Stopped in this very moment, or lost again.
-            return
-        request = replace(call.request, so_far=past.text, restarts=epoch)
-        self._pump(log, call.provider, request, call.surroundings, past.usage)
+            return None
+        request = replace(call.request, so_far=past.text, restarts=restarts)
+        return self._live_of(log, call.provider, request, call.surroundings, past.usage)
 
     def _pump(
         self,

@@ -250,8 +250,7 @@ class AIStream(Blueprint):
         :raises ValueError: This is not what the function was given.
         :raises StoreUnavailable: The store is away; nothing was done.
         """
-        app = t.cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]
-        return execute(app, self._here(), run_id)
+        return execute(self._here(), run_id)
 
     def entry(self, name: str) -> Entry:
         """The provider of this name.

@@ -8,13 +8,9 @@ from collections.abc import Callable
 from flask import Flask
 
 from flask_aistream.core.events import Terminal
-from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import read_ticket
 from flask_aistream.errors import ConfigError
-from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import RegistrationError
-from flask_aistream.errors import RunNotFound
-from flask_aistream.runs.pump import Provider
 from flask_aistream.web import celery
 from flask_aistream.web.config import Settings
 from flask_aistream.web.store import MEMORY
@@ -42,7 +38,7 @@ def choose_executor(app: Flask, settings: Settings, ours: Extension) -> Enqueue 
             "machine to sqlite:////path."
         )
     if executor == "celery":
-        return celery.queue_of(app, lambda ticket: execute(app, ours, ticket))
+        return celery.queue_of(app, lambda ticket: execute(ours, ticket))
     return in_context(app, t.cast(Enqueue, executor))
 
 
@@ -54,36 +50,13 @@ def in_context(app: Flask, enqueue: Enqueue) -> Enqueue:
     return enqueue_in_context
 
 
-def execute(app: Flask, ours: Extension, ticket: str) -> Terminal | None:
+def execute(ours: Extension, ticket: str) -> Terminal | None:
     """Make a queued run in this process, until it has ended and that is told.
 
     :returns: How it ended; ``None``: it is not to be made (any more), or somebody else makes it.
     :raises ValueError: This is no ticket.
     """
-    run_id, epoch = read_ticket(ticket)
-    machinery = ours.machinery
-    try:
-        run = machinery.store.open(run_id).run
-    except RunNotFound:  # The queue has kept it for longer than the store.
-        return None
-    if not run.request:  # It has ended.
-        return None
-    request = ChatRequest.decode(run.request)
-    call = provider_of(ours, run.provider)
-    return machinery.runner.execute(run_id, epoch, call, request, app.app_context)
-
-
-def provider_of(ours: Extension, name: str) -> Provider:
-    """The provider that a run from elsewhere asks for. Where it is not here, the run is to say so."""
-    try:
-        return ours.blueprints[ours.blueprint_of(name)].entry(name).call
-    except ProviderNotFound as error:
-        missing = error
-
-    def fail(request: ChatRequest) -> t.NoReturn:
-        raise missing
-
-    return fail
+    return ours.machinery.runner.execute(*read_ticket(ticket))
 
 
 def refuse_immovable(entry: Entry, ours: Extension) -> None:

@@ -15,6 +15,7 @@ from flask import request
 
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
+from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.runs.concurrency import Waiter
 from flask_aistream.runs.delivery import SharedEncoders
@@ -172,15 +173,22 @@ class Extension:
         url = self._store_url or choose_store(self._app, self.settings, forked=True)
         return Machinery(self._app, self.settings, url or MEMORY, self._find, self.enqueue)
 
-    def _find(self, run: Run) -> Call | None:
-        """How to begin a run again that began in another process."""
+    def _find(self, run: Run) -> Call:
+        """How to make the answer of a run that began in another process."""
+        request, surroundings = ChatRequest.decode(run.request), self._app.app_context
         having = {ai for ai in self.blueprints.values() if run.provider in ai.provider_names}
         if len(having) != 1:  # It is gone, or another one has its name too.
-            return None
+            return Call(missing, request, surroundings)
         entry = having.pop().entry(run.provider)
-        if not entry.restart:
-            return None
-        return Call(entry.call, ChatRequest.decode(run.request), self._app.app_context)
+        return Call(entry.call, request, surroundings, entry.restart)
+
+
+def missing(request: ChatRequest) -> t.NoReturn:
+    """What a run is made with whose provider is not in the code that this process runs."""
+    raise ProviderNotFound(
+        f"There is no provider {request.provider!r} in this process, or more than one: its code is not "
+        "that of the process which started the run."
+    )
 
 
 def install(app: Flask) -> Extension:

@@ -101,10 +101,9 @@ class Processes:
         request = ChatRequest("Hi", [], run=run.id)
         return bench.runner.start(run, provider, request, nullcontext)[0]
 
-    def _find(self, run: Run) -> Call | None:
-        if self.provider is None:
-            return None
-        return Call(self.provider, ChatRequest("Hi", [], run=run.id), nullcontext)
+    def _find(self, run: Run) -> Call:
+        request = ChatRequest("Hi", [], run=run.id)
+        return Call(self.provider or Script(), request, nullcontext, self.provider is not None)
 
 
 @pytest.fixture

@@ -229,6 +229,56 @@ def time_limit() -> Iterator[Callable[[], None]]:
     signal.signal(signal.SIGUSR1, before)
 
 
+@pytest.fixture
+def lasting(ai: AIStream, gate: Gate) -> list[ChatRequest]:
+    """What the provider ``lasting``, which can go on where another one has left off, was called with."""
+    calls: list[ChatRequest] = []
+
+    @ai.provider(restart=True)
+    def lasting(request: ChatRequest) -> Iterator[str]:
+        calls.append(request)
+        if request.restarts:
+            yield "no."
+        else:
+            yield "Well, "
+            gate.pass_through()
+
+    return calls
+
+
+def test_a_run_that_has_lost_its_worker_goes_back_into_the_queue(
+    process: Process, ai: AIStream, queue: list[str], lasting: list[ChatRequest], ends: Ends
+) -> None:
+    web, one, other = process(), process(), process()
+    with web.app_context():
+        run = ai.start("lasting", "Hi")
+    lost = Worker(one, ai, queue[0])
+    until(lambda: run.text == "Well, ")
+    install(one).machinery.runner.interrupt_all("drain", 0)
+    assert lost.wait() is None  # It has not ended.
+    until(lambda: len(queue) > 1)
+    assert set(queue[1:]) == {f"{run.id}.1"}
+    assert len(lasting) == 1  # Whoever has noticed does not make it itself.
+    workers = [Worker(app, ai, ticket) for app in (one, other) for ticket in queue]
+    outcomes = [worker.wait() for worker in workers]
+    assert [outcome for outcome in outcomes if outcome is not None] == [ev.Finished()]
+    assert (run.text, lasting[1].so_far, lasting[1].prompt) == ("Well, no.", "Well, ", "Hi")
+    assert [ended.text for ended in ends.told] == ["Well, no."]
+
+
+def test_a_lost_run_that_no_worker_takes_is_interrupted(
+    process: Process, ai: AIStream, queue: list[str], lasting: list[ChatRequest], ends: Ends
+) -> None:
+    web, worker = process(queue_seconds=0.3), process(queue_seconds=0.3)
+    with web.app_context():
+        run = ai.start("lasting", "Hi")
+    Worker(worker, ai, queue[0])
+    until(lambda: run.text == "Well, ")
+    install(worker).machinery.runner.interrupt_all("drain", 0)
+    assert run.wait(DEADLINE) == ev.Interrupted("owner-lost")
+    assert [ended.text for ended in ends.wait()] == ["Well, "]
+
+
 def test_what_breaks_a_worker_off_interrupts_its_run(
     process: Process,
     ai: AIStream,
@@ -261,7 +311,7 @@ def test_a_provider_that_is_not_in_the_worker_fails_the_run(
     del ai._providers["chat"]  # An older version of the code.
     outcome = Worker(worker, ai, queue[0]).wait()
     assert isinstance(outcome, ev.Failed)
-    assert "There is no provider 'chat'" in caplog.text
+    assert "There is no provider 'chat' in this process" in caplog.text
     assert run.status == "failed"
 
 

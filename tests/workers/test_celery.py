@@ -201,18 +201,24 @@ def test_a_task_that_comes_twice_makes_one_run(site: Site) -> None:
         assert len(site.web.facts("called", line.run)) == 1
 
 
-def test_a_killed_child_of_celery_interrupts_its_run(site: Site) -> None:
-    with site.line() as line:
-        begun = line.stream("/ai/count", {"prompt": "?", "n": 100000, "pause": 0.01}).text("9 ")
-        run = line.run
+def test_a_killed_child_of_celery_interrupts_its_run_or_another_one_goes_on(site: Site) -> None:
+    with site.line() as line, site.line() as other:
+        line.stream("/ai/count", {"prompt": "?", "n": 100000, "pause": 0.01})
+        other.stream("/ai/count-on", COUNT)
+        texts = [line.text("9 "), other.text("9 ")]
         killed = time.monotonic()
-        os.kill(site.web.wait_fact("called", run)["pid"], signal.SIGKILL)
-        text = begun + line.text()
+        for run in (line.run, other.run):
+            os.kill(site.web.wait_fact("called", run)["pid"], signal.SIGKILL)
+        texts[0] += line.text()
         assert line.reason() == "interrupted"
         assert time.monotonic() - killed < NOTICE_SECONDS
-    site.web.wait_fact("ended", run)
-    (ended,) = site.web.facts("ended", run)
-    assert (ended["outcome"], ended["text"]) == ("Interrupted", text)
+        texts[1] += other.text()
+        assert (texts[1], other.reason()) == (WHOLE, "stop")
+    assert (site.told(line.run), site.told(other.run)) == (["Interrupted"], ["Finished"])
+    assert site.web.facts("ended", line.run)[0]["text"] == texts[0]
+    calls = [it["pid"] for it in site.web.facts("called", other.run)]
+    assert len(set(calls)) == len(calls) == 2
+    assert not set(calls) & set(site.web.pids())
 
 
 def test_a_run_that_nobody_follows_is_stopped(site: Site) -> None:
