@@ -100,6 +100,11 @@ class ChatRequest:
             for missed in self._stop.take():
                 missed()
 
+    @property
+    def to_be_told(self) -> bool:
+        """Whether somebody has asked to be called at a stop."""
+        return bool(self._stop.callbacks)
+
     def stopping(self) -> list[t.Callable[[], object]]:
         """The callbacks given to :meth:`on_stop` so far; those given from now on are called at once."""
         self._stop.asked = True

@@ -123,6 +123,10 @@ def closer(*opened: t.Any) -> Callable[[], object]:
 
     def close() -> None:
         inner = [it for one in opened for it in reading(one)]
+        if len(opened) == 1 and not inner:  # As it nearly always is.
+            if hasattr(opened[0], "close"):
+                opened[0].close()
+            return
         with ExitStack() as closing:
             for one in reversed((*opened, *inner)):
                 if hasattr(one, "close"):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 import typing as t
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -126,6 +124,7 @@ class Runner:
     :param queue_seconds: Longest time a run may wait for a process to adopt it; ``None`` for any.
     :param enqueue: Puts the ticket of a run where another process will find it, and :meth:`execute` it.
     :param on_end: Told of every run that ends, exactly once each.
+    :param heard: Whether anybody listens to that now. Nothing need be started for nobody.
     """
 
     def __init__(
@@ -139,6 +138,7 @@ class Runner:
         max_runs: int | None,
         max_runs_per_owner: int | None,
         on_end: Callable[[RunEnded], None],
+        heard: Callable[[], bool] = lambda: True,
         find: Find | None = None,
         max_restarts: int = 0,
         queue_seconds: float | None = None,
@@ -153,6 +153,7 @@ class Runner:
         self._max_runs = max_runs
         self._max_runs_per_owner = max_runs_per_owner
         self._on_end = on_end
+        self._heard = heard
         self._find = find
         self._max_restarts = max_restarts
         self._queue_seconds = queue_seconds
@@ -230,7 +231,10 @@ class Runner:
                 cancel(live.leaving)
 
     def leave(self, run_id: str) -> None:
-        """Somebody stopped reading. When nobody is left, the run's time to be found again begins."""
+        """Somebody stopped reading. When nobody is left, the run's time to be found again begins.
+
+        Does not block.
+        """
         with self._lock:
             left = self._readers.pop(run_id, 1) - 1
             if left:
@@ -242,7 +246,11 @@ class Runner:
             if patience > 0:
                 live.leaving = self._timer.later(patience, lambda: self._abandon(live))
                 return
-        self._abandon(live)
+        if self._store.shared or live.request.to_be_told:
+            self._abandon(live)
+        else:
+            # Nothing in here waits: a thousand who leave at once are not to become a thousand tasks.
+            self._stop_unless_back(live)
 
     def bury(self) -> None:
         """Go on with the runs of processes that are gone, or end them, and tell of each that nobody else
@@ -273,7 +281,8 @@ class Runner:
         self._until(lambda: not (self._owed or any(live.working for live in lives)), patience)
 
     def _interrupt_now(self, lives: Sequence[Live], terminal: ev.Terminal) -> None:
-        with self._owing():
+        self._owe(None, +1)
+        try:
             released = [live for live in lives if self._release(live)]
             kept = [live for live in lives if live not in released]
             ended = [live for live in kept if live.log.end(terminal, epoch=live.epoch)]
@@ -282,6 +291,8 @@ class Runner:
                 self._interrupt(live)
             for live in ended:  # Only now: a receiver may take its time, and there is little of it.
                 self._tell(live.log, terminal, live)
+        finally:
+            self._owe(None, -1)
 
     def _until(self, done: Callable[[], bool], patience: float) -> None:
         deadline = self._clock() + patience
@@ -472,6 +483,11 @@ class Runner:
         live.begun()
 
     def _finish_async(self, live: Live, task: asyncio.Task[ev.Terminal]) -> None:
+        if not task.cancelled():
+            task.exception()  # Asked for, or asyncio complains that nobody has.
+        if live.log.ended:  # By somebody else, who tells it.
+            self._forget(live)
+            return
         if task.cancelled():
             terminal: ev.Terminal = ev.Interrupted("killed")
         elif task.exception() is not None:
@@ -482,16 +498,22 @@ class Runner:
         self._concurrency.spawn(lambda: self._finish(live, terminal))
 
     def _finish(self, live: Live, terminal: ev.Terminal) -> None:
-        with self._owing(live):
+        if live.log.ended:  # By somebody else, who tells it.
+            self._forget(live)
+            return
+        self._owe(live, +1)
+        try:
             won = live.log.end(terminal, epoch=live.epoch)
             self._forget(live)
             if won:
                 self._tell(live.log, terminal, live)
+        finally:
+            self._owe(live, -1)
 
     def _end_early(self, log: Log, terminal: ev.Terminal, epoch: int | None = None) -> bool:
-        with contextlib.ExitStack() as owing:
-            live = self._live.get(log.run.id)
-            owing.enter_context(self._owing(live))
+        live = self._live.get(log.run.id)
+        self._owe(live, +1)
+        try:
             if not log.end(terminal, epoch=epoch):
                 # Who has ended it is now telling so, perhaps in the provider's thread: not to be
                 # interrupted.
@@ -499,29 +521,32 @@ class Runner:
             if live:
                 self._forget(live)
                 self._interrupt(live)
-            still_owing = owing.pop_all()
-
-            def tell() -> None:
-                with still_owing:
-                    self._tell(log, terminal, live)
-
-            self._concurrency.spawn(tell)
+            if self._heard():
+                self._tell_beside(log, terminal, live)
             return True
-
-    @contextlib.contextmanager
-    def _owing(self, live: Live | None = None) -> Iterator[None]:
-        """From before a run is ended until that is told: the process is not to exit in between."""
-        self._owe(live, 1)
-        try:
-            yield
         finally:
             self._owe(live, -1)
 
-    def _owe(self, live: Live | None, more: int) -> None:
+    def _tell_beside(self, log: Log, terminal: ev.Terminal, live: Live | None) -> None:
+        def tell() -> None:
+            try:
+                self._tell(log, terminal, live)
+            finally:
+                self._owe(live, -1)
+
+        self._owe(live, +1)
+        try:
+            self._concurrency.spawn(tell)
+        except BaseException:
+            self._owe(live, -1)
+            raise
+
+    def _owe(self, live: Live | None, ends: int) -> None:
+        """From before a run is ended until that is told: the process is not to exit in between."""
         with self._lock:
-            self._owed += more
+            self._owed += ends
             if live is not None:
-                live.owed += more
+                live.owed += ends
 
     def _lose(self, live: Live) -> None:
         """Another process has ended the run or owns it, or the store is gone and it must end here."""
@@ -541,7 +566,8 @@ class Runner:
             except Exception:
                 logger.exception("Run %s: an on_stop callback failed", live.log.run.id)
         live.interrupt()
-        self._timer.later(STUBBORN_SECONDS, lambda: self._complain(live))
+        if live.working:
+            self._timer.later(STUBBORN_SECONDS, lambda: self._complain(live))
 
     def _complain(self, live: Live) -> None:
         if live.working:
@@ -554,18 +580,18 @@ class Runner:
             )
 
     def _abandon(self, live: Live) -> None:
-        def stop_unless_back() -> None:
-            if self._is_read(live) or live.log.ended:
-                return
-            # Who read it there a moment ago may just be changing connections.
-            before, live.followed = live.followed, live.log.followed()
-            if live.followed or before:
-                rest = max(self._detach or 0.0, LOOK_SECONDS)
-                live.leaving = self._timer.later(rest, lambda: self._abandon(live))
-            else:
-                self._end_early(live.log, ev.Stopped("detach"), live.epoch)
+        self._concurrency.spawn(lambda: self._stop_unless_back(live))
 
-        self._concurrency.spawn(stop_unless_back)
+    def _stop_unless_back(self, live: Live) -> None:
+        if self._is_read(live) or live.log.ended:
+            return
+        # Who read it there a moment ago may just be changing connections.
+        before, live.followed = live.followed, live.log.followed()
+        if live.followed or before:
+            rest = max(self._detach or 0.0, LOOK_SECONDS)
+            live.leaving = self._timer.later(rest, lambda: self._abandon(live))
+        else:
+            self._end_early(live.log, ev.Stopped("detach"), live.epoch)
 
     def _expire(self, live: Live) -> None:
         failed = ev.Failed(

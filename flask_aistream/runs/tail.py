@@ -101,13 +101,19 @@ class Tail:
         self._last_call = True
         self._waiter.wake()
 
-    def close(self) -> None:
-        """End the iteration, from any thread."""
+    def close(self, rest: float = 0.0) -> None:
+        """End the iteration, from any thread.
+
+        :param rest: Seconds that the reader may still sleep, if it sleeps.
+        """
         self._closed = True
         if self._beat:
             self._beat.cancel()
         self._log.forget(self._news)
-        self._waiter.wake()
+        if rest:
+            self._timer.later(rest, self._waiter.wake)
+        else:
+            self._waiter.wake()
 
     def _listen(self) -> None:
         if not (self._listening or self._closed):

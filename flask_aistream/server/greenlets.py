@@ -80,7 +80,13 @@ class GreenTask:
 
     def interrupt(self) -> None:
         # GreenletExit is raised inside the read it blocks in; the SDK's `finally` closes the socket.
-        if self.alive:
+        if not self.alive:
+            return
+        if gevent.getcurrent() is self._hub:
+            # Here and now: the greenlet comes back to the hub when it ends or waits. In the queue it would
+            # stand behind all that was woken meanwhile.
+            self._greenlet.throw()
+        else:
             self._hub.loop.run_callback(self._greenlet.throw)
 
     def _run(self, work: Callable[[], None]) -> None:

@@ -87,6 +87,7 @@ class Machinery:
             queue_seconds=settings.queue_seconds if enqueue else None,
             enqueue=enqueue,
             on_end=self._announce,
+            heard=lambda: bool(run_ended.receivers),
             find=find,
             max_restarts=settings.max_restarts,
         )

@@ -306,3 +306,11 @@ def test_no_wake_up_is_ever_lost(flush: float) -> None:
             reader.join(DEADLINE)
             assert not reader.is_alive(), "a reader was never woken"
         assert list(seen.values()) == [[*map(str, range(300)), END]] * 4
+
+
+def test_a_reader_whose_client_has_left_may_sleep_a_little_longer(desk: Desk) -> None:
+    tail = desk.tail()
+    desk.clock.alarm(lambda: tail.close(rest=0.2)).set(5)
+    desk.at(5.1, "nobody reads it")
+    assert list(tail) == []
+    assert desk.clock() == desk.start + 5.2
