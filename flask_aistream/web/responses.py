@@ -26,9 +26,6 @@ from flask_aistream.errors import Unavailable
 from flask_aistream.protocols.base import Dialect
 from flask_aistream.runs.delivery import Delivery
 
-if t.TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
-
 logger = logging.getLogger("flask_aistream")
 
 # Errors that carry a status of their own (RequestError, AccessDenied …) are not listed.
@@ -66,10 +63,10 @@ class StreamResponse(Response):
     stream, and a hundredth of a millisecond to its first token.
     """
 
-    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+    def get_wsgi_headers(self, environ: dict[str, t.Any]) -> Headers:
         return self.headers  # Nothing is to be completed: there is no length and no location.
 
-    def get_app_iter(self, environ: WSGIEnvironment) -> t.Iterable[bytes]:
+    def get_app_iter(self, environ: dict[str, t.Any]) -> t.Iterable[bytes]:
         if isinstance(self.response, GeneratorType):
             return Body(self.response, self.close)
         return super().get_app_iter(environ)  # Somebody has wrapped it.
