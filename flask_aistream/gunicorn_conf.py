@@ -53,8 +53,9 @@ workers = int(os.environ.get("WEB_CONCURRENCY") or cores())
 # wait in the kernel instead of failing.
 worker_connections = max(min(10_000, (allow_files() - SPARE_FILES) // 2), 100)
 
-# How long runs may go on in a worker that leaves, before they end as interrupted.
-graceful_timeout = 120
+# How long runs may go on in a worker that leaves, before they end as interrupted. systemd kills after 90
+# seconds; Kubernetes after 30, unless it is told terminationGracePeriodSeconds.
+graceful_timeout = 60
 
 # For the next question of the same page. Longer would hold up a worker that leaves: it waits for kept
 # connections too.

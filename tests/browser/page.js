@@ -23,6 +23,18 @@ window.watch = (run) => {
   return seen;
 };
 
+/** The longest time between two events of a type, in seconds, from now on. */
+window.pauses = (target, type) => {
+  const pauses = { longest: 0 };
+  let last = performance.now();
+  target.addEventListener(type, () => {
+    const now = performance.now();
+    pauses.longest = Math.max(pauses.longest, (now - last) / 1000);
+    last = now;
+  });
+  return pauses;
+};
+
 window.until = async (asks) => {
   while (!asks()) await new Promise((resolve) => setTimeout(resolve, 5));
 };

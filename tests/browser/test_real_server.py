@@ -7,6 +7,7 @@ import signal
 import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from selenium import webdriver
@@ -24,6 +25,8 @@ TEXT = "".join(texts_of(TALE))
 SAID = "".join(f"{number} " for number in range(40))
 COUNTING = '"/ai/count", { prompt: "?", n: 40, pause: 0.02 }'
 """A start that takes most of a second; it says ``SAID``."""
+
+GAP_SECONDS = 1.0
 
 BEGUN = "await until(() => run.text);"
 
@@ -281,6 +284,26 @@ class TestAServerThatGoes:
         ended = mortal.wait_fact("ended", told["id"])
         assert (ended["outcome"], ended["text"]) == ("Interrupted", told["text"])
         page.until("reason === 'interrupted'")
+
+    def test_from_a_leaving_worker_pages_go_on_in_the_next_one(
+        self, opened: Open, serve: Serve, tmp_path: Path
+    ) -> None:
+        server = serve(store=f"sqlite:///{tmp_path}/runs.sqlite", drain_seconds=5)
+        page = opened(server.url)
+        page.run(PLAIN.replace("n=1000", "n=180"))
+        page.run("""
+            window.run = ai.stream("/ai/count", { prompt: "?", n: 180, pause: 0.02 });
+            window.seen = watch(run);
+            window.gaps = { run: pauses(run, "text"), source: pauses(source, "message") };
+            await until(() => text && run.text);
+        """)
+        server.process.send_signal(signal.SIGHUP)
+        page.until("reason && run.status === 'finished'")
+        whole = "".join(f"{number} " for number in range(180))
+        assert page.run("return [run.text, text, reason]") == [whole, whole, "stop"]
+        assert page.run("return seen") == ["streaming", "reconnecting", "streaming", "finished"]
+        assert max(page.run("return [gaps.run.longest, gaps.source.longest]")) < GAP_SECONDS
+        assert len(server.facts("called")) == 2
 
     def test_a_page_that_is_closed_stops_what_nobody_comes_back_to(
         self, opened: Open, mortal: Server
