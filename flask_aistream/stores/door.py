@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import typing as t
 from collections.abc import Callable
 from urllib.parse import parse_qsl
 from urllib.parse import unquote
 from urllib.parse import urlsplit
-from urllib.parse import urlunsplit
 
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Process
@@ -76,13 +76,30 @@ def try_store(url: str, process: Process) -> None:
         raise StoreUnavailable(
             "the package redis is not installed; `pip install flask_aistream[redis]` does that"
         ) from None
-    faults: tuple[type[Exception], ...] = (*engine.faults, ValueError)
+    # A client that cannot make sense of its URL raises one of the last two.
+    faults: tuple[type[Exception], ...] = (*engine.faults, ValueError, TypeError)
     try:
         engine.open(Deaf())
     except faults as error:
-        raise StoreUnavailable(str(error) or type(error).__name__) from None
+        raise StoreUnavailable(cause_of(error)) from None
     finally:
         engine.close()
+
+
+CAUSES = {
+    "Port could not be cast": "its port is no number; special characters of a password, such as / and @, "
+    "must be percent-encoded",
+    "HELLO must be called": "the server asks for a password",
+    "Authentication required": "the server asks for a password",
+}
+"""What a client says, and what it means."""
+
+
+def cause_of(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    meant = [said for begin, said in CAUSES.items() if text.startswith(begin)]
+    # A Sentinel's client appends all of its settings.
+    return meant[0] if meant else text.partition(" : <")[0]
 
 
 class Idle:
@@ -194,11 +211,12 @@ def new_name() -> str:
 
 
 def without_password(url: str) -> str:
-    """For messages and logs."""
-    parts = urlsplit(url)
-    login, at, hosts = parts.netloc.rpartition("@")
+    """For messages and logs. Also of a URL that is wrong: where a password ends is then a guess."""
+    scheme, found, rest = url.partition("://")
+    login, at, hosts = (rest if found else url).rpartition("@")
     user, colon, _ = login.partition(":")
-    return urlunsplit(parts._replace(netloc=f"{user}{colon and ':***'}{at}{hosts}"))
+    shown = f"{scheme + found if found else ''}{user}{colon and ':***'}{at}{hosts}"
+    return re.sub("(?<=password=)[^&]*", "***", shown)
 
 
 __all__ = ["EXAMPLES", "Bounds", "is_store_url", "open_store", "try_store", "without_password"]

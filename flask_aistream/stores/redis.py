@@ -169,8 +169,14 @@ class RedisEngine:
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         import redis
+        import redis.exceptions
 
-        self.faults: tuple[type[Exception], ...] = (redis.RedisError, OSError)
+        # Of a cluster that is not there the client says something that is no RedisError.
+        self.faults: tuple[type[Exception], ...] = (
+            redis.RedisError,
+            redis.exceptions.RedisClusterException,
+            OSError,
+        )
         self._connect = connect
         self._name = name
         self._process = process

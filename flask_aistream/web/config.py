@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from flask_aistream.errors import ConfigError
 from flask_aistream.stores.door import EXAMPLES
 from flask_aistream.stores.door import is_store_url
+from flask_aistream.stores.door import without_password
 
 MEGABYTE = 1024 * 1024
 
@@ -262,7 +263,8 @@ def check(key: Key, value: t.Any) -> None:
     holds, expected = key.check
     if not holds(value):
         unit = f" ({key.unit})" if key.unit else ""
-        raise ConfigError(f"{key.name} is `{value!r}` but must be {expected}{unit}. {key.doc}")
+        shown = without_password(value) if isinstance(value, str) else value
+        raise ConfigError(f"{key.name} is `{shown!r}` but must be {expected}{unit}. {key.doc}")
 
 
 def nearest(name: str) -> str:

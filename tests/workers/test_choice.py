@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import typing as t
 from pathlib import Path
 
@@ -80,12 +82,49 @@ def test_what_is_no_store_url_is_told(url: t.Any) -> None:
         register(url)
 
 
-@pytest.mark.parametrize(
-    ("url", "cause"), [("redis+sentinel://127.0.0.1", "must name the service")]
-)
-def test_a_url_that_lacks_something_is_told(url: str, cause: str) -> None:
-    with pytest.raises(ConfigError, match=cause):
-        register(url)
+BAD = [
+    ("redis://ann:hunter2@127.0.0.1:{port}/0", "invalid username-password pair"),
+    ("redis://127.0.0.1:{port}/0?password=hunter2", "invalid username-password pair"),
+    ("redis://127.0.0.1:{port}/0", "the server asks for a password"),
+    ("redis://:hunter2/@127.0.0.1:{port}/0", "must be percent-encoded"),
+    ("redis://:hunter2@[::1/0", "Invalid IPv6 URL"),
+    ("redis://:hunter2@127.0.0.1:{port}/0?color=red", "color"),
+    ("redis://:hunter2@no.such.host.invalid/0", "no.such.host.invalid"),
+    ("rediss://:hunter2@127.0.0.1:{port}/0", "Timeout|EOF|SSL"),
+    ("redis+cluster://:secret@127.0.0.1:{port}", "Cluster mode is not enabled"),
+    ("redis+cluster://:hunter2@127.0.0.1:{free}", "Connection refused"),
+    ("redis+sentinel://:hunter2@127.0.0.1:{free}/main", "No master found for 'main'"),
+    ("redis+sentinel://127.0.0.1", "must name the service"),
+    ("unix://:hunter2@/no/such.sock", "No such file"),
+    ("mysql://root:hunter2@host/db", "must be `memory://`"),
+    ("sqlite:////proc/runs.sqlite", "unable to open"),
+    ("sqlite:////tmp", "unable to open"),
+]
+
+
+@pytest.mark.parametrize(("url", "cause"), BAD, ids=[url for url, _ in BAD])
+def test_a_bad_url_is_refused_in_a_sentence_without_its_password(
+    guarded: RedisServer, url: str, cause: str
+) -> None:
+    with pytest.raises(ConfigError, match=cause) as refused:
+        register(url.format(port=guarded.port, free=free_port()))
+    said = str(refused.value)
+    assert said.startswith("AISTREAM_STORE is `")
+    assert "hunter2" not in said
+    assert "secret" not in said
+
+
+def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(ConfigError, match=r"the package redis is not installed; `pip install"):
+        register("redis://127.0.0.1/0")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    with pytest.raises(ConfigError, match="unable to open"):
+        register(f"sqlite:///{tmp_path}/runs.sqlite")
 
 
 def register(url: t.Any) -> None:
