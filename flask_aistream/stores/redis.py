@@ -369,10 +369,12 @@ class RedisEngine:
         found: list[tuple[str, int]] = []
         for name in (*self._dead(), ""):
             runs = [run_id.decode() for run_id in self._redis.smembers(self._runs(name))]
-            for run_id in runs:
-                process, epoch, token = self._redis.hmget(
-                    meta_key(run_id), "process", "epoch", "token"
-                )
+            # In one go: as many may wait in a queue as like, and this is done twice a second.
+            with self._redis.pipeline(transaction=False) as pipe:
+                for run_id in runs:
+                    pipe.hmget(meta_key(run_id), "process", "epoch", "token")
+                about = pipe.execute()
+            for run_id, (process, epoch, token) in zip(runs, about, strict=True):
                 if process == name.encode() and token is None:
                     found.append((run_id, int(epoch)))
                 else:
