@@ -7,7 +7,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BENCH := .venv-bench/bin/python -m benchmarks
 # program=Debian package, for what the tests need and PyPI does not have.
-TEST_PROGRAMS := chromium=chromium chromedriver=chromium-driver openssl=openssl redis-server=redis-server npm=npm
+TEST_PROGRAMS := chromium=chromium chromedriver=chromium-driver openssl=openssl redis-server=redis-server nginx=nginx-light npm=npm
 
 .PHONY: demo test check format lint types docs config-page wheel fix clean bench bench-quick bench-record
 

@@ -1,0 +1,39 @@
+"""Nothing is lost, nothing comes twice, and every run ends once, whatever happens."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.play import Row
+from tests.faults.play import insist
+from tests.faults.play import line
+from tests.faults.rows import ROWS
+from tests.faults.scene import Scenes
+from tests.faults.scene import Setting
+from tests.faults.stores import Unable
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(90)]
+
+CASES = [
+    pytest.param(
+        row,
+        setting,
+        id=f"{row.name}-{setting.name}",
+        marks=[pytest.mark.xfail(strict=True, reason=row.pending)] if row.pending else [],
+    )
+    for row in ROWS
+    for setting in row.settings
+]
+
+
+@pytest.mark.parametrize(("row", "setting"), CASES)
+def test_a_fault_costs_nobody_a_token(row: Row, setting: Setting, scenes: Scenes) -> None:
+    try:
+        told = insist(row, setting, scenes.take(setting))
+    except Unable as error:
+        pytest.skip(str(error))
+    finally:
+        if row.ruins:
+            scenes.drop(setting)
+    print(line(told))
+    assert not told.complaints(), "\n".join([line(told), *told.notes])
