@@ -14,9 +14,10 @@ from flask_aistream.core.events import Terminal
 from flask_aistream.protocols.base import Encoder
 from flask_aistream.runs.tail import Tail
 
-WRITE = 64 * 1024
-"""Most bytes of one write: a write that does not return is then a client that takes nothing, and not
-one that is slow and has been given much."""
+WRITE = 256 * 1024
+"""Most bytes of one write: a write that does not return is then a client that takes next to nothing, and
+not one that was given a large file. A page of text stays whole; cutting it up at 64 KiB cost a tenth of the
+speed of a provider that never waits."""
 
 
 class Delivery:

@@ -154,7 +154,8 @@ class Settings:
         30.0,
         "seconds",
         POSITIVE_OR_NONE,
-        "How long a client may take for 64 KiB before it is cut off; its run goes on, and it may resume.",
+        "How long a client may take for one write (256 KiB at most) before it is cut off; its run goes on, and "
+        "it may resume.",
     )
     detach_seconds: float | None = key(
         30.0,
