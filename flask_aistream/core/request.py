@@ -19,6 +19,8 @@ that we do not know are kept as they came."""
 class Stop:
     """Whether a run was stopped, and whom to tell. Each callback is taken once, by whichever thread."""
 
+    __slots__ = ("asked", "callbacks")
+
     def __init__(self) -> None:
         self.asked = False
         self.callbacks: list[t.Callable[[], object]] = []

@@ -14,6 +14,8 @@ class Characters:
     Half a character at the end waits for the next text; one that stays alone becomes U+FFFD.
     """
 
+    __slots__ = ("_half",)
+
     def __init__(self) -> None:
         self._half = ""
 

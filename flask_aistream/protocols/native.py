@@ -47,6 +47,8 @@ OWN_FIELDS = {"prompt", "messages", "last_event_id", "request_id"}
 class NativeEncoder:
     """Stateless: a record's frame depends on nothing before it."""
 
+    __slots__ = ("_links", "_run")
+
     def __init__(self, subject: Subject) -> None:
         self._run = subject.run
         self._links = subject.links

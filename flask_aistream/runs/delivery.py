@@ -34,6 +34,21 @@ class Delivery:
     :ivar parted: The last thing the client was told is to come back.
     """
 
+    __slots__ = (
+        "_after",
+        "_encoder",
+        "_farewell",
+        "_heartbeat",
+        "_on_close",
+        "_on_told",
+        "_prologue",
+        "_resumable",
+        "_silent",
+        "_tail",
+        "parted",
+        "writing",
+    )
+
     def __init__(
         self,
         tail: Tail,
@@ -126,6 +141,8 @@ class SharedEncoder:
 
     Readers of a live run ask for the same page at the same time, so the last one is enough to keep.
     """
+
+    __slots__ = ("__weakref__", "_encoder", "_last")
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder

@@ -45,6 +45,19 @@ class Pump:
     :param before: Tokens used before the run was restarted.
     """
 
+    __slots__ = (
+        "_before",
+        "_characters",
+        "_chunks",
+        "_clock",
+        "_log",
+        "_provider",
+        "_request",
+        "_surroundings",
+        "_terminal",
+        "first_at",
+    )
+
     def __init__(
         self,
         provider: Provider,
@@ -59,7 +72,8 @@ class Pump:
         self._log = log
         self._surroundings = surroundings
         self._clock = clock
-        self._chunks = Chunks(Ledger(before, request.restarts))
+        self._before = before
+        self._chunks: Chunks | None = None  # Whoever says only text needs none.
         self._characters = Characters()
         self._terminal: ev.Terminal = ev.Finished()
         self.first_at: float | None = None
@@ -143,6 +157,8 @@ class Pump:
         """
         if type(chunk) is str:
             return self._append(chunk)
+        if self._chunks is None:
+            self._chunks = Chunks(Ledger(self._before, self._request.restarts))
         return all(self._say(event) for event in self._chunks.events(chunk))
 
     def _say(self, event: ev.Event) -> bool:
@@ -165,7 +181,7 @@ class Pump:
         return True
 
     def _close(self) -> ev.Terminal:
-        for event in self._chunks.close():
+        for event in self._chunks.close() if self._chunks else ():
             self._say(event)
         rest = self._characters.join("", last=True)
         if rest:

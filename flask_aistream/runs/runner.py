@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 import typing as t
 from collections.abc import Callable
@@ -59,12 +60,15 @@ UNREAD_SECONDS = 5.0
 """A run that nobody has begun to read after so long (and ``detach``) has no client any more."""
 
 
+OVERDUE = 0.01
+"""By how much of its longest life a run may be too old before it is ended."""
+
+
 class Live:
     """A run that is being pumped in this process."""
 
     __slots__ = (
         "epoch",
-        "expiry",
         "followed",
         "interrupted",
         "leaving",
@@ -76,6 +80,7 @@ class Live:
         "request",
         "started",
         "task",
+        "until",
     )
 
     def __init__(self, log: Log, request: ChatRequest, pump: Pump, started: float) -> None:
@@ -89,9 +94,9 @@ class Live:
         self.interrupted = False
         self.followed = False  # In another process, when we last looked.
         self.owed = 0
-        self.on_over: Callable[[], None] = lambda: None
+        self.on_over: Callable[[], None] = nothing
         self.leaving: Handle | None = None
-        self.expiry: Handle | None = None
+        self.until = math.inf  # By the clock: when it is too old.
 
     @property
     def working(self) -> bool:
@@ -160,6 +165,8 @@ class Runner:
         self._enqueue = enqueue
         self._clock = clock
         self._live: dict[str, Live] = {}
+        self._looking: Handle | None = None
+        self._looking_at = math.inf
         self._starting: dict[str, str | None] = {}
         self._readers: dict[str, int] = {}
         self._requeued: dict[str, float] = {}
@@ -448,7 +455,8 @@ class Runner:
             rest = self._run_seconds
             if live.request.restarts:
                 rest = max(rest + live.log.run.created - time.time(), 0.0)
-            live.expiry = self._timer.later(rest, lambda: self._expire(live))
+            live.until = self._clock() + rest
+            self._look_at(live.until)
         if self._detach is not None and not self._is_read(live):
             patience = max(self._detach, UNREAD_SECONDS)
             live.leaving = self._timer.later(patience, lambda: self._abandon(live))
@@ -593,6 +601,29 @@ class Runner:
         else:
             self._end_early(live.log, ev.Stopped("detach"), live.epoch)
 
+    def _look_at(self, due: float) -> None:
+        """Look for runs that are too old. One timer for all of them: nearly every run ends long before,
+        and 10,000 timers for nothing would take 4 MB."""
+        with self._lock:
+            if due < self._looking_at:
+                self._looking_at = due
+                cancel(self._looking)
+                self._looking = self._timer.later(due - self._clock(), self._look)
+
+    def _look(self) -> None:
+        assert self._run_seconds is not None
+        now = self._clock()
+        with self._lock:
+            self._looking_at = math.inf
+            lives = list(self._live.values())
+        for live in lives:
+            if live.until <= now:
+                live.until = math.inf
+                self._expire(live)
+        next_due = min((live.until for live in lives), default=math.inf)
+        if next_due < math.inf:
+            self._look_at(max(next_due, now + self._run_seconds * OVERDUE))
+
     def _expire(self, live: Live) -> None:
         failed = ev.Failed(
             "run_timeout",
@@ -609,7 +640,6 @@ class Runner:
         with self._lock:
             self._live.pop(live.log.run.id, None)
             cancel(live.leaving)
-            cancel(live.expiry)
         live.on_over()
 
     def _tell(self, log: Log, outcome: ev.Terminal, live: Live | None) -> None:
@@ -622,6 +652,10 @@ class Runner:
             self._on_end(RunEnded(log.run, outcome, seconds, first_seconds, log))
         except Exception:
             logger.exception("Run %s: a run_ended receiver failed", log.run.id)
+
+
+def nothing() -> None:
+    """What is to be done where nobody said."""
 
 
 def cancel(handle: Handle | None) -> None:

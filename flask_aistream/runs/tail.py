@@ -29,6 +29,23 @@ class Tail:
     :param pace: Has the shortest time between two pages.
     """
 
+    __slots__ = (
+        "_beat",
+        "_clock",
+        "_closed",
+        "_earliest",
+        "_heartbeat",
+        "_last_call",
+        "_listening",
+        "_log",
+        "_number",
+        "_pace",
+        "_silent",
+        "_timer",
+        "_waiter",
+        "_wrote",
+    )
+
     def __init__(
         self,
         log: Log,

@@ -25,6 +25,7 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import Unavailable
 from flask_aistream.protocols.base import Dialect
 from flask_aistream.runs.delivery import Delivery
+from flask_aistream.web.extension import current_request
 
 logger = logging.getLogger("flask_aistream")
 
@@ -49,6 +50,8 @@ def stream_response(dialect: Dialect, delivery: Delivery, run_id: str) -> Respon
     if "text/event-stream" in current_app.config.get("COMPRESS_MIMETYPES", ()):
         # Flask-Compress was told to compress event streams, and would hold everything back.
         headers["Content-Encoding"] = "identity"
+    # The context is kept as long as the stream: what was read of the query (1 KiB) would be read again.
+    vars(current_request()).pop("args", None)
     body = t.cast("t.Iterator[bytes]", stream_with_context(iter(delivery)))
     response = StreamResponse(body, content_type=dialect.content_type, headers=headers)
     # The generator's own close() does nothing if it was never iterated.
@@ -68,23 +71,30 @@ class StreamResponse(Response):
 
     def get_app_iter(self, environ: dict[str, t.Any]) -> t.Iterable[bytes]:
         if isinstance(self.response, GeneratorType):
-            return Body(self.response, self.close)
+            return Body(self.response, self._on_close)
         return super().get_app_iter(environ)  # Somebody has wrapped it.
 
 
 class Body:
-    """What the server iterates, and closes in the end."""
+    """What the server iterates, and closes in the end. The response is not kept for that."""
 
-    __slots__ = ("_generator", "close")
+    __slots__ = ("_generator", "_on_close")
 
     def __init__(
-        self, generator: t.Generator[bytes, None, None], close: Callable[[], None]
+        self,
+        generator: t.Generator[bytes, None, None],
+        on_close: t.Sequence[Callable[[], object]],
     ) -> None:
         self._generator = generator
-        self.close = close
+        self._on_close = on_close
 
     def __iter__(self) -> t.Iterator[bytes]:
         return self._generator
+
+    def close(self) -> None:
+        self._generator.close()
+        for callback in self._on_close:
+            callback()
 
 
 def nothing() -> None:
