@@ -31,7 +31,7 @@ def choose_executor(app: Flask, settings: Settings, ours: Extension) -> Enqueue 
     executor = settings.executor
     if executor in (None, "local"):
         return None
-    if settings.store in (None, MEMORY):
+    if settings.store is None or settings.store.startswith(MEMORY):
         raise ConfigError(
             f"AISTREAM_EXECUTOR is `{executor!r}`, so runs are made in other processes, which must share "
             f"the store; but AISTREAM_STORE is `{settings.store!r}`. Set it to redis://…, or on one "
