@@ -47,6 +47,7 @@ def queue_of(app: Flask, execute: Callable[[str], Terminal | None]) -> Callable[
     task: t.Any = celery.task(
         make_run,
         name=TASK,
+        shared=False,  # Else every other Celery of the process gets it, and this application's runs.
         ignore_result=True,  # What it returns is for the worker's log; nobody waits for it.
         # While the store is away nothing is begun; a run that has waited too long is not begun either.
         autoretry_for=(StoreUnavailable,),

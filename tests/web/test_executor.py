@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from celery import Celery
 from flask import Flask
 
 from flask_aistream import AIStream
@@ -22,6 +23,8 @@ from flask_aistream.errors import RegistrationError
 from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import Gate
 from flask_aistream.testing import StreamClient
+from flask_aistream.web.celery import TASK
+from flask_aistream.web.celery import queue_of
 from flask_aistream.web.extension import install
 from tests.runs.support import Ends
 from tests.runs.support import until
@@ -385,6 +388,18 @@ def test_an_executor_that_cannot_work_keeps_the_application_from_starting(
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
         process(**settings)
+
+
+def test_every_celery_makes_the_runs_of_its_own_application() -> None:
+    made: list[int] = []
+    celeries = [Celery("celery", broker="memory://", set_as_current=False) for _ in range(2)]
+    for number, celery in enumerate(celeries):
+        app = Flask("celery")
+        app.extensions["celery"] = celery
+        queue_of(app, lambda ticket, number=number: made.append(number))  # type: ignore[misc]
+    for celery in celeries:
+        celery.tasks[TASK]("run")
+    assert made == [0, 1]
 
 
 def test_a_celery_that_is_not_installed_is_told(
