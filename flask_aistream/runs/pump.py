@@ -11,6 +11,7 @@ import time
 import typing as t
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from types import FunctionType
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
@@ -33,6 +34,8 @@ Provider = Callable[[ChatRequest], t.Any]
 
 BREATH_SECONDS = 0.001
 """Time after which others get a turn: a provider that never waits would starve every other run."""
+
+ASYNC_DEF = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 LOOK = 16
 """Chunks after which the clock is looked at."""
@@ -81,11 +84,13 @@ class Pump:
     @property
     def is_async(self) -> bool:
         """Whether the provider is an ``async def``; it must then run on a loop from the start."""
-        calls: list[t.Any] = [self._provider]
-        if not inspect.isfunction(self._provider):
-            calls += [getattr(self._provider, "__call__", None)]  # noqa: B004 – an async __call__
+        if isinstance(self._provider, FunctionType):  # As nearly all are, at a tenth of the cost.
+            return bool(self._provider.__code__.co_flags & ASYNC_DEF)
+        call = getattr(self._provider, "__call__", None)  # noqa: B004 – an object with async __call__
         return any(
-            inspect.isasyncgenfunction(it) or inspect.iscoroutinefunction(it) for it in calls
+            test(candidate)
+            for candidate in (self._provider, call)
+            for test in (inspect.isasyncgenfunction, inspect.iscoroutinefunction)
         )
 
     def run(self, breathe: Callable[[], None]) -> ev.Terminal | Async | Later:

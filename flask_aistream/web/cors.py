@@ -30,25 +30,36 @@ def allow(settings: Settings, request: Request, response: Response) -> Response:
     """Add the CORS headers. They are set, not added to, so a second layer cannot double them."""
     if settings.cors_origins is None:
         return response
-    headers = response.headers
-    if "Vary" in headers:
+    there = {name.lower() for name, _ in response.headers}
+    headers = headers_for(settings.cors_origins, request)
+    if "vary" in there:
         response.vary.add("Origin")
     else:  # Nearly always, and a sixth of the cost.
         headers["Vary"] = "Origin"
-    origin = request.headers.get("Origin")
-    if settings.cors_origins == "*":
-        headers["Access-Control-Allow-Origin"] = "*"
-    elif origin in settings.cors_origins:
-        headers["Access-Control-Allow-Origin"] = t.cast(str, origin)
-        headers["Access-Control-Allow-Credentials"] = "true"
+    for name, value in headers.items():
+        # To set one is to look through all of them.
+        (response.headers.set if name.lower() in there else response.headers.add)(name, value)
+    return response
+
+
+def headers_for(origins: t.Any, request: Request) -> dict[str, str]:
+    """What this request's page may do; nothing where its origin is not on the list."""
+    origin = request.environ.get("HTTP_ORIGIN")
+    if origins == "*":
+        headers = {"Access-Control-Allow-Origin": "*"}
+    elif origin in origins:
+        headers = {
+            "Access-Control-Allow-Origin": t.cast(str, origin),
+            "Access-Control-Allow-Credentials": "true",
+        }
     else:
-        return response
+        return {}
     headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
     if is_preflight(request):
         headers["Access-Control-Allow-Methods"] = ALLOWED_METHODS
         headers["Access-Control-Allow-Headers"] = allowed_headers(request)
         headers["Access-Control-Max-Age"] = str(PREFLIGHT_SECONDS)
-    return response
+    return headers
 
 
 def allowed_headers(request: Request) -> str:
