@@ -102,7 +102,7 @@ class Lifecycle:
             self._later(self._left(), self._interrupt_beside)
 
     def _part(self) -> None:
-        if replaced_first(self._worker) and arbiter_holds(self._doors):
+        if self._left() and replaced_first(self._worker) and arbiter_holds(self._doors):
             self._recall()
 
     def _leave(self) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import socket
 import typing as t
-from collections.abc import Iterator
+from collections.abc import Callable
 
 SEND_BUFFER = 64 * 1024
 """Bytes that the kernel may hold for one client (Linux doubles it). On a path of 100 ms that still lets
@@ -67,14 +67,12 @@ USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", -1)
 
 def cut(fd: int) -> None:
     """End a connection under the hands of whoever is writing to it."""
-    with again(fd) as same:
-        same.shutdown(socket.SHUT_RDWR)
+    try_on(fd, lambda same: same.shutdown(socket.SHUT_RDWR))
 
 
 def hang_up(fd: int) -> None:
     """Say that nothing more will come. What was written before still arrives."""
-    with again(fd) as same:
-        same.shutdown(socket.SHUT_WR)
+    try_on(fd, lambda same: same.shutdown(socket.SHUT_WR))
 
 
 def take_error(fd: int) -> None:
@@ -83,18 +81,16 @@ def take_error(fd: int) -> None:
     Of a client that vanished that is a time-out, which gunicorn reports with a traceback. Without it
     the write is told that the connection is closed, which is no news to anybody.
     """
-    with again(fd) as same:
-        same.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    try_on(fd, lambda same: same.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
 
-@contextlib.contextmanager
-def again(fd: int) -> Iterator[_socket.socket]:
-    """The socket once more, for something that does not matter if it is gone."""
+def try_on(fd: int, act: Callable[[_socket.socket], object]) -> None:
+    """Do something to a socket that may be gone by now, which is fine."""
     # A copy of the descriptor: closing ours must not close the server's, and a TLS socket would first
     # try to say goodbye. Of the plain kind, which gevent's hub knows nothing of.
     with contextlib.suppress(OSError):
         same = _socket.socket(fileno=os.dup(fd))
         try:
-            yield same
+            act(same)
         finally:
             same.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,3 +76,18 @@ def test_a_run_may_take_longer_than_the_worker_may_be_silent(serve: Serve) -> No
     os.kill(server.wait_fact("called", stream.run)["pid"], signal.SIGTERM)
     assert server.wait_fact("ended", stream.run)["outcome"] == "Finished"
     assert "TIMEOUT" not in server.output()
+
+
+@pytest.mark.parametrize("kind", ["gevent", "gthread"])
+def test_new_code_is_not_held_up_by_old_runs(serve: Serve, kind: str, tmp_path: Path) -> None:
+    """``--reload`` starts the next worker when this one is gone."""
+    code = tmp_path / "code.py"
+    code.touch()
+    server = serve(kind, options=("--reload", "--reload-extra-file", str(code)))
+    stream = Stream(server.url, "/ai/silent-async", {"prompt": "?"})
+    stream.until("Well,")
+    later = time.time() + 10  # Whatever the file system's clock shows.
+    os.utime(code, (later, later))
+    assert end_of(stream.rest()[1]) == "interrupted"
+    assert server.wait_fact("ended", stream.run)["outcome"] == "Interrupted"
+    assert Stream(server.url, "/ai/count", {"prompt": "?", "n": 3}).rest()[0] == "0 1 2 "

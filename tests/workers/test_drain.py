@@ -79,17 +79,18 @@ def test_readers_move_and_runs_finish_where_they_are(
 
 
 STAYING: list[t.Any] = [
-    pytest.param("sqlite", term_all, id="nobody to come back to"),
-    pytest.param(None, hup, id="nobody else knows the run"),
+    pytest.param(2, "sqlite", (), term_all, id="nobody to come back to"),
+    pytest.param(1, "sqlite", ("--max-requests", "10"), ask_one_often, id="nobody yet"),
+    pytest.param(2, None, (), hup, id="nobody else knows the run"),
 ]
 
 
-@pytest.mark.parametrize(("store", "leave"), STAYING)
+@pytest.mark.parametrize(("count", "store", "options", "leave"), STAYING)
 def test_readers_stay_where_it_would_not_help_to_move(
-    serve: Serve, store: str | None, leave: Leave
+    serve: Serve, count: int, store: str | None, options: tuple[str, ...], leave: Leave
 ) -> None:
     config = DRAIN if store else {"APP_AISTREAM_STORE": "memory://", **DRAIN}
-    server = serve("gevent", 2, store, options=TIMES, fresh=True, **config)
+    server = serve("gevent", count, store, options=(*TIMES, *options), fresh=True, **config)
     readers = begun(server)
     leave(server, readers[0].pids[0])
     told = [(reader.finish().text, len(reader.pids)) for reader in readers]

@@ -1,0 +1,103 @@
+"""The socket below a response."""
+
+from __future__ import annotations
+
+import socket
+import typing as t
+from collections.abc import Iterator
+
+import pytest
+
+from flask_aistream.server.sockets import SEND_BUFFER
+from flask_aistream.server.sockets import bound
+from flask_aistream.server.sockets import cut
+from flask_aistream.server.sockets import descriptor_of
+from flask_aistream.server.sockets import hang_up
+from flask_aistream.server.sockets import is_shared
+from flask_aistream.server.sockets import socket_of
+from flask_aistream.server.sockets import take_error
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Both ends of a connection: the server's, and the client's."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        theirs = socket.create_connection(door.getsockname())
+        ours, _ = door.accept()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def test_what_the_kernel_holds_is_bounded(pair: Pair) -> None:
+    ours, _ = pair
+    bound(ours, 10.0)
+    assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) in (SEND_BUFFER, 2 * SEND_BUFFER)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000
+
+
+def closed() -> socket.socket:
+    gone = socket.socket()
+    gone.close()
+    return gone
+
+
+@pytest.mark.parametrize("connection", [None, object(), closed()], ids=["none", "else", "closed"])
+def test_what_is_no_open_socket_is_left_alone(connection: t.Any) -> None:
+    bound(connection, 10.0)
+    assert descriptor_of(connection) is None
+
+
+def test_a_socket_that_is_no_network_connection_is_not_bounded() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        before = ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        bound(ours, 10.0)
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == before
+
+
+def test_a_connection_is_cut_for_both_and_stays_to_be_closed(pair: Pair) -> None:
+    ours, theirs = pair
+    cut(ours.fileno())
+    assert theirs.recv(1) == b""
+    with pytest.raises(BrokenPipeError):
+        ours.send(b"!")
+
+
+def test_what_was_written_before_hanging_up_arrives(pair: Pair) -> None:
+    ours, theirs = pair
+    ours.send(b"!")
+    hang_up(ours.fileno())
+    assert (theirs.recv(10), theirs.recv(10)) == (b"!", b"")
+    theirs.send(b"?")
+    assert ours.recv(10) == b"?"
+
+
+@pytest.mark.parametrize("act", [cut, hang_up, take_error])
+def test_what_is_gone_is_no_fault(act: t.Callable[[int], None], pair: Pair) -> None:
+    ours, theirs = pair
+    theirs.close()
+    act(ours.fileno())
+    fd = ours.fileno()
+    ours.close()
+    act(fd)
+
+
+ENVIRONS: list[t.Any] = [
+    pytest.param({"gunicorn.socket": 7}, 7, id="gunicorn"),
+    pytest.param({"gunicorn.sock": 7}, 7, id="gunicorn with gevent's server"),
+    pytest.param({"werkzeug.socket": 7}, 7, id="werkzeug"),
+    pytest.param({"wsgi.input": None}, None, id="somebody else"),
+]
+
+
+@pytest.mark.parametrize(("environ", "found"), ENVIRONS)
+def test_servers_tell_the_socket_in_their_own_ways(environ: t.Any, found: t.Any) -> None:
+    assert socket_of(environ) == found
+
+
+@pytest.mark.parametrize(("version", "shared"), [("1.1", False), ("2", True), (None, False)])
+def test_only_on_http_2_a_connection_has_other_responses_too(version: t.Any, shared: bool) -> None:
+    assert is_shared({"HTTP_VERSION": version} if version else {}) is shared
