@@ -14,7 +14,6 @@ from dataclasses import replace
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
-from flask_aistream.core.run import ticket_of
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import Unavailable
 from flask_aistream.runs.bridge import LoopTask
@@ -24,6 +23,7 @@ from flask_aistream.runs.ended import RunEnded
 from flask_aistream.runs.ended import fold_of
 from flask_aistream.runs.pump import Provider
 from flask_aistream.runs.pump import Pump
+from flask_aistream.runs.queue import Queue
 from flask_aistream.runs.restart import Find
 from flask_aistream.runs.restart import Surroundings
 from flask_aistream.runs.restart import past_of
@@ -126,8 +126,7 @@ class Runner:
     :param max_runs_per_owner: Of one owner, in this process; ``None`` for any number.
     :param find: How a run that was queued, or has lost its process, is made here; ``None``: not at all.
     :param max_restarts: How often that is done to one run.
-    :param queue_seconds: Longest time a run may wait for a process to adopt it; ``None`` for any.
-    :param enqueue: Puts the ticket of a run where another process will find it, and :meth:`execute` it.
+    :param queue: Where other processes find runs, to :meth:`execute` them; ``None``: runs are made here.
     :param on_end: Told of every run that ends, exactly once each.
     :param heard: Whether anybody listens to that now. Nothing need be started for nobody.
     """
@@ -146,8 +145,7 @@ class Runner:
         heard: Callable[[], bool] = lambda: True,
         find: Find | None = None,
         max_restarts: int = 0,
-        queue_seconds: float | None = None,
-        enqueue: Callable[[str], object] | None = None,
+        queue: Queue | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -161,15 +159,13 @@ class Runner:
         self._heard = heard
         self._find = find
         self._max_restarts = max_restarts
-        self._queue_seconds = queue_seconds
-        self._enqueue = enqueue
+        self._queue = queue
         self._clock = clock
         self._live: dict[str, Live] = {}
         self._looking: Handle | None = None
         self._looking_at = math.inf
         self._starting: dict[str, str | None] = {}
         self._readers: dict[str, int] = {}
-        self._requeued: dict[str, float] = {}
         self._owed = 0
         self._lock = concurrency.lock()
         self.draining = False
@@ -188,12 +184,19 @@ class Runner:
 
         return self._create(run, request, begin)
 
-    def queue(self, run: Run, request: ChatRequest) -> tuple[Log, bool]:
+    def enqueue(self, run: Run, request: ChatRequest) -> tuple[Log, bool]:
         """The same, for another process to :meth:`execute`. Where the queue is away, the run has failed.
 
         :param run: With the ``request``, encoded.
         """
-        return self._create(run, request, self._put_into_queue, owned=False)
+        queue = self._queue
+        assert queue
+
+        def put(log: Log) -> None:
+            if not queue.put(log.run):
+                self._end_early(log, NOT_QUEUED, 0)
+
+        return self._create(run, request, put, owned=False)
 
     def execute(self, run_id: str, epoch: int) -> ev.Terminal | None:
         """Make a queued run, and return when it has ended, its provider has cleaned up and its end is
@@ -262,14 +265,18 @@ class Runner:
     def bury(self) -> None:
         """Go on with the runs of processes that are gone, or end them, and tell of each that nobody else
         has ended."""
-        orphans = self._store.orphans(self._queue_seconds)
-        tickets = {ticket_of(log.run.id, epoch) for log, epoch in orphans}
-        self._requeued = {it: at for it, at in self._requeued.items() if it in tickets}
+        queue = self._queue
+        orphans = self._store.orphans(queue.seconds if queue else None)
+        if queue:
+            queue.forget_all_but(orphans)
         for log, epoch in orphans:
-            if not self._may_go_on(log.run, epoch):
-                self._end_early(log, OWNER_LOST if epoch else NOT_BEGUN, epoch)
-            elif self._enqueue is not None:
-                self._queue_again(log, epoch)
+            if not epoch:
+                self._give_up(log)
+            elif not self._may_go_on(log.run, epoch):
+                self._end_early(log, OWNER_LOST, epoch)
+            elif queue:
+                if not queue.put_again(log.run, epoch):
+                    self._end_early(log, OWNER_LOST, epoch)
             elif not self.draining:
                 self._restart(log.run.id, epoch)
 
@@ -330,24 +337,15 @@ class Runner:
                 self._starting.pop(run.id, None)
         return log, new
 
-    def _put_into_queue(self, log: Log, epoch: int = 0) -> None:
-        assert self._enqueue
-        try:
-            self._enqueue(ticket_of(log.run.id, epoch))
-        except Exception:
-            logger.exception("Run %s could not be put into the queue", log.run.id)
-            self._end_early(log, OWNER_LOST if epoch else NOT_QUEUED, epoch)
-
-    def _queue_again(self, log: Log, epoch: int) -> None:
-        """Let another worker go on. Every process does this once, and one worker takes the run."""
-        ticket, now = ticket_of(log.run.id, epoch), self._clock()
-        if ticket not in self._requeued:
-            self._requeued[ticket] = now
-            self._put_into_queue(log, epoch)
-        elif (
-            self._queue_seconds is not None and now - self._requeued[ticket] >= self._queue_seconds
-        ):
-            self._end_early(log, OWNER_LOST, epoch)
+    def _give_up(self, log: Log) -> None:
+        """No worker has taken a run out of the queue."""
+        if self._end_early(log, NOT_BEGUN, 0):
+            logger.error(
+                "Run %s of %r has waited in the queue, and no worker has taken it. Is there one, with the "
+                "same code and the same store?",
+                log.run.id,
+                log.run.provider,
+            )
 
     def _admit(self, run: Run) -> None:
         """Take a place among those that are being started.

@@ -21,6 +21,7 @@ from flask_aistream.runs.concurrency import Waiter
 from flask_aistream.runs.delivery import SharedEncoders
 from flask_aistream.runs.ended import RunEnded
 from flask_aistream.runs.pace import Pace
+from flask_aistream.runs.queue import Queue
 from flask_aistream.runs.restart import Call
 from flask_aistream.runs.restart import Find
 from flask_aistream.runs.runner import Runner
@@ -84,8 +85,7 @@ class Machinery:
             run_seconds=settings.run_seconds,
             max_runs=settings.max_runs,
             max_runs_per_owner=settings.max_runs_per_owner,
-            queue_seconds=settings.queue_seconds if enqueue else None,
-            enqueue=enqueue,
+            queue=Queue(enqueue, settings.queue_seconds) if enqueue else None,
             on_end=self._announce,
             heard=lambda: bool(run_ended.receivers),
             find=find,

@@ -131,7 +131,7 @@ def begin(
         log, new = machinery.runner.start(run, entry.call, chat, surroundings(entry))
     else:
         refuse_immovable(entry, ours)
-        log, new = machinery.runner.queue(run, chat)
+        log, new = machinery.runner.enqueue(run, chat)
     if not new and log.run.fingerprint != run.fingerprint:
         raise KeyReused
     return log

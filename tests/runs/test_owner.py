@@ -8,6 +8,7 @@ import pytest
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.run import Run
+from flask_aistream.runs.queue import Queue
 from flask_aistream.stores.memory import MemoryLog
 from flask_aistream.testing import Gate
 from flask_aistream.testing import ManualClock
@@ -21,7 +22,7 @@ from tests.runs.support import until
 
 @pytest.fixture
 def bench(clock: ManualClock) -> Bench:
-    return Bench(clock, ManualConcurrency(clock), queue_seconds=30)
+    return Bench(clock, ManualConcurrency(clock), queue=Queue(lambda ticket: None, 30, clock))
 
 
 def queued(bench: Bench) -> Run:

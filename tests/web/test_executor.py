@@ -177,7 +177,7 @@ def test_what_was_stopped_in_the_queue_is_not_made(
 
 
 def test_a_run_that_no_worker_takes_fails_and_that_is_told_once(
-    process: Process, ai: AIStream, ends: Ends
+    process: Process, ai: AIStream, ends: Ends, caplog: pytest.LogCaptureFixture
 ) -> None:
     web, other = process(queue_seconds=0.3), process(queue_seconds=0.3)
     with other.app_context():
@@ -185,8 +185,9 @@ def test_a_run_that_no_worker_takes_fails_and_that_is_told_once(
     answer = StreamClient(web).read("/ai/chat", json={"prompt": "Hi"})
     assert isinstance(answer.outcome, ev.Failed)
     assert answer.outcome.code == "queue_timeout"
-    until(lambda: ends.told)
+    until(lambda: ends.told and "no worker has taken it" in caplog.text)
     assert len(ends.told) == 1
+    assert caplog.text.count("no worker has taken it") == 1
 
 
 def test_a_queue_that_is_away_is_an_error_at_once(

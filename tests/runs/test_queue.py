@@ -1,0 +1,63 @@
+"""Tickets of runs that wait for a worker."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_aistream.core.run import read_ticket
+from flask_aistream.core.run import ticket_of
+from flask_aistream.runs.queue import Queue
+from flask_aistream.stores.base import Orphan
+from flask_aistream.testing import ManualClock
+from tests.runs.support import new_log
+from tests.runs.support import run_of
+
+
+@pytest.mark.parametrize(("epoch", "ticket"), [(0, "a-_9"), (3, "a-_9.3")])
+def test_a_ticket_says_which_owner_is_looked_for(epoch: int, ticket: str) -> None:
+    assert ticket_of("a-_9", epoch) == ticket
+    assert read_ticket(ticket) == ("a-_9", epoch)
+
+
+def test_what_is_no_ticket_is_refused() -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        read_ticket("a.b")
+
+
+def test_a_lost_run_is_put_into_the_queue_once_and_waits_so_long(clock: ManualClock) -> None:
+    tickets: list[str] = []
+    queue, run = Queue(tickets.append, 30, clock), run_of()
+    assert queue.put_again(run, 1)
+    clock.advance(29)
+    assert queue.put_again(run, 1)
+    assert tickets == [f"{run.id}.1"]
+    clock.advance(1)
+    assert not queue.put_again(run, 1)
+
+
+def test_a_run_that_is_lost_once_more_waits_once_more(clock: ManualClock) -> None:
+    tickets: list[str] = []
+    queue, log = Queue(tickets.append, 30, clock), new_log()
+    queue.put_again(log.run, 1)
+    queue.forget_all_but([Orphan(log, 1)])
+    queue.put_again(log.run, 1)
+    clock.advance(30)
+    assert queue.put_again(log.run, 2)
+    assert tickets == [f"{log.run.id}.1", f"{log.run.id}.2"]
+    queue.forget_all_but([])
+    assert queue.put_again(log.run, 2)
+
+
+def test_a_queue_without_a_limit_waits_for_ever(clock: ManualClock) -> None:
+    queue, run = Queue(lambda ticket: None, None, clock), run_of()
+    queue.put_again(run, 1)
+    clock.advance(1e9)
+    assert queue.put_again(run, 1)
+
+
+def test_a_queue_that_is_away_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(ticket: str) -> None:
+        raise ConnectionError("the broker is away")
+
+    assert not Queue(refuse, 30).put(run_of())
+    assert "the broker is away" in caplog.text
