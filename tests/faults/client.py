@@ -81,8 +81,8 @@ class Reader:
         self.gap = 0.0
         self.connections = 0
         self.refusals = 0
+        self.provider = provider
         self._address = address
-        self._provider = provider
         self._body = body
         self._retry = 0.1
         self._heard_at: float | None = None
@@ -91,6 +91,11 @@ class Reader:
     @property
     def lost(self) -> int:
         return len(self.missing)
+
+    @property
+    def n(self) -> int | None:
+        """Tokens that were asked for, where it has started the run."""
+        return self._body.get("n")
 
     async def read(self) -> None:
         while not self.over:
@@ -125,7 +130,7 @@ class Reader:
         else:
             body = json.dumps(self._body).encode()
             head = (
-                f"POST /ai/{self._provider} HTTP/1.1\r\nContent-Type: application/json\r\n"
+                f"POST /ai/{self.provider} HTTP/1.1\r\nContent-Type: application/json\r\n"
                 f"Content-Length: {len(body)}\r\n"
             )
         return f"{head}Host: 127.0.0.1\r\nConnection: close\r\n\r\n".encode() + body
