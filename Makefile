@@ -9,7 +9,7 @@ BENCH := .venv-bench/bin/python -m benchmarks
 # program=Debian package, for what the tests need and PyPI does not have.
 TEST_PROGRAMS := chromium=chromium chromedriver=chromium-driver openssl=openssl redis-server=redis-server nginx=nginx-light npm=npm
 
-.PHONY: demo test check format lint types docs config-page wheel fix clean bench bench-quick bench-record
+.PHONY: demo test faults soak check format lint types docs config-page wheel fix clean bench bench-quick bench-record
 
 demo: .venv/demo
 	@echo "Open http://127.0.0.1:$(PORT)   (Ctrl-C stops it)"
@@ -19,6 +19,18 @@ test: .venv/dev
 	@tools/apt.sh $(TEST_PROGRAMS)
 	@tests/clients/setup.sh
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+# Every fault; about ten minutes. Writes docs/reference/faults.md.
+faults: fault-programs
+	$(BIN)/python -m tests.faults --page $(ARGS)
+
+# The same at random, for an hour or SOAK_SECONDS.
+soak: fault-programs
+	$(BIN)/python -m tests.faults --soak $(ARGS)
+
+.PHONY: fault-programs
+fault-programs: .venv/dev
+	@tools/apt.sh $(TEST_PROGRAMS)
 
 # All that CI does, in its order.
 check: format lint types test docs wheel bench-quick

@@ -3,6 +3,9 @@
 # A package without a program before it is always installed. Says nothing where all are there.
 set -euo pipefail
 
+# Debian keeps servers where only root looks for programs.
+PATH="$PATH:/usr/sbin"
+
 missing=()
 for need in "$@"; do
     command -v "${need%%=*}" >/dev/null || missing+=("${need#*=}")

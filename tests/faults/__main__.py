@@ -1,59 +1,136 @@
-"""``python -m tests.faults [name …]``: every row, as a table."""
+"""``python -m tests.faults``: every row, printed as a table; ``--page`` writes it into the docs, ``--soak``
+goes on at random for ``SOAK_SECONDS``."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import platform
+import random
 import signal
 import sys
 import tempfile
-import typing as t
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from functools import partial
 from pathlib import Path
 
 from tests.faults.play import HEAD
 from tests.faults.play import RULE
+from tests.faults.play import Row
 from tests.faults.play import insist
 from tests.faults.play import line
 from tests.faults.rows import ROWS
 from tests.faults.scene import Scenes
+from tests.faults.scene import Setting
 from tests.faults.stores import Unable
+from tests.faults.storm import storm
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "faults.md"
+SOAK_SECONDS = 3600.0
+
+STALE_AFTER = 20
+"""Rows of the soak after which everything is started anew."""
+
+ABOUT = """\
+# Faults
+
+What happens to runs and their readers when something breaks. Every fault was really injected into real
+processes: gunicorn with several workers, SQLite or Redis, in some rows nginx in front of it, and a proxy of the
+suite's own as the network. Every second run has two readers. Each checks the number and the text of every
+token, and resumes by `Last-Event-ID` when its connection ends; in the rows with `chromium` it is `aistream.js` on a page.
+
+- *Lost*, *twice*, *out of order* count tokens over all readers, compared with what `run_ended` said of the run.
+- *Longest gap* is the longest time any reader waited between two tokens. What it is made of is the fault
+  itself where a store or the network stands still, the 3 s after which a process is taken for dead, or the
+  3 s after which a reader gives up a silent connection.
+- *Ends* are what readers were told: `stop` is a run that said everything, `interrupted` one that lost its process,
+  `error` one whose provider failed or whose store was away for longer than `AISTREAM_STORE_SECONDS` (3 here),
+  `stopped` one that was stopped.
+- *Not terminal* counts readers that were told no end; `run_ended` *not once*, runs for which it was sent twice or never.
+
+"""
+
+REPEAT = """
+## Do it again
+
+`make faults` plays every row and writes this page; `python -m tests.faults NAME …` plays some, by the names in
+`tests/faults/rows.py`. A part of them belongs to `make test`. `make soak` plays them at random for an hour
+(`SOAK_SECONDS=600 make soak` for ten minutes) and prints the seed that repeats it (`SOAK_SEED`).
+"""
+
+Case = tuple[Row, Setting]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--store", default="")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="of rows; all if none is given")
+    parser.add_argument("--store", help="only on this one")
+    parser.add_argument("--page", action="store_true")
+    parser.add_argument("--soak", action="store_true")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Not without ending what it started.
-    wrong = 0
+    cases = [
+        (row, setting)
+        for row in ROWS
+        for setting in (*row.settings, *row.more)
+        if row.name in (given.names or (row.name,)) and given.store in (None, setting.store)
+    ]
     print(HEAD, RULE, sep="\n")
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         scenes = Scenes(Path(folder))
         try:
-            for row in ROWS:
-                if given.names and row.name not in given.names:
-                    continue
-                for setting in (*row.settings, *row.more):
-                    if given.store and setting.store != given.store:
-                        continue
-                    wrong += one(scenes, row, setting)
+            told = [
+                one(scenes, row, setting)
+                for row, setting in (at_random(scenes, cases) if given.soak else cases)
+            ]
         finally:
             scenes.close()
-    return min(wrong, 1)
+    if given.page:
+        write(PAGE, [says for says, _ in told if says])
+    return int(any(wrong for _, wrong in told))
 
 
-def one(scenes: Scenes, row: t.Any, setting: t.Any) -> int:
+def at_random(scenes: Scenes, cases: list[Case]) -> Iterator[Case]:
+    """Until the time is over."""
+    seed = int(os.environ.get("SOAK_SEED") or random.SystemRandom().randrange(10**9))
+    until = time.monotonic() + float(os.environ.get("SOAK_SECONDS") or SOAK_SECONDS)
+    print(f"SOAK_SEED={seed}", file=sys.stderr)
+    chance = random.Random(seed)
+    count = 0
+    while time.monotonic() < until:
+        row, setting = chance.choice(cases)
+        if row.way is storm:
+            row = replace(row, way=partial(storm, seed=chance.randrange(10**9)))
+        yield row, setting
+        count += 1
+        if count % STALE_AFTER == 0:
+            scenes.clear()
+
+
+def one(scenes: Scenes, row: Row, setting: Setting) -> tuple[str, bool]:
+    """:returns: The line of the table, and whether something is wrong."""
     try:
         told = insist(row, setting, scenes.take(setting))
     except Unable as error:
-        print(f"| {row.says} | {setting.store} | not done: {error} |")
-        return 0
+        print(f"{row.says}, {setting.name}: not done, since {error}.", file=sys.stderr)
+        return "", False
     finally:
         if row.ruins:
             scenes.drop(setting)
     print(line(told), flush=True)
-    for complaint in (*told.complaints(), *told.notes[:5]):
-        print("    ", complaint, file=sys.stderr)
-    return len(told.complaints())
+    wrong = told.complaints()
+    for says in (*wrong, *told.notes) if wrong else ():
+        print("   ", says, file=sys.stderr, flush=True)
+    return line(told), bool(wrong)
+
+
+def write(page: Path, lines: list[str]) -> None:
+    versions = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
+    measured = f"Measured on {date.today().isoformat()} with {versions}.\n\n"
+    page.write_text(ABOUT + measured + "\n".join([HEAD, RULE, *lines]) + "\n" + REPEAT, "utf-8")
 
 
 if __name__ == "__main__":

@@ -55,6 +55,14 @@ def count(request: ChatRequest) -> Iterator[str]:
     yield from counted(request)
 
 
+@ai.provider(name="goes-on", restart=True)
+def goes_on(request: ChatRequest) -> Iterator[str]:
+    """The same, and from where it was where its process is lost."""
+    if not request.restarts:
+        note("called", request.run)
+    yield from counted(request, tokens_in(request.so_far) or 0)
+
+
 @ai.provider(name="raises-before")
 def raises_before(request: ChatRequest) -> Iterator[str]:
     note("called", request.run)

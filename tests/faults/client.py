@@ -83,7 +83,7 @@ class Reader:
         self.refusals = 0
         self.provider = provider
         self._address = address
-        self._body = body
+        self.body = body
         self._retry = 0.1
         self._heard_at: float | None = None
         self._rest = b""
@@ -95,7 +95,7 @@ class Reader:
     @property
     def n(self) -> int | None:
         """Tokens that were asked for, where it has started the run."""
-        return self._body.get("n")
+        return self.body.get("n")
 
     async def read(self) -> None:
         while not self.over:
@@ -128,7 +128,7 @@ class Reader:
             cursor = f"Last-Event-ID: {self.run}:{self.next - 1}\r\n" if self.next else ""
             head, body = f"GET /ai/runs/{self.run}/events HTTP/1.1\r\n{cursor}", b""
         else:
-            body = json.dumps(self._body).encode()
+            body = json.dumps(self.body).encode()
             head = (
                 f"POST /ai/{self.provider} HTTP/1.1\r\nContent-Type: application/json\r\n"
                 f"Content-Length: {len(body)}\r\n"
@@ -270,6 +270,9 @@ class Crowd:
 
         self._net.call(begin())
         return readers
+
+    def refresh(self) -> None:
+        """Readers are always up to date."""
 
     def leave(self) -> None:
         self._net.call(self._leave())

@@ -134,6 +134,13 @@ def stall(scene: Scene, readers: Sequence[Reader]) -> None:
     scene.proxy.flow()
 
 
+def stall_long(scene: Scene, readers: Sequence[Reader]) -> None:
+    """For longer than ``AISTREAM_SEND_SECONDS``."""
+    scene.proxy.stall()
+    time.sleep(4)
+    scene.proxy.flow()
+
+
 def lose(scene: Scene, readers: Sequence[Reader]) -> None:
     scene.proxy.lose()
 

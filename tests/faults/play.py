@@ -9,10 +9,12 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 
 from tests.faults.client import Reader
 from tests.faults.inject import Inject
 from tests.faults.inject import nothing
+from tests.faults.pages import MOST
 from tests.faults.scene import Scene
 from tests.faults.scene import Setting
 from tests.server.servers import wait_for
@@ -116,6 +118,8 @@ def play(row: Row, setting: Setting, scene: Scene) -> Told:
 def insist(row: Row, setting: Setting, scene: Scene) -> Told:
     """The same, once more where nothing but time was lost: other programs may have wanted the machine."""
     way = row.way or play
+    if setting.client:
+        row = replace(row, runs=MOST)
     told = way(row, setting, scene)
     for _ in range(TRIES - 1):
         if not told.late or len(told.complaints()) > 1:
@@ -127,11 +131,16 @@ def insist(row: Row, setting: Setting, scene: Scene) -> Told:
 def begin(row: Row, scene: Scene) -> list[Reader]:
     """A reader a run, and a second one for every other run."""
     first = scene.crowd.start(row.runs, row.provider, n=row.n, pause=row.pause)
-    wait_for(lambda: all(it.run or it.over for it in first), "every run to have a name")
+
+    def all_of(condition: Callable[[Reader], bool], readers: Sequence[Reader]) -> bool:
+        scene.crowd.refresh()
+        return all(reader.over or condition(reader) for reader in readers)
+
+    wait_for(lambda: all_of(lambda it: bool(it.run), first), "every run to have a name")
     more = scene.crowd.follow([it.run for it in first[::2] if it.run])
     readers = [*first, *more]
     wait_for(
-        lambda: all(it.tokens >= row.begun or it.over for it in readers),
+        lambda: all_of(lambda it: it.tokens >= row.begun, readers),
         f"{row.begun} tokens for everybody",
     )
     return readers
@@ -142,7 +151,12 @@ def account(told: Told, scene: Scene, readers: Sequence[Reader], before: set[str
 
     :param before: Runs in the ledger that are not of this row.
     """
-    patiently(lambda: all(reader.over for reader in readers))
+
+    def all_over() -> bool:
+        scene.crowd.refresh()
+        return all(reader.over for reader in readers)
+
+    patiently(all_over)
     patiently(lambda: all(it["ended"] for it in scene.facts().values()), 10.0)
     runs = {run: facts for run, facts in scene.facts().items() if run not in before}
     told.runs = len(runs)
@@ -201,7 +215,8 @@ def line(told: Told) -> str:
     """The row of the table."""
     setting = told.setting
     ends = ", ".join(f"{count} {reason}" for reason, count in told.ends.most_common())
-    worker = f"{setting.workers} {setting.kind}{', ' if setting.front else ''}{setting.front}"
+    worker = f"{setting.workers} {setting.kind}"
+    worker = ", ".join(filter(None, (worker, setting.front, setting.client)))
     cells: list[t.Any] = [
         *(told.row.says, setting.store, worker, told.runs, told.expected, told.lost),
         *(told.duplicated, told.disordered, round(told.gap * 1000)),

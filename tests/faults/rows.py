@@ -16,7 +16,10 @@ REDIS = Setting("redis")
 SHARED = (SQLITE, REDIS)
 ALL = (MEMORY, SQLITE, REDIS)
 THREADS = (Setting("sqlite", "gthread", 2), Setting("redis", "gthread", 2))
+PAGES = (Setting("sqlite", client="chromium"),)
 FRONT = (Setting("redis", front="nginx"),)
+IMPATIENT = {"SEND_SECONDS": 1.5}
+HURRY = ("--graceful-timeout", "4")
 FEW_REQUESTS = ("--max-requests", "60", "--max-requests-jitter", "20")
 
 # Longer than a leaving worker keeps its readers.
@@ -32,12 +35,18 @@ MAY_BE_CUT = frozenset({"stop", "interrupted"})
 ROWS = (
     Row("nothing", "none, for comparison", inject.nothing, more=(*ALL, *THREADS), gap=1.0),
     # Processes.
-    Row("kill", "`kill -9` of an owner", inject.kill_owner, (*SHARED, THREADS[0]), (THREADS[1], *FRONT),
+    Row("kill", "`kill -9` of an owner", inject.kill_owner, (*SHARED, THREADS[0], *PAGES),
+        (THREADS[1], *FRONT),
         ends=MAY_BE_CUT, must=frozenset({"interrupted"})),
+    Row("kill-restart", "`kill -9` of an owner, providers can go on", inject.kill_owner, (REDIS,),
+        (SQLITE, *THREADS), provider="goes-on", n=150),
     Row("term-worker", "TERM of a worker", inject.end_worker, (SQLITE,), (REDIS, *THREADS), **LONG,
         gap=1.0),
     Row("term-service", "TERM of the service, started again", inject.end_service, SHARED, THREADS),
-    Row("hup", "HUP", inject.hup, (*SHARED, THREADS[0]), (THREADS[1], *FRONT), **LONG, gap=1.0),
+    Row("term-too-long", "TERM of the service, runs longer than it may take", inject.end_service,
+        more=(replace(SQLITE, options=HURRY), replace(REDIS, options=HURRY)), **LONG, ends=MAY_BE_CUT,
+        must=frozenset({"interrupted"})),
+    Row("hup", "HUP", inject.hup, (*SHARED, THREADS[0]), (THREADS[1], *FRONT, *PAGES), **LONG, gap=1.0),
     Row("hup-memory", "HUP", inject.hup, (MEMORY,), gap=1.0),
     Row("hup-hup", "HUP in the middle of a HUP", inject.hup_twice, (REDIS,), (SQLITE, *THREADS), **LONG,
         gap=1.0),
@@ -62,11 +71,14 @@ ROWS = (
     Row("clock-forth", "clock two hours forth", inject.clock_forth, SHARED, (MEMORY,)),
     Row("clock-back", "clock two hours back", inject.clock_back, SHARED, (MEMORY,)),
     # Connections.
-    Row("reset", "all connections reset", inject.reset, ALL, THREADS),
+    Row("reset", "all connections reset", inject.reset, (*ALL, *PAGES), THREADS),
     Row("cut", "all connections closed", inject.cut, (REDIS, *FRONT), (MEMORY, SQLITE)),
     Row("half-closed", "all connections half-closed", inject.half_close, (REDIS,), (MEMORY, SQLITE)),
     Row("stalled", "nothing passes for a second", inject.stall, (SQLITE,), (MEMORY, REDIS, *THREADS)),
-    Row("gone", "gone without a packet", inject.lose, (REDIS,), (MEMORY, SQLITE, *THREADS), n=100),
+    Row("stalled-long", "nothing passes for longer than `AISTREAM_SEND_SECONDS`", inject.stall_long,
+        (replace(SQLITE, config=IMPATIENT),), (replace(MEMORY, config=IMPATIENT),
+        replace(REDIS, config=IMPATIENT)), runs=2, n=100_000, pause=0),
+    Row("gone", "gone without a packet", inject.lose, (REDIS,), (MEMORY, SQLITE, *THREADS, *PAGES), n=100),
     Row("delayed", "everything 0.3 s late", inject.delay, more=ALL),
     # Providers.
     Row("raises-before", "provider raises before the first token", inject.nothing, SHARED,

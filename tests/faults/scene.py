@@ -19,6 +19,7 @@ from pathlib import Path
 from tests.faults.client import Crowd
 from tests.faults.client import Net
 from tests.faults.client import Reader
+from tests.faults.pages import Pages
 from tests.faults.proxy import Proxy
 from tests.faults.stores import PLACES
 from tests.faults.stores import Unable
@@ -62,6 +63,7 @@ class Setting:
     :param options: Of gunicorn.
     :param config: Keys without their prefix.
     :param front: ``nginx``, or nothing.
+    :param client: ``chromium``, or nothing.
     """
 
     store: str
@@ -70,6 +72,7 @@ class Setting:
     options: tuple[str, ...] = ()
     config: Mapping[str, t.Any] = field(default_factory=dict)
     front: str = ""
+    client: str = ""
 
     @property
     def key(self) -> str:
@@ -77,7 +80,7 @@ class Setting:
 
     @property
     def name(self) -> str:
-        return "-".join(filter(None, (self.store, self.kind, self.front)))
+        return "-".join(filter(None, (self.store, self.kind, self.front, self.client)))
 
 
 class Service(Server):
@@ -140,8 +143,7 @@ class Scene:
             self.service.wait_ready()
             self.proxy = Proxy(net, self._front() if setting.front else self.service.port)
             self._ended.callback(self.proxy.close)
-            self.crowd = Crowd(net, lambda: self.proxy.port)
-            self._ended.callback(self.crowd.leave)
+            self.crowd = self._readers()
         except BaseException:
             self._ended.close()
             raise
@@ -203,9 +205,19 @@ class Scene:
     def _stop(self) -> None:
         self.service.stop()  # Not the first one, if there was another.
 
+    def _readers(self) -> Crowd | Pages:
+        if not self.setting.client:
+            crowd = Crowd(self.net, lambda: self.proxy.port)
+            self._ended.callback(crowd.leave)
+            return crowd
+        pages = Pages()
+        self._ended.callback(pages.close)
+        pages.open(self.proxy.port)
+        return pages
+
     def _front(self) -> int:
         """Start nginx before it."""
-        program = shutil.which("nginx")
+        program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
         if program is None:
             raise Unable("nginx is not installed")
         port = free_port()
@@ -257,9 +269,14 @@ class Scenes:
         if scene is not None:
             scene.close()
 
-    def close(self) -> None:
+    def clear(self) -> None:
+        """Close all there are."""
         with contextlib.ExitStack() as all_of_them:
-            all_of_them.callback(self._net.close)
             for scene in self._open.values():
                 scene.service.leave()  # At once: leaving well takes a while.
                 all_of_them.callback(scene.close)
+            self._open.clear()
+
+    def close(self) -> None:
+        self.clear()
+        self._net.close()

@@ -31,7 +31,9 @@ AT: dict[str, tuple[Inject, ...]] = {
     "redis-sentinel": (inject.fail_over,),
 }
 # Weighted; what has to be stopped comes last.
-PROVIDERS = ("count",) * 6 + ("raises-within", "raises-finally", "stubborn", "blocks")
+PROVIDERS = (
+    ("count",) * 4 + ("goes-on",) * 3 + ("raises-within", "raises-finally", "stubborn", "blocks")
+)
 TO_STOP = ("stubborn", "blocks")
 
 STARTS_SECONDS = 0.05
