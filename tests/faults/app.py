@@ -131,11 +131,12 @@ def create_app() -> Flask:
 
 
 def ended(sender: Flask, ended: RunEnded) -> None:
-    outcome = type(ended.outcome).__name__
+    outcome = ended.outcome
+    whys = (getattr(outcome, name, None) for name in ("reason", "by", "code", "cause"))
     note(
         "ended",
         ended.run.id,
-        outcome=outcome,
-        says=str(ended.outcome),
+        outcome=type(outcome).__name__,
+        why=next(filter(None, whys)),
         tokens=tokens_in(ended.text),
     )

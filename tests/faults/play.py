@@ -171,7 +171,8 @@ def account(told: Told, scene: Scene, readers: Sequence[Reader], before: set[str
     for reader in readers:
         ended = runs[reader.run]["ended"] if reader.run in runs else []
         count(told, reader, ended[-1]["tokens"] if ended else reader.tokens)
-    said = collections.Counter(it["says"] for facts in runs.values() for it in facts["ended"])
+    ends = [it for facts in runs.values() for it in facts["ended"]]
+    said = collections.Counter(f"{it['outcome']}, {it['why']}" for it in ends)
     told.notes += [f"{count} times {says}" for says, count in said.most_common()]
     return told
 
