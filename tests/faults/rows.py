@@ -13,6 +13,7 @@ from tests.faults.storm import storm
 MEMORY = Setting("memory", workers=1)
 SQLITE = Setting("sqlite")
 REDIS = Setting("redis")
+AOF = Setting("redis-aof")
 SHARED = (SQLITE, REDIS)
 ALL = (MEMORY, SQLITE, REDIS)
 THREADS = (Setting("sqlite", "gthread", 2), Setting("redis", "gthread", 2))
@@ -54,7 +55,7 @@ ROWS = (
         (replace(REDIS, options=FEW_REQUESTS),), gap=1.0),
     # Stores.
     Row("redis-empty", "Redis restarted, empty", inject.restart_redis, (REDIS,), (THREADS[1],)),
-    Row("redis-aof", "Redis restarted, with its log", inject.restart_redis, (Setting("redis-aof"),)),
+    Row("redis-aof", "Redis restarted, with its log", inject.restart_redis, (AOF,)),
     Row("redis-stopped", "Redis stopped for 1.5 s", inject.stop_redis, (REDIS,), (THREADS[1],)),
     Row("redis-stopped-long", "Redis stopped for 10 s", inject.stop_redis_long, more=(REDIS,), n=350,
         ends=STORE_AWAY),
@@ -96,8 +97,8 @@ ROWS = (
     Row("flood-short", "provider yields 100,000 tokens as fast as it can", inject.nothing, SHARED,
         runs=1, n=100_000, pause=0),
     # Everything.
-    Row("storm", "40 runs of all kinds, all of that at random", settings=SHARED, runs=40, ends=ANYHOW,
+    Row("storm", "40 runs of all kinds, all of that at random", settings=(SQLITE, AOF), runs=40, ends=ANYHOW,
         way=storm),
-    Row("storm-long", "500 runs of all kinds, all of that at random", more=(*SHARED, *THREADS),
+    Row("storm-long", "500 runs of all kinds, all of that at random", more=(*SHARED, AOF, *THREADS),
         runs=500, ends=ANYHOW, way=storm),
 )  # fmt: skip

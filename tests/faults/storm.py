@@ -23,12 +23,11 @@ EVERYWHERE: tuple[Inject, ...] = (
     *(inject.reset, inject.cut, inject.half_close, inject.stall, inject.lose, inject.delay),
     *(inject.clock_forth, inject.clock_back),
 )
+# Only what the store outlives: a Redis that restarts empty has forgotten the runs that had ended.
 AT: dict[str, tuple[Inject, ...]] = {
     "sqlite": (inject.lock_file,),
-    "sqlite-disk": (inject.lock_file, inject.fill_store),
-    "redis": (inject.stop_redis, inject.fill_store, inject.restart_redis, inject.redis_clock_forth),
-    "redis-aof": (inject.restart_redis, inject.stop_redis),
-    "redis-sentinel": (inject.fail_over,),
+    "redis": (inject.stop_redis, inject.fill_store, inject.redis_clock_forth),
+    "redis-aof": (inject.stop_redis, inject.fill_store, inject.restart_redis),
 }
 # Weighted; what has to be stopped comes last.
 PROVIDERS = (
