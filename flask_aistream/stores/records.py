@@ -43,7 +43,8 @@ class Records:
         self._most = most or math.inf
         self._most_bytes = most_bytes or math.inf
         self._bytes = 0
-        self._counted = 0
+        # What a log begins with is the same for all: to measure it would delay every first token.
+        self._counted = len(self._events)
         self._look_at: float = 0 if most_bytes else self._most
         self._waiting: dict[Wake, None] = {}
         self._lock = lock
