@@ -43,8 +43,8 @@ class Batch(t.NamedTuple):
     epoch: int
 
     @classmethod
-    def of(cls, run: str, first: int, texts: Sequence[str], epoch: int) -> Batch:
-        return cls(run, first, len(texts), join(texts), epoch)
+    def of(cls, run: str, first: int, said: Sequence[Said], epoch: int) -> Batch:
+        return cls(run, first, len(said), join(said), epoch)
 
 
 class Piece(t.NamedTuple):
@@ -257,16 +257,31 @@ class Engine(t.Protocol):
         ...
 
 
-def encode(event: Event) -> str:
-    """One event as JSON, all ASCII: a NUL or half a surrogate pair survives any database.
+class Encoded(t.NamedTuple):
+    """An event that is no text, as JSON: what it holds may change once it has been said."""
 
+    json: str
+
+
+Said = str | Encoded
+"""An event on its way into the database."""
+
+
+def ready(event: Event) -> Said:
+    """
     :raises TypeError: An application's own value is none that JSON has.
     """
-    return encode_basestring_ascii(event) if type(event) is str else json.dumps(to_json(event))
+    return event if type(event) is str else Encoded(json.dumps(to_json(event)))
 
 
-def join(texts: Iterable[str]) -> str:
-    return f"[{','.join(texts)}]"
+def join(said: Sequence[Said]) -> str:
+    """A JSON array, all ASCII: a NUL or half a surrogate pair survives any database."""
+    try:
+        # All of them text, as nearly always: nothing is done in Python for a token.
+        return f"[{','.join(map(encode_basestring_ascii, said))}]"  # type: ignore[arg-type]
+    except TypeError:
+        texts = [it.json if isinstance(it, Encoded) else encode_basestring_ascii(it) for it in said]
+        return f"[{','.join(texts)}]"
 
 
 def decode(data: str | bytes) -> list[Event]:

@@ -31,6 +31,7 @@ from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Listener
 from flask_aistream.stores.engine import Piece
+from flask_aistream.stores.engine import Said
 
 logger = logging.getLogger("flask_aistream")
 
@@ -51,7 +52,7 @@ class Page(t.Protocol):
     """A log of this process, as far as the scribe knows it.
 
     ``written`` counts its records in the database, ``unwritten`` are those on their way: both belong
-    to the scribe.
+    to the scribe. It puts itself into the inbox when it has something new.
     """
 
     run: Run
@@ -59,7 +60,11 @@ class Page(t.Protocol):
     owned: bool
     reign: int
     written: int
-    unwritten: list[str]
+    unwritten: list[Said]
+
+    def collect(self) -> None:
+        """Add what is new to ``unwritten``."""
+        ...
 
     def publish(self, count: int) -> None: ...
     def settle(self, found: Found) -> None: ...
@@ -112,7 +117,7 @@ class Scribe:
     """Starts at once, and ends with :meth:`close`.
 
     :param count: Of the runs for whose sake this process has to show that it lives.
-    :ivar inbox: Takes jobs, and ``(page, text)``: one event to write, some time soon.
+    :ivar inbox: Takes jobs, and pages that have something new to write, some time soon.
     :param patience: Seconds the database may be away; then ``on_away`` is called at home.
     """
 
@@ -214,12 +219,11 @@ class Scribe:
         items += [self.inbox.get() for _ in range(self.inbox.qsize())]
         pages = self._pages
         for item in items:
-            if type(item) is tuple:
-                page, text = item
-                page.unwritten.append(text)
-                pages[page] = None
-            else:
+            if type(item) is Job:
                 self._jobs.append(item)
+            else:
+                item.collect()
+                pages[item] = None
 
     def _round(self) -> list[Effect]:
         self._round_at = self._clock()

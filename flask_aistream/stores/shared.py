@@ -30,8 +30,9 @@ from flask_aistream.stores.engine import Batch
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.engine import encode
+from flask_aistream.stores.engine import Said
 from flask_aistream.stores.engine import join
+from flask_aistream.stores.engine import ready
 from flask_aistream.stores.records import Records
 from flask_aistream.stores.scribe import Scribe
 
@@ -54,16 +55,18 @@ class SharedLog(Records):
     """
 
     def __init__(self, store: SharedStore, run: Run, epoch: int, *, owned: bool = False) -> None:
-        super().__init__(run, (), store.max_events, store.log_bytes, threading.Lock())
+        super().__init__(run, (), store.max_events, store.log_bytes, store.process.lock())
         self.run_id = run.id
         self.epoch = epoch
         self.reign = epoch if owned else NEVER
         self.owned = owned
         self.alone = False
         self.written = 0
-        self.unwritten: list[str] = []
+        self.unwritten: list[Said] = []
         self._store = store
-        self._say = store.scribe.inbox.put
+        self._call = store.scribe.inbox.put
+        self._called = False
+        self._said: list[Said] = []
         self._pending: list[Event] = []
         self._closing = False
         self._followed = owned
@@ -71,12 +74,15 @@ class SharedLog(Records):
         self._lost: list[Callable[[], None]] = []
 
     def append(self, event: Event) -> None:
-        text = encode(event)
+        said = ready(event)
         with self._lock:
             if self.ended or self._closing or not self.owned:
                 raise LogEnded(f"Run {self.run.id} has ended, or belongs to another process now.")
             self._pending.append(event)
-            self._say((self, text))
+            self._said.append(said)
+            if not self._called:
+                self._called = True
+                self._call(self)
             crowded = len(self._pending) > CROWD
         if self.alone:
             self.publish(1)
@@ -141,6 +147,12 @@ class SharedLog(Records):
             wake()
         elif follow:
             self._store.follow(self)
+
+    def collect(self) -> None:
+        with self._lock:
+            self.unwritten += self._said
+            self._said.clear()
+            self._called = False
 
     def begin(self, events: Sequence[Event]) -> None:
         """The database has the run, which begins with ``events``."""
@@ -232,8 +244,8 @@ class SharedLog(Records):
         with self._lock:
             first, end = self._trimmed, self.written + len(self.unwritten)
             known = (self._events + self._pending)[: end - first]
-        texts = [encode(event) for event in known]
-        return engine.restore(self.run, Batch.of(self.run_id, first, texts, self.reign))
+        said = [ready(event) for event in known]
+        return engine.restore(self.run, Batch.of(self.run_id, first, said, self.reign))
 
     def go_alone(self) -> None:
         """The database has been away for too long: go on without it, and tell the owner."""
@@ -248,7 +260,7 @@ class SharedLog(Records):
     def _ending(
         self, terminal: Terminal, token: str, epoch: int | None
     ) -> Callable[[Engine], tuple[bool, Found | Terminal]]:
-        data = join([encode(terminal)])
+        data = join([ready(terminal)])
 
         def work(engine: Engine) -> tuple[bool, Found | Terminal]:
             own, written = self.owned, self.written + len(self.unwritten)
@@ -312,9 +324,11 @@ class SharedLog(Records):
             callback()
 
     def _wake(self) -> None:
+        super()._wake()
+        if not self._room:
+            return
         with self._lock:
             room, self._room = self._room, []
-        super()._wake()
         for wake in room:
             wake()
 
@@ -373,7 +387,7 @@ class SharedStore:
         if self._full:
             raise StoreFull
         log = SharedLog(self, run, int(owned), owned=owned)
-        batch = Batch.of(run.id, 0, [encode(event) for event in first], log.epoch)
+        batch = Batch.of(run.id, 0, [ready(event) for event in first], log.epoch)
 
         def begin(winner: str) -> None:
             if winner == run.id:
