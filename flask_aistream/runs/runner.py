@@ -129,6 +129,8 @@ class Runner:
     :param queue: Where other processes find runs, to :meth:`execute` them; ``None``: runs are made here.
     :param on_end: Told of every run that ends, exactly once each.
     :param heard: Whether anybody listens to that now. Nothing need be started for nobody.
+    :ivar leaving: The process will soon end.
+    :ivar draining: Nothing is started any more.
     """
 
     def __init__(
@@ -168,6 +170,7 @@ class Runner:
         self._readers: dict[str, int] = {}
         self._owed = 0
         self._lock = concurrency.lock()
+        self.leaving = False
         self.draining = False
 
     def start(
@@ -252,7 +255,7 @@ class Runner:
             live = self._live.get(run_id)
             if not live or self._is_read(live) or self._detach is None:
                 return
-            patience = max(self._detach, BACK_SECONDS) if self.draining else self._detach
+            patience = max(self._detach, BACK_SECONDS) if self.leaving else self._detach
             if patience > 0:
                 live.leaving = self._timer.later(patience, lambda: self._abandon(live))
                 return
@@ -277,12 +280,12 @@ class Runner:
             elif queue:
                 if not queue.put_again(log.run, epoch):
                     self._end_early(log, OWNER_LOST, epoch)
-            elif not self.draining:
+            elif not self.leaving:
                 self._restart(log.run.id, epoch)
 
     def drain(self) -> None:
         """Start nothing any more."""
-        self.draining = True
+        self.leaving = self.draining = True
 
     def interrupt_all(self, cause: str, patience: float) -> None:
         """End every run of this process, because the process ends; or leave it to another one.

@@ -20,8 +20,9 @@ from flask_aistream.server.sockets import descriptor_of
 POLL_SECONDS = 0.5
 
 PART_SECONDS = 3.0
-"""How long a leaving worker keeps its readers. For the first second it still accepts connections, also
-theirs, and its successor may not have started yet. Nobody misses anything: the streams go on."""
+"""How long a leaving worker goes on as before. For the first second it still accepts connections, and its
+successor may not have started yet: readers that were sent away would come back here, and starts that were
+refused would be refused in vain."""
 
 # The arbiter kills at its limit without another word; what is left must be said before.
 MARGIN_SECONDS = 1.5
@@ -32,6 +33,8 @@ CLEANUP_SECONDS = 1.0
 
 class Runs(t.Protocol):
     """What of a runner is needed here."""
+
+    leaving: bool
 
     @property
     def count(self) -> int: ...
@@ -102,13 +105,14 @@ class Lifecycle:
             self._later(self._left(), self._interrupt_beside)
 
     def _part(self) -> None:
+        self._runs.drain()
         if self._left() and replaced_first(self._worker) and arbiter_holds(self._doors):
             self._recall()
 
     def _leave(self) -> None:
         if self._leaving_since is None:
             self._leaving_since = time.monotonic()
-            self._runs.drain()
+            self._runs.leaving = True
 
     def _left(self) -> float:
         assert self._leaving_since is not None
@@ -119,6 +123,7 @@ class Lifecycle:
         if self._pid != os.getpid():
             return  # A child of a fork: the runs are its parent's.
         self._leave()
+        self._runs.drain()
         # Ctrl-C reaches a worker twice, from the terminal and from the arbiter, and the second one
         # exits once more in the middle of this.
         for step in (self._wait, self._interrupt, self._interrupt):
@@ -137,6 +142,7 @@ class Lifecycle:
         self._spawn(self._interrupt)
 
     def _interrupt(self) -> None:
+        self._runs.drain()
         self._runs.interrupt_all("drain", CLEANUP_SECONDS)
         self._recall()  # Whoever still reads here reads the run of another process.
 

@@ -121,10 +121,10 @@ def stop(ai: AIStream, run_id: str) -> Response:
 
 
 def health() -> Response:
-    """Whether new runs are taken here: 200, or 503 while draining."""
+    """Whether new runs are to be brought here: 200, or 503 once the worker leaves."""
     runner = extension().machinery.runner
-    response = jsonify(status="draining" if runner.draining else "ok", runs=runner.count)
-    response.status_code = 503 if runner.draining else 200
+    response = jsonify(status="draining" if runner.leaving else "ok", runs=runner.count)
+    response.status_code = 503 if runner.leaving else 200
     response.headers["Cache-Control"] = "no-store"
     return response
 

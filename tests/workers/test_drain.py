@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.server.wire import Stream
 from tests.workers.conftest import Connect
 from tests.workers.conftest import Serve
 from tests.workers.follower import Follower
@@ -116,6 +117,19 @@ def test_a_leaving_worker_keeps_only_what_cannot_move(serve: Serve, connect: Con
     assert (starting.status, starting.headers["Connection"]) == (503, "close")
     assert int(starting.headers["Retry-After"]) >= 1
     assert staying.raw().decode() == WHOLE
+
+
+@pytest.mark.parametrize("kind", ["gevent", "gthread"])
+def test_nobody_is_refused_while_workers_change(serve: Serve, kind: str) -> None:
+    server = serve(kind, 2, "sqlite", options=TIMES, **DRAIN)
+    old = server.pids()
+    hup(server, old[0])
+    answered_by_new = 0
+    while answered_by_new < 20:
+        asked = Stream(server.url, "/ai/say", {"prompt": "?", "texts": ["a"]})
+        assert (asked.status, asked.rest()[0]) == (200, "a")
+        asked.leave()
+        answered_by_new += int(asked.response.headers["X-Pid"]) not in old
 
 
 def begun(server: Workers) -> list[Follower]:
