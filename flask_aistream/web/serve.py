@@ -43,7 +43,6 @@ from flask_aistream.runs.ended import fold_of
 from flask_aistream.runs.tail import Tail
 from flask_aistream.server import sockets
 from flask_aistream.stores.base import Log
-from flask_aistream.stores.base import Store
 from flask_aistream.web import access
 from flask_aistream.web import reading
 from flask_aistream.web.executor import refuse_immovable
@@ -218,7 +217,7 @@ def deliver(
         heartbeat=settings.heartbeat_seconds if dialect.heartbeat else None,
         pace=machinery.pace,
     )
-    reader = Reader(machinery, tail, fd, log.run.id)
+    reader = Reader(machinery, tail, fd, log.run)
     delivery = Delivery(
         tail,
         encoder_for(ours, log.run, dialect, options),
@@ -229,7 +228,7 @@ def deliver(
         heartbeat=dialect.heartbeat,
         resumable=dialect.resumable,
         silent=dialect.silent,
-        on_told=lambda: told(machinery.store, log.run),
+        on_told=reader.told,
         on_close=reader.leave,
     )
     reader.delivery = delivery
@@ -245,14 +244,15 @@ def deliver(
 class Reader:
     """One connection that reads a run, and what is to be done when it ends."""
 
-    __slots__ = ("_fd", "_machinery", "_runs", "_tail", "delivery")
+    __slots__ = ("_fd", "_machinery", "_reading", "_run", "_tail", "delivery")
 
-    def __init__(self, machinery: Machinery, tail: Tail, fd: int | None, run_id: str) -> None:
+    def __init__(self, machinery: Machinery, tail: Tail, fd: int | None, run: Run) -> None:
         self.delivery: Delivery | None = None
         self._machinery = machinery
         self._tail = tail
         self._fd = fd
-        self._runs = [run_id]  # It is left once, by whichever thread comes first.
+        self._run = run
+        self._reading = [run.id]  # It is left once, by whichever thread comes first.
 
     def gone(self) -> None:
         """The client has left: end the run first, if that is to be done, and the connection after it.
@@ -262,6 +262,11 @@ class Reader:
         """
         self._tail.close(rest=CLEARING_SECONDS)
         self._leave_run()
+
+    def told(self) -> None:
+        """The client has read the run to its end: whoever asks for its conversation has missed nothing."""
+        if self._run.chat is not None:
+            self._machinery.store.leave_chat(self._run.chat, self._run.id)
 
     def leave(self) -> None:
         """The connection has ended."""
@@ -273,13 +278,7 @@ class Reader:
 
     def _leave_run(self) -> None:
         with contextlib.suppress(IndexError):
-            self._machinery.runner.leave(self._runs.pop())
-
-
-def told(store: Store, run: Run) -> None:
-    """Somebody has read a run to its end: whoever asks for its conversation has missed nothing."""
-    if run.chat is not None:
-        store.leave_chat(run.chat, run.id)
+            self._machinery.runner.leave(self._reading.pop())
 
 
 def encoder_for(
