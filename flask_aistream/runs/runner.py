@@ -282,6 +282,8 @@ class Runner:
                     self._end_early(log, OWNER_LOST, epoch)
             elif not self.leaving:
                 self._restart(log.run.id, epoch)
+        for log in self._store.untold():
+            self._tell_beside(log, fold_of(log).terminal or OWNER_LOST, None)
 
     def drain(self) -> None:
         """Start nothing any more."""
@@ -302,12 +304,14 @@ class Runner:
         try:
             released = [live for live in lives if self._release(live)]
             kept = [live for live in lives if live not in released]
-            ended = [live for live in kept if live.log.end(terminal, epoch=live.epoch)]
+            ended = [live for live in kept if self._end(live, terminal)]
             for live in (*released, *ended):
                 self._forget(live)
                 self._interrupt(live)
-            for live in ended:  # Only now: a receiver may take its time, and there is little of it.
+            # Only now: a receiver may take its time, and there is little of it.
+            for live in ended if self._heard() else ():
                 self._tell(live.log, terminal, live)
+            self._store.flush()
         finally:
             self._owe(None, -1)
 
@@ -512,18 +516,22 @@ class Runner:
             return
         self._owe(live, +1)
         try:
-            won = live.log.end(terminal, epoch=live.epoch)
+            won = self._end(live, terminal)
             self._forget(live)
-            if won:
+            if won and self._heard():
                 self._tell(live.log, terminal, live)
+                self._store.flush()
         finally:
             self._owe(live, -1)
+
+    def _end(self, live: Live, terminal: ev.Terminal) -> bool:
+        return live.log.end(terminal, epoch=live.epoch, announced=self._heard())
 
     def _end_early(self, log: Log, terminal: ev.Terminal, epoch: int | None = None) -> bool:
         live = self._live.get(log.run.id)
         self._owe(live, +1)
         try:
-            if not log.end(terminal, epoch=epoch):
+            if not log.end(terminal, epoch=epoch, announced=self._heard()):
                 # Who has ended it is now telling so, perhaps in the provider's thread: not to be
                 # interrupted.
                 return False
@@ -540,6 +548,7 @@ class Runner:
         def tell() -> None:
             try:
                 self._tell(log, terminal, live)
+                self._store.flush()
             finally:
                 self._owe(live, -1)
 
@@ -649,10 +658,15 @@ class Runner:
         if live is not None and not live.request.restarts:
             seconds, first = self._clock() - live.started, live.pump.first_at
             first_seconds = first - live.started if first is not None else None
-        try:
-            self._on_end(RunEnded(log.run, outcome, seconds, first_seconds, log))
-        except Exception:
-            logger.exception("Run %s: a run_ended receiver failed", log.run.id)
+        ended = RunEnded(log.run, outcome, seconds, first_seconds, log)
+
+        def announce() -> None:
+            try:
+                self._on_end(ended)
+            except Exception:
+                logger.exception("Run %s: a run_ended receiver failed", log.run.id)
+
+        log.announce(announce)
 
 
 def nothing() -> None:

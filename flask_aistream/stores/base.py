@@ -53,12 +53,24 @@ class Log(t.Protocol):
         """
         ...
 
-    def end(self, terminal: Terminal, *, epoch: int | None = None) -> bool:
+    def end(self, terminal: Terminal, *, epoch: int | None = None, announced: bool = False) -> bool:
         """Write the terminal event, unless there is one. May wait for the store.
 
         :param epoch: Only while the run has had so many owners; ``None``: however many.
-        :returns: Whether this call ended the run. True for exactly one caller, in all processes.
+        :param announced: The caller is going to :meth:`announce` it. If its process dies before that is
+            done, another one is asked to (``Store.untold``).
+        :returns: Whether this call ended the run. True for exactly one caller, in all processes; but
+            see :meth:`announce`.
         :raises StoreUnavailable: The store is away, and the log belongs to another process.
+        """
+        ...
+
+    def announce(self, tell: Callable[[], None]) -> None:
+        """Call ``tell``, and have the store know that it is told. Only after ``end`` or ``Store.untold``
+        has said that it is this process's to tell.
+
+        Where the store was away when the run ended, ``tell`` is called beside everything else once it
+        is back, and not at all if another process has ended the run meanwhile.
         """
         ...
 
@@ -168,6 +180,16 @@ class Store(t.Protocol):
 
         :param queued: Also those that have waited for their first owner for so many seconds.
         """
+        ...
+
+    def untold(self) -> Sequence[Log]:
+        """Runs that have ended, but whose process is gone without having announced it. From now on that
+        is the caller's to do. Called after ``orphans``.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Return once everything said so far is in the store, or it is away."""
         ...
 
     def sweep(self) -> None:

@@ -199,6 +199,7 @@ class Engine(t.Protocol):
         *,
         exactly: bool,
         epoch: int | None,
+        announced: bool,
     ) -> bool | None:
         """Write the terminal event as record ``number``, or a later one.
 
@@ -206,6 +207,7 @@ class Engine(t.Protocol):
         :param exactly: Only if the log is just that long; else also if it is shorter, or longer where the
             engine can tell.
         :param epoch: Only if the run is of this one; ``None``: of any.
+        :param announced: This process is to announce it.
         :returns: Whether it ended the run; ``None``: the log is not that long, or there is none.
         """
         ...
@@ -247,6 +249,18 @@ class Engine(t.Protocol):
 
     def orphans(self) -> list[tuple[str, int]]:
         """Ids and epochs of runs without a process, or whose process does not beat any more."""
+        ...
+
+    def told(self, run_id: str) -> None:
+        """The end of a run was announced by this process."""
+        ...
+
+    def untold(self) -> list[str]:
+        """Let this process announce the ends that were to be announced by the processes which the last
+        call of ``orphans`` found to be dead.
+
+        :returns: Ids of these runs. Some of others that this process is to announce may be among them.
+        """
         ...
 
     def sweep(self) -> bool:

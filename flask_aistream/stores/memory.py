@@ -59,7 +59,7 @@ class MemoryLog(Records):
         if self._waiting:
             self._wake()
 
-    def end(self, terminal: Terminal, *, epoch: int | None = None) -> bool:
+    def end(self, terminal: Terminal, *, epoch: int | None = None, announced: bool = False) -> bool:
         with self._lock:
             if self.ended or epoch not in (None, self.epoch):
                 return False
@@ -78,6 +78,9 @@ class MemoryLog(Records):
             self._trim()
             self._count()
             return RUN_BYTES + EVENT_BYTES * len(self._events) + self._bytes
+
+    def announce(self, tell: Callable[[], None]) -> None:
+        tell()
 
     def release(self) -> bool:
         return False
@@ -186,6 +189,12 @@ class MemoryStore:
         with self._lock:
             waiting = [log for log in self._logs.values() if not (log.owned or log.ended)]
         return [Orphan(log, 0) for log in waiting if log.created_at <= old]
+
+    def untold(self) -> Sequence[MemoryLog]:
+        return []
+
+    def flush(self) -> None:
+        """It is all there."""
 
     def close(self) -> None:
         """There is nothing to let go of."""

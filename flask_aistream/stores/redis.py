@@ -106,7 +106,7 @@ return 1
 
 # 1: ended, 0: had ended already or is of another epoch, -1: the log is not just as long as that.
 END = """
-local number, data, token, keep, exactly, fence = unpack(ARGV)
+local number, data, token, keep, exactly, fence, teller = unpack(ARGV)
 local known = redis.call('HMGET', KEYS[2], 'epoch', 'token')
 if known[2] then return known[2] == token and 1 or 0 end
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
@@ -122,11 +122,32 @@ end
 redis.call('XADD', KEYS[1], (number + 2) .. '-' .. known[1], 'd', data)
 redis.call('HSET', KEYS[2], 'token', token)
 redis.call('HDEL', KEYS[2], 'request')
-if keep ~= '' then
+if teller ~= '' then
+  redis.call('HSET', KEYS[2], 'teller', teller)
+elseif keep ~= '' then
   redis.call('PEXPIRE', KEYS[1], keep)
   redis.call('PEXPIRE', KEYS[2], keep)
 end
 redis.call('PUBLISH', KEYS[1], number .. ' ' .. data)
+return 1
+"""
+
+# What nobody has been told of yet is kept.
+TOLD = """
+local name, keep = unpack(ARGV)
+if redis.call('HGET', KEYS[2], 'teller') ~= name then return end
+redis.call('HDEL', KEYS[2], 'teller')
+if keep ~= '' then
+  redis.call('PEXPIRE', KEYS[1], keep)
+  redis.call('PEXPIRE', KEYS[2], keep)
+end
+"""
+
+INHERIT = """
+local name, dead = unpack(ARGV)
+local teller = redis.call('HGET', KEYS[1], 'teller')
+if teller ~= dead and teller ~= name then return 0 end
+redis.call('HSET', KEYS[1], 'teller', name)
 return 1
 """
 
@@ -187,6 +208,7 @@ class RedisEngine:
         self._ticks = ticks
         self._missing: dict[str, float] = {}
         self._looked = 0.0
+        self._untold: list[tuple[str, str]] = []
         self._ended_at = -math.inf
         self._max_runs = max_runs
         self._max_events = max_events
@@ -203,6 +225,8 @@ class RedisEngine:
             self._append = self._redis.register_script(APPEND)
             self._create = self._redis.register_script(CREATE)
             self._adopt = self._redis.register_script(ADOPT)
+            self._told = self._redis.register_script(TOLD)
+            self._inherit = self._redis.register_script(INHERIT)
             self._relinquish = self._redis.register_script(RELINQUISH)
             self._end = self._redis.register_script(END)
             self._keep_alias = self._redis.register_script(KEEP)
@@ -274,6 +298,8 @@ class RedisEngine:
             self._redis.srem(self._runs(self._name), run_id)
         if done:
             self._measure(run_id, 0, self._redis.memory_usage(log_key(run_id)) or 0)
+        if done:
+            self._measure(run_id, 0, self._redis.memory_usage(log_key(run_id)) or 0)
         if done and before is not None and before != self._name:
             self._redis.srem(self._runs(before), run_id)
             if before:
@@ -306,27 +332,31 @@ class RedisEngine:
         *,
         exactly: bool,
         epoch: int | None,
+        announced: bool,
     ) -> bool | None:
         keys = (log_key(run_id), meta_key(run_id))
         fence = "" if epoch is None else epoch
-        said = self._end(keys, (number, data, token, self._keep, int(exactly) or "", fence))
+        teller = self._name if announced else ""
+        if teller:
+            self._answer_for(teller, run_id)
+        said = self._end(keys, (number, data, token, self._keep, int(exactly) or "", fence, teller))
         if said == 1:
-            self._forget(run_id)
+            self._forget(run_id, teller)
         return None if said < 0 else bool(said)
 
     def load(self, run_id: str, after: int) -> Found | None:
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(meta_key(run_id), "run", "epoch", "request")
+            pipe.hmget(meta_key(run_id), "run", "epoch", "request", "process")
             pipe.exists(log_key(run_id))
             pipe.xrange(log_key(run_id), entry_id(after + 2), "+")
-            (about, epoch, request), exists, entries = pipe.execute()
+            (about, epoch, request, process), exists, entries = pipe.execute()
         # Where only one of the two is left, the server has dropped the other for want of memory.
         if about is None or not exists:
             return None
         pieces = [piece_of(key, fields).after(after) for key, fields in entries]
         run = Run(**json.loads(about), request=(request or b"").decode())
         found = Found(run, pieces, int(epoch))
-        if found.ended:
+        if found.ended or process != self._name.encode():
             self._lengths.pop(run_id, None)
         return found
 
@@ -367,21 +397,42 @@ class RedisEngine:
 
     def orphans(self) -> list[tuple[str, int]]:
         found: list[tuple[str, int]] = []
+        self._untold = []
         for name in (*self._dead(), ""):
             runs = [run_id.decode() for run_id in self._redis.smembers(self._runs(name))]
+            if runs and name and self._redis.exists(beat_key(name)):
+                continue  # It had nothing to look after, and has just begun to.
             # In one go: as many may wait in a queue as like, and this is done twice a second.
             with self._redis.pipeline(transaction=False) as pipe:
                 for run_id in runs:
-                    pipe.hmget(meta_key(run_id), "process", "epoch", "token")
+                    pipe.hmget(meta_key(run_id), "process", "epoch", "token", "teller")
                 about = pipe.execute()
-            for run_id, (process, epoch, token) in zip(runs, about, strict=True):
+            for run_id, (process, epoch, token, teller) in zip(runs, about, strict=True):
                 if process == name.encode() and token is None:
                     found.append((run_id, int(epoch)))
-                else:
+                elif teller in (name.encode(), self._name.encode()):
+                    self._untold.append((run_id, name))
+                elif teller is None:
                     self._redis.srem(self._runs(name), run_id)
             if not runs and name:
                 self._redis.srem(f"{PREFIX}processes", name)
                 self._redis.hdel(BYTES, f"@{name}")
+                if self._redis.exists(beat_key(name)):  # It has begun something in this moment.
+                    self._redis.sadd(f"{PREFIX}processes", name)
+        return found
+
+    def told(self, run_id: str) -> None:
+        self._told((log_key(run_id), meta_key(run_id)), (self._name, self._keep))
+        self._redis.srem(self._runs(self._name), run_id)
+
+    def untold(self) -> list[str]:
+        found: list[str] = []
+        for run_id, dead in self._untold:
+            self._answer_for(self._name, run_id)
+            if self._inherit((meta_key(run_id),), (self._name, dead)):
+                found.append(run_id)
+                if self._redis.zscore(ENDED, run_id) is None:  # It died in the middle of that.
+                    self._forget(run_id, dead)
         return found
 
     def _dead(self) -> list[str]:
@@ -417,10 +468,10 @@ class RedisEngine:
         surplus = self._sum((BYTES,)) - most
         while surplus > 0:
             oldest = self._redis.zrange(ENDED, 0, FORGET - 1)
-            if not oldest:
+            sizes = self._redis.hmget(BYTES, oldest) if oldest else []
+            if not self._drop(oldest):
                 return True
-            surplus -= sum(int(size or 0) for size in self._redis.hmget(BYTES, oldest))
-            self._drop(oldest)
+            surplus -= sum(int(size or 0) for size in sizes)
         return False
 
     def _living(self) -> int:
@@ -430,15 +481,20 @@ class RedisEngine:
                 pipe.memory_usage(log_key(run_id))
             return sum(size or 0 for size in pipe.execute())
 
-    def _drop(self, forgotten: Collection[bytes]) -> None:
-        if not forgotten:
-            return
-        run_ids = [run_id.decode() for run_id in forgotten]
+    def _drop(self, forgotten: Collection[bytes]) -> bool:
+        """
+        :returns: Whether there were any but those that nobody has been told of yet.
+        """
         with self._redis.pipeline(transaction=False) as pipe:
-            for run_id in run_ids:
-                pipe.hget(meta_key(run_id), "run")
-            abouts = pipe.execute()
-        for run_id, about in zip(run_ids, abouts, strict=True):
+            names = [name.decode() for name in forgotten]
+            for name in names:
+                pipe.hmget(meta_key(name), "run", "teller")
+            known = zip(names, pipe.execute(), strict=True)
+        abouts = {name: about for name, (about, teller) in known if teller is None}
+        if not abouts:
+            return False
+        run_ids = list(abouts)
+        for run_id, about in abouts.items():
             if about is not None:
                 for key in aliases(Run(**json.loads(about))):
                     self._release((key,), (run_id,))
@@ -450,6 +506,7 @@ class RedisEngine:
             pipe.zrem(ENDED, *run_ids)
             pipe.hdel(BYTES, *run_ids)
             pipe.execute()
+        return True
 
     def _named(self, kind: str, value: str) -> str | None:
         found = self._redis.get(alias(kind, value))
@@ -506,8 +563,8 @@ class RedisEngine:
             self._release((key,), (winner,))  # That run was forgotten.
         return run.id
 
-    def _forget(self, run_id: str) -> None:
-        """A run has ended: nobody has to look after it any more."""
+    def _forget(self, run_id: str, teller: str) -> None:
+        """A run has ended: nobody has to look after it any more, but who is to announce it, if any."""
         self._lengths.pop(run_id, None)
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.hmget(meta_key(run_id), "run", "process")
@@ -517,7 +574,8 @@ class RedisEngine:
             return
         run, name = Run(**json.loads(about)), owner.decode()
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.srem(self._runs(name), run_id)
+            if name != teller:
+                pipe.srem(self._runs(name), run_id)
             if run.owner is not None:
                 pipe.srem(alias("owner", run.owner), run_id)
             # Two that end in one moment keep their order.

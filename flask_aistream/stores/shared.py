@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Callable
 from collections.abc import Sequence
+from functools import partial
 
 from flask_aistream.core.cursor import BEGINNING
 from flask_aistream.core.events import TERMINAL
@@ -45,6 +46,10 @@ CROWD = 4096
 """Events of one run on their way to the database; a provider that is ahead by more waits."""
 
 
+Ending = Callable[[Engine], "tuple[bool, Found | Terminal]"]
+"""Ends a run in the database. Answers whether it did, and what has become of the run."""
+
+
 class SharedLog(Records):
     """One run's mirror.
 
@@ -69,6 +74,8 @@ class SharedLog(Records):
         self._said: list[Said] = []
         self._pending: list[Event] = []
         self._closing = False
+        self._confirmed: bool | None = True
+        self._announcement: Callable[[], None] | None = None
         self._followed = owned
         self._room: list[Wake] = []
         self._lost: list[Callable[[], None]] = []
@@ -89,25 +96,32 @@ class SharedLog(Records):
         elif crowded:
             self._wait_for_room()
 
-    def end(self, terminal: Terminal, *, epoch: int | None = None) -> bool:
+    def end(self, terminal: Terminal, *, epoch: int | None = None, announced: bool = False) -> bool:
         with self._lock:
             # Who was the owner must not end what it has lost, or given up.
             if self.ended or (epoch is not None and (epoch == self.reign) != self.owned):
                 return False
             self._closing = self.owned
-        token = secrets.token_hex(8)
-        work = self._ending(terminal, token, epoch)
-        if not self.alone:
-            try:
-                return self._store.scribe.ask(work, self._ended)[0]
-            except StoreUnavailable:
-                if not self.owned:
-                    raise
-        self.go_alone()
-        if not self._finish(terminal):
-            return False
-        self._store.scribe.tell(work)  # As soon as the database is back.
-        return True
+        work = self._ending(terminal, secrets.token_hex(8), epoch, announced)
+        if announced:
+            self._store.telling.add(self.run_id)
+        won: bool | None = False
+        try:
+            won = self._end_in_database(work)
+            if won is None:
+                won = self._end_alone(terminal, work)
+        finally:
+            if not won:
+                self._store.telling.discard(self.run_id)
+        return won
+
+    def announce(self, tell: Callable[[], None]) -> None:
+        with self._lock:
+            confirmed = self._confirmed
+            if confirmed is None:
+                self._announcement = tell
+        if confirmed:
+            self._tell(tell)
 
     def release(self) -> bool:
         with self._lock:
@@ -257,9 +271,44 @@ class SharedLog(Records):
         for callback in lost:
             callback()
 
-    def _ending(
-        self, terminal: Terminal, token: str, epoch: int | None
-    ) -> Callable[[Engine], tuple[bool, Found | Terminal]]:
+    def _end_in_database(self, work: Ending) -> bool | None:
+        """:returns: ``None``: the database is away, and this process is the owner."""
+        if self.alone:
+            return None
+        try:
+            return self._store.scribe.ask(work, self._ended)[0]
+        except StoreUnavailable:
+            if not self.owned:
+                raise
+            return None
+
+    def _end_alone(self, terminal: Terminal, work: Ending) -> bool:
+        """End it for the readers of this process, and in the database as soon as that is back: only then
+        is it known whether another process has ended it meanwhile."""
+        self.go_alone()
+        if not self._finish(terminal):
+            return False
+        self._confirmed = None
+        self._store.scribe.tell(work, lambda answer: self._confirm(answer[0]))
+        return True
+
+    def _confirm(self, won: bool) -> None:
+        with self._lock:
+            self._confirmed = won
+            tell, self._announcement = self._announcement, None
+        if not won:
+            self._store.telling.discard(self.run_id)
+        elif tell is not None:
+            self._store.process.spawn(partial(self._tell, tell))
+
+    def _tell(self, tell: Callable[[], None]) -> None:
+        tell()
+        run_id = self.run_id
+        self._store.scribe.tell(
+            lambda engine: engine.told(run_id), lambda _: self._store.telling.discard(run_id)
+        )
+
+    def _ending(self, terminal: Terminal, token: str, epoch: int | None, announced: bool) -> Ending:
         data = join([ready(terminal)])
 
         def work(engine: Engine) -> tuple[bool, Found | Terminal]:
@@ -267,7 +316,15 @@ class SharedLog(Records):
             for _ in range(ATTEMPTS):
                 number = written if own else self._next(engine)
                 fence = self.reign if own and epoch is None else epoch
-                won = engine.end(self.run.id, number, data, token, exactly=own, epoch=fence)
+                won = engine.end(
+                    self.run.id,
+                    number,
+                    data,
+                    token,
+                    exactly=own,
+                    epoch=fence,
+                    announced=announced,
+                )
                 if won and own:
                     return True, terminal
                 if won is None and own and self.revive(engine):
@@ -345,6 +402,8 @@ class SharedLog(Records):
 class SharedStore:
     """Logs that several processes share.
 
+    :ivar telling: Ids of runs whose end this process is to announce.
+
     :param patience: Seconds the database may be away before running runs fail.
     :param max_events: Events of one run that are kept here; see ``Records``.
     :param log_bytes: Of these events; see ``Records``.
@@ -369,6 +428,7 @@ class SharedStore:
         self._clock = clock
         self._own: dict[str, SharedLog] = {}
         self._queued: dict[str, float] = {}
+        self.telling: set[str] = set()
         self._mirrors: weakref.WeakValueDictionary[str, SharedLog] = weakref.WeakValueDictionary()
         self._following: set[str] = set()
         self._lock = threading.Lock()
@@ -376,7 +436,7 @@ class SharedStore:
             engine,
             process,
             self,
-            count=lambda: len(self._own) + len(self._following),
+            count=lambda: len(self._own) + len(self._following) + len(self.telling),
             patience=patience,
             on_away=self._away,
         )
@@ -475,6 +535,27 @@ class SharedStore:
                 with contextlib.suppress(RunNotFound):  # Forgotten in between.
                     orphans.append(Orphan(self.open(run), epoch))
         return orphans
+
+    def untold(self) -> list[SharedLog]:
+        ours: list[str] = []
+
+        # In one step with the answer: a moment later, one of them may be told.
+        def take(untold: list[str]) -> None:
+            ours.extend(run_id for run_id in untold if run_id not in self.telling)
+            self.telling.update(ours)
+
+        self.scribe.ask(lambda engine: engine.untold(), take)
+        logs: list[SharedLog] = []
+        for run_id in ours:
+            try:
+                logs.append(self.open(run_id))
+            except RunNotFound:  # Forgotten in between.
+                self.telling.discard(run_id)
+        return logs
+
+    def flush(self) -> None:
+        with contextlib.suppress(StoreUnavailable):
+            self.scribe.ask(lambda engine: None)
 
     def sweep(self) -> None:
         self._full = self.scribe.ask(lambda engine: engine.sweep())

@@ -69,12 +69,14 @@ CREATE TABLE run (
     start INTEGER NOT NULL,  -- the journal's last row before it
     token TEXT,              -- of the end; NULL while it runs
     ended_at REAL,
+    teller TEXT,             -- the process that is to announce the end; NULL once that is done
     first INTEGER, last INTEGER, data TEXT -- all that was said, once it has ended
 );
 CREATE UNIQUE INDEX run_key ON run (key) WHERE key IS NOT NULL;
 CREATE INDEX run_chat ON run (chat, no) WHERE chat IS NOT NULL;
 CREATE INDEX run_live ON run (process) WHERE token IS NULL;
 CREATE INDEX run_ended ON run (ended_at) WHERE token IS NOT NULL;
+CREATE INDEX run_untold ON run (teller) WHERE teller IS NOT NULL;
 CREATE TABLE journal (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, first INTEGER NOT NULL, data TEXT NOT NULL);
 CREATE TABLE process (id TEXT PRIMARY KEY, beats INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE follower (run INTEGER, process TEXT, PRIMARY KEY (run, process)) WITHOUT ROWID;
@@ -82,6 +84,9 @@ CREATE TABLE notice (  -- runs that their owner does not know to be ended or ado
     process TEXT, run INTEGER, PRIMARY KEY (process, run)
 ) WITHOUT ROWID;
 """
+
+FORGETTABLE = "token IS NOT NULL AND teller IS NULL"
+"""What nobody has been told of yet is kept."""
 
 RUN = "id, provider, created, owner, key, fingerprint, chat, request"
 
@@ -153,6 +158,7 @@ class SqliteEngine:
         self._version: int | None = None
         self._beats: dict[str, tuple[int, float]] = {}
         self._looked = 0.0
+        self._dead: list[str] = []
 
     def open(self, listener: Listener) -> None:
         self._listener = listener
@@ -293,12 +299,13 @@ class SqliteEngine:
         *,
         exactly: bool,
         epoch: int | None,
+        announced: bool,
     ) -> bool:
         db = self._db
         changed = db.execute(
-            "UPDATE run SET token = ?, ended_at = ?, request = '' "
+            "UPDATE run SET token = ?, ended_at = ?, teller = ?, request = '' "
             "WHERE id = ? AND token IS NULL AND epoch = coalesce(?, epoch)",
-            (token, self._clock(), run_id, epoch),
+            (token, self._clock(), self._name if announced else None, run_id, epoch),
         )
         if not changed.rowcount:
             winner = db.execute("SELECT token FROM run WHERE id = ?", (run_id,)).fetchone()
@@ -427,7 +434,9 @@ class SqliteEngine:
         self._looked = now
         rows = self._db.execute(
             "SELECT name, coalesce(beats, 0) FROM (SELECT process AS name FROM run WHERE token IS NULL "
-            "UNION SELECT process FROM follower) LEFT JOIN process ON id = name WHERE name NOT IN ('', ?)",
+            "UNION SELECT process FROM follower "
+            "UNION SELECT teller FROM run WHERE teller IS NOT NULL) "
+            "LEFT JOIN process ON id = name WHERE name NOT IN ('', ?)",
             (self._name,),
         ).fetchall()
         seen = dict(rows)
@@ -436,6 +445,7 @@ class SqliteEngine:
             for name, beats in seen.items()
         }
         dead = [name for name, (_, since) in self._beats.items() if now - since >= DEAD_SECONDS]
+        self._dead = dead
         for name in dead:
             self._db.execute("DELETE FROM follower WHERE process = ?", (name,))
         return [
@@ -446,14 +456,25 @@ class SqliteEngine:
             )
         ]
 
+    def told(self, run_id: str) -> None:
+        self._db.execute(
+            "UPDATE run SET teller = NULL WHERE id = ? AND teller = ?", (run_id, self._name)
+        )
+
+    def untold(self) -> list[str]:
+        for name in self._dead:
+            self._db.execute("UPDATE run SET teller = ? WHERE teller = ?", (self._name, name))
+        rows = self._db.execute("SELECT id FROM run WHERE teller = ?", (self._name,))
+        return [run_id for (run_id,) in rows]
+
     def sweep(self) -> bool:
         db = self._db
         if self._retain is not None:
             limit = self._clock() - self._retain
-            db.execute("DELETE FROM run WHERE token IS NOT NULL AND ended_at <= ?", (limit,))
+            db.execute(f"DELETE FROM run WHERE {FORGETTABLE} AND ended_at <= ?", (limit,))
         if self._max_runs is not None:
             db.execute(
-                "DELETE FROM run WHERE no IN (SELECT no FROM run WHERE token IS NOT NULL "
+                f"DELETE FROM run WHERE no IN (SELECT no FROM run WHERE {FORGETTABLE} "
                 "ORDER BY ended_at DESC, no DESC LIMIT -1 OFFSET ?)",
                 (self._max_runs,),
             )
@@ -465,7 +486,8 @@ class SqliteEngine:
         )
         db.execute(
             "DELETE FROM process WHERE id <> ? AND id NOT IN "
-            "(SELECT process FROM run WHERE token IS NULL UNION SELECT process FROM follower)",
+            "(SELECT process FROM run WHERE token IS NULL UNION SELECT process FROM follower "
+            "UNION SELECT teller FROM run WHERE teller IS NOT NULL)",
             (self._name,),
         )
         full = self._store_bytes is not None and self._is_full(self._store_bytes)
@@ -487,7 +509,7 @@ class SqliteEngine:
         )
         while self._bytes() > most:
             dropped = self._db.execute(
-                "DELETE FROM run WHERE no IN (SELECT no FROM run WHERE token IS NOT NULL "
+                f"DELETE FROM run WHERE no IN (SELECT no FROM run WHERE {FORGETTABLE} "
                 "ORDER BY ended_at, no LIMIT ?)",
                 (FORGET,),
             )

@@ -32,6 +32,12 @@ def note(fact: str, **more: t.Any) -> None:
         file.write(line + "\n")
 
 
+def was_noted(fact: str, run: str) -> bool:
+    with open(FACTS, "a+", encoding="utf-8") as file:
+        file.seek(0)
+        return any(it["fact"] == fact and it.get("run") == run for it in map(json.loads, file))
+
+
 ai = AIStream()
 
 
@@ -201,6 +207,16 @@ def create_app() -> Flask:
     return app
 
 
+@ai.provider(name="last-words")
+def last_words(request: ChatRequest) -> Iterator[str]:
+    """Its process dies before it can tell of the end."""
+    yield "Farewell."
+    time.sleep(float(request.params["pause"]))
+
+
 def ended(sender: Flask, ended: RunEnded) -> None:
+    if ended.run.provider == "last-words" and not was_noted("dying", ended.run.id):
+        note("dying", run=ended.run.id)
+        os.kill(os.getpid(), signal.SIGKILL)
     outcome = type(ended.outcome).__name__
     note("ended", run=ended.run.id, outcome=outcome, text=ended.text, seconds=ended.seconds)

@@ -186,6 +186,51 @@ class AcrossContract:
         assert follow(reader)[1:] == ["so far", ev.Interrupted("owner-lost")]
         assert [there.orphans(), third.orphans(), kept.ended] == [[], [], False]
 
+    def test_what_a_dead_process_has_ended_and_not_announced_is_announced_once(
+        self, stores: Stores, here: SharedStore, there: SharedStore
+    ) -> None:
+        third = stores.make(name="third")
+        mine, foreign, told = made(here), made(there), made(here)
+        mine.append("so far")
+        assert mine.end(ev.Finished(), announced=True)
+        assert here.open(foreign.run.id).end(ev.Stopped(), announced=True)
+        assert told.end(ev.Finished(), announced=True)
+        told.announce(lambda: None)
+        here.flush()
+        stores.kill(here)
+        found: list[Log] = []
+
+        def inherited() -> bool:
+            for store in (there, third):
+                assert store.orphans() == []
+                found.extend(store.untold())
+            time.sleep(0.1)
+            return len(found) >= 2
+
+        wait_for(inherited, "what was not announced")
+        assert {log.run.id for log in found} == {mine.run.id, foreign.run.id}
+        assert len(found) == 2
+        for log in found:
+            log.announce(lambda: None)
+        for store in (there, third):
+            store.flush()
+            assert (store.orphans(), store.untold()) == ([], [])
+        assert there.running("nobody") == 0
+
+    def test_a_run_that_nobody_was_told_of_is_not_forgotten(self, stores: Stores) -> None:
+        clock = ManualClock()
+        here, there = (stores.make(name=name, clock=clock, retain=60) for name in ("here", "there"))
+        log = made(here)
+        log.end(ev.Finished(), announced=True)
+        clock.advance(70)
+        there.sweep()
+        assert there.open(log.run.id).ended
+        log.announce(lambda: None)
+        here.flush()
+        there.sweep()
+        with pytest.raises(RunNotFound):
+            there.open(log.run.id)
+
     def test_a_queued_run_is_adopted_elsewhere(self, here: SharedStore, there: SharedStore) -> None:
         run = run_of("chat", request="{}")
         queued, _ = here.create(run, ["a"], owned=False)

@@ -310,6 +310,22 @@ class StoreContract:
         assert store.open(waiting.id).end(ev.Interrupted())
         assert store.orphans(30) == []
 
+    # Announcing its end.
+
+    def test_an_end_is_announced_by_who_has_ended_it(self, store: Store, log: Log) -> None:
+        assert log.end(ev.Finished(), announced=True)
+        assert not log.end(ev.Stopped(), announced=True)
+        told: list[str] = []
+        log.announce(lambda: told.append("told"))
+        store.flush()
+        assert (told, store.orphans(), store.untold()) == (["told"], [], [])
+
+    def test_what_is_being_announced_is_nobody_elses_to_announce(
+        self, store: Store, log: Log
+    ) -> None:
+        log.end(ev.Finished(), announced=True)
+        assert (store.orphans(), store.untold()) == ([], [])
+
     # Finding a run again.
 
     def test_one_key_is_one_run(self, store: Store) -> None:

@@ -116,3 +116,19 @@ def test_a_user_who_may_not_ask_for_the_version_is_served(redis_server: RedisSer
     engine = RedisEngine(lambda: redis_client(url), "one", Threads())
     engine.open(t.cast(t.Any, None))
     engine.close()
+
+
+def test_who_had_nothing_to_do_for_long_is_not_dead_when_it_begins_something(
+    stores: Stores, redis_server: RedisServer
+) -> None:
+    here, there = stores.make(name="here"), stores.make(name="there")
+    engine = t.cast(t.Any, there.scribe._engine)
+    engine._dead = lambda: ["here"]  # As it was a moment ago.
+    log = made(here)
+    assert there.orphans() == []
+    log.end(ev.Finished(), announced=True)
+    assert (there.orphans(), there.untold()) == ([], [])
+    stores.kill(here)
+    redis_server.client.delete("aistream:process:here:beat")
+    assert there.orphans() == []
+    assert [it.run for it in there.untold()] == [log.run]

@@ -15,6 +15,32 @@ pytestmark = pytest.mark.server
 NOTICE_SECONDS = 5.0
 
 
+@pytest.mark.parametrize("stopped", [False, True], ids=["finished", "stopped elsewhere"])
+def test_an_end_whose_process_dies_before_it_is_told_is_told_by_another(
+    serve: Serve, store: str, connect: Connect, stopped: bool
+) -> None:
+    server = serve("gevent", 3, store, NAME="speechless")
+    here, there, third = server.pids()
+    for pid in (
+        here,
+        third,
+    ):  # A worker looks after others' runs once it has been asked for something.
+        connect(server, pid).call("/ai/health")
+    ask = {"prompt": "?", "pause": 20 if stopped else 0.5}
+    reading = connect(server, there).stream("/ai/last-words", ask)
+    dying = there
+    if stopped:
+        reading.text("Farewell.")
+        dying = third
+        assert connect(server, third).call(f"/ai/runs/{reading.run}/stop", {})["stopped"]
+    assert server.wait_fact("dying", reading.run)["pid"] == dying
+    told = server.wait_fact("ended", reading.run)
+    assert (told["text"], told["outcome"]) == ("Farewell.", "Stopped" if stopped else "Finished")
+    survivors = connect(server, here).stream("/ai/count", {"prompt": "?", "n": 150, "pause": 0.01})
+    survivors.text("149 ")  # Time in which it could be told twice.
+    assert len(server.facts("ended", reading.run)) == 1
+
+
 @pytest.mark.parametrize("kind", ["gevent", "gthread"])
 def test_readers_of_a_killed_owner_learn_it_and_keep_what_was_said(
     serve: Serve, store: str, connect: Connect, kind: str

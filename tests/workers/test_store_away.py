@@ -59,7 +59,9 @@ def test_runs_fail_and_starts_are_refused_while_redis_is_gone(
     wait_for(lambda: start_on(connect(server, there)) == 503, "a refusal")
     redis.start()
     wait_for(lambda: start_on(connect(server, there)) == 200, "a start")
-    assert [it["outcome"] for it in server.facts("ended", silent.run)] == ["Failed"]
+    for line in (talking, silent):
+        server.wait_fact("ended", line.run)
+        assert [it["outcome"] for it in server.facts("ended", line.run)] == ["Failed"]
 
 
 @pytest.mark.parametrize("options", [(), ("--appendonly", "yes")], ids=["empty", "with its log"])

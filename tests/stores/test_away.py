@@ -1,0 +1,104 @@
+"""A store that is away for longer than a process waits for it, and comes back."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import typing as t
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flask_aistream.core import events as ev
+from flask_aistream.stores.shared import SharedLog
+from flask_aistream.stores.shared import SharedStore
+from flask_aistream.stores.sqlite import SqliteEngine
+from tests.server.servers import wait_for
+from tests.stores.across import made
+from tests.stores.contract import follow
+from tests.stores.shared import Stores
+from tests.stores.shared import stores_over
+
+GONE = ev.Failed("store_unavailable", "Gone.", 503)
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Stores]:
+    def engine(name: str, **options: t.Any) -> SqliteEngine:
+        return SqliteEngine(str(tmp_path / "runs.sqlite"), name)
+
+    with stores_over(engine) as stores:
+        yield stores
+
+
+class Away:
+    """One process cannot reach the store any more, until it is told that it can."""
+
+    def __init__(self, store: SharedStore) -> None:
+        self._engine = t.cast(t.Any, store.scribe._engine)
+        self._engine.together = self._fail
+
+    def over(self) -> None:
+        del self._engine.together
+
+    def _fail(self) -> t.NoReturn:
+        raise sqlite3.OperationalError("gone")
+
+
+def lose(stores: Stores) -> tuple[SharedLog, Away]:
+    """A run whose process has given up waiting for the store."""
+    here = stores.make(name="here", patience=0.1)
+    log = made(here)
+    log.append("a")
+    wait_for(lambda: log.tail == 1, "the record")
+    lost = threading.Event()
+    log.on_lost(lost.set)
+    away = Away(here)
+    log.append("b")
+    assert lost.wait(5)
+    return log, away
+
+
+def test_an_end_without_the_store_is_announced_once_it_is_back(stores: Stores) -> None:
+    log, away = lose(stores)
+    there = stores.make(name="there")
+    assert log.end(GONE, epoch=1, announced=True)
+    told = threading.Event()
+    log.announce(told.set)
+    assert follow(log)[1:] == ["a", "b", GONE]
+    assert not told.is_set()
+    away.over()
+    assert told.wait(5)
+    assert follow(there.open(log.run.id))[1:] == ["a", "b", GONE]
+    there.flush()
+    assert (there.orphans(), there.untold()) == ([], [])
+
+
+def test_an_end_that_another_process_has_announced_is_not_announced_again(stores: Stores) -> None:
+    log, away = lose(stores)
+    there = stores.make(name="there")
+    assert there.open(log.run.id).end(ev.Interrupted("owner-lost"), announced=True)
+    assert log.end(GONE, epoch=1, announced=True)
+    told = threading.Event()
+    log.announce(told.set)
+    away.over()
+    store = log._store
+    wait_for(lambda: not store.telling, "the store's word")
+    assert not told.is_set()
+
+
+def test_a_run_that_went_on_elsewhere_is_not_announced(stores: Stores) -> None:
+    log, away = lose(stores)
+    heir = stores.make(name="there").adopt(log.run.id, 1)
+    assert heir is not None
+    assert log.end(GONE, epoch=1, announced=True)
+    told = threading.Event()
+    log.announce(told.set)
+    away.over()
+    store = log._store
+    wait_for(lambda: not store.telling, "the store's word")
+    heir.append("c")
+    heir.end(ev.Finished())
+    assert follow(heir)[1:] == ["a", "c", ev.Finished()]
+    assert not told.is_set()
