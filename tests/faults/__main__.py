@@ -49,6 +49,9 @@ token, and resumes by `Last-Event-ID` when its connection ends; in the rows with
 - *Ends* are what readers were told: `stop` is a run that said everything, `interrupted` one that lost its process,
   `error` one whose provider failed or whose store was away for longer than `AISTREAM_STORE_SECONDS` (3 here),
   `stopped` one that was stopped.
+- *Lost* is 0 wherever the store outlives the fault. A Redis that comes back empty has forgotten the runs
+  that had ended; those that were going on are written anew. A clock that is put forward by more than
+  `AISTREAM_RETAIN_SECONDS` makes runs that have ended old, and they are forgotten.
 - *Not terminal* counts readers that were told no end; `run_ended` *not once*, runs for which it was sent twice or never.
 
 """

@@ -92,7 +92,7 @@ ROWS = (
         (MEMORY, *THREADS), provider="stubborn", ends=STOPPED),
     Row("blocks", "provider blocks for ever, and is stopped", inject.stop_all, SHARED,
         (MEMORY, *THREADS), provider="blocks", n=15, ends=STOPPED),
-    Row("flood", "provider yields 1 M tokens as fast as it can", inject.nothing, more=(*ALL, *THREADS),
+    Row("flood", "provider yields 1 M tokens as fast as it can", inject.nothing, more=ALL,
         runs=1, n=1_000_000, pause=0),
     Row("flood-short", "provider yields 100,000 tokens as fast as it can", inject.nothing, SHARED,
         runs=1, n=100_000, pause=0),
