@@ -23,11 +23,11 @@ EVERYWHERE: tuple[Inject, ...] = (
     *(inject.reset, inject.cut, inject.half_close, inject.stall, inject.lose, inject.delay),
     *(inject.clock_a_little_forth, inject.clock_back),
 )
-# Only what the store outlives: a Redis that restarts empty has forgotten the runs that had ended.
+# Only what the store outlives: a Redis that restarts empty, or has no room, forgets runs that have ended.
 AT: dict[str, tuple[Inject, ...]] = {
     "sqlite": (inject.lock_file,),
-    "redis": (inject.stop_redis, inject.fill_store, inject.redis_clock_forth),
-    "redis-aof": (inject.stop_redis, inject.fill_store, inject.restart_redis),
+    "redis": (inject.stop_redis, inject.redis_clock_forth),
+    "redis-aof": (inject.stop_redis, inject.restart_redis),
 }
 # Weighted; what has to be stopped comes last.
 PROVIDERS = (
