@@ -270,8 +270,12 @@ class Reader:
 
     def leave(self) -> None:
         """The connection has ended."""
-        if self.delivery is not None:
-            self._machinery.connections.forget(self.delivery)
+        delivery, self.delivery = (
+            self.delivery,
+            None,
+        )  # They know each other: not to be kept for that.
+        if delivery is not None:
+            self._machinery.connections.forget(delivery)
         if self._fd is not None:
             self._machinery.watcher.forget(self._fd)
         self._leave_run()
