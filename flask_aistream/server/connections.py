@@ -17,6 +17,9 @@ logger = logging.getLogger("flask_aistream")
 # Milliseconds until those who were told come back. Not all in one moment: there may be thousands.
 SOONEST, LATEST = 100, 500
 
+RECALLED_AT_LEAST, STEPS = 10, 100
+"""Who is recalled goes on until then, so it may take its time: this many at once, or a hundredth."""
+
 LOOKS = 4
 """Times that the watchdog looks at a write before it has lasted too long."""
 
@@ -60,6 +63,8 @@ class Connections:
         self._open: dict[Body, int | None] = {}
         self._slow: dict[Body, tuple[bytes, float]] = {}
         self._recalled = False
+        self._staying: list[Body] = []
+        self._step = 0
 
     @property
     def count(self) -> int:
@@ -90,13 +95,22 @@ class Connections:
             # the head of the response, which was sent long before.
             hang_up(fd)
 
-    def recall(self) -> None:
-        """Tell every client that can come back to do so, from now on also those that come to us."""
+    def recall(self, *, everybody: bool = False) -> bool:
+        """Tell some clients to come back, if they can. From now on also those that come to us.
+
+        :returns: Whether there are more to be told.
+        """
         with self._lock:
-            self._recalled = True
-            bodies = list(self._open)
-        for body in bodies:
+            if not self._recalled:
+                self._recalled = True
+                self._staying = list(self._open)
+                self._step = max(RECALLED_AT_LEAST, len(self._staying) // STEPS)
+            count = len(self._staying) if everybody else self._step
+            some = self._staying[:count]
+            del self._staying[:count]
+        for body in some:
             self._recall(body)
+        return bool(self._staying)
 
     def sweep(self) -> None:
         """Cut off whoever has taken nothing for too long. Does not block.

@@ -27,6 +27,9 @@ refused would be refused in vain."""
 # The arbiter kills at its limit without another word; what is left must be said before.
 MARGIN_SECONDS = 1.5
 
+STEP_SECONDS = 0.1
+"""Between two groups of readers that are sent away: all in one moment would be too many for the others."""
+
 CLEANUP_SECONDS = 1.0
 """Time that providers get to clean up after they were interrupted."""
 
@@ -40,6 +43,15 @@ class Runs(t.Protocol):
     def count(self) -> int: ...
     def drain(self) -> None: ...
     def interrupt_all(self, cause: str, patience: float) -> None: ...
+
+
+class Recall(t.Protocol):
+    def __call__(self, *, everybody: bool) -> bool: ...
+
+
+def keep(*, everybody: bool) -> bool:
+    """Send nobody away."""
+    return False
 
 
 def find_worker() -> t.Any:
@@ -66,8 +78,9 @@ class Lifecycle:
 
     :param later: Calls back after some seconds; the callback must not block.
     :param spawn: Runs work beside everything else.
-    :param recall: Tells the clients of this process to come back to another one; ``None`` where no other
-        could go on with what they read. Must not block.
+    :param recall: Tells some clients of this process, or everybody, to come back to another one, and
+        returns whether there are more; ``None`` where no other could go on with what they read. Must not
+        block.
     :param budget: Seconds runs may go on once the worker is leaving; ``None``: what gunicorn allows.
     """
 
@@ -77,13 +90,13 @@ class Lifecycle:
         *,
         later: Callable[[float, Callable[[], None]], object],
         spawn: Callable[[Callable[[], None]], object],
-        recall: Callable[[], None] | None = None,
+        recall: Recall | None = None,
         budget: float | None,
     ) -> None:
         self._runs = runs
         self._later = later
         self._spawn = spawn
-        self._recall = recall or (lambda: None)
+        self._recall = recall or keep
         self._worker = find_worker()
         self._budget = budget if budget is not None else budget_of(self._worker)
         self._leaving_since: float | None = None
@@ -107,7 +120,11 @@ class Lifecycle:
     def _part(self) -> None:
         self._runs.drain()
         if self._left() and replaced_first(self._worker) and arbiter_holds(self._doors):
-            self._recall()
+            self._send_away()
+
+    def _send_away(self) -> None:
+        if self._recall(everybody=False):
+            self._later(STEP_SECONDS, self._send_away)
 
     def _leave(self) -> None:
         if self._leaving_since is None:
@@ -144,7 +161,7 @@ class Lifecycle:
     def _interrupt(self) -> None:
         self._runs.drain()
         self._runs.interrupt_all("drain", CLEANUP_SECONDS)
-        self._recall()  # Whoever still reads here reads the run of another process.
+        self._recall(everybody=True)  # Whoever still reads here reads the run of another process.
 
 
 def hold(lifecycle: weakref.ref[Lifecycle]) -> None:

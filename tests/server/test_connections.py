@@ -130,6 +130,24 @@ def test_everybody_is_recalled_at_a_time_of_his_own(clock: ManualClock) -> None:
     assert [body.told for body in bodies] == [[100], [101], [102]]
 
 
+def test_many_are_recalled_some_at_a_time(clock: ManualClock) -> None:
+    open_now, bodies = connections(clock), [Body() for _ in range(25)]
+    for body in bodies:
+        open_now.add(body, None)
+    recalled = [open_now.recall() and sum(bool(body.told) for body in bodies) for _ in range(3)]
+    assert recalled == [10, 20, False]
+    assert all(len(body.told) == 1 for body in bodies)
+
+
+def test_everybody_can_be_recalled_at_once(clock: ManualClock) -> None:
+    open_now, bodies = connections(clock), [Body() for _ in range(25)]
+    for body in bodies:
+        open_now.add(body, None)
+    assert open_now.recall()
+    assert not open_now.recall(everybody=True)
+    assert all(len(body.told) == 1 for body in bodies)
+
+
 def test_the_connection_of_who_was_told_to_come_back_is_not_kept(
     clock: ManualClock, pair: tuple[socket.socket, socket.socket]
 ) -> None:
