@@ -14,6 +14,7 @@
     ├── ChunkUnknown           a provider yielded something no adapter understands
     ├── Unavailable            not now: draining, or a limit is reached
     │   ├── StoreFull          no room for another run
+    │   ├── TooManyRuns        its owner has as many as are allowed
     │   └── StoreUnavailable   the store does not answer
     └── ProviderError          raised by an application's provider to fail in its own words
 
@@ -161,6 +162,20 @@ class StoreUnavailable(Unavailable):
     def __init__(self, cause: str = "") -> None:
         super().__init__("The store of runs does not answer. Try again in a moment.", 2.0)
         self.cause = cause
+
+
+class TooManyRuns(Unavailable):
+    """An owner has as many runs going on as are allowed at once.
+
+    :param most: How many.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"You have {most} answers running, which is the most at once. "
+            "Stop one, or wait for one to end.",
+            status=429,
+        )
 
 
 class ProviderError(AIStreamError):

@@ -123,7 +123,7 @@ class Runner:
     :param detach: Seconds after which a run nobody reads is stopped; ``None``: never.
     :param run_seconds: Longest life of a run; ``None`` for any.
     :param max_runs: Runs at once in this process; ``None`` for any number.
-    :param max_runs_per_owner: Of one owner, in this process; ``None`` for any number.
+    :param max_runs_per_owner: Of one owner, in all processes; ``None`` for any number.
     :param find: How a run that was queued, or has lost its process, is made here; ``None``: not at all.
     :param max_restarts: How often that is done to one run.
     :param queue: Where other processes find runs, to :meth:`execute` them; ``None``: runs are made here.
@@ -166,7 +166,7 @@ class Runner:
         self._live: dict[str, Live] = {}
         self._looking: Handle | None = None
         self._looking_at = math.inf
-        self._starting: dict[str, str | None] = {}
+        self._starting: set[str] = set()
         self._readers: dict[str, int] = {}
         self._owed = 0
         self._lock = concurrency.lock()
@@ -332,16 +332,16 @@ class Runner:
         found = self._store.started(run.key) if run.key is not None else None
         if found is not None:
             return found, False
-        self._admit_everywhere(run.owner)
         self._admit(run)
         try:
             first = [ev.RunStarted(run.id, run.provider, request.continues)]
-            log, new = self._store.create(run, first, owned=owned)
+            most = self._max_runs_per_owner
+            log, new = self._store.create(run, first, owned=owned, most=most)
             if new:
                 begin(log)
         finally:
             with self._lock:
-                self._starting.pop(run.id, None)
+                self._starting.discard(run.id)
         return log, new
 
     def _give_up(self, log: Log) -> None:
@@ -360,31 +360,15 @@ class Runner:
         :raises Unavailable: There is none.
         """
         with self._lock:
-            self._refuse_too_many(run.owner)
-            self._starting[run.id] = run.owner
+            self._refuse_too_many()
+            self._starting.add(run.id)
 
-    def _refuse_too_many(self, owner: str | None) -> None:
+    def _refuse_too_many(self) -> None:
         if self.draining:
             raise Unavailable("The server is shutting down. Try again in a moment.")
         if self._max_runs is not None and len(self._live) + len(self._starting) >= self._max_runs:
             raise Unavailable(
                 "The server is running as many answers as it can. Try again in a moment."
-            )
-        if self._max_runs_per_owner is not None and owner is not None:
-            owners = [live.log.run.owner for live in self._live.values()]
-            self._refuse_more([*owners, *self._starting.values()].count(owner))
-
-    def _admit_everywhere(self, owner: str | None) -> None:
-        """Count in the other processes too. Two of them may still admit one each at the same moment."""
-        if self._store.shared and self._max_runs_per_owner is not None and owner is not None:
-            self._refuse_more(self._store.running(owner))
-
-    def _refuse_more(self, running: int) -> None:
-        if self._max_runs_per_owner is not None and running >= self._max_runs_per_owner:
-            raise Unavailable(
-                f"You have {self._max_runs_per_owner} answers running, which is the most at once. "
-                "Stop one, or wait for one to end.",
-                status=429,
             )
 
     def _is_read(self, live: Live) -> bool:
@@ -454,7 +438,7 @@ class Runner:
     def _begin(self, live: Live) -> None:
         with self._lock:
             self._live[live.log.run.id] = live
-            self._starting.pop(live.log.run.id, None)
+            self._starting.discard(live.log.run.id)
         live.log.on_lost(lambda: self._lose(live))
         if self._run_seconds is not None:
             rest = self._run_seconds

@@ -133,10 +133,13 @@ class Store(t.Protocol):
         """Whether other processes see the same logs."""
         ...
 
-    def create(self, run: Run, first: Sequence[Event], *, owned: bool = True) -> tuple[Log, bool]:
+    def create(
+        self, run: Run, first: Sequence[Event], *, owned: bool = True, most: int | None = None
+    ) -> tuple[Log, bool]:
         """A new log that begins with ``first``; or, if ``run.key`` is taken, the log that has it.
 
         :param owned: False: it waits for the process that is to :meth:`adopt` it.
+        :param most: Runs that its owner may have at once, in all processes; ``None`` for any number.
         :returns: The log, and whether it is new. For one key that is true for one caller only.
         :raises StoreFull: At the last sweep, the runs that have not ended were too much already.
         """

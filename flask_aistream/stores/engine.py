@@ -154,10 +154,12 @@ class Engine(t.Protocol):
         """Around the calls of one round: all happen or, where the database can do that, none."""
         ...
 
-    def create(self, run: Run, begin: Batch) -> str:
+    def create(self, run: Run, begin: Batch, most: int | None = None) -> str:
         """
+        :param most: Runs that its owner may have at once.
         :param begin: Of epoch 0 where the run is to wait for its owner.
         :returns: Id of the run that has ``run.key`` now: this one's, unless there was another.
+        :raises TooManyRuns: It would be one too many; nothing was written.
         """
         ...
 

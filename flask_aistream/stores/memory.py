@@ -14,6 +14,7 @@ from flask_aistream.core.run import Run
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreFull
+from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.base import Orphan
 from flask_aistream.stores.records import Records
 
@@ -137,7 +138,7 @@ class MemoryStore:
         self._lock = lock()
 
     def create(
-        self, run: Run, first: Sequence[Event], *, owned: bool = True
+        self, run: Run, first: Sequence[Event], *, owned: bool = True, most: int | None = None
     ) -> tuple[MemoryLog, bool]:
         log = MemoryLog(
             *(run, first, self._max_events, self._log_bytes, self._clock, self._make_lock(), owned)
@@ -147,6 +148,8 @@ class MemoryStore:
                 return self._logs[self._keys[run.key]], False
             if self._full:
                 raise StoreFull
+            if most is not None and run.owner is not None and self._running(run.owner) >= most:
+                raise TooManyRuns(most)
             self._logs[run.id] = log
             if run.key is not None:
                 self._keys[run.key] = run.id
@@ -180,7 +183,10 @@ class MemoryStore:
 
     def running(self, owner: str) -> int:
         with self._lock:
-            return sum(not log.ended and log.run.owner == owner for log in self._logs.values())
+            return self._running(owner)
+
+    def _running(self, owner: str) -> int:
+        return sum(not log.ended and log.run.owner == owner for log in self._logs.values())
 
     def orphans(self, queued: float | None = None) -> Sequence[Orphan]:
         if queued is None:

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from flask_aistream.core.run import Run
+from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.base import Process
 from flask_aistream.stores.engine import BEAT_SECONDS
 from flask_aistream.stores.engine import DEAD_SECONDS
@@ -151,6 +152,13 @@ redis.call('HSET', KEYS[1], 'teller', name)
 return 1
 """
 
+COUNT = """
+local run, most = unpack(ARGV)
+if redis.call('SISMEMBER', KEYS[1], run) == 1 then return 1 end
+if redis.call('SCARD', KEYS[1]) >= tonumber(most) then return 0 end
+return redis.call('SADD', KEYS[1], run)
+"""
+
 KEEP = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end"
 RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
@@ -225,6 +233,7 @@ class RedisEngine:
             self._append = self._redis.register_script(APPEND)
             self._create = self._redis.register_script(CREATE)
             self._adopt = self._redis.register_script(ADOPT)
+            self._count = self._redis.register_script(COUNT)
             self._told = self._redis.register_script(TOLD)
             self._inherit = self._redis.register_script(INHERIT)
             self._relinquish = self._redis.register_script(RELINQUISH)
@@ -270,14 +279,17 @@ class RedisEngine:
             self._short_of_memory = "maxmemory" in str(fault)
             raise
 
-    def create(self, run: Run, begin: Batch) -> str:
+    def create(self, run: Run, begin: Batch, most: int | None = None) -> str:
         # Before its key is taken: whoever finds the key finds the run.
         self._put(run, begin)
         if run.key is not None and (winner := self._claim(run)) != run.id:
-            self._redis.delete(log_key(run.id), meta_key(run.id))
-            self._lengths.pop(run.id, None)
-            self._redis.srem(self._runs(self._name if begin.epoch else ""), run.id)
+            self._undo(run, begin)
             return winner
+        if most is not None and not self._may_have(run, most):
+            if run.key is not None:
+                self._release((alias("key", run.key),), (run.id,))
+            self._undo(run, begin)
+            raise TooManyRuns(most)
         self._name_it(run)
         return run.id
 
@@ -530,6 +542,17 @@ class RedisEngine:
             ),
         )
         return bool(said)
+
+    def _may_have(self, run: Run, most: int) -> bool:
+        """Count the run among its owner's, unless they have so many."""
+        if run.owner is None:
+            return True
+        return bool(self._count((alias("owner", run.owner),), (run.id, most)))
+
+    def _undo(self, run: Run, begin: Batch) -> None:
+        self._redis.delete(log_key(run.id), meta_key(run.id))
+        self._lengths.pop(run.id, None)
+        self._redis.srem(self._runs(self._name if begin.epoch else ""), run.id)
 
     def _process_of(self, run_id: str) -> str | None:
         process = self._redis.hget(meta_key(run_id), "process")

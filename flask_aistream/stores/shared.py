@@ -442,7 +442,7 @@ class SharedStore:
         )
 
     def create(
-        self, run: Run, first: Sequence[Event], *, owned: bool = True
+        self, run: Run, first: Sequence[Event], *, owned: bool = True, most: int | None = None
     ) -> tuple[SharedLog, bool]:
         if self._full:
             raise StoreFull
@@ -455,7 +455,7 @@ class SharedStore:
                 self._keep(log)
 
         while True:
-            winner = self.scribe.ask(lambda engine: engine.create(run, batch), begin)
+            winner = self.scribe.ask(lambda engine: engine.create(run, batch, most), begin)
             if winner == run.id:
                 return log, True
             try:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from dataclasses import field
 
 from flask_aistream.core.run import Run
+from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.engine import DEAD_SECONDS
 from flask_aistream.stores.engine import Batch
 from flask_aistream.stores.engine import Found
@@ -220,7 +221,7 @@ class SqliteEngine:
         for run_id in self._over:
             self._own.pop(run_id, None)
 
-    def create(self, run: Run, begin: Batch) -> str:
+    def create(self, run: Run, begin: Batch, most: int | None = None) -> str:
         db = self._db
         taken = db.execute(
             "SELECT id, no FROM run WHERE id = ? OR key = ?", (run.id, run.key)
@@ -229,6 +230,8 @@ class SqliteEngine:
             if taken[0] == run.id and begin.epoch:  # By the same call, before a fault.
                 self._take(run.id, taken[1], [(begin.first, begin.data)])
             return t.cast(str, taken[0])
+        if most is not None and run.owner is not None and self.running(run.owner) >= most:
+            raise TooManyRuns(most)
         self.beat()
         (start,) = db.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
         added = db.execute(

@@ -16,6 +16,7 @@ from flask_aistream.errors import CursorInvalid
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreFull
+from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
@@ -342,6 +343,23 @@ class StoreContract:
         assert store.latest("talk") is None
         with pytest.raises(RunNotFound):
             store.open(loser.id)
+
+    def test_an_owner_has_so_many_runs_at_once_whoever_asks(self, store: Store) -> None:
+        def create(number: int) -> Log | None:
+            try:
+                return store.create(run_of("chat", owner="ann", key=f"k{number}"), [], most=3)[0]
+            except TooManyRuns:
+                return None
+
+        logs = [log for log in at_once(create) if log is not None]
+        assert len(logs) == store.running("ann") == 3
+        assert sum(store.started(f"k{number}") is not None for number in range(THREADS)) == 3
+        assert store.create(run_of("chat", owner="bob"), [], most=1)[1]
+        assert store.create(run_of("chat"), [], most=1)[1]
+        again, new = store.create(run_of("chat", owner="ann", key=logs[0].run.key), [], most=3)
+        assert (again.run.id, new) == (logs[0].run.id, False)
+        logs[0].end(ev.Finished())
+        assert store.create(run_of("chat", owner="ann"), [], most=3)[1]
 
     def test_no_key_is_no_key(self, store: Store) -> None:
         assert begin(store)[1]

@@ -278,7 +278,7 @@ def test_a_thousand_runs_leave_nothing(
         client.get("/ai/chat?prompt=Hi").close()
     until(lambda: machinery.runner.count == 0, "the last run's end")
     assert len(machinery.encoders._shared) == 0
-    assert machinery.runner._starting == {}
+    assert not machinery.runner._starting
     assert machinery.watcher._callbacks == {}
     live = [entry for entry in machinery.timer._later if entry[-1].callback is not None]
     assert len(live) < 10
