@@ -81,7 +81,7 @@ class SharedLog(Records):
         self._lost: list[Callable[[], None]] = []
 
     def append(self, event: Event) -> None:
-        said = ready(event)
+        said = event if type(event) is str else ready(event)
         with self._lock:
             if self.ended or self._closing or not self.owned:
                 raise LogEnded(f"Run {self.run.id} has ended, or belongs to another process now.")
