@@ -476,7 +476,11 @@ class RedisEngine:
 
         :returns: It was not enough.
         """
-        self._redis.hset(BYTES, f"@{self._name}", self._living())
+        mine = f"@{self._name}"
+        if living := self._living():
+            self._redis.hset(BYTES, mine, living)
+        else:  # Nobody else clears away what a process left that never had a run.
+            self._redis.hdel(BYTES, mine)
         surplus = self._sum((BYTES,)) - most
         while surplus > 0:
             oldest = self._redis.zrange(ENDED, 0, FORGET - 1)

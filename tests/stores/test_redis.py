@@ -16,6 +16,7 @@ from flask_aistream.testing import ManualClock
 from tests.server.servers import wait_for
 from tests.stores.across import AcrossContract
 from tests.stores.across import made
+from tests.stores.contract import MEGABYTE
 from tests.stores.contract import StoreContract
 from tests.stores.contract import follow
 from tests.stores.redis_server import RedisServer
@@ -132,3 +133,14 @@ def test_who_had_nothing_to_do_for_long_is_not_dead_when_it_begins_something(
     redis_server.client.delete("aistream:process:here:beat")
     assert there.orphans() == []
     assert [it.run for it in there.untold()] == [log.run]
+
+
+def test_the_sizes_of_what_is_gone_are_gone(stores: Stores, redis_server: RedisServer) -> None:
+    store = stores.make(store_bytes=MEGABYTE, max_runs=1)
+    logs = [made(store) for _ in range(3)]
+    store.sweep()
+    assert redis_server.client.hkeys("aistream:bytes") == [b"@one"]
+    for log in logs:
+        log.end(ev.Finished())
+    store.sweep()
+    assert redis_server.client.hkeys("aistream:bytes") == [logs[-1].run.id.encode()]
