@@ -78,7 +78,7 @@ class RedisServer:
     def _ready(self) -> bool:
         try:
             return bool(self.client.ping())
-        except redis.ConnectionError:
+        except (redis.ConnectionError, redis.TimeoutError):
             return False
 
 
