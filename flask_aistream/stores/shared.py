@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence
 from functools import partial
@@ -104,15 +105,15 @@ class SharedLog(Records):
             self._closing = self.owned
         work = self._ending(terminal, secrets.token_hex(8), epoch, announced)
         if announced:
-            self._store.telling.add(self.run_id)
+            self._store.claim(self.run_id)
         won: bool | None = False
         try:
             won = self._end_in_database(work)
             if won is None:
                 won = self._end_alone(terminal, work)
         finally:
-            if not won:
-                self._store.telling.discard(self.run_id)
+            if announced and not won:
+                self._store.unclaim(self.run_id)
         return won
 
     def announce(self, tell: Callable[[], None]) -> None:
@@ -297,7 +298,7 @@ class SharedLog(Records):
             self._confirmed = won
             tell, self._announcement = self._announcement, None
         if not won:
-            self._store.telling.discard(self.run_id)
+            self._store.unclaim(self.run_id)
         elif tell is not None:
             self._store.process.spawn(partial(self._tell, tell))
 
@@ -305,7 +306,7 @@ class SharedLog(Records):
         tell()
         run_id = self.run_id
         self._store.scribe.tell(
-            lambda engine: engine.told(run_id), lambda _: self._store.telling.discard(run_id)
+            lambda engine: engine.told(run_id), lambda _: self._store.told(run_id)
         )
 
     def _ending(self, terminal: Terminal, token: str, epoch: int | None, announced: bool) -> Ending:
@@ -402,7 +403,7 @@ class SharedLog(Records):
 class SharedStore:
     """Logs that several processes share.
 
-    :ivar telling: Ids of runs whose end this process is to announce.
+    :ivar telling: Ids of runs whose end this process is to announce, and how many of it want to.
 
     :param patience: Seconds the database may be away before running runs fail.
     :param max_events: Events of one run that are kept here; see ``Records``.
@@ -428,7 +429,7 @@ class SharedStore:
         self._clock = clock
         self._own: dict[str, SharedLog] = {}
         self._queued: dict[str, float] = {}
-        self.telling: set[str] = set()
+        self.telling: Counter[str] = Counter()
         self._mirrors: weakref.WeakValueDictionary[str, SharedLog] = weakref.WeakValueDictionary()
         self._following: set[str] = set()
         self._lock = threading.Lock()
@@ -542,7 +543,8 @@ class SharedStore:
         # In one step with the answer: a moment later, one of them may be told.
         def take(untold: list[str]) -> None:
             ours.extend(run_id for run_id in untold if run_id not in self.telling)
-            self.telling.update(ours)
+            for run_id in ours:
+                self.claim(run_id)
 
         self.scribe.ask(lambda engine: engine.untold(), take)
         logs: list[SharedLog] = []
@@ -550,8 +552,25 @@ class SharedStore:
             try:
                 logs.append(self.open(run_id))
             except RunNotFound:  # Forgotten in between.
-                self.telling.discard(run_id)
+                self.unclaim(run_id)
         return logs
+
+    def claim(self, run_id: str) -> None:
+        """This process is about to end a run, or has taken it over, and then announces its end."""
+        with self._lock:
+            self.telling[run_id] += 1
+
+    def told(self, run_id: str) -> None:
+        """It is announced, and the database knows it."""
+        with self._lock:
+            self.telling.pop(run_id, None)
+
+    def unclaim(self, run_id: str) -> None:
+        """One of those who wanted to do so does not. Another one may be at it in this very moment."""
+        with self._lock:
+            self.telling[run_id] -= 1
+            if self.telling[run_id] <= 0:
+                del self.telling[run_id]
 
     def flush(self) -> None:
         with contextlib.suppress(StoreUnavailable):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import typing as t
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -321,6 +322,17 @@ class StoreContract:
         store.flush()
         assert (told, store.orphans(), store.untold()) == (["told"], [], [])
 
+    def test_who_ends_a_run_too_late_leaves_its_announcement_to_the_first(
+        self, store: Store
+    ) -> None:
+        for _ in range(5):
+            log, _ = begin(store)
+            won = at_once(partial(end_announced, log))
+            assert won.count(True) == 1
+            # It is announcing it just now: nobody of its process is to do so as well.
+            assert (store.orphans(), store.untold()) == ([], [])
+            log.announce(lambda: None)
+
     def test_what_is_being_announced_is_nobody_elses_to_announce(
         self, store: Store, log: Log
     ) -> None:
@@ -634,6 +646,10 @@ def is_there(store: Store, log: Log) -> bool:
     except RunNotFound:
         return False
     return True
+
+
+def end_announced(log: Log, by: int) -> bool:
+    return log.end(ev.Stopped(str(by)), announced=True)
 
 
 T = t.TypeVar("T")
