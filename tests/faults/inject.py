@@ -107,13 +107,13 @@ def clock_forth(scene: Scene, readers: Sequence[Reader]) -> None:
     scene.clock.write_text("7200")
 
 
-def clock_a_little_forth(scene: Scene, readers: Sequence[Reader]) -> None:
-    """By less than ``AISTREAM_RETAIN_SECONDS``: what has ended is not old now."""
-    scene.clock.write_text("300")
-
-
 def clock_back(scene: Scene, readers: Sequence[Reader]) -> None:
     scene.clock.write_text("-7200")
+
+
+def clock_shakes(scene: Scene, readers: Sequence[Reader]) -> None:
+    """By much less than ``AISTREAM_RETAIN_SECONDS``: what has ended is not old now."""
+    scene.clock.write_text("120" if scene.clock.read_text() != "120" else "-120")
 
 
 def redis_clock_forth(scene: Scene, readers: Sequence[Reader]) -> None:

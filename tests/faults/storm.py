@@ -21,7 +21,7 @@ from tests.faults.scene import Setting
 EVERYWHERE: tuple[Inject, ...] = (
     *(inject.kill_owner, inject.end_worker, inject.hup, inject.hup_twice, inject.end_service),
     *(inject.reset, inject.cut, inject.half_close, inject.stall, inject.lose, inject.delay),
-    *(inject.clock_a_little_forth, inject.clock_back),
+    inject.clock_shakes,
 )
 # Only what the store outlives: a Redis that restarts empty, or has no room, forgets runs that have ended.
 AT: dict[str, tuple[Inject, ...]] = {
