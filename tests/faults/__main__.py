@@ -44,8 +44,9 @@ token, and resumes by `Last-Event-ID` when its connection ends; in the rows with
 
 - *Lost*, *twice*, *out of order* count tokens over all readers, compared with what `run_ended` said of the run.
 - *Longest gap* is the longest time any reader waited between two tokens. What it is made of is the fault
-  itself where a store or the network stands still, the 3 s after which a process is taken for dead, or the
-  3 s after which a reader gives up a silent connection.
+  itself where a store or the network stands still, the time until the service is back, the 3 s after which a
+  process is taken for dead, the 3 s after which a reader gives up a silent connection, and with a million
+  tokens the reader, which is written in Python.
 - *Ends* are what readers were told: `stop` is a run that said everything, `interrupted` one that lost its process,
   `error` one whose provider failed or whose store was away for longer than `AISTREAM_STORE_SECONDS` (3 here),
   `stopped` one that was stopped.
@@ -145,7 +146,7 @@ def write(page: Path, lines: list[str], some: bool) -> None:
         ]
         lines = [new.pop(subject(says), says) for says in old[2:]] + list(new.values())
     versions = f"Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
-    measured = f"Measured on {date.today().isoformat()} with {versions}.\n\n"
+    measured = f"Measured on {date.today().isoformat()} with {versions}, on which other programs ran too.\n\n"
     page.write_text(ABOUT + measured + "\n".join([HEAD, RULE, *lines]) + "\n" + REPEAT, "utf-8")
 
 
