@@ -167,7 +167,11 @@ def account(told: Told, scene: Scene, readers: Sequence[Reader], before: set[str
     told.runs = len(runs)
     asked = {reader.run: reader.n for reader in readers if reader.n is not None}
     for run, facts in runs.items():
-        told.miscounted += len(facts["ended"]) != 1
+        # Who is killed while it tells an end may have told it, and nobody can know: it is told again.
+        tellers = [it["pid"] for it in facts["ended"]]
+        if len([pid for pid in tellers[:-1] if pid not in scene.killed] + tellers[-1:]) != 1:
+            told.miscounted += 1
+            told.notes.append(f"{run}: its end was told by {tellers}, killed were {scene.killed}")
         told.repeated += len(facts["called"]) > 1
         told.short += any(
             it["outcome"] == "Finished" and it["tokens"] != asked.get(run) for it in facts["ended"]

@@ -124,6 +124,7 @@ class Scene:
 
     :ivar clock: File that says how many seconds the application's wall clock is wrong.
     :ivar leaving: Workers that were asked to leave.
+    :ivar killed: Workers that were not asked.
     """
 
     def __init__(self, setting: Setting, folder: Path, net: Net) -> None:
@@ -131,6 +132,7 @@ class Scene:
         self.folder = folder
         self.net = net
         self.leaving: set[int] = set()
+        self.killed: set[int] = set()
         self.clock = folder / "clock"
         self.clock.write_text("0")
         self._ended = contextlib.ExitStack()
@@ -172,6 +174,8 @@ class Scene:
 
     def signal_worker(self, pid: int, number: signal.Signals) -> None:
         self.leaving.add(pid)
+        if number == signal.SIGKILL:
+            self.killed.add(pid)
         os.kill(pid, number)
 
     def hup(self) -> None:
