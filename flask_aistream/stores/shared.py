@@ -309,6 +309,10 @@ class SharedLog(Records):
             lambda engine: engine.told(run_id), lambda _: self._store.told(run_id)
         )
 
+    def _on_the_way(self) -> int:
+        # The store tells others of what it has written before, or instead of, its answer to us.
+        return len(self._pending)
+
     def _ending(self, terminal: Terminal, token: str, epoch: int | None, announced: bool) -> Ending:
         data = join([ready(terminal)])
 

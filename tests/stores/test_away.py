@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flask_aistream.core import events as ev
+from flask_aistream.errors import CursorInvalid
 from flask_aistream.stores.shared import SharedLog
 from flask_aistream.stores.shared import SharedStore
 from flask_aistream.stores.sqlite import SqliteEngine
@@ -58,6 +59,25 @@ def lose(stores: Stores) -> tuple[SharedLog, Away]:
     log.append("b")
     assert lost.wait(5)
     return log, away
+
+
+def test_who_has_read_here_what_is_only_on_its_way_is_not_told_that_it_does_not_exist(
+    stores: Stores,
+) -> None:
+    here = stores.make(name="here")
+    log = made(here)
+    away = Away(here)
+    log.append("a")
+    # The store has it, and has told another process so, whose reader comes to us now. Only its answer to
+    # us is late.
+    page = log.read(1)
+    assert (page.events, page.last, page.ended) == ([], 1, False)
+    with pytest.raises(CursorInvalid):
+        log.read(2)
+    away.over()
+    log.append("b")
+    log.end(ev.Finished())
+    assert log.read(1).events == ["b", ev.Finished()]
 
 
 def test_an_end_without_the_store_is_announced_once_it_is_back(stores: Stores) -> None:
