@@ -127,8 +127,9 @@ def test_who_stops_reading_is_cut_off_and_may_come_back(
     assert time.monotonic() - stopped > 0.9 * SEND_SECONDS
     frames += sleeper.rest()
     assert end_of(frames) is None
-    back = Raw(door.connect(server), MUCH, frames[-1].id or "")
-    frames += [*back.begin(), *back.rest()]
+    while end_of(frames) is None:  # On a busy machine we ourselves may be too slow once more.
+        back = Raw(door.connect(server), MUCH, frames[-1].id or "")
+        frames += [*back.begin(), *back.rest()]
     assert [number_of(frame) for frame in frames] == list(range(TOKENS + 2))
     assert end_of(frames) == "stop"
     assert "Socket error" not in server.output()
