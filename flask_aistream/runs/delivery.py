@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import Terminal
+from flask_aistream.errors import StoreUnavailable
 from flask_aistream.protocols.base import Encoder
 from flask_aistream.runs.tail import Tail
 
@@ -77,26 +78,29 @@ class Delivery:
 
     def __iter__(self) -> Iterator[bytes]:
         number, ended = self._after, False
-        for page in self._tail:
-            if page is None:
-                data = self._heartbeat or b""
-            else:
-                gap = b""
-                if page.first > number + 1:
-                    gap = self._encoder.gap(page.first) or broken_off()
-                data = self._prologue + gap + self._encoder.encode(page.first, page.events)
-                self._prologue = b""
-                number, ended = page.last, page.ended
-            if len(data) > WRITE:
-                yield from self._in_pieces(data)
-            elif data:
-                self.writing = data
-                yield data
-                self.writing = None
-            if page and page.ended:
-                self._on_told()
-                if page.events and isinstance(page.events[-1], self._silent):
-                    broken_off()
+        try:
+            for page in self._tail:
+                if page is None:
+                    data = self._heartbeat or b""
+                else:
+                    gap = b""
+                    if page.first > number + 1:
+                        gap = self._encoder.gap(page.first) or broken_off()
+                    data = self._prologue + gap + self._encoder.encode(page.first, page.events)
+                    self._prologue = b""
+                    number, ended = page.last, page.ended
+                if len(data) > WRITE:
+                    yield from self._in_pieces(data)
+                elif data:
+                    self.writing = data
+                    yield data
+                    self.writing = None
+                if page and page.ended:
+                    self._on_told()
+                    if page.events and isinstance(page.events[-1], self._silent):
+                        broken_off()
+        except StoreUnavailable:  # It is another process's run, and nobody can tell how it goes on.
+            broken_off()
         if self._farewell and not ended:
             self.parted = True
             self.writing = self._farewell

@@ -104,7 +104,10 @@ class Log(t.Protocol):
 
     def notify(self, after: int, wake: Wake) -> None:
         """Call ``wake`` once, as soon as there is a record after number ``after``: now, or when one
-        is appended. It must not block; it may be called by the appending thread."""
+        is appended. It must not block; it may be called by the appending thread.
+
+        :raises StoreUnavailable: The run is another process's, and the store has been away for too long.
+        """
         ...
 
     def forget(self, wake: Wake) -> None:

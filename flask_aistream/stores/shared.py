@@ -58,6 +58,7 @@ class SharedLog(Records):
     :ivar reign: The epoch under which this process writes, or ``NEVER``. It does not change when the run
         is lost: what is still on its way then is to be refused.
     :ivar alone: The database has been away for too long: readers here get what was not written.
+    :ivar stuck: The same, of another process's run: readers here cannot know how it goes on.
     """
 
     def __init__(self, store: SharedStore, run: Run, epoch: int, *, owned: bool = False) -> None:
@@ -67,6 +68,7 @@ class SharedLog(Records):
         self.reign = epoch if owned else NEVER
         self.owned = owned
         self.alone = False
+        self.stuck = False
         self.written = 0
         self.unwritten: list[Said] = []
         self._store = store
@@ -154,6 +156,8 @@ class SharedLog(Records):
     def notify(self, after: int, wake: Wake) -> None:
         with self._lock:
             news = self.tail > after
+            if self.stuck and not (news or self.owned):
+                raise StoreUnavailable("it has been away for too long")
             if not news:
                 self._waiting[wake] = None
             follow = not (news or self._followed or self.ended)
@@ -210,6 +214,7 @@ class SharedLog(Records):
         :returns: False: something is missing in between, and nothing was taken.
         """
         with self._lock:
+            self.stuck = False
             for first, events in pieces:
                 known = self.tail + 1 - first
                 if known < 0:
@@ -261,6 +266,12 @@ class SharedLog(Records):
             known = (self._events + self._pending)[: end - first]
         said = [ready(event) for event in known]
         return engine.restore(self.run, Batch.of(self.run_id, first, said, self.reign))
+
+    def let_go(self) -> None:
+        """The database has been away for too long: readers of another process's run are told."""
+        with self._lock:
+            self.stuck = True
+        self._wake()
 
     def go_alone(self) -> None:
         """The database has been away for too long: go on without it, and tell the owner."""
@@ -658,10 +669,12 @@ class SharedStore:
 
     def _away(self) -> None:
         with self._lock:
-            own = list(self._own.values())
-        for log in own:
-            if not log.alone:
+            logs = list(self._mirrors.values())
+        for log in logs:
+            if log.owned and not log.alone:
                 log.go_alone()
+            elif not (log.owned or log.ended or log.stuck):
+                log.let_go()
 
 
 def last_of(piece: Piece) -> int:

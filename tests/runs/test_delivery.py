@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import typing as t
 from collections.abc import Sequence
 
 import pytest
 
 from flask_aistream.core import events as ev
+from flask_aistream.errors import StoreUnavailable
 from flask_aistream.runs.delivery import WRITE
 from flask_aistream.runs.delivery import Delivery
 from flask_aistream.runs.delivery import SharedEncoder
@@ -16,6 +18,7 @@ from flask_aistream.runs.pace import Pace
 from flask_aistream.runs.tail import Tail
 from flask_aistream.runs.timer import Timer
 from flask_aistream.stores.base import Log
+from flask_aistream.stores.base import Wake
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import ManualClock
 from flask_aistream.testing import ManualConcurrency
@@ -260,3 +263,16 @@ def test_an_encoder_is_shared_as_long_as_somebody_reads() -> None:
     del one, same
     gc.collect()
     assert len(encoders._shared) == 0
+
+
+def test_a_run_that_nobody_can_follow_any_more_is_broken_off(desk: Desk) -> None:
+    log = log_of("a", end=None)
+
+    def gone(after: int, wake: Wake) -> t.NoReturn:
+        raise StoreUnavailable("gone")
+
+    log.notify = gone  # type: ignore[method-assign]
+    body = iter(desk.deliver(log))
+    assert next(body) == b"<1 a>"
+    with pytest.raises(ConnectionResetError):
+        next(body)

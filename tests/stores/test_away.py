@@ -12,6 +12,7 @@ import pytest
 
 from flask_aistream.core import events as ev
 from flask_aistream.errors import CursorInvalid
+from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.shared import SharedLog
 from flask_aistream.stores.shared import SharedStore
 from flask_aistream.stores.sqlite import SqliteEngine
@@ -122,3 +123,27 @@ def test_a_run_that_went_on_elsewhere_is_not_announced(stores: Stores) -> None:
     heir.end(ev.Finished())
     assert follow(heir)[1:] == ["a", "c", ev.Finished()]
     assert not told.is_set()
+
+
+def test_readers_of_another_process_are_let_go_and_may_come_back(stores: Stores) -> None:
+    log = made(stores.make(name="there"))
+    here = stores.make(name="here", patience=0.1)
+    mirror, woken = here.open(log.run.id), threading.Event()
+    mirror.notify(mirror.tail, woken.set)
+    away = Away(here)
+    assert woken.wait(5)
+    assert mirror.read(mirror.tail).events == []
+    with pytest.raises(StoreUnavailable):
+        mirror.notify(mirror.tail, woken.set)
+    log.append("a")
+    log.end(ev.Finished())
+    away.over()
+    wait_for(lambda: reached(here, log.run.id), "the store")
+    assert follow(here.open(log.run.id))[1:] == ["a", ev.Finished()]
+
+
+def reached(store: SharedStore, run_id: str) -> bool:
+    try:
+        return store.open(run_id).ended
+    except StoreUnavailable:
+        return False
