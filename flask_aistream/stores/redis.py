@@ -12,12 +12,10 @@ the stream. Two connections a process: one writes and asks, one listens.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import time
 import typing as t
-from collections import deque
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
@@ -34,13 +32,29 @@ from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Length
 from flask_aistream.stores.engine import Listener
 from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.engine import decode
+from flask_aistream.stores.redis_carrier import Carrier
+from flask_aistream.stores.redis_keys import BYTES
+from flask_aistream.stores.redis_keys import ENDED
+from flask_aistream.stores.redis_keys import PREFIX
+from flask_aistream.stores.redis_keys import alias
+from flask_aistream.stores.redis_keys import aliases
+from flask_aistream.stores.redis_keys import beat_key
+from flask_aistream.stores.redis_keys import entry_id
+from flask_aistream.stores.redis_keys import log_key
+from flask_aistream.stores.redis_keys import meta_key
+from flask_aistream.stores.redis_keys import piece_of
+from flask_aistream.stores.redis_scripts import ADOPT
+from flask_aistream.stores.redis_scripts import APPEND
+from flask_aistream.stores.redis_scripts import COUNT
+from flask_aistream.stores.redis_scripts import CREATE
+from flask_aistream.stores.redis_scripts import END
+from flask_aistream.stores.redis_scripts import INHERIT
+from flask_aistream.stores.redis_scripts import KEEP
+from flask_aistream.stores.redis_scripts import RELEASE
+from flask_aistream.stores.redis_scripts import RELINQUISH
+from flask_aistream.stores.redis_scripts import SUM
+from flask_aistream.stores.redis_scripts import TOLD
 
-PREFIX = "aistream:"
-ENDED = f"{PREFIX}ended"
-BYTES = f"{PREFIX}bytes"
-RECONNECT_SECONDS = 0.2
-LISTEN_SECONDS = 5.0
 SPARE_SECONDS = 60.0
 
 RUN_BYTES = 1000
@@ -57,116 +71,6 @@ WATCH_SECONDS = 2 * BEAT_SECONDS
 
 GROUP = 100
 """Batches of one call: a script holds up everybody else's commands."""
-
-APPEND = """
-local refused = {}
-for i, key in ipairs(KEYS) do
-  local run, first, before, id, data = unpack(ARGV, 5 * i - 4, 5 * i)
-  local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)
-  if last[1] and last[1][1] == before then
-    redis.call('XADD', key, id, 'd', data)
-    redis.call('PUBLISH', key, first .. ' ' .. data)
-  else
-    refused[#refused + 1] = run
-  end
-end
-return refused
-"""
-
-# A run that has ended, or has a later owner, is never written anew.
-CREATE = """
-local run, process, epoch, request, first, length, data, anew = unpack(ARGV)
-local known = redis.call('HMGET', KEYS[2], 'epoch', 'token')
-if known[2] or (known[1] and (anew == '' or tonumber(known[1]) > tonumber(epoch))) then return 0 end
-redis.call('HSET', KEYS[2], 'run', run, 'process', process, 'epoch', epoch, 'request', request)
-redis.call('DEL', KEYS[1])
-redis.call('XADD', KEYS[1], length, 'd', data)
-redis.call('PUBLISH', KEYS[1], first .. ' ' .. data)
-return 1
-"""
-
-ADOPT = """
-local name, epoch = unpack(ARGV)
-local known = redis.call('HMGET', KEYS[2], 'process', 'epoch', 'token')
-if known[3] or not known[2] then return 0 end
-if known[1] == name and tonumber(known[2]) == epoch + 1 then return 1 end
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-if known[2] ~= epoch or not last[1] then return 0 end
-local length = string.match(last[1][1], '%d+')
-redis.call('XADD', KEYS[1], length .. '-' .. (epoch + 1), 'd', '[]')
-redis.call('HSET', KEYS[2], 'process', name, 'epoch', epoch + 1)
-return 1
-"""
-
-RELINQUISH = """
-local known = redis.call('HMGET', KEYS[1], 'process', 'epoch', 'token')
-if known[3] or known[2] ~= ARGV[2] or (known[1] ~= ARGV[1] and known[1] ~= '') then return 0 end
-redis.call('HSET', KEYS[1], 'process', '')
-return 1
-"""
-
-# 1: ended, 0: had ended already or is of another epoch, -1: the log is not just as long as that.
-END = """
-local number, data, token, keep, exactly, fence, teller = unpack(ARGV)
-local known = redis.call('HMGET', KEYS[2], 'epoch', 'token')
-if known[2] then return known[2] == token and 1 or 0 end
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-if not (known[1] and last[1]) then return -1 end
-if fence ~= '' and known[1] ~= fence then return 0 end
-number = tonumber(number)
-if exactly ~= '' then
-  if last[1][1] ~= (number + 1) .. '-' .. known[1] then return -1 end
-else
-  -- Its owner may be writing as fast as it can.
-  number = math.max(number, string.match(last[1][1], '%d+') - 1)
-end
-redis.call('XADD', KEYS[1], (number + 2) .. '-' .. known[1], 'd', data)
-redis.call('HSET', KEYS[2], 'token', token)
-redis.call('HDEL', KEYS[2], 'request')
-if teller ~= '' then
-  redis.call('HSET', KEYS[2], 'teller', teller)
-elseif keep ~= '' then
-  redis.call('PEXPIRE', KEYS[1], keep)
-  redis.call('PEXPIRE', KEYS[2], keep)
-end
-redis.call('PUBLISH', KEYS[1], number .. ' ' .. data)
-return 1
-"""
-
-# What nobody has been told of yet is kept.
-TOLD = """
-local name, keep = unpack(ARGV)
-if redis.call('HGET', KEYS[2], 'teller') ~= name then return end
-redis.call('HDEL', KEYS[2], 'teller')
-if keep ~= '' then
-  redis.call('PEXPIRE', KEYS[1], keep)
-  redis.call('PEXPIRE', KEYS[2], keep)
-end
-"""
-
-INHERIT = """
-local name, dead = unpack(ARGV)
-local teller = redis.call('HGET', KEYS[1], 'teller')
-if teller ~= dead and teller ~= name then return 0 end
-redis.call('HSET', KEYS[1], 'teller', name)
-return 1
-"""
-
-COUNT = """
-local run, most = unpack(ARGV)
-if redis.call('SISMEMBER', KEYS[1], run) == 1 then return 1 end
-if redis.call('SCARD', KEYS[1]) >= tonumber(most) then return 0 end
-return redis.call('SADD', KEYS[1], run)
-"""
-
-KEEP = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end"
-RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
-
-SUM = """
-local sum = 0
-for _, size in ipairs(redis.call('HVALS', KEYS[1])) do sum = sum + size end
-return sum
-"""
 
 
 class RedisEngine:
@@ -652,107 +556,3 @@ class RedisEngine:
 
     def _channel(self, name: str) -> str:
         return f"{PREFIX}process:{name}:ended"
-
-
-class Carrier:
-    """The one connection of a process on which everything arrives.
-
-    The client's pub/sub object is no good in two threads: what others want of it waits in a queue,
-    and a message to our own channel makes the listener look there.
-
-    :param own: Channel on which others say which of our runs they have ended.
-    """
-
-    def __init__(
-        self, client: t.Any, own: str, listener: Listener, faults: tuple[type[Exception], ...]
-    ) -> None:
-        self.own = own
-        self._client = client
-        self._pubsub = client.pubsub(ignore_subscribe_messages=False)
-        self._listener = listener
-        self._faults = faults
-        self._wanted: deque[tuple[str, str | None]] = deque()
-        self._runs: dict[str, str] = {}
-        self._closed = False
-
-    def follow(self, channel: str, run_id: str) -> None:
-        self._wanted.append((channel, run_id))
-
-    def unfollow(self, channel: str) -> None:
-        self._wanted.append((channel, None))
-
-    def close(self) -> None:
-        self._closed = True
-
-    def listen(self) -> None:
-        self._wanted.append((self.own, ""))
-        while not self._closed:
-            try:
-                while self._wanted:
-                    self._want(*self._wanted[0])
-                    self._wanted.popleft()
-                message = self._pubsub.get_message(timeout=LISTEN_SECONDS)
-            except self._faults:
-                # It subscribes to everything again as soon as it is connected again.
-                time.sleep(RECONNECT_SECONDS)
-                continue
-            if message is not None and not self._closed:
-                self._heard(message["type"], message["channel"].decode(), message["data"])
-        with contextlib.suppress(*self._faults):
-            self._pubsub.close()
-            self._client.close()
-
-    def _want(self, channel: str, run_id: str | None) -> None:
-        if run_id is not None:
-            self._runs[channel] = run_id
-            self._pubsub.subscribe(channel)
-        elif self._runs.pop(channel, None) is not None:
-            self._pubsub.unsubscribe(channel)
-
-    def _heard(self, kind: str, channel: str, data: t.Any) -> None:
-        run_id = self._runs.get(channel)
-        if run_id is None:
-            return
-        if kind == "subscribe":
-            # Also after a reconnection: what was said meanwhile is in the stream.
-            self._listener.stale(run_id or None)
-        elif kind == "message" and channel == self.own:
-            if data:
-                self._listener.stale(data.decode())
-        elif kind == "message":
-            first, _, events = data.partition(b" ")
-            self._listener.arrived(run_id, [Piece(int(first), decode(events))])
-
-
-def log_key(run_id: str) -> str:
-    # The braces put both of a run's keys into one slot of a cluster.
-    return f"{PREFIX}{{{run_id}}}:log"
-
-
-def meta_key(run_id: str) -> str:
-    return f"{PREFIX}{{{run_id}}}:meta"
-
-
-def beat_key(name: str) -> str:
-    return f"{PREFIX}process:{name}:beat"
-
-
-def alias(kind: str, name: str) -> str:
-    """A client chose the name: it may be long, or hold anything."""
-    return f"{PREFIX}{kind}:{hashlib.sha256(name.encode()).hexdigest()[:40]}"
-
-
-def aliases(run: Run) -> list[str]:
-    """The names by which a run is found."""
-    named = (("key", run.key), ("chat", run.chat))
-    return [alias(kind, value) for kind, value in named if value is not None]
-
-
-def entry_id(length: int, epoch: int = 0) -> str:
-    """Of the entry with which a log is so long. One more, as 0-0 is no id, and a log may be empty."""
-    return f"{length + 1}-{epoch}"
-
-
-def piece_of(key: bytes, fields: dict[bytes, bytes]) -> Piece:
-    events = decode(fields[b"d"])
-    return Piece(int(key.partition(b"-")[0]) - 1 - len(events), events)

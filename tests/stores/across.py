@@ -16,7 +16,7 @@ from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.engine import DEAD_SECONDS
-from flask_aistream.stores.shared import SharedLog
+from flask_aistream.stores.mirror import SharedLog
 from flask_aistream.stores.shared import SharedStore
 from flask_aistream.testing import ManualClock
 from tests.core.samples import EVENTS

@@ -13,7 +13,7 @@ import pytest
 from flask_aistream.core import events as ev
 from flask_aistream.errors import CursorInvalid
 from flask_aistream.errors import StoreUnavailable
-from flask_aistream.stores.shared import SharedLog
+from flask_aistream.stores.mirror import SharedLog
 from flask_aistream.stores.shared import SharedStore
 from flask_aistream.stores.sqlite import SqliteEngine
 from tests.server.servers import wait_for

@@ -1,0 +1,47 @@
+"""How everything is called in Redis: keys, and the ids of a log's entries."""
+
+from __future__ import annotations
+
+import hashlib
+
+from flask_aistream.core.run import Run
+from flask_aistream.stores.engine import Piece
+from flask_aistream.stores.engine import decode
+
+PREFIX = "aistream:"
+ENDED = f"{PREFIX}ended"
+BYTES = f"{PREFIX}bytes"
+
+
+def log_key(run_id: str) -> str:
+    # The braces put both of a run's keys into one slot of a cluster.
+    return f"{PREFIX}{{{run_id}}}:log"
+
+
+def meta_key(run_id: str) -> str:
+    return f"{PREFIX}{{{run_id}}}:meta"
+
+
+def beat_key(name: str) -> str:
+    return f"{PREFIX}process:{name}:beat"
+
+
+def alias(kind: str, name: str) -> str:
+    """A client chose the name: it may be long, or hold anything."""
+    return f"{PREFIX}{kind}:{hashlib.sha256(name.encode()).hexdigest()[:40]}"
+
+
+def aliases(run: Run) -> list[str]:
+    """The names by which a run is found."""
+    named = (("key", run.key), ("chat", run.chat))
+    return [alias(kind, value) for kind, value in named if value is not None]
+
+
+def entry_id(length: int, epoch: int = 0) -> str:
+    """Of the entry with which a log is so long. One more, as 0-0 is no id, and a log may be empty."""
+    return f"{length + 1}-{epoch}"
+
+
+def piece_of(key: bytes, fields: dict[bytes, bytes]) -> Piece:
+    events = decode(fields[b"d"])
+    return Piece(int(key.partition(b"-")[0]) - 1 - len(events), events)

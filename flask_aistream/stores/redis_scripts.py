@@ -1,0 +1,113 @@
+"""What a Redis server does in one step, for the sake of all processes: Lua, run by the server."""
+
+from __future__ import annotations
+
+APPEND = """
+local refused = {}
+for i, key in ipairs(KEYS) do
+  local run, first, before, id, data = unpack(ARGV, 5 * i - 4, 5 * i)
+  local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)
+  if last[1] and last[1][1] == before then
+    redis.call('XADD', key, id, 'd', data)
+    redis.call('PUBLISH', key, first .. ' ' .. data)
+  else
+    refused[#refused + 1] = run
+  end
+end
+return refused
+"""
+
+# A run that has ended, or has a later owner, is never written anew.
+CREATE = """
+local run, process, epoch, request, first, length, data, anew = unpack(ARGV)
+local known = redis.call('HMGET', KEYS[2], 'epoch', 'token')
+if known[2] or (known[1] and (anew == '' or tonumber(known[1]) > tonumber(epoch))) then return 0 end
+redis.call('HSET', KEYS[2], 'run', run, 'process', process, 'epoch', epoch, 'request', request)
+redis.call('DEL', KEYS[1])
+redis.call('XADD', KEYS[1], length, 'd', data)
+redis.call('PUBLISH', KEYS[1], first .. ' ' .. data)
+return 1
+"""
+
+ADOPT = """
+local name, epoch = unpack(ARGV)
+local known = redis.call('HMGET', KEYS[2], 'process', 'epoch', 'token')
+if known[3] or not known[2] then return 0 end
+if known[1] == name and tonumber(known[2]) == epoch + 1 then return 1 end
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+if known[2] ~= epoch or not last[1] then return 0 end
+local length = string.match(last[1][1], '%d+')
+redis.call('XADD', KEYS[1], length .. '-' .. (epoch + 1), 'd', '[]')
+redis.call('HSET', KEYS[2], 'process', name, 'epoch', epoch + 1)
+return 1
+"""
+
+RELINQUISH = """
+local known = redis.call('HMGET', KEYS[1], 'process', 'epoch', 'token')
+if known[3] or known[2] ~= ARGV[2] or (known[1] ~= ARGV[1] and known[1] ~= '') then return 0 end
+redis.call('HSET', KEYS[1], 'process', '')
+return 1
+"""
+
+# 1: ended, 0: had ended already or is of another epoch, -1: the log is not just as long as that.
+END = """
+local number, data, token, keep, exactly, fence, teller = unpack(ARGV)
+local known = redis.call('HMGET', KEYS[2], 'epoch', 'token')
+if known[2] then return known[2] == token and 1 or 0 end
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+if not (known[1] and last[1]) then return -1 end
+if fence ~= '' and known[1] ~= fence then return 0 end
+number = tonumber(number)
+if exactly ~= '' then
+  if last[1][1] ~= (number + 1) .. '-' .. known[1] then return -1 end
+else
+  -- Its owner may be writing as fast as it can.
+  number = math.max(number, string.match(last[1][1], '%d+') - 1)
+end
+redis.call('XADD', KEYS[1], (number + 2) .. '-' .. known[1], 'd', data)
+redis.call('HSET', KEYS[2], 'token', token)
+redis.call('HDEL', KEYS[2], 'request')
+if teller ~= '' then
+  redis.call('HSET', KEYS[2], 'teller', teller)
+elseif keep ~= '' then
+  redis.call('PEXPIRE', KEYS[1], keep)
+  redis.call('PEXPIRE', KEYS[2], keep)
+end
+redis.call('PUBLISH', KEYS[1], number .. ' ' .. data)
+return 1
+"""
+
+# What nobody has been told of yet is kept.
+TOLD = """
+local name, keep = unpack(ARGV)
+if redis.call('HGET', KEYS[2], 'teller') ~= name then return end
+redis.call('HDEL', KEYS[2], 'teller')
+if keep ~= '' then
+  redis.call('PEXPIRE', KEYS[1], keep)
+  redis.call('PEXPIRE', KEYS[2], keep)
+end
+"""
+
+INHERIT = """
+local name, dead = unpack(ARGV)
+local teller = redis.call('HGET', KEYS[1], 'teller')
+if teller ~= dead and teller ~= name then return 0 end
+redis.call('HSET', KEYS[1], 'teller', name)
+return 1
+"""
+
+COUNT = """
+local run, most = unpack(ARGV)
+if redis.call('SISMEMBER', KEYS[1], run) == 1 then return 1 end
+if redis.call('SCARD', KEYS[1]) >= tonumber(most) then return 0 end
+return redis.call('SADD', KEYS[1], run)
+"""
+
+KEEP = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end"
+RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+
+SUM = """
+local sum = 0
+for _, size in ipairs(redis.call('HVALS', KEYS[1])) do sum = sum + size end
+return sum
+"""
