@@ -50,6 +50,7 @@ class Workload:
     :param name: As servers name it in ``does``.
     :param about: A sentence for the report.
     :param measure: One round against one server, which it starts.
+    :param rounds: At most: some take minutes, and what they measure is steady.
     """
 
     name: str
@@ -57,3 +58,4 @@ class Workload:
     about: str
     metrics: tuple[Metric, ...]
     measure: Callable[[Server, Scale], Values]
+    rounds: int = 100

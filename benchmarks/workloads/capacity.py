@@ -94,4 +94,5 @@ CAPACITY = Workload(
         Metric("growth_4000", "later by, within the window, ms", "less", 0),
     ),
     measure,
+    rounds=1,
 )

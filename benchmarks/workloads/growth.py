@@ -85,4 +85,5 @@ GROWTH = Workload(
     "One run after the other, flat; first token of a resumed connection.",
     tuple(metric for length in LENGTHS for metric in metrics(length)),
     measure,
+    rounds=1,
 )

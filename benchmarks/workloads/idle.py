@@ -53,4 +53,5 @@ IDLE = Workload(
         Metric("beats", "heartbeats each", "more"),
     ),
     measure,
+    rounds=1,
 )
