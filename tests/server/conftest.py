@@ -39,7 +39,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Itera
 
     yield start
     for server in running.values():
-        server.leave()  # All at once: each takes a second or two.
+        server.hurry()  # All at once: each takes a second or two.
     for server in running.values():
         server.stop()
 

@@ -83,6 +83,11 @@ class Server:
         if self.process.poll() is None:
             self.process.terminate()
 
+    def hurry(self) -> None:
+        """Tell it to stop and to wait for nobody."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+
     def press_ctrl_c(self) -> None:
         """What a terminal does: every process of the group is told, and the arbiter tells its workers
         again. Not so for gthread, whose own handler locks itself up when it is called within itself."""

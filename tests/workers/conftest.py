@@ -63,8 +63,8 @@ def serve(
         return running[key]
 
     yield start
-    for server in running.values():  # All at once: leaving well takes a while.
-        server.process.terminate()
+    for server in running.values():  # All at once: leaving takes a while.
+        server.hurry()
     for server in running.values():
         server.stop()
 
