@@ -14,14 +14,22 @@ LOOK_SECONDS = 0.1
 
 IDLE = 0.2
 BUSY = 0.4
-"""Shares of one CPU: up to the first, the interval is the shortest; from the second on, the longest."""
+"""Shares of one CPU: up to the first, the interval is ``base``; from the second on, ``busy``."""
+
+SHORT = 0.8
+FULL = 0.97
+"""Beyond the second, what is said is more than can be written: the interval grows until it is not, and
+does not shrink before the load is below the first."""
+
+LONGEST = 0.25
+GROWTH = 1.5
 
 
 class Pace:
     """The flush interval of a process.
 
     :param base: Seconds, while the worker has time.
-    :param busy: Seconds, while it has none; not more than ``base``: the interval never opens.
+    :param busy: Seconds, while it has little; not more than ``base``: the interval never opens.
     :param cpu: Seconds of CPU that this process has used.
     :ivar interval: Seconds, now.
     :ivar look_at: By the clock: from when on :meth:`look` is to be called.
@@ -37,6 +45,7 @@ class Pace:
     ) -> None:
         self.interval = base
         self._base = base
+        self._busy = busy
         self._opening = max(busy - base, 0.0)
         self._cpu = cpu
         self._looked = clock()
@@ -48,6 +57,13 @@ class Pace:
         used = self._cpu()
         load = (used - self._used) / max(now - self._looked, LOOK_SECONDS)
         self._used, self._looked, self.look_at = used, now, now + LOOK_SECONDS
-        wanted = self._base + self._opening * min(max((load - IDLE) / (BUSY - IDLE), 0.0), 1.0)
-        # Half the way: what it brings is seen in the next look, and is not to swing back and forth.
-        self.interval = (self.interval + wanted) / 2
+        if self._opening:
+            # Half the way: what it brings is seen in the next look, and is not to swing back and forth.
+            self.interval = (self.interval + self._wanted(load)) / 2
+
+    def _wanted(self, load: float) -> float:
+        if load >= FULL and self.interval > self._busy * 0.9:
+            return min(self.interval * GROWTH, max(LONGEST, self._busy))
+        if load >= SHORT and self.interval > self._busy:
+            return self.interval
+        return self._base + self._opening * min(max((load - IDLE) / (BUSY - IDLE), 0.0), 1.0)

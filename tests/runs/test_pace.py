@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from flask_aistream.runs.pace import LONGEST
 from flask_aistream.runs.pace import LOOK_SECONDS
 from flask_aistream.runs.pace import Pace
 from flask_aistream.testing import ManualClock
@@ -33,13 +34,23 @@ LOADS = [
     pytest.param(0.2, BASE, id="time to spare"),
     pytest.param(0.3, (BASE + MOST) / 2, id="half busy"),
     pytest.param(0.4, MOST, id="busy"),
-    pytest.param(4.0, MOST, id="several threads"),
+    pytest.param(0.85, MOST, id="nearly all"),
+    pytest.param(1.0, LONGEST, id="more than there is"),
+    pytest.param(4.0, LONGEST, id="several threads"),
 ]
 
 
 @pytest.mark.parametrize(("share", "interval"), LOADS)
 def test_the_interval_follows_the_load(clock: ManualClock, share: float, interval: float) -> None:
     assert Worker(clock).work(share) == pytest.approx(interval, rel=0.01)
+
+
+def test_what_has_grown_stays_while_it_is_needed(clock: ManualClock) -> None:
+    worker = Worker(clock)
+    grown = worker.work(1.0, 0.8)
+    assert MOST < grown < LONGEST
+    assert worker.work(0.85) == grown
+    assert worker.work(0.6) == pytest.approx(MOST, rel=0.01)
 
 
 def test_the_interval_closes_again(clock: ManualClock) -> None:
