@@ -9,7 +9,7 @@ BENCH := .venv-bench/bin/python -m benchmarks
 # program=Debian package, for what the tests need and PyPI does not have.
 TEST_PROGRAMS := chromium=chromium chromedriver=chromium-driver openssl=openssl redis-server=redis-server nginx=nginx-light npm=npm
 
-.PHONY: demo test faults soak check format lint types docs config-page wheel fix clean bench bench-quick bench-memory bench-record
+.PHONY: demo test faults soak check format lint types docs config-page wheel fix clean bench bench-quick bench-memory bench-stores bench-record
 
 demo: .venv/demo
 	@echo "Open http://127.0.0.1:$(PORT)   (Ctrl-C stops it)"
@@ -64,6 +64,11 @@ bench-quick: .venv/dev
 # Is the memory of a worker the same after ten thousand more runs?
 bench-memory: .venv/dev
 	$(BIN)/python -m gevent.monkey --module benchmarks.retained
+
+# What does a token cost more in SQLite and in Redis than in memory?
+bench-stores: .venv/dev
+	@tools/apt.sh redis-server=redis-server
+	$(BIN)/python -m gevent.monkey --module benchmarks.stores
 
 bench-record: .venv/dev
 	$(BIN)/python -m benchmarks --record

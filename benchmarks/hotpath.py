@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 import typing as t
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
 
@@ -73,11 +74,14 @@ def spend(app: Flask, url: str, streams: int) -> float:
     return time.process_time() - before
 
 
-def read(app: Flask, url: str) -> None:
+def read(app: Flask, url: str, written: Callable[[], object] = lambda: None) -> None:
+    """
+    :param written: Called for each write.
+    """
     body = app(create_environ(url), lambda status, headers, error=None: bytes)
     try:
         for _ in body:
-            pass
+            written()
     finally:
         body.close()  # type: ignore[attr-defined]
 
