@@ -31,7 +31,7 @@ class Sync:
     """
 
     chunks: Iterator[t.Any]
-    close: Callable[[], object]
+    close: Callable[[], object] = lambda: None
     source: t.Any = None
 
 
@@ -69,7 +69,7 @@ def classify(result: t.Any, *, awaited: bool = False) -> Result:
         streams) only one works, and that tells which.
     """
     if result is None:
-        return Sync(iter(()), nothing)
+        return Sync(iter(()))
     if hasattr(result, "__await__"):
         return Later(result, closer(result))
     can_sync, can_async = hasattr(result, "__next__"), hasattr(result, "__anext__")
@@ -78,8 +78,8 @@ def classify(result: t.Any, *, awaited: bool = False) -> Result:
     if can_sync:
         return Sync(result, closer(result), result)
     if is_chunk(result):
-        return Sync(iter((result,)), nothing, result)
-    return opened(result) or Sync(iter((result,)), nothing, result)
+        return Sync(iter((result,)), source=result)
+    return opened(result) or Sync(iter((result,)), source=result)
 
 
 def opened(result: t.Any) -> Result | None:
@@ -109,10 +109,6 @@ async def aentered(manager: t.Any) -> t.AsyncGenerator[t.Any, None]:
     async with manager as stream:
         async for chunk in stream:
             yield chunk
-
-
-def nothing() -> None:
-    """Nothing was opened."""
 
 
 def closer(*opened: t.Any) -> Callable[[], object]:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
+from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.runs.bridge import LoopTask
 from flask_aistream.runs.concurrency import Task
+from flask_aistream.runs.pump import Provider
 from flask_aistream.runs.pump import Pump
+from flask_aistream.runs.restart import Surroundings
 from flask_aistream.runs.timer import Handle
 from flask_aistream.stores.base import Log
 
 
 class Live:
-    """A run that is being pumped in this process."""
+    """A run that is being pumped in this process.
+
+    :param before: Tokens used before the run was restarted.
+    """
 
     __slots__ = (
         "epoch",
@@ -32,18 +39,26 @@ class Live:
         "until",
     )
 
-    def __init__(self, log: Log, request: ChatRequest, pump: Pump, started: float) -> None:
+    def __init__(
+        self,
+        log: Log,
+        provider: Provider,
+        request: ChatRequest,
+        surroundings: Surroundings,
+        clock: Callable[[], float],
+        before: ev.Usage | None = None,
+    ) -> None:
         self.log = log
         self.epoch = log.epoch
         self.request = request
-        self.pump = pump
-        self.started = started
+        self.pump = Pump(provider, request, log, surroundings, clock, before)
+        self.started = clock()
         self.task: Task | None = None
         self.loop_task: LoopTask | None = None  # A plain function may return something async.
         self.interrupted = False
         self.followed = False  # In another process, when we last looked.
-        self.owed = 0
-        self.on_over: Callable[[], None] = nothing
+        self.owed = 0  # Ends that somebody is about to tell.
+        self.on_over: Callable[[], None] | None = None
         self.leaving: Handle | None = None
         self.until = math.inf  # By the clock: when it is too old.
 
@@ -65,6 +80,18 @@ class Live:
         if self.interrupted:
             self.interrupt()
 
+    def stay(self) -> None:
+        """It is read again, or over: nobody is to look any more whether it was left."""
+        if self.leaving is not None:
+            self.leaving.cancel()
 
-def nothing() -> None:
-    """What is to be done where nobody said."""
+
+class Lives(dict[str, Live]):
+    """All runs that are being pumped in this process, by their ids.
+
+    :ivar lock: Of what is in here, and of who reads it. For a few steps that do not block.
+    """
+
+    def __init__(self, lock: AbstractContextManager[object]) -> None:
+        super().__init__()
+        self.lock = lock

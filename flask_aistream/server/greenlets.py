@@ -33,7 +33,7 @@ class Greenlets:
             # The hub cannot see such a thread: with nothing else to wait for, it would think that
             # nobody will ever wake it.
             self._guests = self._hub.loop.async_()
-            self._guests.start(nothing)
+            self._guests.start(lambda: None)
         monkey.get_original("_thread", "start_new_thread")(work, ())
 
     def home(self, callback: Callable[[], None]) -> None:
@@ -57,10 +57,6 @@ class Greenlets:
         if self._loop is None:
             self._loop = start_hidden_loop()
         return self._loop
-
-
-def nothing() -> None:
-    """What to do when the hub is woken for its own sake."""
 
 
 class GreenTask:

@@ -58,7 +58,7 @@ def test_a_run_that_another_process_adopted_is_let_go_and_not_told(clock: Manual
     log = t.cast(MemoryLog, bench.start(script))
     gate.wait_reached()
     log.owned = False
-    bench.runner._lose(bench.runner._live[log.run.id])
+    bench.runner._ending.lose(bench.runner._lives[log.run.id])
     script.wait_closed()
     until(lambda: bench.runner.count == 0)
     for thread in bench.spawned:

@@ -21,9 +21,9 @@ from flask_aistream.core.run import Run
 from flask_aistream.errors import Unavailable
 from flask_aistream.runs.concurrency import Task
 from flask_aistream.runs.ended import RunEnded
+from flask_aistream.runs.ending import STUBBORN_SECONDS
 from flask_aistream.runs.pace import Pace
 from flask_aistream.runs.runner import BACK_SECONDS
-from flask_aistream.runs.runner import STUBBORN_SECONDS
 from flask_aistream.runs.tail import Tail
 from flask_aistream.stores.base import Log
 from flask_aistream.testing import DEADLINE
@@ -125,7 +125,7 @@ def test_a_receiver_that_fails_harms_nobody(bench: Bench, caplog: pytest.LogCapt
     def fail(ended: RunEnded) -> None:
         raise RuntimeError("billing is down")
 
-    bench.runner._on_end = fail
+    bench.runner._ending._on_end = fail
     log = bench.start(Script("a"))
     run(bench)
     assert log.ended
@@ -432,7 +432,7 @@ def test_a_stop_does_not_interrupt_whoever_is_told_of_the_end(clock: ManualClock
         gate.pass_through()
         billed.set()
 
-    bench.runner._on_end = bill
+    bench.runner._ending._on_end = bill
     log = bench.start(Script("a"))
     gate.wait_reached()
     assert not bench.runner.stop(log, "client")
@@ -444,15 +444,15 @@ def test_a_stop_does_not_interrupt_whoever_is_told_of_the_end(clock: ManualClock
 def test_a_stop_between_the_end_and_its_telling_interrupts_nobody(clock: ManualClock) -> None:
     bench = threaded(clock)
     gate, billed = Gate(), threading.Event()
-    forget = bench.runner._forget
+    forget = bench.runner._ending.forget
 
     def slowly(live: t.Any) -> None:
         if threading.current_thread().name == "aistream-run":
             gate.pass_through()
         forget(live)
 
-    bench.runner._forget = slowly  # type: ignore[method-assign]
-    bench.runner._on_end = lambda ended: billed.set()
+    bench.runner._ending.forget = slowly  # type: ignore[method-assign]
+    bench.runner._ending._on_end = lambda ended: billed.set()
     log = bench.start(Script("a"))
     gate.wait_reached()  # The end is in the log, but the run is not forgotten yet.
     assert not bench.runner.stop(log, "client")
@@ -582,7 +582,7 @@ def test_readers_of_finished_and_foreign_runs_leave_nothing(bench: Bench) -> Non
     bench.runner.attach("elsewhere")
     for run_id in (*[log.run.id] * 3, "elsewhere", "unknown"):
         bench.runner.leave(run_id)
-    assert bench.runner._readers == {}
+    assert bench.runner._readers._counts == {}
 
 
 # Limits.
@@ -702,7 +702,7 @@ def test_what_is_left_at_the_end_is_interrupted_and_cleans_up(
         bench.start(one)
     for gate in gates:
         gate.wait_reached()
-    bench.runner._clock = real_clock()
+    bench.runner._ending._clock = real_clock()
     bench.runner.interrupt_all("drain", DEADLINE)
     # It came back because they were done, not because it ran out of patience.
     for one in scripts:
@@ -718,7 +718,7 @@ def test_every_run_is_interrupted_before_anybody_is_told(clock: ManualClock) -> 
     for gate in gates:
         gate.wait_reached()
     ended: list[bool] = []
-    bench.runner._on_end = lambda _: ended.append(all(log.ended for log in logs))
+    bench.runner._ending._on_end = lambda _: ended.append(all(log.ended for log in logs))
     bench.runner.interrupt_all("drain", 0)
     assert ended == [True] * 3
 
@@ -750,7 +750,7 @@ def test_what_ended_is_let_go(
     bench.ends.told.clear()
     bench.spawned.clear()
     gone = weakref.ref(log)
-    bench.store = bench.runner._store = None  # type: ignore[assignment]
+    bench.store._logs.clear()  # type: ignore[attr-defined]
     del log
     gc.collect()
     assert gone() is None

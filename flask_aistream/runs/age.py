@@ -1,0 +1,90 @@
+"""No run lives longer than is allowed.
+
+One timer for all of them: nearly every run ends long before, and 10,000 timers for nothing would take 4 MB.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from flask_aistream.core import events as ev
+from flask_aistream.runs.concurrency import Concurrency
+from flask_aistream.runs.ending import Ending
+from flask_aistream.runs.live import Live
+from flask_aistream.runs.live import Lives
+from flask_aistream.runs.timer import Handle
+from flask_aistream.runs.timer import Timer
+
+OVERDUE = 0.01
+"""By how much of its longest life a run may be too old before it is ended."""
+
+
+class Age:
+    """
+    :param longest: Seconds of the longest life of a run; ``None`` for any.
+    """
+
+    def __init__(
+        self,
+        concurrency: Concurrency,
+        timer: Timer,
+        lives: Lives,
+        ending: Ending,
+        *,
+        longest: float | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._concurrency = concurrency
+        self._timer = timer
+        self._lives = lives
+        self._ending = ending
+        self._longest = longest
+        self._clock = clock
+        self._looking: Handle | None = None
+        self._looking_at = math.inf
+
+    def limit(self, live: Live) -> None:
+        """A run begins."""
+        if self._longest is None:
+            return
+        rest = self._longest
+        if live.request.restarts:
+            rest = max(rest + live.log.run.created - time.time(), 0.0)
+        live.until = self._clock() + rest
+        self._look_at(live.until)
+
+    def _look_at(self, due: float) -> None:
+        with self._lives.lock:
+            if due < self._looking_at:
+                self._looking_at = due
+                if self._looking is not None:
+                    self._looking.cancel()
+                self._looking = self._timer.later(due - self._clock(), self._look)
+
+    def _look(self) -> None:
+        assert self._longest is not None
+        now = self._clock()
+        with self._lives.lock:
+            self._looking_at = math.inf
+            lives = list(self._lives.values())
+        for live in lives:
+            if live.until <= now:
+                live.until = math.inf
+                self._expire(live)
+        next_due = min((live.until for live in lives), default=math.inf)
+        if next_due < math.inf:
+            self._look_at(max(next_due, now + self._longest * OVERDUE))
+
+    def _expire(self, live: Live) -> None:
+        failed = ev.Failed(
+            "run_timeout",
+            f"The run was ended after {self._longest} seconds, the longest allowed.",
+            504,
+        )
+
+        def end() -> None:
+            self._ending.early(live.log, failed, live.epoch)
+
+        self._concurrency.spawn(end)

@@ -1,0 +1,96 @@
+"""Who reads which run: one that nobody reads any more is ended, unless somebody comes back."""
+
+from __future__ import annotations
+
+from flask_aistream.core import events as ev
+from flask_aistream.runs.concurrency import Concurrency
+from flask_aistream.runs.ending import Ending
+from flask_aistream.runs.live import Live
+from flask_aistream.runs.live import Lives
+from flask_aistream.runs.timer import Timer
+from flask_aistream.stores.base import Store
+
+LOOK_SECONDS = 1.0
+"""Least time between two looks whether a run is still read in another process."""
+
+UNREAD_SECONDS = 5.0
+"""A run that nobody has begun to read after so long (and ``detach``) has no client any more."""
+
+
+class Readers:
+    """
+    :param detach: Seconds after which a run nobody reads is stopped; ``None``: never.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        concurrency: Concurrency,
+        timer: Timer,
+        lives: Lives,
+        ending: Ending,
+        *,
+        detach: float | None,
+    ) -> None:
+        self._store = store
+        self._concurrency = concurrency
+        self._timer = timer
+        self._lives = lives
+        self._ending = ending
+        self._detach = detach
+        self._counts: dict[str, int] = {}
+
+    def await_first(self, live: Live) -> None:
+        """A run begins, and its client should soon read it."""
+        if self._detach is not None and not self._is_read(live):
+            self._look_again(live, max(self._detach, UNREAD_SECONDS))
+
+    def attach(self, run_id: str) -> None:
+        """See :meth:`Runner.attach`."""
+        with self._lives.lock:
+            self._counts[run_id] = self._counts.get(run_id, 0) + 1
+            live = self._lives.get(run_id)
+            if live:
+                live.stay()
+
+    def leave(self, run_id: str, at_least: float) -> None:
+        """See :meth:`Runner.leave`.
+
+        :param at_least: Seconds that somebody has to come back.
+        """
+        with self._lives.lock:
+            left = self._counts.pop(run_id, 1) - 1
+            if left:
+                self._counts[run_id] = left
+            live = self._lives.get(run_id)
+            if not live or self._is_read(live) or self._detach is None:
+                return
+            patience = max(self._detach, at_least)
+            if patience > 0:
+                self._look_again(live, patience)
+                return
+        if self._store.shared or live.request.to_be_told:
+            self._abandon(live)
+        else:
+            # Nothing in here waits: a thousand who leave at once are not to become a thousand tasks.
+            self._stop_unless_back(live)
+
+    def _is_read(self, live: Live) -> bool:
+        # In the background there is a reader that never leaves: the run is to come to its end.
+        return live.request.background or live.log.run.id in self._counts
+
+    def _look_again(self, live: Live, seconds: float) -> None:
+        live.leaving = self._timer.later(seconds, lambda: self._abandon(live))
+
+    def _abandon(self, live: Live) -> None:
+        self._concurrency.spawn(lambda: self._stop_unless_back(live))
+
+    def _stop_unless_back(self, live: Live) -> None:
+        if self._is_read(live) or live.log.ended:
+            return
+        # Who read it there a moment ago may just be changing connections.
+        before, live.followed = live.followed, live.log.followed()
+        if live.followed or before:
+            self._look_again(live, max(self._detach or 0.0, LOOK_SECONDS))
+        else:
+            self._ending.early(live.log, ev.Stopped("detach"), live.epoch)
