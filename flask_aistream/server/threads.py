@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import gc
 import os
 import socket
 import sys
@@ -197,7 +198,7 @@ def unblock(ident: int) -> None:
 
     Nothing else ends a blocking read of another thread: closing the SDK's stream does not.
     """
-    frame = sys._current_frames().get(ident)
+    frame = frame_of(ident)
     found = socket_of(frame) if frame else None
     if found is not None:
         # A copy of the descriptor, as a TLS socket would first try to say goodbye.
@@ -206,6 +207,26 @@ def unblock(ident: int) -> None:
             socket.socket(fileno=socket.dup(found.fileno())) as same,
         ):
             same.shutdown(socket.SHUT_RDWR)
+
+
+LOOKING = threading.Lock()
+
+
+def frame_of(ident: int) -> FrameType | None:
+    """Where a thread is now.
+
+    Python 3.11 holds a lock of the interpreter meanwhile. A collection in there runs Python code, which
+    lets other threads run; the first of them that needs that lock, to start a thread, waits for ever and
+    keeps everybody waiting.
+    """
+    with LOOKING:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return sys._current_frames().get(ident)
+        finally:
+            if collects:
+                gc.enable()
 
 
 # How the readers of sockets call what they read from: httpcore, http.client and ssl, urllib3, redis.
