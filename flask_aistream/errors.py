@@ -121,10 +121,22 @@ class ChunkUnknown(AIStreamError, TypeError):
 
     def __init__(self, chunk: object) -> None:
         kind = type(chunk)
+        name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
         super().__init__(
-            f"The provider yielded a {kind.__module__}.{kind.__qualname__}, which no adapter "
-            "understands. Yield str, an event of flask_aistream, or a chunk of a supported SDK."
+            f"The provider yielded a {name}, which no adapter understands. {MEANT.get(kind, SAYABLE)}"
         )
+
+
+SAYABLE = "Yield str, an event of flask_aistream (Data for something of your own), or a chunk of a supported SDK."
+
+MEANT: dict[type, str] = {
+    type(
+        None
+    ): "Where a model says nothing, yield nothing (`if text: yield text`), or yield the SDK's chunks "
+    "as they come.",
+    bytes: "Text is str: decode it.",
+}
+"""What to do about what is often yielded by mistake."""
 
 
 class Unavailable(AIStreamError):

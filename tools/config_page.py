@@ -13,8 +13,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference" / "config.md"
 HEAD = """\
 # Configuration
 
-Keys of `app.config`, read once, when the blueprint is registered. Times are in seconds, sizes in
-bytes, and `None` switches off. A value that cannot be is refused at start-up.
+Keys of `app.config`, read once, when the blueprint is registered: set them before. Times are in seconds,
+sizes in bytes, and `None` switches off. A value that cannot be is refused at start-up.
 
 <!-- Made by `make config-page` from flask_aistream/web/config.py. Change it there. -->
 

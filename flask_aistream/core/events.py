@@ -167,6 +167,13 @@ class Finished:
 
     reason: FinishReason = "stop"
 
+    def __post_init__(self) -> None:
+        if self.reason not in FINISH_REASONS:
+            raise ValueError(
+                f"Finished({self.reason!r}): the reason must be one of {', '.join(FINISH_REASONS)}. "
+                "Take `other` for what is none of them."
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Stopped:

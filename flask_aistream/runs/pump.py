@@ -101,7 +101,7 @@ class Pump:
         """
         with self._surroundings():
             try:
-                result = classify(self._provider(self._request))
+                result = self._classify(self._provider(self._request))
                 if not isinstance(result, Sync):
                     return result
                 try:
@@ -118,9 +118,9 @@ class Pump:
         """The same on an asyncio loop."""
         with self._surroundings():
             try:
-                found: Result = result or classify(self._provider(self._request))
+                found: Result = result or self._classify(self._provider(self._request))
                 while isinstance(found, Later):
-                    found = classify(await found.awaitable, awaited=True)
+                    found = self._classify(await found.awaitable, awaited=True)
                 if isinstance(found, Sync):
                     try:
                         self._drain(found, lambda: None)
@@ -134,6 +134,15 @@ class Pump:
                 return self._close()
             except (Exception, SystemExit) as error:  # exit() would end the loop, or the worker.
                 return self._failed(error)
+
+    def _classify(self, given: t.Any, *, awaited: bool = False) -> Result:
+        if given is None:
+            logger.warning(
+                "Run %s of %r: the provider returned None, so its answer is empty. Did it forget to yield?",
+                self._log.run.id,
+                self._log.run.provider,
+            )
+        return classify(given, awaited=awaited)
 
     def _drain(self, result: Sync, breathe: Callable[[], None]) -> None:
         turn_ends = self._clock() + BREATH_SECONDS

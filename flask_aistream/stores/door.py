@@ -44,7 +44,11 @@ def is_store_url(url: object) -> bool:
     if not isinstance(url, str):
         return False
     scheme, found, rest = url.partition("://")
-    return bool(found) and scheme in ENGINES and (scheme != "sqlite" or len(rest) > 1)
+    return (
+        bool(found)
+        and scheme in ENGINES
+        and (scheme != "sqlite" or (rest[:1] == "/" and len(rest) > 1))
+    )
 
 
 def open_store(url: str, process: Process, *, patience: float, bounds: Bounds) -> Store:

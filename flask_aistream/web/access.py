@@ -31,9 +31,16 @@ def authorize(check: Authorize | None, request: ChatRequest) -> None:
     """Ask the application's ``@ai.authorize``, if there is one.
 
     :raises AccessDenied: It returned ``False``. What it raises itself passes through.
+    :raises TypeError: It returned something else than it may: whoever forgot to compare meant to refuse some.
     """
-    if check is not None and check(request) is False:
+    allowed: t.Any = check is None or check(request)
+    if allowed is False:
         raise AccessDenied("You may not start this run.")
+    if allowed is not True and allowed is not None:
+        raise TypeError(
+            f"@ai.authorize returned {type(allowed).__name__} but must return True, False or None (which "
+            "allows it too). Use bool(…)."
+        )
 
 
 def open_log(store: Store, run_id: str, caller: str | None) -> Log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import typing as t
 from collections.abc import Callable
@@ -154,6 +155,7 @@ class AIStream(Blueprint):
         """
 
         def register(function: P) -> P:
+            check_takes_request(function)
             entry = Entry(
                 name or name_of(function), function, default_prompt, context, text_only, restart
             )
@@ -338,6 +340,28 @@ def dialect_of(path: str) -> Dialect:
         return OPENAI_CHAT
     ends = {dialect.path.replace("/<provider>", "", 1): dialect for dialect in DIALECTS.values()}
     return next((ends[end] for end in ends if end and path.endswith(end)), NATIVE)
+
+
+def check_takes_request(function: t.Any) -> None:
+    """
+    :raises RegistrationError: It cannot be called with one argument.
+    """
+    if not callable(function):
+        raise RegistrationError(
+            f"A provider must be a function, and {function!r} is none. Put @ai.provider above one; "
+            'for another name than its own: @ai.provider(name="chat").'
+        )
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # Of something built in, which does not tell.
+        return
+    try:
+        signature.bind(None)
+    except TypeError:
+        raise RegistrationError(
+            f"A provider is called with one argument, the ChatRequest, but {function!r} takes "
+            f"{signature}. Write: def chat(request)."
+        ) from None
 
 
 def name_of(function: Provider) -> str:

@@ -71,7 +71,8 @@ EXECUTOR: Check = (
 )
 ORIGINS: Check = (
     is_origins,
-    'a list of origins such as ["https://example.org"], "*" for any, or None for no CORS headers',
+    'a list of origins such as ["https://example.org"] (in lower case, without a path or a slash at the '
+    'end), "*" for any, or None for no CORS headers',
 )
 
 
@@ -247,6 +248,18 @@ class Settings:
             check(key, config.setdefault(key.name, key.default))
         return cls(**values_of(config))
 
+    def check_unchanged(self, config: MutableMapping[str, t.Any]) -> None:
+        """
+        :raises ConfigError: A key was set after it was read, which would change nothing.
+        """
+        now = Settings.read(config)
+        late = [key.name for key in KEYS if value_of(now, key) != value_of(self, key)]
+        if late:
+            raise ConfigError(
+                f"{', '.join(late)} was set after the blueprint was registered, which had read the "
+                "configuration already. Set it before app.register_blueprint(ai)."
+            )
+
 
 PREFIX = "AISTREAM_"
 
@@ -254,6 +267,10 @@ KEYS: tuple[Key, ...] = tuple(
     Key(PREFIX + row.name.upper(), row.default, **row.metadata)
     for row in dataclasses.fields(Settings)
 )
+
+
+def value_of(settings: Settings, key: Key) -> t.Any:
+    return getattr(settings, key.name.removeprefix(PREFIX).lower())
 
 
 def values_of(config: Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -271,5 +288,8 @@ def check(key: Key, value: t.Any) -> None:
 def nearest(name: str) -> str:
     import difflib
 
-    close = difflib.get_close_matches(name, [key.name for key in KEYS], n=1)
-    return f"Did you mean {close[0]}?" if close else "The reference lists all keys."
+    names = [key.name.removeprefix(PREFIX) for key in KEYS]
+    close = difflib.get_close_matches(name.removeprefix(PREFIX), names, n=1)
+    return (
+        f"Did you mean {PREFIX}{close[0]}?" if close else "docs/reference/config.md lists all keys."
+    )

@@ -171,6 +171,7 @@ class Extension:
         return next(having, next(iter(self.blueprints)))
 
     def _begin(self) -> Machinery:
+        self.settings.check_unchanged(self._app.config)
         url = self._store_url or choose_store(self._app, self.settings, forked=True)
         return Machinery(self._app, self.settings, url or MEMORY, self._find, self.enqueue)
 

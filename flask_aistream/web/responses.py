@@ -147,11 +147,11 @@ def answering(dialect: Dialect) -> Callable[[View], View]:
         def answer(*args: t.Any, **kwargs: t.Any) -> Response:
             try:
                 return view(*args, **kwargs)
-            except AIStreamError as error:
-                return aistream_error(dialect, error)
             except HTTPException as error:
                 return http_error(dialect, error)
-            except Exception:
+            except Exception as error:
+                if isinstance(error, AIStreamError) and status_of(error) is not None:
+                    return aistream_error(dialect, error)
                 logger.exception("%s %s failed", request.method, request.path)
                 return error_response(
                     dialect, "internal_error", "The server failed. Its log tells more.", 500
@@ -162,8 +162,13 @@ def answering(dialect: Dialect) -> Callable[[View], View]:
     return decorate
 
 
+def status_of(error: AIStreamError) -> int | None:
+    """``None``: the application has made a mistake, of which its log tells, and no client."""
+    return getattr(error, "status", None) or STATUS.get(type(error))
+
+
 def aistream_error(dialect: Dialect, error: AIStreamError) -> Response:
-    status = getattr(error, "status", None) or STATUS.get(type(error), 500)
+    status = status_of(error) or 500
     retry_after = error.retry_after if isinstance(error, Unavailable) else None
     return error_response(dialect, error.code, str(error), status, retry_after)
 

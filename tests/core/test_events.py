@@ -17,6 +17,11 @@ def test_an_event_cannot_be_changed(event: ev.Event) -> None:
         setattr(event, name, "other")
 
 
+def test_a_run_cannot_finish_for_a_reason_that_no_protocol_has_a_word_for() -> None:
+    with pytest.raises(ValueError, match=r"one of stop, length, .* `other`"):
+        ev.Finished("done")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("usage", "total"),
     [

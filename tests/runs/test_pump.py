@@ -249,6 +249,14 @@ def test_a_provider_may_fail_in_its_own_words(
     assert events_of(log) == events
 
 
+@pytest.mark.parametrize("provider", [returns(None), returns_nothing], ids=["sync", "async"])
+def test_who_has_forgotten_to_yield_is_told_in_the_log(
+    provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert drive(provider, new_log()) == END
+    assert "Did it forget to yield?" in caplog.text
+
+
 @pytest.mark.parametrize("say", [says, says_async])
 @pytest.mark.parametrize(
     "chunk",

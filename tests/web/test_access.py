@@ -135,6 +135,18 @@ def test_whoever_may_not_start_starts_nothing(
     assert script.requests == []
 
 
+@pytest.mark.parametrize("allows", ["no", "", 0, 1])
+def test_what_may_mean_no_is_not_taken_for_yes(
+    ai: AIStream, client: FlaskClient, caplog: pytest.LogCaptureFixture, allows: t.Any
+) -> None:
+    script = Script("a")
+    ai.provider(name="chat")(script)
+    ai.authorize(lambda request: allows)
+    assert client.post("/ai/chat", json={"prompt": "Hi"}).status_code == 500
+    assert "must return True, False or None" in caplog.text
+    assert script.requests == []
+
+
 @pytest.mark.parametrize("allows", [True, None])
 def test_authorize_sees_the_whole_request(
     ai: AIStream, streams: StreamClient, allows: bool | None

@@ -214,6 +214,9 @@ REFUSED: list[t.Any] = [
     pytest.param({"name": "taken"}, nameless, "already", id="taken"),
     pytest.param({"context": "session"}, nameless, '"app" or "request"', id="context"),
     pytest.param({}, partial(nameless), "no name of its own", id="nameless"),
+    pytest.param({"name": "chat"}, "chat", "must be a function", id="no function"),
+    pytest.param({"name": "chat"}, lambda: "a", "one argument, the ChatRequest", id="no argument"),
+    pytest.param({"name": "chat"}, lambda one, two: "a", "takes", id="two arguments"),
 ]
 
 
@@ -248,7 +251,7 @@ WRONG: list[t.Any] = [
     ("AISTREAM_STORE_BYTES", 1024, "1048576 or more"),
     ("AISTREAM_STORE_BYTES", True, "1048576 or more"),
     ("AISTREAM_CORS_ORIGINS", "https://a.example", "list of origins"),
-    ("AISTREAM_CORS_ORIGINS", ["https://a.example/"], "list of origins"),
+    ("AISTREAM_CORS_ORIGINS", ["https://a.example/"], "without a path or a slash"),
     ("AISTREAM_CORS_ORIGINS", ["a.example"], "list of origins"),
     ("AISTREAM_CORS_ORIGINS", ["https://*.example"], "list of origins"),
     ("AISTREAM_CORS_ORIGINS", ["*"], "list of origins"),
@@ -256,6 +259,9 @@ WRONG: list[t.Any] = [
     ("AISTREAM_CORS_ORIGINS", ["null"], "list of origins"),
     ("AISTREAM_STORE", "mysql://", "`memory://`"),
     ("AISTREAM_STORE", 7, "`memory://`"),
+    ("AISTREAM_STORE", "sqlite://", "`sqlite:////absolute"),
+    ("AISTREAM_STORE", "sqlite:///", "`sqlite:////absolute"),
+    ("AISTREAM_STORE", "sqlite://runs.sqlite", "`sqlite:////absolute"),
 ]
 
 
@@ -274,6 +280,25 @@ def test_a_wrong_value_is_refused_in_a_sentence_that_names_key_value_and_what_is
 def test_a_key_that_does_not_exist_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="Did you mean AISTREAM_HEARTBEAT_SECONDS"):
         new_app(AISTREAM_HEARTBEAT=15).register_blueprint(AIStream())
+
+
+def test_a_key_that_is_like_none_is_not_taken_for_one() -> None:
+    with pytest.raises(ConfigError, match="lists all keys"):
+        new_app(AISTREAM_X=15).register_blueprint(AIStream())
+
+
+def test_a_key_that_is_set_too_late_is_refused_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ai = AIStream()
+    ai.provider(name="chat")(Script("a"))
+    app = new_app()
+    app.register_blueprint(ai)
+    app.config["AISTREAM_MAX_MESSAGES"] = 1
+    response = app.test_client().get("/chat?prompt=Hi")
+    assert response.status_code == 500
+    assert response.get_json()["error"]["code"] == "internal_error"
+    assert "AISTREAM_MAX_MESSAGES was set after the blueprint was registered" in caplog.text
 
 
 RIGHT: list[tuple[str, t.Any]] = [
