@@ -14,8 +14,8 @@ from flask_aistream.server.sockets import hang_up
 
 logger = logging.getLogger("flask_aistream")
 
-# Milliseconds until those who were told come back. Not all in one moment: there may be thousands.
-SOONEST, LATEST = 100, 500
+# Milliseconds until those who were told come back. Not all in one moment, though they are not told in one.
+SOONEST, LATEST = 100, 300
 
 RECALLED_AT_LEAST, STEPS = 10, 100
 """Who is recalled goes on until then, so it may take its time: this many at once, or a hundredth."""

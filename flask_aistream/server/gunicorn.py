@@ -16,13 +16,17 @@ import weakref
 from collections.abc import Callable
 
 from flask_aistream.server.sockets import descriptor_of
+from flask_aistream.server.successor import addresses_of
+from flask_aistream.server.successor import answers
 
 POLL_SECONDS = 0.5
 
-PART_SECONDS = 3.0
-"""How long a leaving worker goes on as before. For the first second it still accepts connections, and its
-successor may not have started yet: readers that were sent away would come back here, and starts that were
-refused would be refused in vain."""
+ACCEPTING_SECONDS = 1.5
+"""How long a leaving worker, and others that leave with it, may still accept connections: gunicorn's look
+once a second whether they are to leave. Before that, whoever was sent away could come back to one of them."""
+
+ASK_SECONDS, PAUSE_SECONDS = 1.0, 0.2
+"""How long to wait for an answer of somebody else, and between two questions."""
 
 # The arbiter kills at its limit without another word; what is left must be said before.
 MARGIN_SECONDS = 1.5
@@ -105,6 +109,7 @@ class Lifecycle:
         atexit.register(hold, weakref.ref(self))
         if self._worker is not None:
             self._doors = doors_of(self._worker)
+            self._addresses = addresses_of(self._worker.sockets)
             keep_pulse(self._worker)
             on_quick_exit(self._worker, self._hurry)
             self._poll()
@@ -114,13 +119,25 @@ class Lifecycle:
             self._later(POLL_SECONDS, self._poll)
         else:
             self._leave()
-            self._later(min(PART_SECONDS, self._budget / 2), self._part)
+            self._later(min(ACCEPTING_SECONDS, self._budget / 2), self._part)
             self._later(self._left(), self._interrupt_beside)
 
     def _part(self) -> None:
+        """Go on as before until somebody else serves clients, if anybody will."""
+        if not arbiter_holds(self._doors):
+            self._runs.drain()
+        elif self._left():
+            self._spawn(self._ask)
+
+    def _ask(self) -> None:
+        tls = self._worker.cfg.is_ssl
+        known = self._addresses
+        answered = not known or any(answers(it, ASK_SECONDS, tls=tls) for it in known)
+        self._later(*((0.0, self._move) if answered else (PAUSE_SECONDS, self._part)))
+
+    def _move(self) -> None:
         self._runs.drain()
-        if self._left() and replaced_first(self._worker) and arbiter_holds(self._doors):
-            self._send_away()
+        self._send_away()
 
     def _send_away(self) -> None:
         if self._recall(everybody=False):
@@ -188,16 +205,10 @@ def on_quick_exit(worker: t.Any, callback: Callable[[], None]) -> None:
     worker.cfg.set("worker_int", worker_int)
 
 
-def replaced_first(worker: t.Any) -> bool:
-    """Whether somebody else answers before this worker is gone.
-
-    After ``max_requests`` its successor is only started then.
-    """
-    return bool(worker.cfg.workers > 1 or worker.nr < worker.max_requests)
-
-
 def doors_of(worker: t.Any) -> set[str]:
-    """What the worker listens on, by the names that /proc gives to open files."""
+    """What the worker and its arbiter listen on, by the names that /proc gives to open files."""
+    if worker.cfg.reuse_port:
+        return set()  # Each worker has its own.
     fds = map(descriptor_of, worker.sockets)
     return {f"socket:[{os.fstat(fd).st_ino}]" for fd in fds if fd is not None}
 

@@ -22,6 +22,7 @@ class Follower(threading.Thread):
     :ivar run_id: Of the run it follows.
     :ivar text: All text so far.
     :ivar pids: The process behind each response.
+    :ivar gap: Longest time between two events, in seconds.
     :ivar reason: How the run ended.
     :ivar fault: What was wrong with what it was told.
     """
@@ -32,10 +33,12 @@ class Follower(threading.Thread):
         self._path = path
         self._retry = 1.0
         self._number = -1
+        self._at = 0.0
         self.id = ""
         self.run_id = ""
         self.text = ""
         self.pids: list[int] = []
+        self.gap = 0.0
         self.reason: str | None = None
         self.fault: BaseException | None = None
         self._told = threading.Condition()
@@ -93,7 +96,9 @@ class Follower(threading.Thread):
         assert frame.id is not None, frame
         number = int(frame.id.rpartition(":")[2])
         assert number == self._number + 1, f"{frame.id} after {self._number}"
-        self._number, self.id = number, frame.id
+        now = time.monotonic()
+        self.gap = max(self.gap, now - (self._at or now))
+        self._at, self._number, self.id = now, number, frame.id
         self.run_id = frame.id.rpartition(":")[0]
         value: t.Any = json.loads(frame.data or "{}")
         with self._told:
