@@ -194,15 +194,29 @@ def keep_pulse(worker: t.Any) -> None:
     worker.tmp.close = lambda: None
 
 
+def on_start(callback: Callable[[], None]) -> None:
+    """Call back once the worker has loaded the application, before it takes connections.
+
+    Not with ``--preload``: there is no worker yet when this is called.
+    """
+    worker = find_worker()
+    if worker is not None:
+        hook(worker, "post_worker_init", callback)
+
+
 def on_quick_exit(worker: t.Any, callback: Callable[[], None]) -> None:
     """Call back when the worker is told to exit at once (INT or QUIT) and not when it has finished."""
-    others = worker.cfg.worker_int
+    hook(worker, "worker_int", callback)
 
-    def worker_int(worker: t.Any) -> None:
+
+def hook(worker: t.Any, name: str, callback: Callable[[], None]) -> None:
+    others = getattr(worker.cfg, name)
+
+    def both(worker: t.Any) -> None:
         callback()
         others(worker)
 
-    worker.cfg.set("worker_int", worker_int)
+    worker.cfg.set(name, both)
 
 
 def doors_of(worker: t.Any) -> set[str]:

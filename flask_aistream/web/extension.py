@@ -29,6 +29,7 @@ from flask_aistream.runs.timer import Timer
 from flask_aistream.server.choose import concurrency
 from flask_aistream.server.connections import Connections
 from flask_aistream.server.gunicorn import Lifecycle
+from flask_aistream.server.gunicorn import on_start
 from flask_aistream.server.watcher import DisconnectWatcher
 from flask_aistream.stores.door import Bounds
 from flask_aistream.stores.door import open_store
@@ -47,7 +48,8 @@ BURY_SECONDS = 0.5
 
 
 class Machinery:
-    """Everything that lives in one process: made after the fork, at the first request."""
+    """Everything that lives in one process: made after the fork: when a gunicorn worker starts, elsewhere
+    at the first request."""
 
     def __init__(
         self,
@@ -152,6 +154,7 @@ class Extension:
         self.blueprints: dict[str, AIStream] = {}
         self._machinery: Machinery | None = None
         self._lock = threading.Lock()
+        on_start(self._begin_early)
 
     @property
     def machinery(self) -> Machinery:
@@ -169,6 +172,11 @@ class Extension:
         """Name of a blueprint that has this provider; of any, if none has."""
         having = (name for name, ai in self.blueprints.items() if provider in ai.provider_names)
         return next(having, next(iter(self.blueprints)))
+
+    def _begin_early(self) -> None:
+        """A worker looks after the runs of others, and its first reader need not wait for all of this."""
+        with contextlib.suppress(Exception):  # Whoever asks for a run will be told.
+            self.machinery  # noqa: B018
 
     def _begin(self) -> Machinery:
         self.settings.check_unchanged(self._app.config)

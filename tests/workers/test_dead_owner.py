@@ -21,11 +21,6 @@ def test_an_end_whose_process_dies_before_it_is_told_is_told_by_another(
 ) -> None:
     server = serve("gevent", 3, store, NAME="speechless")
     here, there, third = server.pids()
-    for pid in (
-        here,
-        third,
-    ):  # A worker looks after others' runs once it has been asked for something.
-        connect(server, pid).call("/ai/health")
     ask = {"prompt": "?", "pause": 20 if stopped else 0.5}
     reading = connect(server, there).stream("/ai/last-words", ask)
     dying = there
@@ -65,3 +60,14 @@ def test_readers_of_a_killed_owner_learn_it_and_keep_what_was_said(
     (ended,) = server.facts("ended", lost.run)
     assert ended["pid"] in (there, third)
     assert (ended["outcome"], ended["text"]) == ("Interrupted", texts[0])
+
+
+def test_a_worker_that_was_never_asked_for_anything_tells_the_end_of_a_killed_one(
+    serve: Serve, store: str, connect: Connect
+) -> None:
+    server = serve("gevent", 2, store, fresh=True)
+    lost = connect(server, server.pids()[0]).stream("/ai/silent", {"prompt": "?"})
+    lost.text("Well,")
+    server.kill(lost.pid)
+    ended = server.wait_fact("ended", lost.run, NOTICE_SECONDS)
+    assert (ended["outcome"], ended["text"]) == ("Interrupted", "Well,")

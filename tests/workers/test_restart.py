@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import os
 import signal
 
@@ -12,7 +10,6 @@ import pytest
 from tests.server.servers import wait_for
 from tests.workers.conftest import Connect
 from tests.workers.conftest import Serve
-from tests.workers.workers import Line
 
 pytestmark = pytest.mark.server
 
@@ -83,13 +80,7 @@ def test_a_provider_that_kills_its_worker_cannot_do_so_for_ever(
     server = serve("gevent", 2, "sqlite", NAME="kills", APP_AISTREAM_MAX_RESTARTS=1)
     started = connect(server, server.pids()[0]).stream("/ai/kills", {"prompt": "?"})
 
-    def is_told() -> bool:
-        # A new worker looks after the runs of others once it has been asked for something.
-        with contextlib.suppress(OSError, http.client.HTTPException), Line(server.port) as line:
-            line.call("/ai/health")
-        return bool(server.facts("ended", started.run))
-
-    wait_for(is_told, "run_ended")
+    wait_for(lambda: bool(server.facts("ended", started.run)), "run_ended")
     (ended,) = server.facts("ended", started.run)
     assert (ended["outcome"], ended["text"]) == ("Interrupted", "0 1 ")
     assert len(server.facts("called", started.run)) == 2
