@@ -15,6 +15,7 @@
     ├── Unavailable            not now: draining, or a limit is reached
     │   ├── StoreFull          no room for another run
     │   ├── TooManyRuns        its owner has as many as are allowed
+    │   ├── TooManyConnections its reader has as many as are allowed
     │   └── StoreUnavailable   the store does not answer
     └── ProviderError          raised by an application's provider to fail in its own words
 
@@ -186,6 +187,19 @@ class TooManyRuns(Unavailable):
         super().__init__(
             f"You have {most} answers running, which is the most at once. "
             "Stop one, or wait for one to end.",
+            status=429,
+        )
+
+
+class TooManyConnections(Unavailable):
+    """Somebody reads as many streams at once as are allowed.
+
+    :param most: How many.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"You have {most} streams open, which is the most at once. Close one, or wait for one to end.",
             status=429,
         )
 

@@ -1,4 +1,4 @@
-"""The open connections of this process: cut off when they stop reading, told to come back when it leaves."""
+"""The open connections of this process: counted, cut off when they stop reading, told to come back when it leaves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import typing as t
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from flask_aistream.errors import TooManyConnections
+from flask_aistream.errors import Unavailable
 from flask_aistream.server.sockets import cut
 from flask_aistream.server.sockets import hang_up
 
@@ -46,6 +48,8 @@ class Connections:
 
     :param lock: For a few steps that do not block.
     :param patience: Seconds that a client may take for one write; ``None``: as long as it likes.
+    :param most: At once; ``None`` for any number.
+    :param most_per_owner: Of one owner at once; ``None`` for any number. Nobody in particular has any.
     """
 
     def __init__(
@@ -53,14 +57,19 @@ class Connections:
         lock: AbstractContextManager[object],
         *,
         patience: float | None,
+        most: int | None = None,
+        most_per_owner: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         random_ms: Callable[[int, int], int] = random.randint,
     ) -> None:
         self._lock = lock
         self._patience = patience
+        self._most = most
+        self._most_per_owner = most_per_owner
         self._clock = clock
         self._random_ms = random_ms
         self._open: dict[Body, int | None] = {}
+        self._owned: dict[str, int] = {}
         self._slow: dict[Body, tuple[bytes, float]] = {}
         self._recalled = False
         self._staying: list[Body] = []
@@ -75,21 +84,39 @@ class Connections:
         """Seconds until the next :meth:`sweep`; ``None``: none is needed."""
         return None if self._patience is None else min(self._patience / LOOKS, LONGEST_REST)
 
-    def add(self, body: Body, fd: int | None) -> None:
+    def check(self, owner: str | None) -> None:
+        """Whether there is room for one more.
+
+        :raises Unavailable: There is none. Where threads ask at the same moment, each may be told that there is.
+        """
+        if self._most is not None and len(self._open) >= self._most:
+            raise Unavailable(
+                "The server has as many streams open as it can. Try again in a moment."
+            )
+        most = self._most_per_owner
+        if most is not None and owner is not None and self._owned.get(owner, 0) >= most:
+            raise TooManyConnections(most)
+
+    def add(self, body: Body, fd: int | None, owner: str | None = None) -> None:
         """A response begins.
 
         :param fd: The connection, if it belongs to this response alone.
         """
         with self._lock:
             self._open[body] = fd
+            if self._most_per_owner is not None and owner is not None:
+                self._owned[owner] = self._owned.get(owner, 0) + 1
             recalled = self._recalled
         if recalled:
             self._recall(body)
 
-    def forget(self, body: Body) -> None:
-        """A response has ended. To be called before its connection is closed."""
+    def forget(self, body: Body, owner: str | None = None) -> None:
+        """A response has ended. To be called once, before its connection is closed."""
         with self._lock:
             fd = self._open.pop(body, None)
+            left = self._owned.pop(owner, 1) - 1 if owner is not None else 0
+            if owner is not None and left:
+                self._owned[owner] = left
         if body.parted and fd is not None:
             # Whoever comes back on a connection that was kept comes back to us. We could not say so in
             # the head of the response, which was sent long before.

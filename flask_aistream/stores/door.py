@@ -44,11 +44,9 @@ def is_store_url(url: object) -> bool:
     if not isinstance(url, str):
         return False
     scheme, found, rest = url.partition("://")
-    return (
-        bool(found)
-        and scheme in ENGINES
-        and (scheme != "sqlite" or (rest[:1] == "/" and len(rest) > 1))
-    )
+    if scheme == "sqlite":
+        return rest[:1] == "/" and rest not in ("/", "/:memory:")
+    return bool(found) and scheme in ENGINES
 
 
 def open_store(url: str, process: Process, *, patience: float, bounds: Bounds) -> Store:

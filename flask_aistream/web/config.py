@@ -201,6 +201,12 @@ class Settings:
     max_runs_per_owner: int | None = key(
         None, "runs", COUNT_OR_NONE, "Runs at once of one owner in all processes; more get 429."
     )
+    max_connections: int | None = key(
+        None, "streams", COUNT_OR_NONE, "Streams open at once in one process; more get 503."
+    )
+    max_connections_per_owner: int | None = key(
+        None, "streams", COUNT_OR_NONE, "Of one owner, in one process; more get 429."
+    )
     max_restarts: int = key(
         2,
         "restarts",

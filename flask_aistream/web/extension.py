@@ -65,7 +65,12 @@ class Machinery:
         self.pace = Pace(settings.flush_seconds, settings.flush_busy_seconds)
         self.timer = Timer(self._concurrency, self.pace)
         self.watcher = DisconnectWatcher()
-        self.connections = Connections(self._concurrency.lock(), patience=settings.send_seconds)
+        self.connections = Connections(
+            self._concurrency.lock(),
+            patience=settings.send_seconds,
+            most=settings.max_connections,
+            most_per_owner=settings.max_connections_per_owner,
+        )
         self.encoders = SharedEncoders()
         self.store = open_store(
             store_url,

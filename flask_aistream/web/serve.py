@@ -74,6 +74,7 @@ def start_or_resume(ai: AIStream, dialect: Dialect, entry: Entry, ask: Ask) -> R
     if cursor is not None:
         log = access.open_log(extension().machinery.store, cursor.run, caller)
         return resume(log, cursor, dialect, options)
+    extension().machinery.connections.check(caller)  # Before anything is started for nobody.
     log = start(ai, entry, ask, caller)
     if ask.stream or dialect.whole is None:
         return follow(log, BEGINNING, dialect, options, commit=True)
@@ -204,8 +205,12 @@ def whole_response(log: Log, fold: Fold, dialect: Dialect) -> Response:
 def deliver(
     ours: Extension, log: Log, after: int, dialect: Dialect, options: Mapping[str, t.Any]
 ) -> tuple[Delivery, Tail]:
-    """Attach this connection to a log."""
+    """Attach this connection to a log.
+
+    :raises Unavailable: There are as many connections as there may be.
+    """
     machinery, settings = ours.machinery, ours.settings
+    machinery.connections.check(log.run.owner)
     connection = sockets.socket_of(request.environ)
     fd = sockets.descriptor_of(connection)
     own = not sockets.is_shared(request.environ)
@@ -235,7 +240,7 @@ def deliver(
     machinery.runner.attach(log.run.id)
     if own and settings.send_seconds is not None:
         sockets.bound(connection, settings.send_seconds)
-    machinery.connections.add(delivery, fd if own else None)
+    machinery.connections.add(delivery, fd if own else None, log.run.owner)
     if fd is not None:
         machinery.watcher.watch(fd, reader.gone)
     return delivery, tail
@@ -275,7 +280,7 @@ class Reader:
             None,
         )  # They know each other: not to be kept for that.
         if delivery is not None:
-            self._machinery.connections.forget(delivery)
+            self._machinery.connections.forget(delivery, self._run.owner)
         if self._fd is not None:
             self._machinery.watcher.forget(self._fd)
         self._leave_run()

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from flask_aistream.errors import TooManyConnections
+from flask_aistream.errors import Unavailable
 from flask_aistream.server.connections import Connections
 from flask_aistream.testing import ManualClock
 
@@ -36,10 +38,16 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def connections(clock: ManualClock, patience: float | None = PATIENCE) -> Connections:
+def connections(
+    clock: ManualClock, patience: float | None = PATIENCE, **bounds: int | None
+) -> Connections:
     numbers = iter(range(100, 1000))
     return Connections(
-        threading.Lock(), patience=patience, clock=clock, random_ms=lambda low, high: next(numbers)
+        threading.Lock(),
+        patience=patience,
+        **bounds,
+        clock=clock,
+        random_ms=lambda low, high: next(numbers),
     )
 
 
@@ -159,3 +167,30 @@ def test_the_connection_of_who_was_told_to_come_back_is_not_kept(
     open_now.forget(body)
     assert theirs.recv(10) == b"!"
     assert not is_open(theirs)
+
+
+def test_more_connections_than_may_be_are_refused_until_one_has_ended(clock: ManualClock) -> None:
+    open_now = connections(clock, most=2)
+    bodies = [Body(), Body()]
+    for body in bodies:
+        open_now.check("ann")
+        open_now.add(body, None, "ann")
+    with pytest.raises(Unavailable) as caught:
+        open_now.check(None)
+    assert caught.value.status == 503
+    open_now.forget(bodies[0], "ann")
+    open_now.check(None)
+
+
+def test_an_owner_has_no_more_connections_than_it_may(clock: ManualClock) -> None:
+    open_now = connections(clock, most_per_owner=2)
+    bodies = [Body(), Body()]
+    for body in bodies:
+        open_now.add(body, None, "ann")
+    with pytest.raises(TooManyConnections, match="2 streams") as caught:
+        open_now.check("ann")
+    assert caught.value.status == 429
+    for somebody in ("bob", None):
+        open_now.check(somebody)
+    open_now.forget(bodies[0], "ann")
+    open_now.check("ann")

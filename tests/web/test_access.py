@@ -18,6 +18,7 @@ from flask_aistream.testing import Script
 from flask_aistream.testing import Stream
 from flask_aistream.testing import StreamClient
 from tests.runs.support import Ends
+from tests.web.conftest import MakeApp
 
 ROUTES: list[t.Any] = [
     ("GET", "/ai/runs/{run}", {}),
@@ -178,3 +179,32 @@ def test_a_retried_start_is_a_start(ai: AIStream, streams: StreamClient) -> None
     streams.read("/ai/chat?prompt=Hi", headers=key)
     ai.authorize(denies)
     assert streams.open("/ai/chat?prompt=Hi", headers=key).response.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("limit", "status", "others"),
+    [({"max_connections": 1}, 503, 503), ({"max_connections_per_owner": 1}, 429, 200)],
+    ids=["of the process", "of an owner"],
+)
+def test_whoever_has_too_many_streams_open_gets_no_other_and_starts_no_run(
+    ai: AIStream, make_app: MakeApp, limit: dict[str, int], status: int, others: int
+) -> None:
+    gate = Gate()
+    script = Script("a", gate)
+    ai.provider(name="chat")(script)
+    ai.identify(lambda: request.headers.get("X-User"))
+    app = make_app(**limit)
+    ann, bob = {"X-User": "ann"}, {"X-User": "bob"}
+    with StreamClient(app).open("/ai/chat?prompt=Hi", headers=ann) as stream:
+        next(stream)
+        client = app.test_client()
+        assert client.get("/ai/chat?prompt=Hi", headers=ann).status_code == status
+        again = client.get(f"/ai/runs/{stream.run}/events", headers=ann)
+        assert again.status_code == status
+        assert again.get_json()["error"]["code"] == "unavailable"
+        assert len(script.requests) == 1
+        gate.open()
+        with client.get("/ai/chat?prompt=Hi", headers=bob) as response:
+            assert response.status_code == others
+    with app.test_client().get(f"/ai/runs/{stream.run}/events", headers=ann) as after:
+        assert after.status_code == 200

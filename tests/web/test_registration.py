@@ -261,6 +261,7 @@ WRONG: list[t.Any] = [
     ("AISTREAM_STORE", 7, "`memory://`"),
     ("AISTREAM_STORE", "sqlite://", "`sqlite:////absolute"),
     ("AISTREAM_STORE", "sqlite:///", "`sqlite:////absolute"),
+    ("AISTREAM_STORE", "sqlite:///:memory:", "`memory://`"),
     ("AISTREAM_STORE", "sqlite://runs.sqlite", "`sqlite:////absolute"),
 ]
 
