@@ -70,6 +70,17 @@ def worker_count() -> int:
     return int(worker.cfg.workers) if worker is not None else 1
 
 
+def longest_response() -> float | None:
+    """Seconds that a response may take; ``None`` for any.
+
+    A sync worker shows no sign of life while it is busy with one, and is killed after ``timeout``.
+    """
+    worker = find_worker()
+    if worker is None or worker.cfg.worker_class_str != "sync":
+        return None
+    return float(worker.cfg.timeout) / 2 or None
+
+
 def announce(sentence: str) -> None:
     """Say something once for all workers, in gunicorn's own log: ours may not be shown."""
     worker = find_worker()

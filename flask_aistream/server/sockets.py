@@ -62,7 +62,18 @@ def bound(connection: t.Any, seconds: float) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, limit)
 
 
+def unbound(fd: int) -> None:
+    """Let the kernel choose again what it holds, for whatever else is sent on a connection that is kept.
+
+    To set the old size would not do: a size that was set is one that does not grow.
+    """
+    try_on(fd, lambda same: same.setsockopt(socket.SOL_SOCKET, BUFFER_LOCK, 0))
+
+
 USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", -1)
+
+BUFFER_LOCK = 72
+"""SO_BUF_LOCK of Linux (5.15), which Python has no name for."""
 
 
 def cut(fd: int) -> None:

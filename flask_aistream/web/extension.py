@@ -29,6 +29,8 @@ from flask_aistream.runs.timer import Timer
 from flask_aistream.server.choose import concurrency
 from flask_aistream.server.connections import Connections
 from flask_aistream.server.gunicorn import Lifecycle
+from flask_aistream.server.gunicorn import announce
+from flask_aistream.server.gunicorn import longest_response
 from flask_aistream.server.gunicorn import on_start
 from flask_aistream.server.watcher import DisconnectWatcher
 from flask_aistream.stores.door import Bounds
@@ -105,6 +107,12 @@ class Machinery:
             recall=self.connections.recall if self.store.shared else None,
             budget=settings.drain_seconds,
         )
+        self.longest_response = longest_response()
+        if self.longest_response is not None:
+            announce(
+                "flask_aistream: a sync worker serves one stream, and nothing else meanwhile: neither Stop "
+                "nor another page. Start gunicorn with -k gevent."
+            )
         self._sweep()
         self._watch_writes()
         if self.store.shared:

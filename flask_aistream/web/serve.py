@@ -61,6 +61,9 @@ if t.TYPE_CHECKING:
 CLEARING_SECONDS = 0.2
 """From a client's leaving to the end of its connection on our side."""
 
+PAUSE_MS = 200
+"""Until a client comes back whose response may not last longer: others are served meanwhile."""
+
 PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
 """A prefix without variables, and without characters that a URL has in another form."""
 
@@ -243,6 +246,8 @@ def deliver(
     machinery.connections.add(delivery, fd if own else None, log.run.owner)
     if fd is not None:
         machinery.watcher.watch(fd, reader.gone)
+    if machinery.longest_response is not None:
+        machinery.timer.later(machinery.longest_response, lambda: delivery.recall(PAUSE_MS))
     return delivery, tail
 
 
@@ -270,6 +275,8 @@ class Reader:
 
     def told(self) -> None:
         """The client has read the run to its end: whoever asks for its conversation has missed nothing."""
+        if self._fd is not None:
+            sockets.unbound(self._fd)
         if self._run.chat is not None:
             self._machinery.store.leave_chat(self._run.chat, self._run.id)
 

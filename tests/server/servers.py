@@ -33,6 +33,9 @@ COMMANDS: dict[str, list[str]] = {
     ],
 }  # fmt: skip
 
+ALL = {**COMMANDS, "sync": gunicorn("sync")}
+"""Also what nobody should choose."""
+
 
 class Server:
     """A running server, and what its application wrote down."""
@@ -51,7 +54,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self._facts = facts
         self._output = open(facts.with_suffix(".out"), "w+b")
-        command = [part.format(port=self.port, app=app) for part in (*COMMANDS[kind], *options)]
+        command = [part.format(port=self.port, app=app) for part in (*ALL[kind], *options)]
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,

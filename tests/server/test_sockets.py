@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from flask_aistream.server.sockets import BUFFER_LOCK
 from flask_aistream.server.sockets import SEND_BUFFER
 from flask_aistream.server.sockets import bound
 from flask_aistream.server.sockets import cut
@@ -16,6 +17,7 @@ from flask_aistream.server.sockets import hang_up
 from flask_aistream.server.sockets import is_shared
 from flask_aistream.server.sockets import socket_of
 from flask_aistream.server.sockets import take_error
+from flask_aistream.server.sockets import unbound
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -36,6 +38,17 @@ def test_what_the_kernel_holds_is_bounded(pair: Pair) -> None:
     assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) in (SEND_BUFFER, 2 * SEND_BUFFER)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000
+
+
+def test_afterwards_the_kernel_may_hold_more_again(pair: Pair) -> None:
+    ours, _ = pair
+    bound(ours, 10.0)
+    try:
+        assert ours.getsockopt(socket.SOL_SOCKET, BUFFER_LOCK) == 1
+    except OSError:
+        pytest.skip("this kernel has no SO_BUF_LOCK")
+    unbound(ours.fileno())
+    assert ours.getsockopt(socket.SOL_SOCKET, BUFFER_LOCK) == 0
 
 
 def closed() -> socket.socket:
