@@ -53,7 +53,7 @@ from flask_aistream.web.responses import http_error
 
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
-RESERVED = frozenset({"runs", "v1", "static", "health", "playground"})
+RESERVED = frozenset({"runs", "v1", "static", "health"})
 """First segments of our own routes: a provider of that name could not be reached."""
 
 CONTEXTS = ("app", "request")
@@ -98,9 +98,7 @@ class AIStream(Blueprint):
     """
 
     def __init__(self, name: str = "aistream") -> None:
-        super().__init__(
-            name, "flask_aistream", static_folder="static", template_folder="templates"
-        )
+        super().__init__(name, "flask_aistream", static_folder="static")
         self._providers: dict[str, Entry] = {}
         self.identify_caller: Identify | None = None
         self.authorize_start: Authorize | None = None

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from flask import Blueprint
 from flask import Flask
+from flask_wtf import CSRFProtect
+from flask_wtf.csrf import generate_csrf
 
 from flask_aistream import AIStream
 from flask_aistream import ChatRequest
@@ -205,7 +207,7 @@ def nameless(request: ChatRequest) -> str:
 REFUSED: list[t.Any] = [
     *(
         pytest.param({"name": name}, nameless, "hide a route", id=name)
-        for name in ("runs", "v1", "static", "health", "playground")
+        for name in ("runs", "v1", "static", "health")
     ),
     *(
         pytest.param({"name": name}, nameless, "letters, digits", id=repr(name))
@@ -358,3 +360,22 @@ def test_only_what_may_be_restarted_elsewhere_is_kept_with_its_request(
         gate.open()
         assert list(stream)[-1] == Finished()
     assert machinery.store.open(stream.run).ended
+
+
+@pytest.mark.parametrize("way", ["exempt", "token"])
+def test_it_works_beside_an_extension_that_wants_a_csrf_token(way: str) -> None:
+    ai = AIStream()
+    ai.provider(name="chat")(Script("a"))
+    app = new_app(SECRET_KEY="secret")
+    csrf = CSRFProtect(app)
+    app.register_blueprint(ai, url_prefix="/ai")
+    app.add_url_rule("/token", view_func=generate_csrf)
+    client = app.test_client()
+    refused = client.post("/ai/chat", json={"prompt": "Hi"})
+    assert (refused.status_code, refused.mimetype) == (400, "application/json")
+    headers = {}
+    if way == "exempt":
+        csrf.exempt(ai)
+    else:
+        headers["X-CSRFToken"] = client.get("/token").text
+    assert client.post("/ai/chat", json={"prompt": "Hi"}, headers=headers).status_code == 200
