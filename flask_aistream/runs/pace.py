@@ -12,6 +12,10 @@ from collections.abc import Callable
 
 LOOK_SECONDS = 0.1
 
+SLOTS = 8
+"""Times in one interval at which writing begins: few, so that many streams share a ring of the timer, and
+more than one, so that whoever comes new need not wait until all have written."""
+
 IDLE = 0.2
 BUSY = 0.4
 """Shares of one CPU: up to the first, the interval is ``base``; from the second on, ``busy``."""
@@ -32,7 +36,7 @@ class Pace:
     :param busy: Seconds, while it has little; not more than ``base``: the interval never opens.
     :param cpu: Seconds of CPU that this process has used.
     :ivar interval: Seconds, now.
-    :ivar look_at: By the clock: from when on :meth:`look` is to be called.
+    :ivar slot: Seconds between two times at which writing begins.
     """
 
     def __init__(
@@ -44,22 +48,34 @@ class Pace:
         cpu: Callable[[], float] = time.process_time,
     ) -> None:
         self.interval = base
+        self.slot = base / SLOTS
         self._base = base
         self._busy = busy
         self._opening = max(busy - base, 0.0)
         self._cpu = cpu
         self._looked = clock()
         self._used = cpu()
-        self.look_at = self._looked + LOOK_SECONDS
+        self._look_at = self._looked + LOOK_SECONDS
 
-    def look(self, now: float) -> None:
+    def next(self, now: float) -> float:
+        """When whoever writes ``now`` is to write again, by the clock.
+
+        An interval after the slot that ``now`` is in, and not after ``now``: a stream that had to wait for
+        others would else be later each time.
+        """
+        if now >= self._look_at:
+            self._look(now)
+        return now - now % self.slot + self.interval if self.slot else now
+
+    def _look(self, now: float) -> None:
         """Measure how busy this process was since the last look."""
         used = self._cpu()
         load = (used - self._used) / max(now - self._looked, LOOK_SECONDS)
-        self._used, self._looked, self.look_at = used, now, now + LOOK_SECONDS
+        self._used, self._looked, self._look_at = used, now, now + LOOK_SECONDS
         if self._opening:
             # Half the way: what it brings is seen in the next look, and is not to swing back and forth.
             self.interval = (self.interval + self._wanted(load)) / 2
+            self.slot = self.interval / SLOTS
 
     def _wanted(self, load: float) -> float:
         if load >= FULL and self.interval > self._busy * 0.9:

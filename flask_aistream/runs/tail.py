@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from flask_aistream.core.events import Event
 from flask_aistream.core.page import Page
+from flask_aistream.errors import StoreUnavailable
 from flask_aistream.runs.concurrency import Waiter
 from flask_aistream.runs.pace import Pace
 from flask_aistream.runs.timer import Timer
@@ -33,10 +34,8 @@ class Tail:
         "_beat",
         "_clock",
         "_closed",
-        "_earliest",
         "_heartbeat",
         "_last_call",
-        "_listening",
         "_log",
         "_number",
         "_pace",
@@ -65,8 +64,6 @@ class Tail:
         self._pace = pace
         self._clock = clock
         self._wrote = clock()
-        self._earliest = 0.0
-        self._listening = False
         self._silent = False
         self._closed = False
         self._last_call = False
@@ -79,24 +76,28 @@ class Tail:
             first, events, ended = page
             if events or ended:
                 now = clock()
-                if now >= pace.look_at:
-                    pace.look(now)
+                due = pace.next(now)
                 self._number = first + len(events) - 1
                 self._silent = False
                 self._wrote = now
-                self._earliest = now + pace.interval
                 yield page
                 if ended or self._last_call:
                     break
                 if len(events) == PAGE:
                     continue
+                # Whoever rests asks to be told when it has rested: what comes meanwhile costs no call.
+                if due > now:
+                    self._timer.soon(due, self._rested)
+                else:
+                    self._listen()
             elif self._last_call:
                 break
-            elif self._silent:
-                self._silent = False
-                self._wrote = clock()
-                yield None
-            self._listen()
+            else:
+                if self._silent:
+                    self._silent = False
+                    self._wrote = clock()
+                    yield None
+                self._listen()
             waiter.wait()
         self.close()
 
@@ -107,7 +108,7 @@ class Tail:
         alarm = self._timer.later(seconds, self._waiter.wake)
         page = Page(number + 1, (), ended=False)
         while not (page.events or page.ended or self._closed or self._clock() >= deadline):
-            self._log.notify(number, self._news)  # Wakes us at once where there is one already.
+            self._log.notify(number, self._waiter.wake)  # At once where there is one already.
             self._waiter.wait()
             page = self._log.read(number, limit=1)
         alarm.cancel()
@@ -126,23 +127,21 @@ class Tail:
         self._closed = True
         if self._beat:
             self._beat.cancel()
-        self._log.forget(self._news)
+        self._log.forget(self._waiter.wake)
         if rest:
             self._timer.later(rest, self._waiter.wake)
         else:
             self._waiter.wake()
 
     def _listen(self) -> None:
-        if not (self._listening or self._closed):
-            self._listening = True
-            self._log.notify(self._number, self._news)
+        self._log.notify(self._number, self._waiter.wake)
+        if self._closed:  # By another thread, meanwhile.
+            self._log.forget(self._waiter.wake)
 
-    def _news(self) -> None:
-        # Asked once a page, not once a token: whoever rests is not told of what comes after the first.
-        self._listening = False
-        if self._clock() < self._earliest:
-            self._timer.soon(self._earliest, self._waiter.wake)
-        else:
+    def _rested(self) -> None:
+        try:
+            self._listen()
+        except StoreUnavailable:  # The reader asks once more, where it can be told.
             self._waiter.wake()
 
     def _check_silence(self) -> None:

@@ -20,9 +20,6 @@ logger = logging.getLogger("flask_aistream")
 
 Callback = Callable[[], None]
 
-RINGS = 8
-"""In one flush interval, at most: so they are late by an eighth of it."""
-
 SPARSE = 1024
 """Entries from which on cancelled ones are cleared away before their time."""
 
@@ -62,7 +59,7 @@ class Timer:
         self._set_for: float | None = None
 
     def soon(self, due: float, callback: Callback) -> None:
-        """Call back at ``due`` by the clock, which is at most a flush interval away.
+        """Call back at ``due`` by the clock, one of the times that ``pace`` gives.
 
         The queue is not sorted: one that is due earlier than those before it waits for them, at most
         another interval.
@@ -98,10 +95,11 @@ class Timer:
                 callback()
             except Exception:  # Who set it must not stop everybody else's time.
                 logger.exception("A callback of the timer failed")
-        waiting = [queue[0][0] for queue in (self._soon, self._later) if queue]
-        if waiting:
-            # Many streams are then to share one ring, instead of one ring each.
-            self._arm(max(min(waiting), now + self._pace.interval / RINGS))
+        if self._soon:
+            self._arm(self._soon[0][0])
+        if self._later:
+            # The heartbeats of many streams are then to share one ring, instead of one ring each.
+            self._arm(max(self._later[0][0], now + self._pace.slot))
 
     def _clear(self) -> None:
         """Let go of what was cancelled: every run has an expiry an hour ahead, which its end cancels."""

@@ -25,7 +25,7 @@ class Worker:
         for _ in range(round(seconds / LOOK_SECONDS)):
             self.used += share * LOOK_SECONDS
             self.clock.advance(LOOK_SECONDS)
-            self.pace.look(self.clock())
+            self.pace.next(self.clock())
         return self.pace.interval
 
 
@@ -72,5 +72,22 @@ def test_a_load_is_that_of_the_time_since_the_last_look(clock: ManualClock) -> N
     worker = Worker(clock)
     worker.used += 1.0
     clock.advance(100)
-    worker.pace.look(clock())
+    worker.pace.next(clock())
     assert worker.pace.interval == BASE
+
+
+def test_who_writes_at_about_the_same_time_writes_again_at_the_same_time(
+    clock: ManualClock,
+) -> None:
+    pace = Pace(BASE, clock=clock)
+    slot = clock() - clock() % pace.slot + pace.slot
+    again = {pace.next(slot + share * pace.slot) for share in (0.1, 0.5, 0.9)}
+    assert max(again) == pytest.approx(min(again)) == pytest.approx(slot + BASE)
+
+
+def test_who_had_to_wait_for_others_is_not_later_each_time(clock: ManualClock) -> None:
+    pace = Pace(BASE, clock=clock)
+    first = due = pace.next(clock())
+    for _ in range(10):
+        due = pace.next(due + 0.5 * pace.slot)
+    assert due == pytest.approx(first + 10 * BASE)

@@ -121,6 +121,16 @@ def test_tokens_that_come_fast_gather_for_the_flush_interval(desk: Desk) -> None
     ]
 
 
+def test_a_reader_that_rests_is_woken_once_for_all_that_came(desk: Desk) -> None:
+    for number in range(9):
+        desk.at(1 + number * FLUSH / 10, str(number))
+    desk.at(9, END)
+    waiter = desk.concurrency.waiter()
+    told = desk.follow(desk.tail(waiter=waiter))
+    assert [len(events or []) for _, events in told] == [1, 8, 1]
+    assert waiter.wakes == 4  # The last one is its own close().
+
+
 def test_the_end_gathers_too(desk: Desk) -> None:
     desk.at(1, "a")
     desk.at(1.1, "b", END)
@@ -245,7 +255,7 @@ def test_a_closed_tail_leaves_nothing_behind(clock: ManualClock) -> None:
     desk = Desk(clock)
     for _ in range(1000):
         tail = desk.tail()
-        desk.log.notify(0, tail._news)
+        tail._listen()
         tail.close()
     clock.advance(HEARTBEAT)
     assert len(desk.log._waiting) == 0  # type: ignore[attr-defined]
