@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import typing as t
 
+from flask_aistream.errors import ConfigError
+
 if t.TYPE_CHECKING:
     from flask_aistream.server.greenlets import Greenlets
     from flask_aistream.server.threads import Threads
@@ -16,12 +18,26 @@ def patched_by_gevent() -> bool:
     return monkey is not None and bool(monkey.is_module_patched("socket"))
 
 
+def served_by_gevent() -> bool:
+    gevent = sys.modules.get("gevent")
+    return gevent is not None and isinstance(gevent.getcurrent(), gevent.Greenlet)
+
+
 def concurrency() -> Greenlets | Threads:
-    """How this process does several things at once. Ask after the fork, not before."""
+    """How this process does several things at once. Ask after the fork, not before.
+
+    :raises ConfigError: gevent does, and nothing that waits knows of it.
+    """
     if patched_by_gevent():
         from flask_aistream.server.greenlets import Greenlets
 
         return Greenlets()
+    if served_by_gevent():
+        raise ConfigError(
+            "gevent serves this process but has not patched it, so one stream that waits would hold up all "
+            "others. Begin the program with `from gevent import monkey; monkey.patch_all()`, or start it "
+            "with gunicorn -k gevent, which does that."
+        )
     from flask_aistream.server.threads import Threads
 
     return Threads()
