@@ -406,6 +406,7 @@ class SharedLog(Records):
                 if self.ended or self.alone or len(self._pending) <= CROWD // 2:
                     return
                 self._room.append(waiter.wake)
+            self._store.scribe.hurry()
             waiter.wait()
 
 

@@ -214,8 +214,6 @@ class RedisEngine:
             self._redis.srem(self._runs(self._name), run_id)
         if done:
             self._measure(run_id, 0, self._redis.memory_usage(log_key(run_id)) or 0)
-        if done:
-            self._measure(run_id, 0, self._redis.memory_usage(log_key(run_id)) or 0)
         if done and before is not None and before != self._name:
             self._redis.srem(self._runs(before), run_id)
             if before:
@@ -229,15 +227,16 @@ class RedisEngine:
         return done
 
     def write(self, batches: Sequence[Batch]) -> list[str]:
-        refused: list[bytes] = []
+        refused: list[str] = []
         for group in self._groups(batches):
-            args: list[str | int] = []
-            for run_id, first, size, data, epoch in group:
-                args += (run_id, first, entry_id(first, epoch))
-                args += (entry_id(first + size, epoch), data)
-            refused += self._append([log_key(batch.run) for batch in group], args)
+            lines = [
+                f"{entry_id(first, epoch)} {entry_id(first + size, epoch)} {data}"
+                for _, first, size, data, epoch in group
+            ]
+            places = self._append([log_key(batch.run) for batch in group], ["\n".join(lines)])
+            refused += [group[place - 1].run for place in places]
             self._trim(group)
-        return [run_id.decode() for run_id in refused]
+        return refused
 
     def end(
         self,

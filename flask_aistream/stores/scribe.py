@@ -2,8 +2,8 @@
 
 Tokens and requests come in through one queue, in order. A round takes all there is: every run's
 tokens become one batch, all batches one write. A round begins as soon as there is something to do,
-but not sooner than ``ROUND_SECONDS`` after the last one: under load that makes the groups, and where
-there is no load nobody waits.
+but not sooner than :func:`pause_after` the last one: under load that makes the groups, and where there
+is no load nobody waits.
 
 Where the engine is native, the worker is an OS thread beside gevent's hub. What it has to tell is
 told through ``Process.home``; besides its own attributes it touches nothing else.
@@ -36,6 +36,10 @@ from flask_aistream.stores.engine import Said
 logger = logging.getLogger("flask_aistream")
 
 ROUND_SECONDS = 0.004
+LONGEST_SECONDS = 0.016
+SPARING = 16
+"""Of the time, rounds take so small a part, unless it makes the pause between them the longest."""
+
 RETRY_SECONDS = 0.05
 
 ATTEMPTS = 9
@@ -152,6 +156,7 @@ class Scribe:
         self._told = False
         self._fault_since: float | None = None
         self._round_at = 0.0
+        self._pause = ROUND_SECONDS
         self._beat_at = 0.0
         self._tick: float | None = None
         (process.native if engine.native else process.spawn)(self._serve)
@@ -176,6 +181,10 @@ class Scribe:
         """Ask the engine something, as soon as it can, and do not wait."""
         self._put(Job(work, effect, None))
 
+    def hurry(self) -> None:
+        """Begin the next round now: somebody cannot go on before it."""
+        self._bell.put(None)
+
     def close(self) -> None:
         """Write what is left, and end."""
         with contextlib.suppress(StoreUnavailable):
@@ -185,7 +194,7 @@ class Scribe:
 
     def _put(self, job: Job[t.Any]) -> None:
         self.inbox.put(job)
-        self._bell.put(None)
+        self.hurry()
 
     def _serve(self) -> None:
         while not self._closed:
@@ -209,8 +218,7 @@ class Scribe:
             items = [self.inbox.get(timeout=self._tick)]
         except queue.Empty:
             return
-        pause = ROUND_SECONDS if self._fault_since is None else RETRY_SECONDS
-        rest = self._round_at + pause - self._clock()
+        rest = self._round_at + self._pause - self._clock()
         if rest > 0:
             with contextlib.suppress(queue.Empty):
                 self._bell.get(timeout=rest)
@@ -303,7 +311,7 @@ class Scribe:
         """The database is away. What was to be done is kept, and tried again."""
         now = self._clock()
         self._opened = False
-        self._tick = RETRY_SECONDS
+        self._tick = self._pause = RETRY_SECONDS
         if self._fault_since is None:
             self._fault_since = now
         gone = now - self._fault_since
@@ -324,6 +332,7 @@ class Scribe:
         if self._told:
             self._log(lambda: logger.warning("The store answers again."))
         self._fault_since = None
+        self._pause = pause_after(self._clock() - self._round_at)
         self.away = self._told = False
 
     def _break(self, error: Exception) -> None:
@@ -340,6 +349,15 @@ class Scribe:
             self._process.spawn(write)
 
         self._process.home(begin)
+
+
+def pause_after(took: float) -> float:
+    """Seconds from the begin of a round to that of the next.
+
+    :param took: Seconds of the round. Where many runs say much, or the machine is busy, fewer and larger
+        rounds cost less.
+    """
+    return min(max(took * SPARING, ROUND_SECONDS), LONGEST_SECONDS)
 
 
 def publish_all(written: list[tuple[Page, int]]) -> None:
