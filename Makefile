@@ -2,23 +2,29 @@
 
 PYTHON ?= python3
 PORT ?= 8080
+# Half of the time a test waits for a process to start, to end or to be late: two for each core of two.
+TESTERS ?= 4
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BENCH := .venv-bench/bin/python -m benchmarks
 # program=Debian package, for what the tests need and PyPI does not have.
 TEST_PROGRAMS := chromium=chromium chromedriver=chromium-driver openssl=openssl redis-server=redis-server nginx=nginx-light npm=npm
 
-.PHONY: demo test faults soak check format lint types docs config-page wheel fix clean bench bench-quick bench-memory bench-stores bench-record
+# Where it is set, each of the servers that tests start would compile again all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test clients faults soak check format lint types docs config-page wheel fix clean bench bench-quick bench-memory bench-stores bench-record
 
 demo: .venv/demo
 	@echo "Open http://127.0.0.1:$(PORT)   (Ctrl-C stops it)"
 	@$(BIN)/gunicorn -k gevent -b 127.0.0.1:$(PORT) "example_app:create_app()"
 
-test: .venv/dev
+test: .venv/dev clients
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+clients:
 	@tools/apt.sh $(TEST_PROGRAMS)
 	@tests/clients/setup.sh
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 # Every fault; about ten minutes. Writes docs/reference/faults.md.
 faults: fault-programs
@@ -32,8 +38,11 @@ soak: fault-programs
 fault-programs: .venv/dev
 	@tools/apt.sh $(TEST_PROGRAMS)
 
-# All that CI does, in its order.
-check: format lint types test docs wheel bench-quick
+# All that CI does. What waits for one core or for the network goes side by side.
+check: .venv/dev
+	@$(MAKE) --no-print-directory -j 4 --output-sync=target format lint types docs wheel clients
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory bench-quick
 
 format: .venv/dev
 	$(BIN)/ruff format --check .
@@ -95,15 +104,14 @@ clean:
 	@tools/venv.sh $(PYTHON) .venv
 
 .venv/demo: setup.cfg pyproject.toml | .venv/bin/python
-	$(PIP) --editable ".[gunicorn,example]"
+	@tools/install.sh .venv --editable ".[gunicorn,example]"
 	@touch $@
 
 .venv/dev: setup.cfg pyproject.toml | .venv/bin/python
-	$(PIP) --editable ".[dev]"
+	@tools/install.sh .venv --editable ".[dev]"
 	@touch $@
 
 .venv-bench/ready: benchmarks/requirements.txt setup.cfg
 	@tools/venv.sh $(PYTHON) .venv-bench
-	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check \
-		--editable ".[gunicorn,redis]" --requirement benchmarks/requirements.txt
+	@tools/install.sh .venv-bench --editable ".[gunicorn,redis]" --requirement benchmarks/requirements.txt
 	@touch $@
