@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import settings
+from selenium.webdriver import Chrome
 
 from flask_aistream import AIStream
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import ManualClock
+from tests.chromium import start_chromium
+from tests.stores.redis_server import RedisServer
 
 HERE = Path(__file__).parent
 
@@ -36,6 +41,27 @@ def pytest_collection_finish() -> None:
     # Tests that collect garbage need not look through a hundred megabytes of SDKs and tests each time.
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Chrome]:
+    driver = start_chromium()
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def start_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Start a server, with options as on its command line, that the test may stop and start."""
+    servers: list[RedisServer] = []
+
+    def start(*options: str) -> RedisServer:
+        servers.append(RedisServer(tmp_path, *options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
 
 
 @pytest.fixture

@@ -1,33 +1,19 @@
-"""Chromium, a page with the client on it, and a server that follows a script."""
+"""A page with the client on it, and a server that follows a script."""
 
 from __future__ import annotations
 
-import shutil
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
-from tests.browser.scripted import DEADLINE
 from tests.browser.scripted import ScriptedServer
 
 HERE = Path(__file__).parent
 LIMIT = 40
 """Seconds a test may take, whatever happens."""
-
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",  # Chromium refuses to run as root with one, and CI often is root.
-    "--disable-dev-shm-usage",  # Containers give /dev/shm 64 MB.
-    "--window-size=800,600",
-)
-MISSING = (
-    "{} is not installed, so the JavaScript client cannot be tested. "
-    "Install it, on Debian with `apt-get install chromium chromium-driver`."
-)
 
 ASYNC = """
 const done = arguments[arguments.length - 1];
@@ -76,26 +62,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent == HERE:
             item.add_marker(pytest.mark.browser)
             item.add_marker(pytest.mark.timeout(LIMIT))
-
-
-def executable(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.fail(MISSING.format(name), pytrace=False)
-    return found
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = executable("chromium")
-    for flag in FLAGS:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(executable("chromedriver")))
-    driver.set_script_timeout(DEADLINE)
-    driver.set_page_load_timeout(DEADLINE)
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture

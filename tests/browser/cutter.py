@@ -7,8 +7,6 @@ import enum
 import http.client
 import io
 import socket
-import struct
-import threading
 import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -17,6 +15,8 @@ from urllib.parse import parse_qs
 from urllib.parse import urlsplit
 
 from tests.browser.scripted import DEADLINE
+from tests.network import Listener
+from tests.network import linger_not
 
 
 class Cut(enum.Enum):
@@ -54,20 +54,11 @@ class Cutter:
     def __init__(self, port: int, plan: Plan) -> None:
         self._address = ("127.0.0.1", port)
         self._plan = plan
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listener = Listener(self._serve)
+        self.url = f"http://127.0.0.1:{self._listener.port}"
 
     def close(self) -> None:
         self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         client.settimeout(DEADLINE)
@@ -104,8 +95,7 @@ def finish(client: socket.socket, piece: bytes, size: int, how: Cut) -> None:
     else:
         client.sendall(shortened(piece, size))
     if how is Cut.RST:
-        # Linger of zero seconds: close() sends RST instead of FIN.
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        linger_not(client)
     if how is Cut.CLEAN:
         client.sendall(b"0\r\n\r\n")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 import json
 import socket
-import struct
 import threading
 import typing as t
 from collections import defaultdict
@@ -29,6 +28,8 @@ from flask_aistream.core.events import Event
 from flask_aistream.core.events import RunStarted
 from flask_aistream.protocols.base import Subject
 from flask_aistream.protocols.native import NativeEncoder
+from tests.network import Listener
+from tests.network import linger_not
 
 DEADLINE = 15.0
 """Seconds after which anything that is waited for counts as never to come."""
@@ -181,9 +182,8 @@ class ScriptedServer:
         self._plays: dict[str, deque[Play]] = defaultdict(deque)
         self._always: dict[str, Play] = {}
         self._changed = threading.Condition()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listener = Listener(self._serve)
+        self.port = self._listener.port
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
         return f"http://{host}:{self.port}{path}"
@@ -208,14 +208,6 @@ class ScriptedServer:
 
     def close(self) -> None:
         self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         connection.settimeout(DEADLINE)
@@ -298,8 +290,7 @@ def end(connection: socket.socket, request: Request, how: Ending) -> None:
         case Ending.LAST_CHUNK:
             connection.sendall(b"0\r\n\r\n")
         case Ending.RESET:
-            # Linger of zero seconds: close() sends RST instead of FIN.
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            linger_not(connection)
         case Ending.HOLD:
             try:
                 while connection.recv(1024):

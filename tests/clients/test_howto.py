@@ -25,7 +25,6 @@ from tests.clients.conftest import LIMIT
 from tests.clients.conftest import NODE
 from tests.clients.conftest import ROOT
 from tests.clients.conftest import serving
-from tests.clients.test_htmx import browser as browser
 from tests.clients.test_htmx import text
 from tests.clients.test_htmx import until
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 import typing as t
-from collections.abc import Iterator
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.wait import WebDriverWait
 
 from flask_aistream.core.unicode import Characters
-from tests.clients.proxy import Proxy
 from tests.clients.stories import text_of
+from tests.network import Proxy
 from tests.protocols.stories import STORIES
 
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage")
 DEADLINE = 20.0
 PAGES = ["htmx2", "htmx4"]
 
@@ -29,20 +26,6 @@ SHOWN = {
     "failed": "So farThe model did not answer.",
     "interrupted": "The server went away before the answer was complete. Ask again.",
 }
-
-
-@pytest.fixture(scope="module")
-def browser(javascript: None) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    for flag in FLAGS:
-        options.add_argument(flag)
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    assert chromium, "chromium is not installed"
-    assert driver, "chromedriver is not installed"
-    options.binary_location = chromium
-    with webdriver.Chrome(options=options, service=Service(driver)) as browser:
-        browser.set_script_timeout(DEADLINE)
-        yield browser
 
 
 def open_page(browser: webdriver.Chrome, base: str, page: str, prompt: str) -> None:
@@ -93,8 +76,8 @@ def test_a_cut_connection_loses_and_repeats_nothing(
 ) -> None:
     port = urlsplit(url).port
     assert port
-    with Proxy(port) as proxy:
-        open_page(browser, f"http://127.0.0.1:{proxy.port}", page, "words-150")
+    with closing(Proxy(port)) as proxy:
+        open_page(browser, proxy.url.rstrip("/"), page, "words-150")
         for number in (10, 60):
             until(browser, f"answer.textContent.includes('{number} ')")
             proxy.cut()

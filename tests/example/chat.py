@@ -8,7 +8,7 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
-from tests.example.serving import until
+from tests.server.servers import wait_for
 
 HISTORY = "JSON.parse(sessionStorage.getItem('example_app:conversation') ?? '[]')"
 
@@ -30,7 +30,9 @@ class Chat:
 
     def _wait_ready(self) -> None:
         # The module has run when the Send button knows that there is nothing to send.
-        until(lambda: self.js("return document.getElementById('send')?.disabled"), "the page is up")
+        wait_for(
+            lambda: self.js("return document.getElementById('send')?.disabled"), "the page to be up"
+        )
 
     def leave(self) -> None:
         """Whatever is open ends."""
@@ -90,8 +92,8 @@ class Chat:
         return bool(self.js("return !document.getElementById('stop').hidden"))
 
     def wait_for_text(self, length: int) -> str:
-        until(lambda: len(self.text) >= length, f"an answer of {length} characters")
+        wait_for(lambda: len(self.text) >= length, f"an answer of {length} characters")
         return self.text
 
     def wait_for_end(self) -> None:
-        until(lambda: not self.busy, "the answer ends")
+        wait_for(lambda: not self.busy, "the answer to end")

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 import pytest
 from selenium.webdriver import Chrome
 
-from tests.browser.conftest import browser
 from tests.example.chat import Chat
 from tests.example.serving import Gunicorn
-from tests.example.serving import Proxy
+from tests.network import Proxy
 from tests.upstream.fixture import upstream
 from tests.upstream.server import Upstream
 
-__all__ = ["browser", "upstream"]
+__all__ = ["upstream"]
 
 # 1.2 s of numbers: long enough to be interrupted by whatever a test does, short enough to wait for.
 STORY = "count-80-15"

@@ -16,8 +16,8 @@ from example_app import create_app
 from tests.example.chat import Chat
 from tests.example.conftest import SAID
 from tests.example.serving import Gunicorn
-from tests.example.serving import Proxy
-from tests.example.serving import until
+from tests.network import Proxy
+from tests.server.servers import wait_for
 from tests.upstream.server import Upstream
 
 pytestmark = pytest.mark.browser
@@ -44,7 +44,7 @@ def test_the_next_question_comes_with_the_conversation(
     chat.ask("First")
     chat.wait_for_end()
     chat.ask("Second")
-    until(lambda: len(chat.questions) == 2, "the second question")
+    wait_for(lambda: len(chat.questions) == 2, "the second question")
     chat.wait_for_end()
     assert upstream.exchanges[-1].body["messages"] == [
         {"role": "user", "content": "First"},
@@ -77,7 +77,7 @@ def test_stop_ends_the_call_to_a_silent_model(
     assert chat.ending == "Stopped."
     assert SAID.startswith(chat.said)
     assert chat.focus == "question"
-    until(lambda: upstream.exchanges[-1].outcome == "gone", "the upstream call is closed")
+    wait_for(lambda: upstream.exchanges[-1].outcome == "gone", "the upstream call to be closed")
 
 
 def test_a_reload_keeps_the_conversation(chat: Chat, counting: Gunicorn) -> None:
@@ -126,7 +126,7 @@ def test_a_cut_connection_is_told_and_loses_nothing(chat: Chat, proxy: Proxy) ->
         proxy.cut()
     proxy.blocked.set()
     proxy.cut()
-    until(lambda: chat.status == "Connection lost. Reconnecting…", "the page tells it")
+    wait_for(lambda: chat.status == "Connection lost. Reconnecting…", "the page to tell it")
     proxy.blocked.clear()
     chat.wait_for_end()
     assert chat.said == SAID
@@ -140,7 +140,7 @@ def test_new_chat_stops_what_is_going_on_and_begins_again(
     chat.ask("Count")
     chat.wait_for_text(10)
     browser.find_element(By.ID, "new").click()
-    until(lambda: upstream.exchanges[-1].outcome == "gone", "the upstream call is closed")
+    wait_for(lambda: upstream.exchanges[-1].outcome == "gone", "the upstream call to be closed")
     assert chat.questions == []
     assert not chat.busy
     assert chat.focus == "question"
@@ -170,7 +170,7 @@ def test_a_refusal_of_the_model_is_told_and_can_be_tried_again(
     assert "The model's service answered 401." in chat.ending
     before = len(upstream.exchanges)
     browser.find_element(By.XPATH, "//button[text()='Try again']").click()
-    until(lambda: len(upstream.exchanges) > before, "it is asked again")
+    wait_for(lambda: len(upstream.exchanges) > before, "it to be asked again")
     chat.wait_for_end()
     assert chat.questions == ["Hello"]
     chat.leave()
@@ -182,14 +182,14 @@ def test_without_a_key_it_quotes_the_documentation_and_links_to_it(
     chat.open(offline.url)
     assert "Offline" in browser.find_element(By.CSS_SELECTOR, ".model").text
     browser.find_element(By.CSS_SELECTOR, ".questions button").click()
-    until(lambda: browser.find_elements(By.CSS_SELECTOR, ".sources a"), "a source")
+    wait_for(lambda: browser.find_elements(By.CSS_SELECTOR, ".sources a"), "a source")
     chat.type(Keys.ESCAPE)
     chat.wait_for_end()
     assert chat.text.startswith("I am not a language model")
     source = browser.find_element(By.CSS_SELECTOR, ".sources a")
     assert ".md › " in source.text
     browser.get(str(source.get_attribute("href")))
-    until(lambda: browser.find_elements(By.CSS_SELECTOR, ".text h3"), "the source is shown")
+    wait_for(lambda: browser.find_elements(By.CSS_SELECTOR, ".text h3"), "the source to be shown")
 
 
 def test_everything_can_be_done_with_the_keyboard_alone(chat: Chat, silent: Gunicorn) -> None:
@@ -214,7 +214,7 @@ def test_a_reader_further_up_is_left_where_they_are(chat: Chat, counting: Gunico
     chat.type(Keys.ENTER)
     chat.wait_for_text(10)
     at_end = "return innerHeight + scrollY >= document.documentElement.scrollHeight - 8"
-    until(lambda: chat.js(at_end), "the page is at its end")
+    wait_for(lambda: chat.js(at_end), "the page to be at its end")
     chat.js("scrollTo(0, 100)")
     chat.wait_for_end()
     assert chat.js("return scrollY") == 100

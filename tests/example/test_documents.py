@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from example_app.manual.passages import ROOT
-from tests.example.serving import until
+from tests.server.servers import wait_for
 from tests.upstream.server import Upstream
 
 DOCUMENTS = ["README.md", "docs/quickstart.md", "docs/deploy.md"]
@@ -121,7 +121,7 @@ def test_an_async_provider_answers_and_is_billed(
     shop.BILLS.clear()
     response = client.post("/ai/support", json={"prompt": "Hello"})
     assert '{"text":"Hel"}' in response.text
-    until(lambda: shop.BILLS, "the bill")
+    wait_for(lambda: shop.BILLS, "the bill")
     ((owner, outcome, _, text),) = shop.BILLS
     assert (owner, outcome.reason, text) == ("bob", "stop", "Hello, world!")
 

@@ -19,8 +19,8 @@ from example_app.pages import ADDRESS
 from example_app.pages import PLAIN
 from tests.example.conftest import SAID
 from tests.example.serving import Gunicorn
-from tests.example.serving import Proxy
-from tests.example.serving import until
+from tests.network import Proxy
+from tests.server.servers import wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -29,7 +29,7 @@ ENDED = "return source.readyState === EventSource.CLOSED && answer.textContent"
 
 def read_to_the_end(browser: Chrome) -> str:
     # `const` of a classic script is no property of window, but scripts of the page's own see it.
-    until(lambda: browser.execute_script(ENDED), "the page has closed its source")
+    wait_for(lambda: browser.execute_script(ENDED), "the page to close its source")
     return str(browser.execute_script("return answer.textContent"))
 
 
@@ -75,7 +75,7 @@ def test_opened_from_a_file_it_works_unchanged(browser: Chrome, saved: Path) -> 
 def test_connections_cut_in_mid_answer_lose_nothing(browser: Chrome, proxy: Proxy) -> None:
     browser.get(proxy.url + "plain")
     for length in (20, 80, 140):
-        until(
+        wait_for(
             lambda enough=length: (
                 browser.execute_script("return answer.textContent.length") >= enough
             ),  # type: ignore[misc]

@@ -10,7 +10,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.example.serving import Gunicorn
-from tests.example.serving import until
+from tests.server.servers import wait_for
 from tests.upstream.server import Upstream
 
 pytestmark = pytest.mark.browser
@@ -30,7 +30,7 @@ def text(browser: Chrome, id: str) -> str:
 
 def test_the_page_of_the_quickstart_shows_the_answer(browser: Chrome, quickstart: Gunicorn) -> None:
     browser.get(quickstart.url + "static/quickstart.html")
-    until(lambda: text(browser, "answer") == "Hello, world!", "the answer")
+    wait_for(lambda: text(browser, "answer") == "Hello, world!", "the answer")
 
 
 def test_the_page_with_a_stop_button_asks_stops_and_survives_a_reload(
@@ -38,8 +38,8 @@ def test_the_page_with_a_stop_button_asks_stops_and_survives_a_reload(
 ) -> None:
     browser.get(counting.url + "static/stop.html")
     browser.find_element(By.NAME, "question").send_keys("Count", Keys.ENTER)
-    until(lambda: len(text(browser, "answer")) > 20, "the answer begins")
+    wait_for(lambda: len(text(browser, "answer")) > 20, "the answer to begin")
     browser.refresh()
-    until(lambda: len(text(browser, "answer")) > 40, "the answer goes on")
+    wait_for(lambda: len(text(browser, "answer")) > 40, "the answer to go on")
     browser.find_element(By.ID, "stop").click()
-    until(lambda: text(browser, "status") == "stopped", "the run is stopped")
+    wait_for(lambda: text(browser, "status") == "stopped", "the run to be stopped")

@@ -8,15 +8,10 @@ import typing as t
 from collections.abc import Sequence
 from itertools import pairwise
 
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
-
-from tests.browser.conftest import FLAGS
 from tests.browser.conftest import Page
-from tests.browser.conftest import executable
+from tests.chromium import start_chromium
 from tests.faults.client import Reader
 from tests.faults.said import token
-from tests.server.servers import DEADLINE
 
 MOST = 3
 """Runs at once, every other one read twice: browsers open six connections to one server."""
@@ -74,14 +69,7 @@ class Pages:
     """A crowd of which every reader is a run on one page."""
 
     def __init__(self) -> None:
-        options = webdriver.ChromeOptions()
-        options.binary_location = executable("chromium")
-        for flag in FLAGS:
-            options.add_argument(flag)
-        self._driver = webdriver.Chrome(
-            options=options, service=Service(executable("chromedriver"))
-        )
-        self._driver.set_script_timeout(DEADLINE)
+        self._driver = start_chromium()
         self._page: Page | None = None
         self._readers: list[PageReader] = []
 

@@ -140,7 +140,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = DEADLINE) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = DEADLINE) -> None:
     """Return as soon as ``condition`` holds.
 
     :raises AssertionError: It did not within ``seconds``.

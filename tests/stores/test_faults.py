@@ -35,22 +35,11 @@ from tests.stores.redis_server import RedisServer
 from tests.stores.shared import Stores
 from tests.stores.shared import stores_over
 
+StartRedis = Callable[..., RedisServer]
+
 PATIENCE = 1.0
 SPARE = 4.0
 """On a slow machine: an answer that should come within the patience comes within this much more."""
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
-    servers: list[RedisServer] = []
-
-    def start(*options: str) -> RedisServer:
-        servers.append(RedisServer(tmp_path, *options))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
 
 
 @contextmanager
@@ -130,9 +119,9 @@ def starts(store: SharedStore) -> bool:
 
 @pytest.mark.parametrize("options", [(), ("--appendonly", "yes")], ids=["empty", "with its log"])
 def test_a_redis_that_was_restarted_in_time_costs_nothing(
-    redis: Callable[..., RedisServer], options: tuple[str, ...]
+    start_redis: StartRedis, options: tuple[str, ...]
 ) -> None:
-    server = redis(*options)
+    server = start_redis(*options)
 
     def restart() -> None:
         server.kill()
@@ -143,20 +132,20 @@ def test_a_redis_that_was_restarted_in_time_costs_nothing(
         survives(stores, restart)
 
 
-def test_a_redis_that_stays_away_is_told(redis: Callable[..., RedisServer]) -> None:
-    server = redis()
+def test_a_redis_that_stays_away_is_told(start_redis: StartRedis) -> None:
+    server = start_redis()
     with stores_on(server) as stores:
         is_told_and_recovers(stores, server.kill, server.start)
 
 
-def test_a_redis_that_hangs_is_told(redis: Callable[..., RedisServer]) -> None:
-    server = redis()
+def test_a_redis_that_hangs_is_told(start_redis: StartRedis) -> None:
+    server = start_redis()
     with stores_on(server) as stores:
         is_told_and_recovers(stores, server.freeze, server.thaw)
 
 
-def test_a_redis_without_memory_is_told(redis: Callable[..., RedisServer]) -> None:
-    server = redis()
+def test_a_redis_without_memory_is_told(start_redis: StartRedis) -> None:
+    server = start_redis()
 
     def fill() -> None:
         server.client.config_set("maxmemory", server.client.info("memory")["used_memory"])
@@ -169,9 +158,9 @@ def test_a_redis_without_memory_is_told(redis: Callable[..., RedisServer]) -> No
 
 
 def test_a_redis_without_memory_forgets_finished_runs_first(
-    redis: Callable[..., RedisServer],
+    start_redis: StartRedis,
 ) -> None:
-    server = redis()
+    server = start_redis()
     with stores_on(server) as stores:
         store = stores.make()
         finished = [made(store) for _ in range(8)]
@@ -186,8 +175,8 @@ def test_a_redis_without_memory_forgets_finished_runs_first(
         assert len(follow(stores.make(name="there").open(living.run.id))) == 2002
 
 
-def test_a_redis_that_evicts_takes_no_living_run(redis: Callable[..., RedisServer]) -> None:
-    server = redis("--maxmemory-policy", "allkeys-lru")
+def test_a_redis_that_evicts_takes_no_living_run(start_redis: StartRedis) -> None:
+    server = start_redis("--maxmemory-policy", "allkeys-lru")
     with stores_on(server) as stores:
         store = stores.make()
         living = made(store)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,30 +17,16 @@ from tests.workers.workers import Line
 
 pytestmark = pytest.mark.server
 
-Redis = Callable[..., RedisServer]
+StartRedis = Callable[..., RedisServer]
 
 COUNT = {"prompt": "?", "n": 400, "pause": 0.01}
 WHOLE = "".join(f"{number} " for number in range(400))
 
 
-@pytest.fixture
-def redis_with(tmp_path: Path) -> Iterator[Redis]:
-    """Start a server that the test may stop and start."""
-    servers: list[RedisServer] = []
-
-    def start(*options: str) -> RedisServer:
-        servers.append(RedisServer(tmp_path, *options))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
-
-
 def test_runs_fail_and_starts_are_refused_while_redis_is_gone(
-    serve: Serve, connect: Connect, redis_with: Redis
+    serve: Serve, connect: Connect, start_redis: StartRedis
 ) -> None:
-    redis = redis_with()
+    redis = start_redis()
     config = {"APP_AISTREAM_STORE": redis.url, "APP_AISTREAM_STORE_SECONDS": 1}
     server = serve("gevent", 2, **config)
     here, there = server.pids()
@@ -66,9 +51,9 @@ def test_runs_fail_and_starts_are_refused_while_redis_is_gone(
 
 @pytest.mark.parametrize("options", [(), ("--appendonly", "yes")], ids=["empty", "with its log"])
 def test_a_redis_that_comes_back_in_time_costs_nothing(
-    serve: Serve, connect: Connect, redis_with: Redis, options: tuple[str, ...]
+    serve: Serve, connect: Connect, start_redis: StartRedis, options: tuple[str, ...]
 ) -> None:
-    redis = redis_with(*options)
+    redis = start_redis(*options)
     server = serve("gevent", 2, APP_AISTREAM_STORE=redis.url)
     here, there = server.pids()
     started = connect(server, here).stream("/ai/count", COUNT)
