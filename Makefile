@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 PORT ?= 8080
-# Half of the time a test waits for a process to start, to end or to be late: two for each core of two.
-TESTERS ?= 4
+# Half of its time a test waits for a process to start, to end or to be late: three keep two cores busy.
+TESTERS ?= 3
 
 BIN := .venv/bin
 BENCH := .venv-bench/bin/python -m benchmarks
