@@ -70,6 +70,12 @@ def worker_count() -> int:
     return int(worker.cfg.workers) if worker is not None else 1
 
 
+def replaces_another() -> bool:
+    """Whether the service was there before this worker, which was started later than the first ones."""
+    worker = find_worker()
+    return worker is not None and worker.age > worker.cfg.workers
+
+
 def longest_response() -> float | None:
     """Seconds that a response may take; ``None`` for any.
 

@@ -67,7 +67,8 @@ def open_store(url: str, process: Process, *, patience: float, bounds: Bounds) -
 def try_store(url: str, process: Process) -> None:
     """Open a store once, and close it.
 
-    :raises StoreUnavailable: It cannot be opened; ``cause`` says why.
+    :raises StoreUnavailable: It cannot be opened now; ``cause`` says why.
+    :raises ValueError: It never can, as its URL or what is installed is.
     """
     make = ENGINES[scheme_of(url)]
     if make is None:
@@ -75,15 +76,15 @@ def try_store(url: str, process: Process) -> None:
     try:
         engine = make(url, Idle(process), UNBOUNDED)
     except ImportError:
-        raise StoreUnavailable(
+        raise ValueError(
             "the package redis is not installed; `pip install flask_aistream[redis]` does that"
         ) from None
-    # A client that cannot make sense of its URL raises one of the last two.
-    faults: tuple[type[Exception], ...] = (*engine.faults, ValueError, TypeError)
     try:
         engine.open(Deaf())
-    except faults as error:
+    except engine.faults as error:
         raise StoreUnavailable(cause_of(error)) from None
+    except (ValueError, TypeError) as error:  # From a client that cannot make sense of its URL.
+        raise ValueError(cause_of(error)) from None
     finally:
         engine.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from urllib.parse import quote
 
@@ -11,10 +12,13 @@ from flask_aistream.errors import ConfigError
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.server.choose import concurrency
 from flask_aistream.server.gunicorn import announce
+from flask_aistream.server.gunicorn import replaces_another
 from flask_aistream.server.gunicorn import worker_count
 from flask_aistream.stores.door import try_store
 from flask_aistream.stores.door import without_password
 from flask_aistream.web.config import Settings
+
+logger = logging.getLogger("flask_aistream")
 
 MEMORY = "memory://"
 FILE = "aistream.sqlite"
@@ -33,11 +37,20 @@ def choose_store(app: Flask, settings: Settings, *, forked: bool = False) -> str
     try:
         try_store(settings.store, concurrency())
     except StoreUnavailable as error:
-        raise ConfigError(
-            f"AISTREAM_STORE is `{without_password(settings.store)}`, which cannot be opened: "
-            f"{error.cause.rstrip('.')}."
-        ) from None
+        refusal = cannot_be_opened(settings.store, error.cause)
+        if not replaces_another():
+            raise refusal from None
+        # gunicorn ends the whole service when one worker does not start.
+        logger.error("%s Until it can be, starts are answered with 503.", refusal)
+    except ValueError as error:
+        raise cannot_be_opened(settings.store, str(error)) from None
     return settings.store
+
+
+def cannot_be_opened(url: str, cause: str) -> ConfigError:
+    return ConfigError(
+        f"AISTREAM_STORE is `{without_password(url)}`, which cannot be opened: {cause.rstrip('.')}."
+    )
 
 
 def shared_by_workers(app: Flask) -> str:

@@ -49,6 +49,21 @@ def test_runs_fail_and_starts_are_refused_while_redis_is_gone(
         assert [it["outcome"] for it in server.facts("ended", line.run)] == ["Failed"]
 
 
+def test_a_worker_that_is_replaced_while_redis_is_gone_does_not_take_the_service_along(
+    serve: Serve, connect: Connect, redis_with: Redis
+) -> None:
+    redis = redis_with()
+    server = serve("gevent", 2, APP_AISTREAM_STORE=redis.url, APP_AISTREAM_STORE_SECONDS=1)
+    old = server.pids()
+    redis.stop()
+    server.kill(old[0])
+    wait_for(lambda: set(server.pids()) - set(old), "a new worker")
+    new = next(iter(set(server.pids()) - set(old)))
+    assert start_on(connect(server, new)) == 503
+    redis.start()
+    wait_for(lambda: start_on(connect(server, new)) == 200, "a start")
+
+
 @pytest.mark.parametrize("options", [(), ("--appendonly", "yes")], ids=["empty", "with its log"])
 def test_a_redis_that_comes_back_in_time_costs_nothing(
     serve: Serve, connect: Connect, start_redis: StartRedis, options: tuple[str, ...]
