@@ -4,10 +4,12 @@ const NEAR = 8; // Pixels: a fraction is lost to zoom, and no finger stops exact
 
 let following = true;
 let height = 0; // How far down the window was when it scrolled last.
+let log = null;
 let latest = null;
 
 /** Follow the growth of `element` from now on. */
 export function follow(element) {
+  log = element;
   latest = document.getElementById("latest");
   latest.addEventListener("click", toTheEnd);
   history.scrollRestoration = "manual"; // The page is empty when the browser would restore it.
@@ -31,7 +33,9 @@ function scrolled() {
 }
 
 function keep() {
-  if (following) scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
+  // Before the first question the page begins at its top.
+  const end = document.documentElement.scrollHeight;
+  if (following && log?.childElementCount) scrollTo({ top: end, behavior: "instant" });
   if (latest) latest.hidden = following || distance() <= NEAR;
 }
 

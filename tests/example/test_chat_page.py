@@ -223,7 +223,7 @@ def test_a_reader_further_up_is_left_where_they_are(chat: Chat, counting: Gunico
 
 @pytest.fixture
 def phone(browser: Chrome):  # type: ignore[no-untyped-def]
-    size = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    size = {"width": 360, "height": 600, "deviceScaleFactor": 2, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     yield
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
@@ -233,6 +233,7 @@ def phone(browser: Chrome):  # type: ignore[no-untyped-def]
 def test_nothing_sticks_out_on_a_phone(chat: Chat, offline: Gunicorn) -> None:
     chat.open(offline.url)
     assert chat.js("return innerWidth") == 360
+    assert chat.js("return document.documentElement.scrollHeight > innerHeight && scrollY === 0")
     chat.ask("How do I deploy this with gunicorn and nginx? " + "x" * 200)
     chat.wait_for_text(400)
     chat.type(Keys.ESCAPE)

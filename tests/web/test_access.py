@@ -5,9 +5,13 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from flask import Flask
 from flask import abort
 from flask import request
 from flask.testing import FlaskClient
+from flask_login import FlaskLoginClient
+from flask_login import LoginManager
+from flask_login import UserMixin
 from werkzeug.test import TestResponse
 
 from flask_aistream import AccessDenied
@@ -208,3 +212,23 @@ def test_whoever_has_too_many_streams_open_gets_no_other_and_starts_no_run(
             assert response.status_code == others
     with app.test_client().get(f"/ai/runs/{stream.run}/events", headers=ann) as after:
         assert after.status_code == 200
+
+
+class User(UserMixin):  # type: ignore[misc]
+    def __init__(self, id: str) -> None:
+        self.id = id
+
+
+def test_without_identify_the_owner_is_who_is_logged_in(ai: AIStream, app: Flask) -> None:
+    script = Script("a")
+    ai.provider(name="chat")(script)
+    app.secret_key = "secret"
+    app.test_client_class = FlaskLoginClient
+    LoginManager(app).user_loader(User)
+    ann, bob = app.test_client(user=User("ann")), app.test_client(user=User("bob"))
+    for client in (ann, app.test_client()):
+        assert client.post("/ai/chat", json={"prompt": "Hi"}).status_code == 200
+    assert [request.owner for request in script.requests] == ["ann", None]
+    hers = script.requests[0].run
+    assert ann.get(f"/ai/runs/{hers}").status_code == 200
+    assert bob.get(f"/ai/runs/{hers}").status_code == 404
