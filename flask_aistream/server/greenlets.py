@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import gevent
-import gevent.event
 import greenlet
 from gevent import monkey
 from gevent.hub import Waiter as HubWaiter
@@ -170,21 +169,19 @@ class HiddenSelector(GeventSelector):  # type: ignore[misc]
 
 
 def start_hidden_loop() -> asyncio.AbstractEventLoop:
-    """An asyncio loop running in a greenlet of this thread.
+    """An asyncio loop running in a greenlet of this thread, or soon. Does not wait for it: others would
+    meanwhile find none, and start more.
 
     Not in a native thread: gevent's patched locks (logging has one) lose wake-ups between OS threads.
     """
     selector = HiddenSelector()
     loop = asyncio.SelectorEventLoop(selector)
-    ready = gevent.event.Event()
 
     def serve() -> None:
         selector.outer_loop = asyncio._get_running_loop()
         selector.outer_hooks = sys.get_asyncgen_hooks()
         asyncio._set_running_loop(None)
-        loop.call_soon(ready.set)
         loop.run_forever()
 
     gevent.spawn(serve)
-    ready.wait()
     return loop
