@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
+from functools import partial
 
 from flask_aistream.core import events as ev
 from flask_aistream.runs.concurrency import Concurrency
@@ -176,7 +177,7 @@ class Ending:
                 logger.exception("Run %s: an on_stop callback failed", live.log.run.id)
         live.interrupt()
         if live.working:
-            self._timer.later(STUBBORN_SECONDS, lambda: complain(live))
+            self._timer.later(STUBBORN_SECONDS, partial(complain, live))
 
     def _tell(self, log: Log, outcome: ev.Terminal, live: Live | None) -> None:
         """Announce an end, with its durations where the run was ``live`` here."""

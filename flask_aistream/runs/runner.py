@@ -16,6 +16,7 @@ from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
 from flask_aistream.errors import Unavailable
 from flask_aistream.runs.age import Age
+from flask_aistream.runs.bridge import Bridge
 from flask_aistream.runs.bridge import LoopTask
 from flask_aistream.runs.concurrency import Concurrency
 from flask_aistream.runs.ended import RunEnded
@@ -73,6 +74,7 @@ class Runner:
     ) -> None:
         self._store = store
         self._concurrency = concurrency
+        self._bridge = Bridge(concurrency.serve_loop)
         self._max_runs = max_runs
         self._max_runs_per_owner = max_runs_per_owner
         self._queue = queue
@@ -244,7 +246,7 @@ class Runner:
 
     def _begin_async(self, live: Live, result: t.Any) -> None:
         live.loop_task = LoopTask(
-            self._concurrency.serve_loop(),
+            self._bridge,
             lambda: live.pump.run_async(lambda: asyncio.sleep(0), result),
             lambda task: self._finish_async(live, task),
         )

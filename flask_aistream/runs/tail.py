@@ -119,18 +119,16 @@ class Tail:
         self._last_call = True
         self._waiter.wake()
 
-    def close(self, rest: float = 0.0) -> None:
+    def close(self, *, wake: bool = True) -> None:
         """End the iteration, from any thread.
 
-        :param rest: Seconds that the reader may still sleep, if it sleeps.
+        :param wake: Else the reader sleeps on, if it sleeps, until this is called again.
         """
         self._closed = True
         if self._beat:
             self._beat.cancel()
         self._log.forget(self._waiter.wake)
-        if rest:
-            self._timer.later(rest, self._waiter.wake)
-        else:
+        if wake:
             self._waiter.wake()
 
     def _listen(self) -> None:

@@ -7,6 +7,7 @@ import os
 import threading
 import typing as t
 from collections.abc import Callable
+from functools import partial
 
 from flask import Flask
 from flask import Request
@@ -25,7 +26,9 @@ from flask_aistream.runs.queue import Queue
 from flask_aistream.runs.restart import Call
 from flask_aistream.runs.restart import Find
 from flask_aistream.runs.runner import Runner
+from flask_aistream.runs.tail import Tail
 from flask_aistream.runs.timer import Timer
+from flask_aistream.runs.together import Together
 from flask_aistream.server.choose import concurrency
 from flask_aistream.server.connections import Connections
 from flask_aistream.server.gunicorn import Lifecycle
@@ -48,6 +51,9 @@ if t.TYPE_CHECKING:
 SWEEP_SECONDS = 5.0
 BURY_SECONDS = 0.5
 
+CLEARING_SECONDS = 0.2
+"""From a client's leaving to the end of its connection on our side."""
+
 
 class Machinery:
     """Everything that lives in one process: made after the fork: when a gunicorn worker starts, elsewhere
@@ -67,6 +73,7 @@ class Machinery:
         self.pace = Pace(settings.flush_seconds, settings.flush_busy_seconds)
         self.timer = Timer(self._concurrency, self.pace)
         self.watcher = DisconnectWatcher()
+        self.clearing = Together(partial(self.timer.later, CLEARING_SECONDS), Tail.close)
         self.connections = Connections(
             self._concurrency.lock(),
             patience=settings.send_seconds,

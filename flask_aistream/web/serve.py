@@ -58,9 +58,6 @@ if t.TYPE_CHECKING:
     from flask_aistream.web.blueprint import AIStream
     from flask_aistream.web.blueprint import Entry
 
-CLEARING_SECONDS = 0.2
-"""From a client's leaving to the end of its connection on our side."""
-
 PAUSE_MS = 200
 """Until a client comes back whose response may not last longer: others are served meanwhile."""
 
@@ -270,8 +267,9 @@ class Reader:
         Where a thousand leave at once, the last provider need not wait until nine hundred connections are
         cleared away, which nobody waits for.
         """
-        self._tail.close(rest=CLEARING_SECONDS)
+        self._tail.close(wake=False)
         self._leave_run()
+        self._machinery.clearing.add(self._tail)
 
     def told(self) -> None:
         """The client has read the run to its end: whoever asks for its conversation has missed nothing."""

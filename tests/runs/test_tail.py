@@ -318,9 +318,10 @@ def test_no_wake_up_is_ever_lost(flush: float) -> None:
         assert list(seen.values()) == [[*map(str, range(300)), END]] * 4
 
 
-def test_a_reader_whose_client_has_left_may_sleep_a_little_longer(desk: Desk) -> None:
+def test_a_reader_whose_client_has_left_may_sleep_on_until_all_are_cleared_away(desk: Desk) -> None:
     tail = desk.tail()
-    desk.clock.alarm(lambda: tail.close(rest=0.2)).set(5)
+    desk.clock.alarm(lambda: tail.close(wake=False)).set(5)
+    desk.clock.alarm(tail.close).set(5.2)
     desk.at(5.1, "nobody reads it")
     assert list(tail) == []
     assert desk.clock() == desk.start + 5.2
