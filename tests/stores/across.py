@@ -420,5 +420,5 @@ def followed(store: SharedStore) -> set[str]:
     """Ids of the foreign runs whose news come in."""
     engine: t.Any = store.scribe._engine
     carrier = getattr(engine, "_carrier", None)
-    names = carrier._runs.values() if carrier else engine._followed
+    names = carrier._runs.values() if carrier else engine._follower._followed
     return set(store.scribe.ask(lambda _: [name for name in names if name]))

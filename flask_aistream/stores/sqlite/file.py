@@ -1,0 +1,105 @@
+"""The file: how it is opened, written in steps that happen whole, and seen to be another one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+import typing as t
+from collections.abc import Iterator
+
+from flask_aistream.stores.sqlite import tables
+
+BUSY_SECONDS = 1.0
+
+OPEN_SECONDS = 10.0
+"""All workers open the file at once, and the first one makes the tables, on a disk that may be busy."""
+
+WAL_BYTES = 8 * 1024 * 1024
+
+
+class File:
+    """
+    :param path: On a local disk.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._db: t.Any = None
+        self._opened: tuple[int, int] | None = None
+
+    def open(self) -> bool:
+        """
+        :returns: Whether it is another file than the last time.
+        """
+        self.close()
+        # After a fault, somebody may be waiting to be told.
+        patience = OPEN_SECONDS if self._opened is None else BUSY_SECONDS
+        self._db = sqlite3.connect(
+            self._path, timeout=patience, isolation_level=None, check_same_thread=False
+        )
+        # Takes effect on a new file only.
+        self.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        switch_to_wal(self._db, patience)
+        # A crash of the machine may lose the last moments, but damages nothing.
+        self.execute("PRAGMA synchronous = NORMAL")
+        # Of the file beside it, which a reader may keep from being written over for a while.
+        self.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+        with self.together():
+            tables.make(self._db)
+            # Opening must show that writing works: on a read-only disk reading does.
+            self.execute("DELETE FROM process WHERE id = ?", ("",))
+        self.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+        before, self._opened = self._opened, self._on_disk()
+        return before not in (None, self._opened)
+
+    def close(self) -> None:
+        if self._db is not None:
+            db, self._db = self._db, None
+            db.close()
+
+    def execute(self, statement: str, values: t.Sequence[t.Any] = ()) -> t.Any:
+        return self._db.execute(statement, values)
+
+    def pragma(self, name: str) -> int:
+        return t.cast(int, self.execute(f"PRAGMA {name}").fetchone()[0])
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self.execute("ROLLBACK")
+            raise
+
+    def check(self) -> None:
+        """Who has a file open does not notice when it is deleted, or another is put in its place."""
+        if self._on_disk() != self._opened:
+            raise sqlite3.OperationalError(f"the file {self._path} is not the one that was opened")
+
+    def _on_disk(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+def switch_to_wal(db: sqlite3.Connection, patience: float) -> None:
+    """Two processes that do this at once get an error where they should have to wait."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        # This one waits. (Not time.sleep: under gevent it is not for this thread.)
+        with contextlib.suppress(sqlite3.OperationalError):
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("ROLLBACK")

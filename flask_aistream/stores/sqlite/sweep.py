@@ -1,0 +1,106 @@
+"""What is forgotten, and how the file becomes shorter."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from flask_aistream.stores.sqlite.file import File
+
+FORGET = 16
+"""Runs, between two looks whether there is room now."""
+
+FREE_PAGES = 1024
+"""Kept to be written on. Beyond these, and a quarter of the file, they are given back."""
+
+GIVE_BACK = 2048
+"""Pages, in one sweep."""
+
+FORGETTABLE = "token IS NOT NULL AND teller IS NULL"
+"""What nobody has been told of yet is kept."""
+
+
+class Sweep:
+    """
+    :param name: Of this process.
+    :param retain: Seconds a finished run is kept; ``None`` for ever.
+    :param max_runs: Finished runs kept at most.
+    :param store_bytes: Of the file, without what may be written over; ``None`` for any number.
+    """
+
+    def __init__(
+        self,
+        file: File,
+        name: str,
+        retain: float | None,
+        max_runs: int | None,
+        store_bytes: int | None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._file = file
+        self._name = name
+        self._retain = retain
+        self._max_runs = max_runs
+        self._store_bytes = store_bytes
+        self._clock = clock
+
+    def run(self) -> bool:
+        """:returns: Whether there is no room for another run."""
+        if self._retain is not None:
+            limit = self._clock() - self._retain
+            self._file.execute(f"DELETE FROM run WHERE {FORGETTABLE} AND ended_at <= ?", (limit,))
+        if self._max_runs is not None:
+            self._file.execute(
+                f"DELETE FROM run WHERE no IN (SELECT no FROM run WHERE {FORGETTABLE} "
+                "ORDER BY ended_at DESC, no DESC LIMIT -1 OFFSET ?)",
+                (self._max_runs,),
+            )
+        self._file.execute("DELETE FROM notice WHERE run NOT IN (SELECT no FROM run)")
+        # The last row stays: a row's number must never come back.
+        self._file.execute(
+            "DELETE FROM journal WHERE id < (SELECT max(id) FROM journal) AND id <= "
+            "coalesce((SELECT min(start) FROM run WHERE token IS NULL), (SELECT max(id) FROM journal))"
+        )
+        self._file.execute(
+            "DELETE FROM process WHERE id <> ? AND id NOT IN "
+            "(SELECT process FROM run WHERE token IS NULL UNION SELECT process FROM follower "
+            "UNION SELECT teller FROM run WHERE teller IS NOT NULL)",
+            (self._name,),
+        )
+        full = self._store_bytes is not None and self._is_full(self._store_bytes)
+        self._give_back()
+        return full
+
+    def _is_full(self, most: int) -> bool:
+        """Forget more, if need be, and the oldest first.
+
+        :returns: It was not enough.
+        """
+        if self._bytes() <= most:
+            return False
+        # What has ended is kept in one piece. It is in the journal too, as far back as the oldest
+        # living run.
+        self._file.execute(
+            "DELETE FROM journal WHERE id < (SELECT max(id) FROM journal) AND "
+            "run NOT IN (SELECT no FROM run WHERE token IS NULL)"
+        )
+        while self._bytes() > most:
+            dropped = self._file.execute(
+                f"DELETE FROM run WHERE no IN (SELECT no FROM run WHERE {FORGETTABLE} "
+                "ORDER BY ended_at, no LIMIT ?)",
+                (FORGET,),
+            )
+            if not dropped.rowcount:
+                return True
+        return False
+
+    def _give_back(self) -> None:
+        """Make the file shorter, where much of it is free. A little at a time: others want to write."""
+        free = self._file.pragma("freelist_count")
+        if free > FREE_PAGES + self._file.pragma("page_count") // 4:
+            for _ in range(min(free - FREE_PAGES, GIVE_BACK)):
+                self._file.execute("PRAGMA incremental_vacuum(1)")
+
+    def _bytes(self) -> int:
+        pages = self._file.pragma("page_count") - self._file.pragma("freelist_count")
+        return pages * self._file.pragma("page_size")
