@@ -22,11 +22,12 @@ BUSY = 0.4
 
 SHORT = 0.8
 FULL = 0.97
-"""Beyond the second, what is said is more than can be written: the interval grows until it is not, and
-does not shrink before the load is below the first."""
+"""Beyond the second, what is said is more than can be written: the interval grows until it is not. Between
+them it feels its way back, since the moment that had no time may have been the start of many streams."""
 
 LONGEST = 0.25
 GROWTH = 1.5
+SHRINKAGE = 0.9
 
 
 class Pace:
@@ -81,5 +82,5 @@ class Pace:
         if load >= FULL and self.interval > self._busy * 0.9:
             return min(self.interval * GROWTH, max(LONGEST, self._busy))
         if load >= SHORT and self.interval > self._busy:
-            return self.interval
+            return self.interval * SHRINKAGE
         return self._base + self._opening * min(max((load - IDLE) / (BUSY - IDLE), 0.0), 1.0)

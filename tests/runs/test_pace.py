@@ -45,11 +45,15 @@ def test_the_interval_follows_the_load(clock: ManualClock, share: float, interva
     assert Worker(clock).work(share) == pytest.approx(interval, rel=0.01)
 
 
-def test_what_has_grown_stays_while_it_is_needed(clock: ManualClock) -> None:
+def test_what_has_grown_shrinks_slowly_while_the_worker_is_short_of_time(
+    clock: ManualClock,
+) -> None:
     worker = Worker(clock)
     grown = worker.work(1.0, 0.8)
     assert MOST < grown < LONGEST
-    assert worker.work(0.85) == grown
+    assert grown * 0.75 < worker.work(0.85, 0.5) < grown
+    assert worker.work(0.85, 5) == pytest.approx(MOST, rel=0.01)
+    worker.work(1.0, 0.8)
     assert worker.work(0.6) == pytest.approx(MOST, rel=0.01)
 
 
