@@ -50,9 +50,9 @@ def test_runs_fail_and_starts_are_refused_while_redis_is_gone(
 
 
 def test_a_worker_that_is_replaced_while_redis_is_gone_does_not_take_the_service_along(
-    serve: Serve, connect: Connect, redis_with: Redis
+    serve: Serve, connect: Connect, start_redis: StartRedis
 ) -> None:
-    redis = redis_with()
+    redis = start_redis()
     server = serve("gevent", 2, APP_AISTREAM_STORE=redis.url, APP_AISTREAM_STORE_SECONDS=1)
     old = server.pids()
     redis.stop()
