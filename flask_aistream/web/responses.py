@@ -16,6 +16,7 @@ from flask import stream_with_context
 from flask.globals import request_ctx
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import MethodNotAllowed
 
 from flask_aistream.core import events as ev
 from flask_aistream.errors import AIStreamError
@@ -179,7 +180,10 @@ def http_error(dialect: Dialect, error: HTTPException) -> Response:
         return t.cast(Response, error.response)
     status = error.code or 500
     code = (error.name or "error").lower().replace(" ", "_")
-    response = error_response(dialect, code, error.description or error.name, status)
+    message = error.description or error.name
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        message += f" Allowed: {', '.join(sorted(error.valid_methods))}."
+    response = error_response(dialect, code, message, status)
     for name, value in error.get_headers(None, None):
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value

@@ -280,10 +280,8 @@ class Reader:
 
     def leave(self) -> None:
         """The connection has ended."""
-        delivery, self.delivery = (
-            self.delivery,
-            None,
-        )  # They know each other: not to be kept for that.
+        # They know each other: not to be kept for that.
+        delivery, self.delivery = self.delivery, None
         if delivery is not None:
             self._machinery.connections.forget(delivery, self._run.owner)
         if self._fd is not None:

@@ -159,7 +159,9 @@ def test_a_path_or_method_that_is_not_there_is_told_as_json(
 
 
 def test_a_wrong_method_is_told_the_right_ones(client: FlaskClient, script: Script) -> None:
-    assert set(client.put("/ai/chat").allow) >= {"GET", "POST"}
+    response = client.put("/ai/chat")
+    assert set(response.allow) >= {"GET", "POST"}
+    assert response.get_json()["error"]["message"].endswith("Allowed: GET, HEAD, OPTIONS, POST.")
 
 
 def test_an_unknown_provider_is_told_who_is_there(client: FlaskClient, script: Script) -> None:
