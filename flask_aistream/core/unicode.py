@@ -12,24 +12,26 @@ class Characters:
     """Joins the halves of characters that a UTF-16 upstream cut in two.
 
     Half a character at the end waits for the next text; one that stays alone becomes U+FFFD.
+
+    :ivar half: What waits. Where nothing does, ASCII need not be joined.
     """
 
-    __slots__ = ("_half",)
+    __slots__ = ("half",)
 
     def __init__(self) -> None:
-        self._half = ""
+        self.half = ""
 
     def join(self, text: str, *, last: bool = False) -> str:
         """``text`` as valid Unicode; may be empty where only half a character came.
 
         :param last: Nothing follows: a waiting half is given up.
         """
-        if not self._half and text.isascii():
+        if not self.half and text.isascii():
             return text
-        text = self._half + text
-        self._half = ""
+        text = self.half + text
+        self.half = ""
         if text and not last and ord(text[-1]) in HIGH:
-            text, self._half = text[:-1], text[-1]
+            text, self.half = text[:-1], text[-1]
         return valid(text)
 
 

@@ -77,27 +77,28 @@ class Delivery:
         self._on_close: Callable[[], None] | None = on_close
 
     def __iter__(self) -> Iterator[bytes]:
-        number, ended = self._after, False
+        expected, ended = self._after + 1, False
         try:
             for page in self._tail:
                 if page is None:
                     data = self._heartbeat or b""
                 else:
+                    first, events, ended = page
                     gap = b""
-                    if page.first > number + 1:
-                        gap = self._encoder.gap(page.first) or broken_off()
-                    data = self._prologue + gap + self._encoder.encode(page.first, page.events)
+                    if first > expected:
+                        gap = self._encoder.gap(first) or broken_off()
+                    data = self._prologue + gap + self._encoder.encode(first, events)
                     self._prologue = b""
-                    number, ended = page.last, page.ended
+                    expected = first + len(events)
                 if len(data) > WRITE:
                     yield from self._in_pieces(data)
                 elif data:
                     self.writing = data
                     yield data
                     self.writing = None
-                if page and page.ended:
+                if ended:
                     self._on_told()
-                    if page.events and isinstance(page.events[-1], self._silent):
+                    if events and isinstance(events[-1], self._silent):
                         broken_off()
         except StoreUnavailable:  # It is another process's run, and nobody can tell how it goes on.
             broken_off()
@@ -154,9 +155,10 @@ class SharedEncoder:
 
     def encode(self, first: int, events: Sequence[Event]) -> bytes:
         known_first, known_count, data = self._last
-        if (first, len(events)) != (known_first, known_count):
+        count = len(events)
+        if first != known_first or count != known_count:
             data = self._encoder.encode(first, events)
-            self._last = (first, len(events), data)
+            self._last = (first, count, data)
         return data
 
     def gap(self, first: int) -> bytes:

@@ -182,7 +182,7 @@ class Pump:
         return self._append(event)
 
     def _append(self, event: ev.Event) -> bool:
-        if type(event) is str and event:
+        if type(event) is str and (self._characters.half or not event.isascii()):
             event = self._characters.join(event)
             if not event:  # Half a character: it is written with its other half.
                 return not self._log.ended

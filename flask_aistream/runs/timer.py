@@ -109,8 +109,9 @@ class Timer:
 
     def _due(self, now: float) -> list[Callback]:
         callbacks: list[Callback] = []
-        while self._soon and self._soon[0][0] <= now:
-            callbacks.append(self._soon.popleft()[1])
+        soon = self._soon
+        while soon and soon[0][0] <= now:
+            callbacks.append(soon.popleft()[1])
         with self._lock:
             while self._later and self._later[0][0] <= now:
                 handle = heapq.heappop(self._later)[2]

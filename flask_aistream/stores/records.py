@@ -57,7 +57,7 @@ class Records:
     def read(self, after: int, limit: int = PAGE) -> Page:
         with self._lock:
             start = after + 1 - self._trimmed
-            if start > len(self._events) + self._on_the_way():
+            if start > len(self._events) and start > len(self._events) + self._on_the_way():
                 raise CursorInvalid(f"{self.run.id}:{after}", self.tail)
             if start < 0:
                 start = 0
