@@ -15,6 +15,11 @@ from gevent import monkey
 from gevent.hub import Waiter as HubWaiter
 from gevent.selectors import GeventSelector
 
+plain_lock = monkey.get_original("threading", "Lock")
+
+SPARES = 4
+"""Greenlets that stand ready for work, at most."""
+
 
 class Greenlets:
     """Everything runs on the hub of the thread that made this."""
@@ -23,9 +28,10 @@ class Greenlets:
         self._hub = gevent.get_hub()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._guests: t.Any = None
+        self._crew = Crew(self._hub)
 
     def spawn(self, work: Callable[[], None]) -> GreenTask:
-        return GreenTask(self._hub, work)
+        return GreenTask(self._hub, self._crew, work)
 
     def native(self, work: Callable[[], None]) -> None:
         if self._guests is None:
@@ -47,7 +53,7 @@ class Greenlets:
     def lock(self) -> AbstractContextManager[object]:
         # Not gevent's: no greenlet switches inside, so it is only ever held by one, and the system's
         # own costs a third (0.26 against 0.83 µs a round). A token takes four.
-        return t.cast("AbstractContextManager[object]", monkey.get_original("threading", "Lock")())
+        return t.cast("AbstractContextManager[object]", plain_lock())
 
     def breathe(self) -> None:
         gevent.sleep(0)
@@ -58,20 +64,72 @@ class Greenlets:
         return self._loop
 
 
-class GreenTask:
-    """A raw greenlet: gevent's own class takes three times as long to start, and 2 KiB more, for the
-    stack that started it, for links and a result. Nobody asks for those here."""
+class Crew:
+    """Greenlets, each for one piece of work.
 
-    __slots__ = ("_greenlet", "_hub")
+    Raw ones: gevent's own class takes three times as long to start, and 2 KiB more, for the stack that
+    started it, for links and a result. Nobody asks for those here. What is dear then is the memory that
+    Python maps for the stack of each: that is done, and undone, when there is nothing else to do.
+    """
 
-    def __init__(self, hub: t.Any, work: Callable[[], None]) -> None:
+    def __init__(self, hub: t.Any) -> None:
         self._hub = hub
-        self._greenlet = greenlet.greenlet(self._run, hub)
-        hub.loop.run_callback(self._greenlet.switch, work)
+        self._ready: list[greenlet.greenlet] = []
+        self._spent: list[greenlet.greenlet] = []
+        self._idle = hub.loop.idle()
+
+    def put_to(self, work: Callable[[], None]) -> greenlet.greenlet:
+        """Have a greenlet do ``work``, in the next turn of the hub."""
+        if not self._idle.active:
+            self._idle.start(self._tidy)
+        if self._ready:
+            one = self._ready.pop()
+            self._hub.loop.run_callback(one.switch, work)
+        else:
+            one = greenlet.greenlet(serve, self._hub)
+            self._hub.loop.run_callback(one.switch, self._hub, self._spent, work)
+        return one
+
+    def _tidy(self) -> None:
+        self._idle.stop()
+        while self._spent:
+            self._spent.pop().switch()
+        while len(self._ready) < SPARES:
+            one = greenlet.greenlet(serve, self._hub)
+            one.switch(self._hub, self._spent)
+            self._ready.append(one)
+
+
+def serve(
+    hub: t.Any, spent: list[greenlet.greenlet], work: Callable[[], None] | None = None
+) -> None:
+    """What a greenlet of the crew does. It knows neither the crew, which must not be kept by those who
+    wait in it, nor its work once that is done."""
+    try:
+        if work is None:
+            work = hub.switch()
+        work()
+        work = None
+        if len(spent) < SPARES:
+            spent.append(gevent.getcurrent())
+            hub.switch()
+    except greenlet.GreenletExit:
+        pass
+    except BaseException:  # It would end the hub, which is this greenlet's parent.
+        hub.handle_error(gevent.getcurrent(), *sys.exc_info())
+
+
+class GreenTask:
+    __slots__ = ("_greenlet", "_hub", "_work")
+
+    def __init__(self, hub: t.Any, crew: Crew, work: Callable[[], None]) -> None:
+        self._hub = hub
+        self._work: Callable[[], None] | None = work
+        self._greenlet = crew.put_to(self._run)
 
     @property
     def alive(self) -> bool:
-        return not self._greenlet.dead
+        return self._work is not None and not self._greenlet.dead
 
     def interrupt(self) -> None:
         # GreenletExit is raised inside the read it blocks in; the SDK's `finally` closes the socket.
@@ -84,13 +142,12 @@ class GreenTask:
         else:
             self._hub.loop.run_callback(self._greenlet.throw)
 
-    def _run(self, work: Callable[[], None]) -> None:
+    def _run(self) -> None:
+        assert self._work
         try:
-            work()
-        except greenlet.GreenletExit:
-            pass
-        except BaseException:  # It would end the hub, which is this greenlet's parent.
-            self._hub.handle_error(self._greenlet, *sys.exc_info())
+            self._work()
+        finally:
+            self._work = None
 
 
 class GreenWaiter:

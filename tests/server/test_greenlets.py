@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import threading
+import typing as t
+import weakref
+from collections.abc import Callable
 from collections.abc import Iterator
 
 import gevent
@@ -40,3 +45,63 @@ def test_the_loop_serves_what_it_was_given_before_it_ran(greenlets: Greenlets) -
     with contextlib.suppress(RuntimeError):
         asyncio.get_running_loop()
         pytest.fail("the loop must be hidden from everybody else")
+
+
+def pause() -> None:
+    """Long enough for the hub to have nothing to do."""
+    for _ in range(3):
+        gevent.sleep(0.001)
+
+
+def test_no_two_pieces_of_work_see_the_same_greenlet(greenlets: Greenlets) -> None:
+    # What one run has left in a threading.local, or a time-out it has not cancelled, is not the next one's.
+    seen: list[t.Any] = []
+    for _ in range(20):
+        greenlets.spawn(lambda: seen.append(gevent.getcurrent()))
+        pause()
+    assert len({id(one) for one in seen}) == 20
+
+
+@pytest.mark.parametrize("wait", [lambda: None, pause], ids=["begun now", "begun beforehand"])
+def test_work_interrupted_before_its_turn_is_never_done(
+    greenlets: Greenlets, wait: Callable[[], None]
+) -> None:
+    done: list[bool] = []
+    alive: list[bool] = []
+
+    def spawn_and_interrupt() -> None:
+        task = greenlets.spawn(lambda: done.append(True))
+        task.interrupt()
+        alive.append(task.alive)
+
+    greenlets.spawn(lambda: None)
+    wait()
+    gevent.get_hub().loop.run_callback(spawn_and_interrupt)
+    pause()
+    assert (done, alive) == ([], [False])
+
+
+def test_work_that_fails_ends_nobody_else(
+    greenlets: Greenlets, capfd: pytest.CaptureFixture[str]
+) -> None:
+    done = threading.Event()
+    greenlets.spawn(lambda: t.cast(None, 1 / 0))
+    greenlets.spawn(done.set)
+    pause()
+    assert done.is_set()
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+def test_whoever_has_done_work_lets_go_of_it_and_of_the_others() -> None:
+    greenlets = Greenlets()
+    crew = weakref.ref(greenlets._crew)
+    work = threading.Event()
+    gone = weakref.ref(work)
+    task = greenlets.spawn(work.set)
+    pause()
+    del work
+    assert gone() is None
+    assert not task.alive
+    del greenlets, task
+    gc.collect()
+    assert crew() is None
