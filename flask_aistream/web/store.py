@@ -44,6 +44,11 @@ def choose_store(app: Flask, settings: Settings, *, forked: bool = False) -> str
         logger.error("%s Until it can be, starts are answered with 503.", refusal)
     except ValueError as error:
         raise cannot_be_opened(settings.store, str(error)) from None
+    if settings.store.startswith(MEMORY) and worker_count() > 1:
+        announce(
+            f"flask_aistream: AISTREAM_STORE is `{settings.store}`, so every worker keeps its own runs, and "
+            "another one cannot resume or stop them. Leave it out: then they share a file."
+        )
     return settings.store
 
 
