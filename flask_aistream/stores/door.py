@@ -6,7 +6,6 @@ import re
 import secrets
 import typing as t
 from collections.abc import Callable
-from urllib.parse import parse_qsl
 from urllib.parse import unquote
 from urllib.parse import urlsplit
 
@@ -21,10 +20,6 @@ EXAMPLES = (
     "`memory://`, `sqlite:////absolute/path.sqlite`, `redis://host:6379/0`, `rediss://…`, "
     "`redis+sentinel://host:26379,host:26379/service/0` or `redis+cluster://host:6379`"
 )
-
-# The writer has work of its own queue; waiting longer than this is a fault.
-SOCKET_SECONDS = 2.0
-SENTINEL_PORT = 26379
 
 
 class Bounds(t.TypedDict):
@@ -131,6 +126,7 @@ def sqlite_engine(url: str, process: Process, bounds: Bounds) -> Engine:
 
 def redis_engine(url: str, process: Process, bounds: Bounds) -> Engine:
     from flask_aistream.stores.redis import RedisEngine
+    from flask_aistream.stores.redis.client import redis_client
 
     return RedisEngine(lambda: redis_client(url), new_name(), process, **bounds)
 
@@ -151,57 +147,6 @@ ENGINES: dict[str, Callable[[str, Process, Bounds], Engine] | None] = {
         redis_engine,
     ),
 }
-
-
-def redis_client(url: str) -> t.Any:
-    """A client that fails at once: trying again is what the store does."""
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    options: dict[str, t.Any] = {
-        "socket_connect_timeout": SOCKET_SECONDS,
-        "socket_timeout": SOCKET_SECONDS,
-        "retry": Retry(NoBackoff(), 0),
-    }
-    base, _, kind = scheme_of(url).partition("+")
-    plain = base + url[len(scheme_of(url)) :]
-    if kind == "cluster":
-        return redis.RedisCluster.from_url(
-            plain, socket_connect_timeout=SOCKET_SECONDS, socket_timeout=SOCKET_SECONDS
-        )
-    if kind == "sentinel":
-        return sentinel_client(plain, options)
-    return redis.Redis.from_url(plain, **options)
-
-
-def sentinel_client(url: str, options: dict[str, t.Any]) -> t.Any:
-    """``redis://[user:password@]host[:port][,host[:port]…]/service[/db]``."""
-    import redis.sentinel
-
-    parts = urlsplit(url)
-    login, _, hosts = parts.netloc.rpartition("@")
-    user, _, password = login.partition(":")
-    service, _, db = parts.path.strip("/").partition("/")
-    if not service:
-        raise ValueError(
-            "the URL of a Sentinel must name the service: redis+sentinel://host/service"
-        )
-    options = {**options, **dict(parse_qsl(parts.query)), "db": int(db or 0)}
-    options |= {
-        name: unquote(it) for name, it in (("username", user), ("password", password)) if it
-    }
-    if parts.scheme == "rediss":
-        options["ssl"] = True
-    sentinels = [host_and_port(host) for host in hosts.split(",")]
-    sentinel_kwargs = {"socket_timeout": SOCKET_SECONDS}
-    make: t.Any = redis.sentinel.Sentinel
-    return make(sentinels, sentinel_kwargs=sentinel_kwargs, **options).master_for(service)
-
-
-def host_and_port(host: str) -> tuple[str, int]:
-    name, _, port = host.rpartition(":")
-    return (name, int(port)) if port.isdecimal() else (host, SENTINEL_PORT)
 
 
 def scheme_of(url: str) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 import redis
 
-from flask_aistream.stores.door import redis_client
+from flask_aistream.stores.redis.client import redis_client
 from tests.certificate import make_certificate
 from tests.server.servers import free_port
 from tests.server.servers import wait_for

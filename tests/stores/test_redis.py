@@ -9,10 +9,10 @@ import redis
 from flask_aistream.core import events as ev
 from flask_aistream.server.threads import Threads
 from flask_aistream.stores.door import Deaf
-from flask_aistream.stores.door import redis_client
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.redis import RedisEngine
-from flask_aistream.stores.redis_keys import beat_key
+from flask_aistream.stores.redis.client import redis_client
+from flask_aistream.stores.redis.keys import beat_key
 from flask_aistream.testing import ManualClock
 from tests.server.servers import wait_for
 from tests.stores.across import AcrossContract
@@ -125,7 +125,7 @@ def test_who_had_nothing_to_do_for_long_is_not_dead_when_it_begins_something(
 ) -> None:
     here, there = stores.make(name="here"), stores.make(name="there")
     engine = t.cast(t.Any, there.scribe._engine)
-    engine._dead = lambda: ["here"]  # As it was a moment ago.
+    engine._processes.dead = lambda: ["here"]  # As it was a moment ago.
     log = made(here)
     assert there.orphans() == []
     log.end(ev.Finished(), announced=True)

@@ -11,6 +11,7 @@ from flask_aistream.stores.engine import decode
 PREFIX = "aistream:"
 ENDED = f"{PREFIX}ended"
 BYTES = f"{PREFIX}bytes"
+PROCESSES = f"{PREFIX}processes"
 
 
 def log_key(run_id: str) -> str:
@@ -24,6 +25,16 @@ def meta_key(run_id: str) -> str:
 
 def beat_key(name: str) -> str:
     return f"{PREFIX}process:{name}:beat"
+
+
+def runs_of(name: str) -> str:
+    """What a process is to look after; of nobody, what waits for its owner."""
+    return f"{PREFIX}process:{name}:runs"
+
+
+def news_of(name: str) -> str:
+    """The channel on which a process hears what others have done to its runs."""
+    return f"{PREFIX}process:{name}:ended"
 
 
 def alias(kind: str, name: str) -> str:
