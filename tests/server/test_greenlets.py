@@ -105,3 +105,51 @@ def test_whoever_has_done_work_lets_go_of_it_and_of_the_others() -> None:
     del greenlets, task
     gc.collect()
     assert crew() is None
+
+
+def test_a_reader_that_was_woken_before_it_sleeps_does_not_sleep(greenlets: Greenlets) -> None:
+    waiter = greenlets.waiter()
+    waiter.wake()
+    waiter.wake()
+    with gevent.Timeout(DEADLINE):
+        waiter.wait()
+
+
+def test_a_sleeping_reader_is_woken_by_another_greenlet(greenlets: Greenlets) -> None:
+    waiter = greenlets.waiter()
+    reader = gevent.spawn(waiter.wait)
+    gevent.sleep(0)
+    assert not reader.ready()
+    waiter.wake()
+    reader.get(timeout=DEADLINE)
+
+
+def test_a_sleeping_reader_is_woken_by_a_native_thread(greenlets: Greenlets) -> None:
+    waiter = greenlets.waiter()
+    reader = gevent.spawn(waiter.wait)
+    gevent.sleep(0)
+    gevent.get_hub().threadpool.apply(waiter.wake)
+    reader.get(timeout=DEADLINE)
+
+
+def test_who_is_killed_and_woken_at_once_is_not_woken_in_what_it_waits_for_next(
+    greenlets: Greenlets,
+) -> None:
+    waiter = greenlets.waiter()
+    cleaned = gevent.event.Event()
+
+    def read() -> str:
+        try:
+            waiter.wait()
+        except gevent.GreenletExit:
+            cleaned.wait()
+            return "cleaned up"
+        return "woken"
+
+    reader = gevent.spawn(read)
+    gevent.sleep(0)
+    gevent.get_hub().loop.run_callback(reader.throw)
+    waiter.wake()
+    gevent.sleep(0)
+    cleaned.set()
+    assert reader.get(timeout=DEADLINE) == "cleaned up"
