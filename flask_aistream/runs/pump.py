@@ -147,7 +147,7 @@ class Pump:
     def _drain(self, result: Sync, breathe: Callable[[], None]) -> None:
         turn_ends = self._clock() + BREATH_SECONDS
         for count, chunk in enumerate(result.chunks, 1):
-            if not self._take(chunk):
+            if not (self._append(chunk) if type(chunk) is str else self._take(chunk)):
                 return
             if count % LOOK == 0 and self._clock() >= turn_ends:
                 breathe()
@@ -157,7 +157,7 @@ class Pump:
         count = 0
         turn_ends = self._clock() + BREATH_SECONDS
         async for chunk in result.chunks:
-            if not self._take(chunk):
+            if not (self._append(chunk) if type(chunk) is str else self._take(chunk)):
                 return
             count += 1
             if count % LOOK == 0 and self._clock() >= turn_ends:
@@ -165,12 +165,10 @@ class Pump:
                 turn_ends = self._clock() + BREATH_SECONDS
 
     def _take(self, chunk: t.Any) -> bool:
-        """Write one chunk.
+        """Write one chunk that is not plain text.
 
         :returns: Whether the provider is to go on.
         """
-        if type(chunk) is str:
-            return self._append(chunk)
         if self._chunks is None:
             self._chunks = Chunks(Ledger(self._before, self._request.restarts))
         return all(self._say(event) for event in self._chunks.events(chunk))
