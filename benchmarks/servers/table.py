@@ -115,6 +115,14 @@ SERVERS = (
         does=LIMITS,
     ),
     Server(
+        "gevent-sleep",
+        "limit: gevent sleep",
+        (sys.executable, "-m", "benchmarks.servers.gevent_sleep"),
+        path="",
+        kinds=("sync",),
+        does=frozenset({"alone"}),
+    ),
+    Server(
         "c",
         "limit: C epoll",
         (str(BUILT / "epoll"), "{port}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks.workloads.alone import ALONE
 from benchmarks.workloads.capacity import CAPACITY
 from benchmarks.workloads.fanout import FANOUT
 from benchmarks.workloads.first import FIRST
@@ -28,4 +29,5 @@ WORKLOADS = (
     GROWTH,
     STORES,
     PROTOCOL,
+    ALONE,
 )

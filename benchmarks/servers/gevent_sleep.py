@@ -1,0 +1,48 @@
+"""A limit: the provider under gevent, and nobody who listens. Whoever streams from it pays this first.
+
+``python -m benchmarks.servers.gevent_sleep 4000 5`` looks at 4,000 streams for 5 s.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import gevent  # noqa: E402
+
+from benchmarks.servers.tokens import Plan  # noqa: E402
+from benchmarks.servers.tokens import provider  # noqa: E402
+
+RATE = 50.0
+RAMP = 2.0
+
+
+class Streams:
+    """:ivar tokens: That all have said so far."""
+
+    def __init__(self, count: int, seconds: float) -> None:
+        self.tokens = 0
+        plan = Plan("paced", int((RAMP + seconds + 60) * RATE), RATE)
+        for number in range(count):
+            gevent.spawn_later(RAMP * number / count, self._follow, plan)
+
+    def _follow(self, plan: Plan) -> None:
+        for _ in provider(plan):
+            self.tokens += 1
+
+
+def main(count: int, seconds: float) -> None:
+    streams = Streams(count, seconds)
+    gevent.sleep(RAMP)
+    tokens, cpu = streams.tokens, time.process_time()
+    gevent.sleep(seconds)
+    print(json.dumps({"tokens": streams.tokens - tokens, "cpu": time.process_time() - cpu}))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]))

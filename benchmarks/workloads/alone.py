@@ -1,0 +1,48 @@
+"""K. What the pace of a model costs under gevent before anything is sent: a limit for every server there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+from benchmarks.process import ROOT
+from benchmarks.process import SERVER_CORE
+from benchmarks.process import on_core
+from benchmarks.servers.table import Server
+from benchmarks.workloads.base import Metric
+from benchmarks.workloads.base import Scale
+from benchmarks.workloads.base import Values
+from benchmarks.workloads.base import Workload
+from benchmarks.workloads.capacity import RATE
+
+LEVELS = (500, 1000, 2000, 4000)
+
+
+def measure(server: Server, scale: Scale) -> Values:
+    values: Values = {}
+    for streams in (level for level in LEVELS if level <= scale.most):
+        words = [*server.command, str(streams), str(scale.window)]
+        said = subprocess.run(
+            on_core(SERVER_CORE, words), cwd=ROOT, check=True, capture_output=True, timeout=120
+        ).stdout
+        seen = json.loads(said)
+        each = seen["cpu"] / seen["tokens"]
+        values |= {f"cpu_{streams}": each * 1e6, f"core_{streams}": each * streams * RATE * 100}
+    return values
+
+
+def metrics(streams: int) -> tuple[Metric, ...]:
+    return (
+        Metric(f"cpu_{streams}", f"{streams:,} streams: CPU µs per token", "less"),
+        Metric(f"core_{streams}", f"{streams:,} streams: % of a core", "less", 0),
+    )
+
+
+ALONE = Workload(
+    "alone",
+    "K, provider alone",
+    f"Streams of {RATE} tokens/s under gevent that nobody reads: what is left of the core is all that any "
+    "server there has for them, at 4,000 next to nothing.",
+    tuple(metric for streams in LEVELS for metric in metrics(streams)),
+    measure,
+)
