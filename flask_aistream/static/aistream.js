@@ -516,9 +516,14 @@ function parseJson(data) {
   }
 }
 
-const absolute = (url) => new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
 const offline = () => globalThis.navigator?.onLine === false;
 const hidden = () => globalThis.document?.visibilityState === "hidden";
+
+function absolute(url) {
+  // What was forgotten would be asked for as "/null".
+  if (!url) throw new TypeError(`The URL is "${url}" but must be a provider's, such as "/ai/chat".`);
+  return new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
+}
 
 function addToQuery(url, fields) {
   for (const [name, value] of Object.entries(fields)) {

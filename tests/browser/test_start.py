@@ -309,6 +309,8 @@ def test_an_end_that_gives_no_reason_is_an_end(page: Page, server: ScriptedServe
 MISUSES = [
     "ai.attach('/ai/runs/r1/events', { cursor: 'nonsense' })",
     "ai.stream('http://')",
+    "ai.stream(undefined, 'Hi')",
+    "document.createElement('ai-stream').ask('Hi')",
     "const ring = {}; ring.ring = ring; ai.stream('/ai/chat', ring)",
 ]
 
