@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +13,15 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import settings
-from selenium.webdriver import Chrome
 
 from flask_aistream import AIStream
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import ManualClock
-from tests.chromium import start_chromium
 from tests.stores.redis_server import RedisServer
+from tests.upstream import Upstream
+
+if t.TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 HERE = Path(__file__).parent
 
@@ -45,9 +48,18 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Chrome]:
+    from tests.chromium import start_chromium
+
     driver = start_chromium()
     yield driver
     driver.quit()
+
+
+@pytest.fixture(scope="session")
+def upstream() -> Iterator[Upstream]:
+    """A local model vendor; ask it for ``exchanges`` by model and number."""
+    with Upstream() as server:
+        yield server
 
 
 @pytest.fixture

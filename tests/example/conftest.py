@@ -10,10 +10,7 @@ from selenium.webdriver import Chrome
 from tests.example.chat import Chat
 from tests.example.serving import Gunicorn
 from tests.network import Proxy
-from tests.upstream.fixture import upstream
 from tests.upstream.server import Upstream
-
-__all__ = ["upstream"]
 
 # 1.2 s of numbers: long enough to be interrupted by whatever a test does, short enough to wait for.
 STORY = "count-80-15"

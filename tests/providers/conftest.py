@@ -1,4 +1,4 @@
-"""The upstream that the SDKs talk to, and an end to what they leave open."""
+"""An end to what the SDKs leave open."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.providers import drain
-from tests.upstream.fixture import upstream
-
-__all__ = ["upstream"]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -17,12 +17,6 @@ Serve = Callable[..., Server]
 
 
 @pytest.fixture(scope="session")
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Serve]:
     """Start a server, or take the one already running with the same configuration."""
     running: dict[t.Any, Server] = {}
