@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import sys
 import time
 from collections import defaultdict
@@ -28,6 +29,7 @@ from benchmarks.hotpath import STEADY
 from benchmarks.hotpath import Case
 from benchmarks.hotpath import read
 from benchmarks.hotpath import spend
+from benchmarks.process import SERVER_CORE
 from benchmarks.servers import ours
 from benchmarks.workloads.stores import OPENINGS
 from flask_aistream.web.extension import install
@@ -39,8 +41,8 @@ SECONDS = 45
 SETTLE_SECONDS = 0.3
 WINDOW_SECONDS = 0.5
 RATE = 50
-PUNCTUAL = 0.95
-"""Share of the tokens that leave by themselves, at least."""
+PUNCTUAL = 0.8
+"""Share of the tokens that leave by themselves, at least. Nothing is gained by fewer: it is writes that count."""
 
 
 def never_waiting(app: Flask, case: Case) -> float:
@@ -85,6 +87,8 @@ Costs = dict[tuple[str, str], float]
 
 
 def main() -> int:
+    # As a server in `make bench`: two threads on the two halves of a core would slow each other down.
+    os.sched_setaffinity(0, {SERVER_CORE})
     with ExitStack() as stack:
         costs = measure({name: stack.enter_context(opened(name)) for name in OPENINGS})
     missed = False

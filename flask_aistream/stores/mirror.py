@@ -37,7 +37,7 @@ ATTEMPTS = 9
 
 NEVER = -1
 
-CROWD = 4096
+CROWD = 16384
 """Events of one run on their way to the database; a provider that is ahead by more waits."""
 
 
