@@ -14,7 +14,8 @@ from flask_aistream.protocols.ai_sdk import AI_SDK
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
 from flask_aistream.web import cors
-from flask_aistream.web import serve
+from flask_aistream.web import following
+from flask_aistream.web import starting
 from flask_aistream.web.extension import extension
 from flask_aistream.web.responses import answering
 
@@ -41,7 +42,7 @@ def reconnect(ai: AIStream, provider: str, chat_id: str) -> Response:
     log = latest(ai, provider, chat_id)
     if log is None:
         return Response(status=204)
-    return serve.follow(log, BEGINNING, AI_SDK, AI_SDK.options(request.args))
+    return following.follow(log, BEGINNING, AI_SDK, AI_SDK.options(request.args))
 
 
 def stop(ai: AIStream, provider: str, chat_id: str) -> Response:
@@ -56,7 +57,7 @@ def latest(ai: AIStream, provider: str, chat_id: str) -> Log | None:
     cors.refuse_cross_site(extension().settings, request)
     caller = access.name_of(ai.identify_caller)
     store = extension().machinery.store
-    run_id = store.latest(serve.scoped(ai.entry(provider), caller, chat_id))
+    run_id = store.latest(starting.scoped(ai.entry(provider), caller, chat_id))
     try:
         return None if run_id is None else store.open(run_id)
     except RunNotFound:  # Forgotten meanwhile.

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 import typing as t
 from collections.abc import Callable
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import EllipsisType
 
 from flask import Blueprint
@@ -38,9 +35,13 @@ from flask_aistream.web import access
 from flask_aistream.web import cors
 from flask_aistream.web import reading
 from flask_aistream.web import routes
-from flask_aistream.web import serve
+from flask_aistream.web import starting
 from flask_aistream.web.access import Authorize
 from flask_aistream.web.access import Identify
+from flask_aistream.web.entries import Entries
+from flask_aistream.web.entries import Entry
+from flask_aistream.web.entries import check_takes_request
+from flask_aistream.web.entries import name_of
 from flask_aistream.web.executor import execute
 from flask_aistream.web.executor import refuse_immovable
 from flask_aistream.web.extension import Extension
@@ -51,13 +52,6 @@ from flask_aistream.web.handle import RunHandle
 from flask_aistream.web.responses import aistream_error
 from flask_aistream.web.responses import http_error
 
-NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-
-RESERVED = frozenset({"runs", "v1", "static", "health"})
-"""First segments of our own routes: a provider of that name could not be reached."""
-
-CONTEXTS = ("app", "request")
-
 ANSWERABLE = (AccessDenied, ProviderNotFound, RequestError, RunNotFound, Unavailable)
 """What a client can do something about, also where a view of the application's own meets it."""
 
@@ -65,18 +59,6 @@ P = t.TypeVar("P", bound=Provider)
 I = t.TypeVar("I", bound=Identify)  # noqa: E741
 A = t.TypeVar("A", bound=Authorize)
 H = t.TypeVar("H", bound=Render)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A registered provider and its options."""
-
-    name: str
-    call: Provider
-    default_prompt: str | None
-    context: str
-    text_only: bool
-    restart: bool
 
 
 class AIStream(Blueprint):
@@ -99,7 +81,7 @@ class AIStream(Blueprint):
 
     def __init__(self, name: str = "aistream") -> None:
         super().__init__(name, "flask_aistream", static_folder="static")
-        self._providers: dict[str, Entry] = {}
+        self._entries = Entries()
         self.identify_caller: Identify | None = None
         self.authorize_start: Authorize | None = None
         self.rendering: dict[str, Render] = {}
@@ -157,7 +139,7 @@ class AIStream(Blueprint):
             entry = Entry(
                 name or name_of(function), function, default_prompt, context, text_only, restart
             )
-            self._register_provider(entry)
+            self._entries.add(entry)
             return function
 
         return register if function is None else register(function)
@@ -221,7 +203,7 @@ class AIStream(Blueprint):
         ask = reading.given(request, ours.settings, chat=chat, key=key, background=background)
         if owner is None and isinstance(request, ChatRequest):
             owner = request.owner
-        log = serve.begin(self.entry(provider), ask, owner, ask.key, lambda chat: None)
+        log = starting.begin(self.entry(provider), ask, owner, ask.key, lambda chat: None)
         return RunHandle(self, ours, log)
 
     def attach(self, run_id: str, *, owner: str | EllipsisType | None = ...) -> RunHandle:
@@ -257,49 +239,19 @@ class AIStream(Blueprint):
 
         :raises ProviderNotFound: There is none.
         """
-        try:
-            return self._providers[name]
-        except KeyError:
-            known = ", ".join(sorted(self._providers)) or "none yet"
-            raise ProviderNotFound(
-                f"There is no provider {name[:100]!r} here. Registered: {known}."
-            ) from None
+        return self._entries.find(name)
 
     @property
     def provider_names(self) -> tuple[str, ...]:
         """Of all registered providers, in order of registration."""
-        return tuple(self._providers)
-
-    def _register_provider(self, entry: Entry) -> None:
-        name = entry.name
-        if not NAME.fullmatch(name):
-            raise RegistrationError(
-                f"A provider cannot be named {name!r}: use 1 to 64 ASCII letters, digits, `-` and `_`."
-            )
-        if name in RESERVED:
-            raise RegistrationError(
-                f"A provider cannot be named {name!r}: that would hide a route. "
-                f'Give it another one: @ai.provider(name="{name}-model").'
-            )
-        if name in self._providers:
-            raise RegistrationError(
-                f"There is a provider {name!r} already. Give one of them another name."
-            )
-        if entry.context not in CONTEXTS:
-            raise RegistrationError(f'context is {entry.context!r} but must be "app" or "request".')
-        if entry.restart and entry.context == "request":
-            raise RegistrationError(
-                f'The provider {name!r} cannot have both restart=True and context="request": another '
-                "process has no request to copy."
-            )
-        self._providers[name] = entry
+        return tuple(self._entries)
 
     def _installed(self, state: BlueprintSetupState) -> None:
         ours = install(t.cast(Flask, state.app))
         name = f"{state.name_prefix}.{state.name}".lstrip(".")
         ours.blueprints[name] = self
         ours.prefixes[name] = (state.url_prefix or "").rstrip("/")
-        for entry in self._providers.values():
+        for entry in self._entries.values():
             refuse_immovable(entry, ours)
 
     def _here(self) -> Extension:
@@ -338,34 +290,3 @@ def dialect_of(path: str) -> Dialect:
         return OPENAI_CHAT
     ends = {dialect.path.replace("/<provider>", "", 1): dialect for dialect in DIALECTS.values()}
     return next((ends[end] for end in ends if end and path.endswith(end)), NATIVE)
-
-
-def check_takes_request(function: t.Any) -> None:
-    """
-    :raises RegistrationError: It cannot be called with one argument.
-    """
-    if not callable(function):
-        raise RegistrationError(
-            f"A provider must be a function, and {function!r} is none. Put @ai.provider above one; "
-            'for another name than its own: @ai.provider(name="chat").'
-        )
-    try:
-        signature = inspect.signature(function)
-    except ValueError:  # Of something built in, which does not tell.
-        return
-    try:
-        signature.bind(None)
-    except TypeError:
-        raise RegistrationError(
-            f"A provider is called with one argument, the ChatRequest, but {function!r} takes "
-            f"{signature}. Write: def chat(request)."
-        ) from None
-
-
-def name_of(function: Provider) -> str:
-    name = getattr(function, "__name__", None)
-    if not isinstance(name, str):
-        raise RegistrationError(
-            f'{function!r} has no name of its own. Give it one: @ai.provider(name="chat").'
-        )
-    return name

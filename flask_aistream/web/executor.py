@@ -13,10 +13,10 @@ from flask_aistream.errors import ConfigError
 from flask_aistream.errors import RegistrationError
 from flask_aistream.web import celery
 from flask_aistream.web.config import Settings
+from flask_aistream.web.entries import Entry
 from flask_aistream.web.store import MEMORY
 
 if t.TYPE_CHECKING:
-    from flask_aistream.web.blueprint import Entry
     from flask_aistream.web.extension import Extension
 
 Enqueue = Callable[[str], object]

@@ -21,8 +21,8 @@ from flask_aistream.protocols.table import DIALECTS
 from flask_aistream.runs.ended import fold_of
 from flask_aistream.runs.tail import Tail
 from flask_aistream.stores.base import Log
+from flask_aistream.web import following
 from flask_aistream.web import reading
-from flask_aistream.web import serve
 
 if t.TYPE_CHECKING:
     from flask_aistream.web.blueprint import AIStream
@@ -136,8 +136,8 @@ class RunHandle:
         asked = Ask([], cursor=request.args.get("last_event_id"))
         cursor = reading.cursor_of(request, asked)
         if cursor is not None and cursor.run == self.id:
-            return serve.resume(self._now(), cursor, dialect, options)
-        return serve.follow(self._now(), BEGINNING, dialect, options, commit=True)
+            return following.resume(self._now(), cursor, dialect, options)
+        return following.follow(self._now(), BEGINNING, dialect, options, commit=True)
 
     def _now(self) -> Log:
         """The log as far as it has come. That of another process's run is a mirror, which is filled

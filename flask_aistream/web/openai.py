@@ -15,7 +15,7 @@ from flask_aistream.runs.ended import fold_of
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
 from flask_aistream.web import cors
-from flask_aistream.web import serve
+from flask_aistream.web import following
 from flask_aistream.web.extension import extension
 from flask_aistream.web.responses import answering
 
@@ -58,7 +58,7 @@ def retrieve(ai: AIStream, response_id: str) -> Response:
     log = open_log(ai, response_id)
     if request.args.get("stream") in ("true", "1"):
         options = OPENAI_RESPONSES.options(request.args)
-        return serve.follow(log, BEGINNING, OPENAI_RESPONSES, options)
+        return following.follow(log, BEGINNING, OPENAI_RESPONSES, options)
     return said(log)
 
 
@@ -70,7 +70,7 @@ def cancel(ai: AIStream, response_id: str) -> Response:
 
 
 def said(log: Log) -> Response:
-    return serve.whole_response(log, fold_of(log), OPENAI_RESPONSES)
+    return following.whole_response(log, fold_of(log), OPENAI_RESPONSES)
 
 
 def open_log(ai: AIStream, response_id: str) -> Log:

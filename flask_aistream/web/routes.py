@@ -17,14 +17,17 @@ from flask_aistream.protocols.base import Dialect
 from flask_aistream.protocols.native import NATIVE
 from flask_aistream.protocols.table import DIALECTS
 from flask_aistream.protocols.wire import dumps
+from flask_aistream.runs.ended import fold_of
 from flask_aistream.runs.ended import folded
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
 from flask_aistream.web import ai_sdk
 from flask_aistream.web import cors
+from flask_aistream.web import following
 from flask_aistream.web import openai
 from flask_aistream.web import reading
-from flask_aistream.web import serve
+from flask_aistream.web import starting
+from flask_aistream.web.entries import Entry
 from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
 from flask_aistream.web.responses import answering
@@ -71,9 +74,27 @@ def provider_view(ai: AIStream, dialect: Dialect) -> t.Callable[..., Response]:
         if reading.is_prefetch(request):
             return Response(status=204)
         ask = reading.read_ask(dialect, request, settings)
-        return serve.start_or_resume(ai, dialect, entry or ai.entry(ask.provider or ""), ask)
+        return start_or_resume(ai, dialect, entry or ai.entry(ask.provider or ""), ask)
 
     return view
+
+
+def start_or_resume(ai: AIStream, dialect: Dialect, entry: Entry, ask: Ask) -> Response:
+    """What a provider's own URL does."""
+    request = current_request()
+    caller = access.name_of(ai.identify_caller)
+    options = {**ai.rendering, **ask.options, **dialect.options(request.args)}
+    cursor = reading.cursor_of(request, ask)
+    if cursor is not None:
+        log = access.open_log(extension().machinery.store, cursor.run, caller)
+        return following.resume(log, cursor, dialect, options)
+    extension().machinery.connections.check(caller)  # Before anything is started for nobody.
+    log = starting.start(ai, entry, ask, caller)
+    if ask.stream or dialect.whole is None:
+        return following.follow(log, BEGINNING, dialect, options, commit=True)
+    if ask.background:
+        return following.whole_response(log, fold_of(log), dialect)
+    return following.answer(log, dialect, options)
 
 
 def show(ai: AIStream, run_id: str) -> Response:
@@ -85,7 +106,7 @@ def show(ai: AIStream, run_id: str) -> Response:
         "provider": log.run.provider,
         "created": log.run.created,
         "cursor": str(Cursor(run_id, last)),
-        **serve.links_of(log.run),
+        **following.links_of(log.run),
         **fold.to_json(),
     }
     return json_response(NATIVE, dumps(body), run_id)
@@ -100,7 +121,7 @@ def events(ai: AIStream, run_id: str, dialect: Dialect = NATIVE) -> Response:
     cursor = reading.cursor_of(request, asked) or Cursor(run_id, BEGINNING)
     if cursor.run != run_id:
         raise RunNotFound(cursor.run)
-    return serve.resume(log, cursor, dialect, {**ai.rendering, **dialect.options(request.args)})
+    return following.resume(log, cursor, dialect, {**ai.rendering, **dialect.options(request.args)})
 
 
 def events_in(ai: AIStream, run_id: str, protocol: str) -> Response:

@@ -310,7 +310,7 @@ def test_a_fault_between_the_start_and_the_first_byte_leaves_no_reader_behind(
     script = Script("a", Gate())
     ai.provider(name="chat")(script)
     app = make_app(detach_seconds=0)
-    monkeypatch.setattr("flask_aistream.web.serve.stream_response", fail)
+    monkeypatch.setattr("flask_aistream.web.following.stream_response", fail)
     response = app.test_client().get("/ai/chat?prompt=Hi")
     assert (response.status_code, response.get_json()["error"]["code"]) == (500, "internal_error")
     script.wait_closed()  # Nobody reads it, so it was given up.

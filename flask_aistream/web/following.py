@@ -1,51 +1,32 @@
-"""The way of a request: read it, find or start its run, follow the run's log."""
+"""A run's log → the response that follows it, from a cursor on or as a whole."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-import time
 import typing as t
-from collections.abc import Callable
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from dataclasses import replace
 
-from flask import Flask
 from flask import Response
 from flask import current_app
-from flask import has_request_context
 from flask import request
 from flask import url_for
-from flask.globals import request_ctx
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.cursor import BEGINNING
 from flask_aistream.core.cursor import Cursor
 from flask_aistream.core.fold import Fold
-from flask_aistream.core.request import ChatRequest
-from flask_aistream.core.request import Message
-from flask_aistream.core.request import last_prompt
 from flask_aistream.core.run import Run
-from flask_aistream.core.run import new_run_id
-from flask_aistream.errors import KeyReused
-from flask_aistream.errors import RegistrationError
-from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import NOTHING
-from flask_aistream.protocols.base import Ask
 from flask_aistream.protocols.base import Dialect
 from flask_aistream.protocols.base import Encoder
 from flask_aistream.protocols.base import Subject
 from flask_aistream.protocols.endings import fault
 from flask_aistream.protocols.wire import dumps
 from flask_aistream.runs.delivery import Delivery
-from flask_aistream.runs.ended import fold_of
 from flask_aistream.runs.tail import Tail
 from flask_aistream.server import sockets
 from flask_aistream.stores.base import Log
-from flask_aistream.web import access
-from flask_aistream.web import reading
-from flask_aistream.web.executor import refuse_immovable
 from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import Machinery
 from flask_aistream.web.extension import current_request
@@ -54,87 +35,11 @@ from flask_aistream.web.responses import failure_response
 from flask_aistream.web.responses import json_response
 from flask_aistream.web.responses import stream_response
 
-if t.TYPE_CHECKING:
-    from flask_aistream.web.blueprint import AIStream
-    from flask_aistream.web.blueprint import Entry
-
 PAUSE_MS = 200
 """Until a client comes back whose response may not last longer: others are served meanwhile."""
 
 PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
 """A prefix without variables, and without characters that a URL has in another form."""
-
-
-def start_or_resume(ai: AIStream, dialect: Dialect, entry: Entry, ask: Ask) -> Response:
-    """What a provider's own URL does."""
-    request = current_request()
-    caller = access.name_of(ai.identify_caller)
-    options = {**ai.rendering, **ask.options, **dialect.options(request.args)}
-    cursor = reading.cursor_of(request, ask)
-    if cursor is not None:
-        log = access.open_log(extension().machinery.store, cursor.run, caller)
-        return resume(log, cursor, dialect, options)
-    extension().machinery.connections.check(caller)  # Before anything is started for nobody.
-    log = start(ai, entry, ask, caller)
-    if ask.stream or dialect.whole is None:
-        return follow(log, BEGINNING, dialect, options, commit=True)
-    if ask.background:
-        return whole_response(log, fold_of(log), dialect)
-    return answer(log, dialect, options)
-
-
-def start(ai: AIStream, entry: Entry, ask: Ask, caller: str | None) -> Log:
-    """Begin a run, or find the one that the request's idempotency key began.
-
-    :raises AIStreamError: Something is missing, wrong, or not allowed.
-    """
-
-    def allow(chat: ChatRequest) -> None:
-        access.authorize(ai.authorize_start, chat)
-
-    return begin(entry, ask, caller, reading.key_of(current_request(), ask), allow)
-
-
-def begin(
-    entry: Entry,
-    ask: Ask,
-    caller: str | None,
-    key: str | None,
-    allow: Callable[[ChatRequest], None],
-) -> Log:
-    """The same, whoever asks.
-
-    :param allow: Raises where the run may not start.
-    """
-    run = describe(entry, ask, caller, key)
-    messages = ask.messages or default_messages(entry)
-    chat = ChatRequest(
-        prompt=last_prompt(messages),
-        messages=messages,
-        params=ask.params,
-        body=ask.body,
-        provider=entry.name,
-        run=run.id,
-        owner=caller,
-        chat=ask.chat,
-        continues=ask.continues,
-        background=ask.background,
-    )
-    if entry.text_only:
-        reading.refuse_media(messages)
-    allow(chat)
-    ours = extension()
-    machinery = ours.machinery
-    if ours.enqueue is not None or (entry.restart and machinery.store.shared):
-        run = replace(run, request=chat.encode())
-    if ours.enqueue is None:
-        log, new = machinery.runner.start(run, entry.call, chat, surroundings(entry))
-    else:
-        refuse_immovable(entry, ours)
-        log, new = machinery.runner.enqueue(run, chat)
-    if not new and log.run.fingerprint != run.fingerprint:
-        raise KeyReused
-    return log
 
 
 def resume(
@@ -324,44 +229,3 @@ def links_below(blueprint: str, run_id: str) -> dict[str, str]:
         "events": url_for(f"{blueprint}.events", run_id=run_id),
         "stop": url_for(f"{blueprint}.stop", run_id=run_id),
     }
-
-
-def describe(entry: Entry, ask: Ask, caller: str | None, key: str | None) -> Run:
-    return Run(
-        id=new_run_id(),
-        provider=entry.name,
-        created=time.time(),
-        owner=caller,
-        key=scoped(entry, caller, key) if key else None,
-        fingerprint=reading.fingerprint(ask) if key else "",
-        chat=scoped(entry, caller, ask.chat) if ask.chat else None,
-    )
-
-
-def scoped(entry: Entry, caller: str | None, name: str) -> str:
-    """A client's name for something, made unique: two owners may choose the same."""
-    return "\0".join((entry.name, "" if caller is None else f"@{caller}", name))
-
-
-def default_messages(entry: Entry) -> list[Message]:
-    if entry.default_prompt is None:
-        raise RequestError(
-            'Nothing was asked: send `prompt` (a string) or `messages` (a list of {"role", "content"}).',
-            "prompt_missing",
-            422,
-        )
-    return [{"role": "user", "content": entry.default_prompt}]
-
-
-def surroundings(entry: Entry) -> Callable[[], AbstractContextManager[t.Any]]:
-    """What the provider's code runs in: a fresh application context, or a copy of this request's."""
-    if entry.context == "app":
-        return t.cast(Flask, current_app._get_current_object()).app_context  # type: ignore[attr-defined]
-    if not has_request_context():
-        raise RegistrationError(
-            f'The provider {entry.name!r} has context="request", and there is no request here. '
-            'Register it with context="app", or start it in a view.'
-        )
-    request.get_data(cache=True)  # The copy could not read the body any more.
-    copy = request_ctx.copy()
-    return lambda: copy
