@@ -82,7 +82,8 @@ def metrics(length: int) -> tuple[Metric, ...]:
 GROWTH = Workload(
     "growth",
     "G, long runs",
-    "One run after the other, flat; first token of a resumed connection.",
+    "One run after the other, flat, of the same 1,000 texts again and again (ours keeps such once); first "
+    "token of a resumed connection.",
     tuple(metric for length in LENGTHS for metric in metrics(length)),
     measure,
     rounds=1,

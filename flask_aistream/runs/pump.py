@@ -26,6 +26,7 @@ from flask_aistream.providers.results import Result
 from flask_aistream.providers.results import Sync
 from flask_aistream.providers.results import classify
 from flask_aistream.providers.table import Chunks
+from flask_aistream.runs.words import WORDS
 from flask_aistream.stores.base import Log
 
 logger = logging.getLogger("flask_aistream")
@@ -180,10 +181,12 @@ class Pump:
         return self._append(event)
 
     def _append(self, event: ev.Event) -> bool:
-        if type(event) is str and (self._characters.half or not event.isascii()):
-            event = self._characters.join(event)
-            if not event:  # Half a character: it is written with its other half.
-                return not self._log.ended
+        if type(event) is str:
+            if self._characters.half or not event.isascii():
+                event = self._characters.join(event)
+                if not event:  # Half a character: it is written with its other half.
+                    return not self._log.ended
+            event = WORDS[event]
         if self.first_at is None:
             self.first_at = self._clock()
         try:
