@@ -20,7 +20,7 @@ demo: .venv/demo
 	@$(BIN)/gunicorn -k gevent -b 127.0.0.1:$(PORT) "example_app:create_app()"
 
 test: .venv/dev clients
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 clients:
 	@tools/apt.sh $(TEST_PROGRAMS)

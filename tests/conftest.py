@@ -23,21 +23,39 @@ from tests.upstream import Upstream
 if t.TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-HERE = Path(__file__).parent
-
 # A failing example prints the line that repeats it. In CI the seed is fixed, elsewhere it wanders.
 settings.register_profile("ci", derandomize=True, print_blob=True, deadline=None)
 settings.register_profile("default", print_blob=True, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
-SLOWEST = ("faults", "workers", "server", "stores", "example", "clients", "browser")
-"""Folders whose files take a minute rather than a second: of those begun last, the others would have to
-wait for the end."""
+SLOWEST = ("workers", "faults", "server", "stores", "clients", "browser", "example")
+"""Folders that take minutes rather than seconds: for one that is begun last, the others would have to wait
+at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {folder: number for number, folder in enumerate(SLOWEST)}
-    items.sort(key=lambda item: order.get(item.path.relative_to(HERE).parts[0], len(order)))
+    items.sort(key=lambda item: order.get(folder_of(item.nodeid), len(order)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: t.Any) -> t.Any:
+    """``--dist loadscope`` gives a process a folder at a time.
+
+    The tests of a folder share servers, and those that judge time are not disturbed by others like them.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Folders(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return folder_of(nodeid)
+
+    return Folders(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+def folder_of(nodeid: str) -> str:
+    """``workers`` for ``tests/workers/test_drain.py::test_…``."""
+    return nodeid.partition("::")[0].split("/")[1]
 
 
 def pytest_collection_finish() -> None:
