@@ -222,7 +222,12 @@ def on_start(callback: Callable[[], None]) -> None:
 
 
 def on_quick_exit(worker: t.Any, callback: Callable[[], None]) -> None:
-    """Call back when the worker is told to exit at once (INT or QUIT) and not when it has finished."""
+    """Call back when the worker is told to exit at once (INT or QUIT), or has seen new code (``--reload``),
+    and not when it has finished.
+    """
+    # With new code readers could move, if the arbiter were asked for one worker more (TTIN) and then one less
+    # (TTOU). But such signals merge when several workers send them, a worker killed in between leaves one too
+    # many for ever, and while one still leaves, the next save gets no worker: nobody answered for 20 s.
     hook(worker, "worker_int", callback)
 
 

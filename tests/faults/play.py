@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import os
 import time
 import typing as t
 from collections.abc import Callable
@@ -18,13 +17,11 @@ from tests.faults.inject import nothing
 from tests.faults.pages import MOST
 from tests.faults.scene import Scene
 from tests.faults.scene import Setting
+from tests.server.servers import is_busy
 from tests.server.servers import wait_for
 
 TRIES = 3
 """For what only took too long."""
-
-BUSY = 2.0
-"""Programs that want to run, for each processor: from there on no time is measured."""
 
 PATIENCE = 30.0
 """Seconds after a fault in which every run has to end, and every reader has to know."""
@@ -181,7 +178,7 @@ def account(told: Told, scene: Scene, readers: Sequence[Reader], before: set[str
         ended = runs[reader.run]["ended"] if reader.run in runs else []
         count(told, reader, ended[-1]["tokens"] if ended else reader.tokens)
     # What new workers need a tenth of a second for takes seconds where a dozen others want the processor.
-    told.busy = os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
+    told.busy = is_busy()
     ends = [it for facts in runs.values() for it in facts["ended"]]
     said = collections.Counter(f"{it['outcome']}, {it['why']}" for it in ends)
     told.notes += [f"{count} times {says}" for says, count in said.most_common()]

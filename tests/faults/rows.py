@@ -49,7 +49,7 @@ ROWS = (
         must=frozenset({"interrupted"})),
     Row("hup", "HUP", inject.hup, (*SHARED, THREADS[0]), (THREADS[1], *FRONT, *PAGES), **LONG, gap=1.0),
     Row("hup-memory", "HUP", inject.hup, (MEMORY,), gap=1.0),
-    Row("hup-hup", "HUP in the middle of a HUP", inject.hup_twice, more=(REDIS, SQLITE, *THREADS), **LONG,
+    Row("hup-hup", "HUP in the middle of a HUP", inject.hup_twice, (REDIS,), (SQLITE, *THREADS), **LONG,
         gap=1.0),
     Row("max-requests", "`max_requests`", inject.ask_often, (replace(SQLITE, options=FEW_REQUESTS),),
         (replace(REDIS, options=FEW_REQUESTS),), gap=1.0),

@@ -60,11 +60,14 @@ def say(request: ChatRequest) -> Iterator[str]:
 
 @ai.provider
 def count(request: ChatRequest) -> Iterator[str]:
-    """``n`` numbered tokens, ``pause`` seconds apart."""
+    """``n`` numbered tokens, ``pause`` seconds apart, or until there is the file ``until``."""
     note("called", run=request.run)
     pause = float(request.params.get("pause", 0))
+    until = request.params.get("until")
     try:
         for number in range(int(request.params["n"])):
+            if until and os.path.exists(until):
+                break
             if pause:
                 time.sleep(pause)
             yield f"{number} "

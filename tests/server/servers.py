@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[2]
 DEADLINE = 15.0
 """Longest wait for anything, in seconds; reached only where something is broken."""
 
+BUSY = 2.0
+"""Programs that want to run, for each processor: from there on no time is judged."""
+
 APP = "tests.server.app:create_app()"
 
 
@@ -132,6 +135,11 @@ def environment(facts: Path, config: dict[str, t.Any]) -> dict[str, str]:
     }
     others = {name: value for name, value in config.items() if not name.startswith("APP_")}
     return {**os.environ, "FACTS": str(facts), "PYTHONUNBUFFERED": "1", **settings, **others}
+
+
+def is_busy() -> bool:
+    """Whether so many other programs run that a time measured now would be theirs."""
+    return os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
 
 
 def free_port() -> int:

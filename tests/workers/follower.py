@@ -23,6 +23,7 @@ class Follower(threading.Thread):
     :ivar text: All text so far.
     :ivar pids: The process behind each response.
     :ivar gap: Longest time between two events, in seconds.
+    :ivar moved: It has been told something on a second connection.
     :ivar reason: How the run ended.
     :ivar fault: What was wrong with what it was told.
     """
@@ -39,6 +40,7 @@ class Follower(threading.Thread):
         self.text = ""
         self.pids: list[int] = []
         self.gap = 0.0
+        self.moved = False
         self.reason: str | None = None
         self.fault: BaseException | None = None
         self._told = threading.Condition()
@@ -99,6 +101,7 @@ class Follower(threading.Thread):
         now = time.monotonic()
         self.gap = max(self.gap, now - (self._at or now))
         self._at, self._number, self.id = now, number, frame.id
+        self.moved = len(self.pids) > 1
         self.run_id = frame.id.rpartition(":")[0]
         value: t.Any = json.loads(frame.data or "{}")
         with self._told:
