@@ -47,6 +47,27 @@ class Batch(t.NamedTuple):
         return cls(run, first, len(said), join(said), epoch)
 
 
+class End(t.NamedTuple):
+    """An attempt to end a run.
+
+    :param number: Of the terminal event, or a later one.
+    :param data: A JSON array with it.
+    :param token: Names this attempt, so that it knows itself again.
+    :param exactly: Only if the log is just that long; else also if it is shorter, or longer where the
+        engine can tell.
+    :param epoch: Only if the run is of this one; ``None``: of any.
+    :param announced: This process is to announce it.
+    """
+
+    run: str
+    number: int
+    data: str
+    token: str
+    exactly: bool
+    epoch: int | None
+    announced: bool
+
+
 class Piece(t.NamedTuple):
     """Neighbouring events of one run, read from the store."""
 
@@ -192,24 +213,9 @@ class Engine(t.Protocol):
         """
         ...
 
-    def end(
-        self,
-        run_id: str,
-        number: int,
-        data: str,
-        token: str,
-        *,
-        exactly: bool,
-        epoch: int | None,
-        announced: bool,
-    ) -> bool | None:
-        """Write the terminal event as record ``number``, or a later one.
+    def end(self, end: End) -> bool | None:
+        """Write the terminal event.
 
-        :param token: Names this attempt, so that it knows itself again.
-        :param exactly: Only if the log is just that long; else also if it is shorter, or longer where the
-            engine can tell.
-        :param epoch: Only if the run is of this one; ``None``: of any.
-        :param announced: This process is to announce it.
         :returns: Whether it ended the run; ``None``: the log is not that long, or there is none.
         """
         ...

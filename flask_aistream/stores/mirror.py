@@ -21,6 +21,7 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Wake
 from flask_aistream.stores.engine import Batch
+from flask_aistream.stores.engine import End
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Piece
@@ -327,13 +328,7 @@ class SharedLog(Records):
                 number = written if own else self._next(engine)
                 fence = self.reign if own and epoch is None else epoch
                 won = engine.end(
-                    self.run.id,
-                    number,
-                    data,
-                    token,
-                    exactly=own,
-                    epoch=fence,
-                    announced=announced,
+                    End(self.run_id, number, data, token, own, fence, announced=announced)
                 )
                 if won and own:
                     return True, terminal

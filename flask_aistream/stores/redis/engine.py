@@ -24,6 +24,7 @@ from flask_aistream.core.run import Run
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.base import Process
 from flask_aistream.stores.engine import Batch
+from flask_aistream.stores.engine import End
 from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Listener
 from flask_aistream.stores.engine import Piece
@@ -176,27 +177,20 @@ class RedisEngine:
             self._lengths.add(group)
         return refused
 
-    def end(
-        self,
-        run_id: str,
-        number: int,
-        data: str,
-        token: str,
-        *,
-        exactly: bool,
-        epoch: int | None,
-        announced: bool,
-    ) -> bool | None:
-        keys = (log_key(run_id), meta_key(run_id))
-        fence = "" if epoch is None else epoch
-        teller = self._name if announced else ""
+    def end(self, end: End) -> bool | None:
+        teller = self._name if end.announced else ""
         if teller:
-            self._processes.answer_for(teller, run_id)
+            self._processes.answer_for(teller, end.run)
         said = self._server.run(
-            END, keys, (number, data, token, self._finished.keep, int(exactly) or "", fence, teller)
+            END,
+            (log_key(end.run), meta_key(end.run)),
+            (
+                *(end.number, end.data, end.token, self._finished.keep, int(end.exactly) or ""),
+                *("" if end.epoch is None else end.epoch, teller),
+            ),
         )
         if said == 1:
-            self._finished.add(run_id, teller)
+            self._finished.add(end.run, teller)
         return None if said < 0 else bool(said)
 
     def load(self, run_id: str, after: int) -> Found | None:

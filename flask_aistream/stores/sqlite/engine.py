@@ -21,6 +21,7 @@ from dataclasses import field
 from flask_aistream.core.run import Run
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.engine import Batch
+from flask_aistream.stores.engine import End
 from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Length
 from flask_aistream.stores.engine import Listener
@@ -189,38 +190,30 @@ class SqliteEngine:
         self._over.append(run_id)
         return True
 
-    def end(
-        self,
-        run_id: str,
-        number: int,
-        data: str,
-        token: str,
-        *,
-        exactly: bool,
-        epoch: int | None,
-        announced: bool,
-    ) -> bool:
+    def end(self, end: End) -> bool:
+        teller = self._name if end.announced else None
         changed = self._file.execute(
             "UPDATE run SET token = ?, ended_at = ?, teller = ?, request = '' "
             "WHERE id = ? AND token IS NULL AND epoch = coalesce(?, epoch)",
-            (token, self._clock(), self._name if announced else None, run_id, epoch),
+            (end.token, self._clock(), teller, end.run, end.epoch),
         )
         if not changed.rowcount:
-            winner = self._file.execute("SELECT token FROM run WHERE id = ?", (run_id,)).fetchone()
-            return winner is not None and winner[0] == token
+            winner = self._file.execute("SELECT token FROM run WHERE id = ?", (end.run,)).fetchone()
+            return winner is not None and winner[0] == end.token
         no, start, process = self._file.execute(
-            "SELECT no, start, process FROM run WHERE id = ?", (run_id,)
+            "SELECT no, start, process FROM run WHERE id = ?", (end.run,)
         ).fetchone()
         self._notices.leave(process, no)
-        own = self._own.get(run_id) if process == self._name else None
+        own = self._own.get(end.run) if process == self._name else None
         said = dict(own.said) if own else dict(self._journal.of(no, start))
-        said[number] = data
-        first, whole = joined(said, number - (self._max_events or number))
-        self._journal.add([(no, number, data)])
+        said[end.number] = end.data
+        first, whole = joined(said, end.number - (self._max_events or end.number))
+        self._journal.add([(no, end.number, end.data)])
         self._file.execute(
-            "UPDATE run SET first = ?, last = ?, data = ? WHERE no = ?", (first, number, whole, no)
+            "UPDATE run SET first = ?, last = ?, data = ? WHERE no = ?",
+            (first, end.number, whole, no),
         )
-        self._over.append(run_id)
+        self._over.append(end.run)
         return True
 
     def load(self, run_id: str, after: int) -> Found | None:
