@@ -36,7 +36,7 @@ from flask_aistream.server.gunicorn import announce
 from flask_aistream.server.gunicorn import longest_response
 from flask_aistream.server.gunicorn import on_start
 from flask_aistream.server.watcher import DisconnectWatcher
-from flask_aistream.stores.bounds import Bounds
+from flask_aistream.stores.door import Bounds
 from flask_aistream.stores.door import open_store
 from flask_aistream.web.config import Settings
 from flask_aistream.web.executor import Enqueue
@@ -80,7 +80,7 @@ class Machinery:
             most=settings.max_connections,
             most_per_owner=settings.max_connections_per_owner,
         )
-        self.encoders = SharedEncoders(self._concurrency.lock())
+        self.encoders = SharedEncoders()
         self.store = open_store(
             store_url,
             self._concurrency,

@@ -19,6 +19,7 @@ import pytest
 from flask_aistream.core import events as ev
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.server.threads import Threads
+from flask_aistream.stores.door import Deaf
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.redis import RedisEngine
 from flask_aistream.stores.redis.client import redis_client
@@ -173,6 +174,24 @@ def test_a_redis_without_memory_forgets_finished_runs_first(
         assert living.end(ev.Finished())
         assert not is_there(t.cast(t.Any, store), t.cast(t.Any, finished[0]))
         assert len(follow(stores.make(name="there").open(living.run.id))) == 2002
+
+
+def test_what_is_saved_once_there_is_memory_again_is_not_forgotten(
+    start_redis: StartRedis,
+) -> None:
+    server = start_redis()
+    engine = RedisEngine(lambda: redis_client(server.url), "one", Threads())
+    with stores_on(server) as stores, closing(engine):
+        engine.open(Deaf())
+        server.client.config_set("maxmemory", 1)
+        with pytest.raises(engine.faults), engine.together():
+            engine.beat()
+        server.client.config_set("maxmemory", 0)
+        store = stores.make(name="there")
+        finished = made(store)
+        finished.end(ev.Finished())
+        engine.open(Deaf())
+        assert is_there(t.cast(t.Any, store), t.cast(t.Any, finished))
 
 
 def test_a_redis_that_evicts_takes_no_living_run(start_redis: StartRedis) -> None:

@@ -23,8 +23,6 @@ from dataclasses import asdict
 from flask_aistream.core.run import Run
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.base import Process
-from flask_aistream.stores.bounds import UNBOUNDED
-from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.engine import Batch
 from flask_aistream.stores.engine import End
 from flask_aistream.stores.engine import Found
@@ -57,6 +55,11 @@ class RedisEngine:
     """
     :param connect: Makes a client; called again after a fault.
     :param name: Of this process, unlike any other's.
+    :param retain: Seconds a finished run is kept; ``None`` for ever.
+    :param max_runs: Finished runs kept at most.
+    :param max_events: Of one run, kept at most.
+    :param log_bytes: Of one run, kept at most.
+    :param store_bytes: Of all runs together, as the server counts them; ``None`` for any number.
     :param clock: Seconds since the epoch.
     """
 
@@ -69,28 +72,29 @@ class RedisEngine:
         connect: Callable[[], t.Any],
         name: str,
         process: Process,
-        bounds: Bounds = UNBOUNDED,
         *,
+        retain: float | None = None,
+        max_runs: int | None = None,
+        max_events: int | None = None,
+        log_bytes: int | None = None,
+        store_bytes: int | None = None,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
         self._process = process
         self._connect = connect
-        self._short_of_memory = False
         self._carrier: Carrier | None = None
         self._server = Server(connect)
-        self._lengths = Lengths(self._server, bounds)
+        self._lengths = Lengths(self._server, max_events, log_bytes)
         self._names = Names(self._server)
-        self._finished = Finished(self._server, name, self._lengths, bounds, clock)
+        self._finished = Finished(
+            self._server, name, self._lengths, retain, max_runs, store_bytes, clock
+        )
         self._processes = Processes(self._server, name, self._finished, ticks)
 
     def open(self, listener: Listener) -> None:
         self._server.open()
-        if self._short_of_memory:
-            # Deleting is all that is allowed now.
-            self._finished.forget_oldest()
-            self._short_of_memory = False
         if self._carrier is None:
             self._carrier = Carrier(self._connect(), news_of(self._name), listener, FAULTS)
             self._process.spawn(self._carrier.listen)
@@ -107,7 +111,10 @@ class RedisEngine:
         try:
             yield
         except self.faults as fault:
-            self._short_of_memory = "maxmemory" in str(fault)
+            if "maxmemory" in str(fault):
+                # Deleting is all that is allowed now. Later it might be what another process has just saved.
+                with contextlib.suppress(*self.faults):
+                    self._finished.forget_oldest()
             raise
 
     def create(self, run: Run, begin: Batch, most: int | None = None) -> str:
