@@ -127,6 +127,7 @@ def create_app() -> Flask:
     def client() -> BaseResponse:
         return redirect("/ai/static/aistream.js")
 
+    note("booted", "")
     return app
 
 

@@ -23,6 +23,9 @@ from tests.server.servers import wait_for
 TRIES = 3
 """For what only took too long."""
 
+LAST_LINES = 40
+"""Of what the service has said, where readers or ends are missing."""
+
 PATIENCE = 30.0
 """Seconds after a fault in which every run has to end, and every reader has to know."""
 
@@ -182,6 +185,8 @@ def account(told: Told, scene: Scene, readers: Sequence[Reader], before: set[str
     ends = [it for facts in runs.values() for it in facts["ended"]]
     said = collections.Counter(f"{it['outcome']}, {it['why']}" for it in ends)
     told.notes += [f"{count} times {says}" for says, count in said.most_common()]
+    if told.unended or told.miscounted:
+        told.notes.append("\n".join(scene.service.output().splitlines()[-LAST_LINES:]))
     return told
 
 

@@ -32,6 +32,8 @@ from tests.server.servers import wait_for
 
 APP = "tests.faults.app:create_app()"
 
+GRACE_SECONDS = 20
+
 CONFIG = {
     "RETRY_SECONDS": 0.1,
     "HEARTBEAT_SECONDS": 0.5,
@@ -94,7 +96,13 @@ class Service(Server):
         self._output = open(facts.with_suffix(".out"), "a+b")
         command = [
             *(sys.executable, "-m", "gunicorn", "-k", setting.kind, "-w", str(setting.workers)),
-            *("--no-control-socket", "--graceful-timeout", "20", "-b", f"127.0.0.1:{port}"),
+            *(
+                "--no-control-socket",
+                "--graceful-timeout",
+                str(GRACE_SECONDS),
+                "-b",
+                f"127.0.0.1:{port}",
+            ),
             *(("--threads", "100") if setting.kind == "gthread" else ()),
             *setting.options,
             APP,
@@ -164,7 +172,8 @@ class Scene:
 
     def restart(self) -> None:
         """Stop the service, wait for that, and start it again."""
-        self.service.stop()
+        # An arbiter that is told to in the middle of a HUP first waits for its old workers.
+        self.service.stop(2 * GRACE_SECONDS + DEADLINE)
         self.service = self._serve(self.service.port)
         self.service.wait_ready()
 
@@ -236,8 +245,13 @@ class Scene:
     def _is_calm(self) -> bool:
         assert self.service.process.poll() is None, self.service.output()
         workers = self.service.workers()
+        # One that is still starting refuses to, where the store is the fault.
+        booted = {it["pid"] for it in self.service.facts("booted")}
         return (
-            len(workers) == self.setting.workers and not workers & self.leaving and self.healthy()
+            len(workers) == self.setting.workers
+            and workers <= booted
+            and not workers & self.leaving
+            and self.healthy()
         )
 
     def healthy(self) -> bool:

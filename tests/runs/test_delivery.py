@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import threading
 import typing as t
 from collections.abc import Sequence
 
@@ -20,7 +19,6 @@ from flask_aistream.runs.tail import Tail
 from flask_aistream.runs.timer import Timer
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Wake
-from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import ManualClock
 from flask_aistream.testing import ManualConcurrency
@@ -97,7 +95,7 @@ def desk(clock: ManualClock) -> Desk:
 
 
 def log_of(*texts: str, end: ev.Terminal | None = END, max_events: int | None = None) -> Log:
-    log = new_log(MemoryStore(Bounds(max_events=max_events)))
+    log = new_log(MemoryStore(max_events=max_events))
     for text in texts:
         log.append(text)
     if end:
@@ -258,7 +256,7 @@ def test_readers_at_different_places_get_their_own_pages() -> None:
 
 
 def test_an_encoder_is_shared_as_long_as_somebody_reads() -> None:
-    encoders = SharedEncoders(threading.Lock())
+    encoders = SharedEncoders()
     one, same = encoders.get("run", PlainEncoder), encoders.get("run", PlainEncoder)
     assert one is same
     assert encoders.get("other", PlainEncoder) is not one

@@ -102,11 +102,11 @@ class Server:
         else:
             os.killpg(self.process.pid, signal.SIGINT)
 
-    def stop(self) -> None:
+    def stop(self, seconds: float = DEADLINE) -> None:
         """Ask it to stop, and wait until it has."""
         self.leave()
         try:
-            self.process.wait(DEADLINE)
+            self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(DEADLINE)
