@@ -137,6 +137,8 @@ class Tail:
             self._log.forget(self._waiter.wake)
 
     def _rested(self) -> None:
+        if self._closed:
+            return
         try:
             self._listen()
         except StoreUnavailable:  # The reader asks once more, where it can be told.

@@ -97,9 +97,10 @@ class Timer:
                 logger.exception("A callback of the timer failed")
         if self._soon:
             self._arm(self._soon[0][0])
-        if self._later:
+        later = self._later  # Another thread may put a shorter one in its place.
+        if later:
             # The heartbeats of many streams are then to share one ring, instead of one ring each.
-            self._arm(max(self._later[0][0], now + self._pace.slot))
+            self._arm(max(later[0][0], now + self._pace.slot))
 
     def _clear(self) -> None:
         """Let go of what was cancelled: every run has an expiry an hour ahead, which its end cancels."""
