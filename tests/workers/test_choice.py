@@ -116,6 +116,9 @@ def test_a_bad_url_is_refused_in_a_sentence_without_its_password(
 
 def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
+    # Another test may have imported what imports it.
+    for name in [name for name in sys.modules if name.startswith("flask_aistream.stores.redis")]:
+        monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ConfigError, match=r"the package redis is not installed; `pip install"):
         register("redis://127.0.0.1/0")
 

@@ -69,9 +69,8 @@ class Processes:
             if not runs and name:
                 self._server.redis.srem(PROCESSES, name)
                 self._server.redis.hdel(BYTES, f"@{name}")
-                if self._server.redis.exists(
-                    beat_key(name)
-                ):  # It has begun something in this moment.
+                # It may have begun something in this moment.
+                if self._server.redis.exists(beat_key(name)):
                     self._server.redis.sadd(PROCESSES, name)
         return found
 
@@ -87,9 +86,8 @@ class Processes:
             self.answer_for(self._name, run_id)
             if self._server.run(INHERIT, (meta_key(run_id),), (self._name, dead)):
                 found.append(run_id)
-                if (
-                    self._server.redis.zscore(ENDED, run_id) is None
-                ):  # It died in the middle of that.
+                # It may have died in the middle of that.
+                if self._server.redis.zscore(ENDED, run_id) is None:
                     self._finished.add(run_id, dead)
         return found
 
