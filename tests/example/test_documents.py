@@ -6,11 +6,13 @@ import importlib
 import re
 import types
 import typing as t
+from collections.abc import Iterator
 
 import pytest
 from flask.testing import FlaskClient
 
 from example_app.manual.passages import ROOT
+from flask_aistream import run_ended
 from tests.server.servers import wait_for
 from tests.upstream.server import Upstream
 
@@ -76,9 +78,13 @@ def test_the_ten_lines_stream_an_answer(upstream: Upstream) -> None:
     assert '{"text":"Hel"}' in client.post("/ai/chat", json={"prompt": "Hello"}).text
 
 
-@pytest.fixture(scope="session")
-def shop(upstream: Upstream) -> types.ModuleType:
-    return load("example_app.existing", upstream)
+@pytest.fixture(scope="module")
+def shop(upstream: Upstream) -> Iterator[types.ModuleType]:
+    shop = load("example_app.existing", upstream)
+    yield shop
+    run_ended.disconnect(
+        shop.bill
+    )  # It hears of every run of the process, those of other tests too.
 
 
 @pytest.fixture
