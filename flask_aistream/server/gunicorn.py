@@ -25,8 +25,9 @@ ACCEPTING_SECONDS = 1.5
 """How long a leaving worker, and others that leave with it, may still accept connections: gunicorn's look
 once a second whether they are to leave. Before that, whoever was sent away could come back to one of them."""
 
-ASK_SECONDS, PAUSE_SECONDS = 1.0, 0.2
-"""How long to wait for an answer of somebody else, and between two questions."""
+ASK_SECONDS, PAUSE_SECONDS = 5.0, 0.2
+"""How long to wait for an answer of somebody else, and between two questions. The first is long, since a busy
+process hears of an answer late; who does answer is heard of at once."""
 
 # The arbiter kills at its limit without another word; what is left must be said before.
 MARGIN_SECONDS = 1.5
@@ -141,10 +142,10 @@ class Lifecycle:
 
     def _part(self) -> None:
         """Go on as before until somebody else serves clients, if anybody will."""
-        if not arbiter_holds(self._doors):
-            self._runs.drain()
-        elif self._left():
+        if self._left() and arbiter_holds(self._doors):
             self._spawn(self._ask)
+        else:
+            self._runs.drain()
 
     def _ask(self) -> None:
         tls = self._worker.cfg.is_ssl
@@ -154,7 +155,8 @@ class Lifecycle:
 
     def _move(self) -> None:
         self._runs.drain()
-        self._send_away()
+        if self._left() and arbiter_holds(self._doors):  # It may have stopped meanwhile.
+            self._send_away()
 
     def _send_away(self) -> None:
         if self._recall(everybody=False):
