@@ -48,9 +48,13 @@ def test_the_loop_serves_what_it_was_given_before_it_ran(greenlets: Greenlets) -
 
 
 def pause() -> None:
-    """Long enough for the hub to have nothing to do."""
-    for _ in range(3):
-        gevent.sleep(0.001)
+    """Come back when the hub has nothing else to do."""
+    for _ in range(2):  # Of those who wait for this moment, any may be the first to see it.
+        waiter = gevent.hub.Waiter()
+        idle = gevent.get_hub().loop.idle()
+        idle.start(waiter.switch, None)
+        waiter.get()
+        idle.close()
 
 
 def test_no_two_pieces_of_work_see_the_same_greenlet(greenlets: Greenlets) -> None:
