@@ -36,8 +36,13 @@ class Together(t.Generic[Thing]):
     def add(self, thing: Thing) -> None:
         self._things.append(thing)
         if not self._asked:
-            self._asked = True
-            self._soon(self._turn)
+            try:
+                self._asked = True
+                self._soon(self._turn)
+            except BaseException:
+                # A stop may interrupt a provider's thread right here, and nobody would ask again.
+                self._asked = False
+                raise
 
     def _turn(self) -> None:
         self._asked = (

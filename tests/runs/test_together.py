@@ -2,7 +2,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from flask_aistream.runs.together import Together
+from flask_aistream.server.threads import Interrupt
 
 Turns = list[Callable[[], None]]
 
@@ -41,4 +44,22 @@ def test_what_is_added_during_a_turn_is_not_forgotten() -> None:
     together.add(0)
     while turns:
         turns.pop()()
+    assert done == [0, 1]
+
+
+def test_who_is_interrupted_while_adding_keeps_no_turn_from_the_others() -> None:
+    turns: Turns = []
+    done: list[int] = []
+    faults = [Interrupt()]
+
+    def soon(turn: Callable[[], None]) -> None:
+        if faults:
+            raise faults.pop()
+        turns.append(turn)
+
+    together = Together(soon, done.append)
+    with pytest.raises(Interrupt):
+        together.add(0)
+    together.add(1)
+    turns.pop()()
     assert done == [0, 1]
