@@ -15,7 +15,7 @@ from gunicorn.config import Config
 
 from flask_aistream import gunicorn_conf
 from tests.server.servers import APP
-from tests.server.servers import COMMANDS
+from tests.server.servers import ALL
 from tests.server.servers import ROOT
 from tests.server.servers import Server
 from tests.server.wire import Stream
@@ -63,7 +63,7 @@ def conf_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ser
         "127.0.0.1:{port}",
         "{app}",
     ]
-    monkeypatch.setitem(COMMANDS, "ready-made", command)
+    monkeypatch.setitem(ALL, "ready-made", command)
     server = Server(
         "ready-made", tmp_path / "facts.jsonl", APP_AISTREAM_STORE=f"sqlite:///{tmp_path}/s.sqlite"
     )
