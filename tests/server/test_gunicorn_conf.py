@@ -14,8 +14,8 @@ import pytest
 from gunicorn.config import Config
 
 from flask_aistream import gunicorn_conf
-from tests.server.servers import APP
 from tests.server.servers import ALL
+from tests.server.servers import APP
 from tests.server.servers import ROOT
 from tests.server.servers import Server
 from tests.server.wire import Stream
