@@ -173,6 +173,8 @@ def account(told: Told, scene: Scene, readers: Sequence[Reader], before: set[str
             told.miscounted += 1
             told.notes.append(f"{run}: its end was told by {tellers}, killed were {scene.killed}")
         told.repeated += len(facts["called"]) > 1
+        if len(facts["called"]) != 1 or not any(reader.run == run for reader in readers):
+            told.notes.append(f"{run}: called {facts['called']}, ended {facts['ended']}")
         told.short += any(
             it["outcome"] == "Finished" and it["tokens"] != asked.get(run) for it in facts["ended"]
         )
