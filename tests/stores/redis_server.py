@@ -47,6 +47,7 @@ class RedisServer:
         self._command = [
             *(found, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
             *("--dir", str(folder), "--loglevel", "warning", "--daemonize", "no"),
+            *("--databases", "1000"),  # Each service of a test has its own.
             *(("--requirepass", password) if password else ()),
             *(option.format(port=self.port) for option in options),
         ]

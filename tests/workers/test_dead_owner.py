@@ -58,7 +58,7 @@ def test_readers_of_a_killed_owner_learn_it_and_keep_what_was_said(
     wait_for(lambda: bool(server.facts("ended", lost.run)), "run_ended")
     unharmed.text("499 ")  # Time in which it could be told twice.
     (ended,) = server.facts("ended", lost.run)
-    assert ended["pid"] in (there, third)
+    assert ended["pid"] != here  # One of the two, or who came in its place.
     assert (ended["outcome"], ended["text"]) == ("Interrupted", texts[0])
 
 
