@@ -213,7 +213,7 @@ class TestComingBack:
             return Promise.all([start(asked), start(asked), start({ ...asked, n: 41 })]);
         """)
         assert one["id"] == two["id"]
-        assert one["text"] == two["text"] == SAID
+        assert one["text"] == two["text"] == SAID, (one, two)
         assert len(server.facts("called", one["id"])) == 1
         assert (other["error"]["code"], other["error"]["status"]) == ("key_reused", 422)
 
