@@ -25,6 +25,10 @@ FULL = 0.97
 """Beyond the second, what is said is more than can be written: the interval grows until it is not. Between
 them it feels its way back, since the moment that had no time may have been the start of many streams."""
 
+LATE = 0.025
+"""Seconds that a ring of the timer is late where no CPU is left for it. Others may be using it, or a
+container be allowed no more: our own share of one says nothing then."""
+
 LONGEST = 0.25
 GROWTH = 1.5
 SHRINKAGE = 0.9
@@ -54,6 +58,7 @@ class Pace:
         self._busy = busy
         self._opening = max(busy - base, 0.0)
         self._cpu = cpu
+        self._late = 0.0
         self._looked = clock()
         self._used = cpu()
         self._look_at = self._looked + LOOK_SECONDS
@@ -68,11 +73,17 @@ class Pace:
             self._look(now)
         return now - now % self.slot + self.interval if self.slot else now
 
+    def rang(self, late: float) -> None:
+        """The timer has rung so many seconds after its time."""
+        self._late = max(self._late, late)
+
     def _look(self, now: float) -> None:
         """Measure how busy this process was since the last look."""
         used = self._cpu()
         load = (used - self._used) / max(now - self._looked, LOOK_SECONDS)
+        load = max(load, self._late / LATE)
         self._used, self._looked, self._look_at = used, now, now + LOOK_SECONDS
+        self._late = 0.0
         if self._opening:
             # Half the way: what it brings is seen in the next look, and is not to swing back and forth.
             self.interval = (self.interval + self._wanted(load)) / 2

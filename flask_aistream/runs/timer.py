@@ -39,7 +39,7 @@ class Handle:
 class Timer:
     """Calls back later. Callbacks must not block: they share one alarm.
 
-    :param pace: Its interval is the longest delay asked of :meth:`soon`.
+    :param pace: Gives the times that are asked of :meth:`soon`, and is told how late they were kept.
     """
 
     def __init__(
@@ -83,13 +83,15 @@ class Timer:
     def _arm(self, due: float) -> None:
         with self._lock:
             if self._set_for is None or self._set_for > due:
-                self._set_for = due
-                self._alarm.set(max(due - self._clock(), 0.0))
+                now = self._clock()
+                self._set_for = max(due, now)
+                self._alarm.set(self._set_for - now)
 
     def _ring(self) -> None:
-        with self._lock:
-            self._set_for = None
         now = self._clock()
+        with self._lock:
+            set_for, self._set_for = self._set_for, None
+        self._pace.rang(now - (set_for or now))
         for callback in self._due(now):
             try:
                 callback()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from flask_aistream.runs.pace import LATE
 from flask_aistream.runs.pace import LONGEST
 from flask_aistream.runs.pace import LOOK_SECONDS
 from flask_aistream.runs.pace import Pace
@@ -20,11 +21,12 @@ class Worker:
         self.clock = clock
         self.pace = Pace(BASE, busy, clock=clock, cpu=lambda: self.used)
 
-    def work(self, share: float, seconds: float = 2.0) -> float:
-        """:returns: The interval after so many seconds at this load."""
+    def work(self, share: float, seconds: float = 2.0, late: float = 0.0) -> float:
+        """:returns: The interval after so many seconds at this load, with rings as late as that."""
         for _ in range(round(seconds / LOOK_SECONDS)):
             self.used += share * LOOK_SECONDS
             self.clock.advance(LOOK_SECONDS)
+            self.pace.rang(late)
             self.pace.next(self.clock())
         return self.pace.interval
 
@@ -43,6 +45,14 @@ LOADS = [
 @pytest.mark.parametrize(("share", "interval"), LOADS)
 def test_the_interval_follows_the_load(clock: ManualClock, share: float, interval: float) -> None:
     assert Worker(clock).work(share) == pytest.approx(interval, rel=0.01)
+
+
+def test_a_worker_that_others_leave_no_cpu_is_short_of_time_too(clock: ManualClock) -> None:
+    worker = Worker(clock)
+    assert worker.work(0.1, late=0.001) == pytest.approx(BASE, rel=0.01)
+    assert worker.work(0.1, late=LATE / 2) == pytest.approx(MOST, rel=0.01)
+    assert worker.work(0.1, late=2 * LATE) == pytest.approx(LONGEST, rel=0.01)
+    assert worker.work(0.1) == pytest.approx(BASE, rel=0.01)
 
 
 def test_what_has_grown_shrinks_slowly_while_the_worker_is_short_of_time(

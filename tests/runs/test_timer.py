@@ -130,6 +130,23 @@ def test_a_cancelled_callback_is_let_go_at_once(timer: Timer) -> None:
     assert gone() is None
 
 
+def test_how_late_it_rings_is_told(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+    lag = 0.0
+    pace = Pace(FLUSH, clock=clock)
+    monkeypatch.setattr(pace, "rang", told.append)
+    timer = Timer(ManualConcurrency(clock), pace, lambda: clock() + lag)
+    timer.later(1, lambda: None)
+    clock.advance(1)
+    # Who has written for so long that it is due again: nobody was late for that.
+    timer.soon(clock() - 1, lambda: None)
+    clock.advance(0)
+    timer.later(1, lambda: None)
+    lag = 0.125
+    clock.advance(1)
+    assert told == [0, 0, 0.125]
+
+
 def test_many_threads_may_set_it() -> None:
     timer = Timer(Threads(), Pace(0.001))
     rung: list[int] = []
