@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import typing as t
 from collections.abc import Callable
 from urllib.parse import unquote
 from urllib.parse import urlsplit
@@ -12,6 +11,8 @@ from urllib.parse import urlsplit
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Process
 from flask_aistream.stores.base import Store
+from flask_aistream.stores.bounds import UNBOUNDED
+from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.stores.shared import SharedStore
@@ -20,19 +21,6 @@ EXAMPLES = (
     "`memory://`, `sqlite:////absolute/path.sqlite`, `redis://host:6379/0`, `rediss://…`, "
     "`redis+sentinel://host:26379,host:26379/service/0` or `redis+cluster://host:6379`"
 )
-
-
-class Bounds(t.TypedDict):
-    """How much is kept; see the configuration keys."""
-
-    retain: float | None
-    max_runs: int | None
-    max_events: int | None
-    log_bytes: int | None
-    store_bytes: int | None
-
-
-UNBOUNDED = Bounds(retain=None, max_runs=None, max_events=None, log_bytes=None, store_bytes=None)
 
 
 def is_store_url(url: object) -> bool:
@@ -51,12 +39,8 @@ def open_store(url: str, process: Process, *, patience: float, bounds: Bounds) -
     """
     make = ENGINES[scheme_of(url)]
     if make is None:
-        return MemoryStore(**bounds, lock=process.lock)
-    engine = make(url, process, bounds)
-    max_events, log_bytes = bounds["max_events"], bounds["log_bytes"]
-    return SharedStore(
-        engine, process, patience=patience, max_events=max_events, log_bytes=log_bytes
-    )
+        return MemoryStore(bounds, lock=process.lock)
+    return SharedStore(make(url, process, bounds), process, patience=patience, bounds=bounds)
 
 
 def try_store(url: str, process: Process) -> None:
@@ -121,14 +105,14 @@ def sqlite_engine(url: str, process: Process, bounds: Bounds) -> Engine:
 
     # sqlite:///a is below the working directory, sqlite:////a at the root: as SQLAlchemy reads it.
     path = unquote(urlsplit(url).path)[1:]
-    return SqliteEngine(path, new_name(), **bounds)
+    return SqliteEngine(path, new_name(), bounds)
 
 
 def redis_engine(url: str, process: Process, bounds: Bounds) -> Engine:
     from flask_aistream.stores.redis import RedisEngine
     from flask_aistream.stores.redis.client import redis_client
 
-    return RedisEngine(lambda: redis_client(url), new_name(), process, **bounds)
+    return RedisEngine(lambda: redis_client(url), new_name(), process, bounds)
 
 
 ENGINES: dict[str, Callable[[str, Process, Bounds], Engine] | None] = {
@@ -167,4 +151,4 @@ def without_password(url: str) -> str:
     return re.sub("(?<=password=)[^&]*", "***", shown)
 
 
-__all__ = ["EXAMPLES", "Bounds", "is_store_url", "open_store", "try_store", "without_password"]
+__all__ = ["EXAMPLES", "is_store_url", "open_store", "try_store", "without_password"]

@@ -8,9 +8,7 @@ raises. After such a fault the same call is made again: it must notice that it w
 from __future__ import annotations
 
 import json
-import math
 import typing as t
-from collections import deque
 from collections.abc import Iterable
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -95,51 +93,6 @@ class Found(t.NamedTuple):
     @property
     def ended(self) -> bool:
         return any(isinstance(piece.events[-1], TERMINAL) for piece in self.pieces if piece.events)
-
-
-class Length:
-    """Of a living run's log in the database, as its owner writes it: where it is to be cut.
-
-    It is cut when it is a quarter too long, and where a batch begins. A few marks stand for all of
-    its batches.
-
-    :param most: Events kept; ``None`` for any number.
-    :param most_bytes: Of these; ``None`` for any number.
-    """
-
-    MARKS = 16
-
-    def __init__(self, most: int | None, most_bytes: int | None) -> None:
-        self._most = most or math.inf
-        self._most_bytes = most_bytes or math.inf
-        self._bytes = 0
-        self._marks: deque[tuple[int, int]] = deque()
-
-    def add(self, first: int, size: int) -> int | None:
-        """Note a batch of ``size`` bytes.
-
-        :returns: Number of the first record to be kept, if it is time to cut.
-        """
-        self._bytes += size
-        self._mark(first, size)
-        oldest = self._marks[0][0]
-        if first - oldest <= self._most * 5 / 4 and self._bytes <= self._most_bytes * 5 / 4:
-            return None
-        marks = self._marks
-        while len(marks) > 1 and (
-            first - marks[0][0] > self._most or self._bytes > self._most_bytes
-        ):
-            self._bytes -= marks.popleft()[1]
-        return marks[0][0] if marks[0][0] > oldest else None
-
-    def _mark(self, first: int, size: int) -> None:
-        if self._marks:
-            begun, told = self._marks[-1]
-            near = (first - begun) * self.MARKS < self._most
-            if near and (told + size) * self.MARKS < self._most_bytes:
-                self._marks[-1] = (begun, told + size)
-                return
-        self._marks.append((first, size))
 
 
 class Listener(t.Protocol):

@@ -16,6 +16,8 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreFull
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.base import Orphan
+from flask_aistream.stores.bounds import UNBOUNDED
+from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.records import Records
 
 RUN_BYTES = 2000
@@ -34,13 +36,12 @@ class MemoryLog(Records):
         self,
         run: Run,
         first: Sequence[Event],
-        max_events: int | None,
-        log_bytes: int | None,
+        bounds: Bounds,
         clock: Callable[[], float],
         lock: AbstractContextManager[object],
         owned: bool = True,
     ) -> None:
-        super().__init__(run, first, max_events, log_bytes, lock)
+        super().__init__(run, first, bounds, lock)
         self.owned = owned
         self.created_at = clock()
         self.ended_at = 0.0
@@ -102,11 +103,6 @@ class MemoryLog(Records):
 class MemoryStore:
     """Logs in this process.
 
-    :param retain: Seconds a finished run is kept; ``None`` for ever.
-    :param max_runs: Finished runs kept at most, the latest ones; ``None`` for any number.
-    :param max_events: See :class:`Records`.
-    :param log_bytes: See :class:`Records`.
-    :param store_bytes: Of all logs together, as of the last sweep; ``None`` for any number.
     :param clock: Seconds, monotonic.
     :param lock: Makes a lock for short sections; see ``Process.lock``.
     """
@@ -115,20 +111,12 @@ class MemoryStore:
 
     def __init__(
         self,
+        bounds: Bounds = UNBOUNDED,
         *,
-        retain: float | None = None,
-        max_runs: int | None = None,
-        max_events: int | None = None,
-        log_bytes: int | None = None,
-        store_bytes: int | None = None,
         clock: Callable[[], float] = time.monotonic,
         lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
     ) -> None:
-        self._retain = retain
-        self._max_runs = max_runs
-        self._max_events = max_events
-        self._log_bytes = log_bytes
-        self._store_bytes = store_bytes
+        self._bounds = bounds
         self._full = False
         self._clock = clock
         self._logs: dict[str, MemoryLog] = {}
@@ -140,9 +128,7 @@ class MemoryStore:
     def create(
         self, run: Run, first: Sequence[Event], *, owned: bool = True, most: int | None = None
     ) -> tuple[MemoryLog, bool]:
-        log = MemoryLog(
-            *(run, first, self._max_events, self._log_bytes, self._clock, self._make_lock(), owned)
-        )
+        log = MemoryLog(run, first, self._bounds, self._clock, self._make_lock(), owned)
         with self._lock:
             if run.key is not None and run.key in self._keys:
                 return self._logs[self._keys[run.key]], False
@@ -218,16 +204,16 @@ class MemoryStore:
     def _surplus(self, finished: list[MemoryLog], now: float) -> int:
         """How many of the finished runs, oldest first, are too old or too many."""
         old = 0
-        if self._retain is not None:
-            old = sum(now - log.ended_at >= self._retain for log in finished)
-        many = len(finished) - self._max_runs if self._max_runs is not None else 0
+        if self._bounds.retain is not None:
+            old = sum(now - log.ended_at >= self._bounds.retain for log in finished)
+        many = len(finished) - self._bounds.max_runs if self._bounds.max_runs is not None else 0
         return max(old, many)
 
     def _overweight(self, logs: list[MemoryLog], finished: list[MemoryLog]) -> int:
         """How many of the finished runs, oldest first, are too much together with the living."""
-        if self._store_bytes is None:
+        if self._bounds.store_bytes is None:
             return 0
-        surplus = sum(log.weigh() for log in logs) - self._store_bytes
+        surplus = sum(log.weigh() for log in logs) - self._bounds.store_bytes
         count = 0
         while surplus > 0 and count < len(finished):
             surplus -= finished[count].weigh()

@@ -57,7 +57,7 @@ class SharedLog(Records):
     """
 
     def __init__(self, store: SharedStore, run: Run, epoch: int, *, owned: bool = False) -> None:
-        super().__init__(run, (), store.max_events, store.log_bytes, store.process.lock())
+        super().__init__(run, (), store.bounds, store.process.lock())
         self.run_id = run.id
         self.epoch = epoch
         self.reign = epoch if owned else NEVER

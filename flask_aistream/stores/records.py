@@ -13,6 +13,7 @@ from flask_aistream.core.run import Run
 from flask_aistream.errors import CursorInvalid
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Wake
+from flask_aistream.stores.bounds import Bounds
 
 LOOK = 256
 """Events after which the bytes of a log are counted: a token does not pay for a bound."""
@@ -24,28 +25,26 @@ class Records:
     When there is more than the bounds say, the oldest quarter is trimmed away; readers that have not
     come so far are told a gap.
 
-    :param most: Events kept; ``None`` for any number.
-    :param most_bytes: Of these, as JSON and about; ``None`` for any number.
+    :param bounds: Its ``max_events`` and ``log_bytes`` count.
     """
 
     def __init__(
         self,
         run: Run,
         events: Sequence[Event],
-        most: int | None,
-        most_bytes: int | None,
+        bounds: Bounds,
         lock: AbstractContextManager[object],
     ) -> None:
         self.run = run
         self.ended = False
         self._events: list[Event] = list(events)
         self._trimmed = 0
-        self._most = most or math.inf
-        self._most_bytes = most_bytes or math.inf
+        self._most = bounds.max_events or math.inf
+        self._most_bytes = bounds.log_bytes or math.inf
         self._bytes = 0
         # What a log begins with is the same for all: to measure it would delay every first token.
         self._counted = len(self._events)
-        self._look_at: float = 0 if most_bytes else self._most
+        self._look_at: float = 0 if bounds.log_bytes else self._most
         self._waiting: dict[Wake, None] = {}
         self._lock = lock
 

@@ -18,6 +18,8 @@ from flask_aistream.errors import StoreFull
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Orphan
 from flask_aistream.stores.base import Process
+from flask_aistream.stores.bounds import UNBOUNDED
+from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.engine import Batch
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.engine import Found
@@ -33,8 +35,7 @@ class SharedStore:
     :ivar telling: Ids of runs whose end this process is to announce, and how many of it want to.
 
     :param patience: Seconds the database may be away before running runs fail.
-    :param max_events: Events of one run that are kept here; see ``Records``.
-    :param log_bytes: Of these events; see ``Records``.
+    :param bounds: Of what is kept of a run here; see ``Records``.
     """
 
     shared = True
@@ -45,13 +46,11 @@ class SharedStore:
         process: Process,
         *,
         patience: float,
-        max_events: int | None = None,
-        log_bytes: int | None = None,
+        bounds: Bounds = UNBOUNDED,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.process = process
-        self.max_events = max_events
-        self.log_bytes = log_bytes
+        self.bounds = bounds
         self._full = False
         self._clock = clock
         self._own: dict[str, SharedLog] = {}

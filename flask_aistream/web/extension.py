@@ -36,7 +36,7 @@ from flask_aistream.server.gunicorn import announce
 from flask_aistream.server.gunicorn import longest_response
 from flask_aistream.server.gunicorn import on_start
 from flask_aistream.server.watcher import DisconnectWatcher
-from flask_aistream.stores.door import Bounds
+from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.door import open_store
 from flask_aistream.web.config import Settings
 from flask_aistream.web.executor import Enqueue

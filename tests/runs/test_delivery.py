@@ -19,6 +19,7 @@ from flask_aistream.runs.tail import Tail
 from flask_aistream.runs.timer import Timer
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Wake
+from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import ManualClock
 from flask_aistream.testing import ManualConcurrency
@@ -95,7 +96,7 @@ def desk(clock: ManualClock) -> Desk:
 
 
 def log_of(*texts: str, end: ev.Terminal | None = END, max_events: int | None = None) -> Log:
-    log = new_log(MemoryStore(max_events=max_events))
+    log = new_log(MemoryStore(Bounds(max_events=max_events)))
     for text in texts:
         log.append(text)
     if end:

@@ -19,6 +19,7 @@ from flask_aistream.runs.restart import CUT_OFF
 from flask_aistream.runs.restart import Call
 from flask_aistream.runs.restart import past_of
 from flask_aistream.stores.base import Log
+from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.stores.sqlite import SqliteEngine
 from flask_aistream.testing import Gate
@@ -72,7 +73,7 @@ def test_what_was_half_said_is_closed(cut: str) -> None:
 
 
 def test_a_run_whose_beginning_was_trimmed_away_has_no_past() -> None:
-    log = new_log(MemoryStore(max_events=10))
+    log = new_log(MemoryStore(Bounds(max_events=10)))
     for number in range(20):
         log.append(str(number))
     assert past_of(log) is None

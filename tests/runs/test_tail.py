@@ -15,6 +15,7 @@ from flask_aistream.runs.timer import Timer
 from flask_aistream.server.threads import Threads
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Log
+from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import ManualClock
@@ -264,7 +265,7 @@ def test_a_closed_tail_leaves_nothing_behind(clock: ManualClock) -> None:
 
 def test_a_trimmed_history_is_passed_on_as_the_page_is(clock: ManualClock) -> None:
     desk = Desk(clock)
-    desk.log = new_log(MemoryStore(max_events=4, clock=clock))
+    desk.log = new_log(MemoryStore(Bounds(max_events=4), clock=clock))
     for number in range(10):
         desk.log.append(str(number))
     desk.log.end(END)

@@ -3,6 +3,7 @@ after what was said has arrived there."""
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 import typing as t
@@ -14,10 +15,12 @@ from flask_aistream.core.page import Page
 from flask_aistream.server.threads import Threads
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Log
+from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.shared import SharedStore
 
 PATIENCE = 10.0
+BOUNDS = [field.name for field in dataclasses.fields(Bounds)]
 
 
 class PromptLog:
@@ -75,13 +78,13 @@ class Stores:
         self._open: list[SharedStore] = []
 
     def make(self, *, patience: float = PATIENCE, **options: t.Any) -> SharedStore:
+        bounds = Bounds(**{name: options.pop(name) for name in BOUNDS if name in options})
         store = SharedStore(
-            self._engine(**options),
+            self._engine(bounds=bounds, **options),
             Threads(),
             patience=patience,
-            max_events=options.get("max_events"),
+            bounds=bounds,
             clock=options.get("clock", time.monotonic),
-            log_bytes=options.get("log_bytes"),
         )
         self._open.append(store)
         return store

@@ -5,6 +5,7 @@ import typing as t
 import pytest
 
 from flask_aistream.core import events as ev
+from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import ManualClock
 from tests.stores.contract import StoreContract
@@ -14,7 +15,7 @@ from tests.stores.contract import begin
 
 class TestMemoryStore(StoreContract):
     def make_store(self, clock: ManualClock, **bounds: t.Any) -> MemoryStore:
-        return MemoryStore(clock=clock, **bounds)
+        return MemoryStore(Bounds(**bounds), clock=clock)
 
 
 class Interrupt(BaseException):
@@ -42,7 +43,7 @@ def test_a_writer_that_is_interrupted_while_it_wakes_readers_leaves_none_asleep(
 
 
 def test_a_thousand_forgotten_runs_leave_nothing(clock: ManualClock) -> None:
-    store = MemoryStore(retain=1, clock=clock)
+    store = MemoryStore(Bounds(retain=1), clock=clock)
     for number in range(1000):
         log, _ = begin(store, key=f"k{number}", chat=f"c{number}")
         log.notify(0, Wakes())

@@ -23,6 +23,8 @@ from dataclasses import asdict
 from flask_aistream.core.run import Run
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.base import Process
+from flask_aistream.stores.bounds import UNBOUNDED
+from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.engine import Batch
 from flask_aistream.stores.engine import End
 from flask_aistream.stores.engine import Found
@@ -55,11 +57,6 @@ class RedisEngine:
     """
     :param connect: Makes a client; called again after a fault.
     :param name: Of this process, unlike any other's.
-    :param retain: Seconds a finished run is kept; ``None`` for ever.
-    :param max_runs: Finished runs kept at most.
-    :param max_events: Of one run, kept at most.
-    :param log_bytes: Of one run, kept at most.
-    :param store_bytes: Of all runs together, as the server counts them; ``None`` for any number.
     :param clock: Seconds since the epoch.
     """
 
@@ -72,12 +69,8 @@ class RedisEngine:
         connect: Callable[[], t.Any],
         name: str,
         process: Process,
+        bounds: Bounds = UNBOUNDED,
         *,
-        retain: float | None = None,
-        max_runs: int | None = None,
-        max_events: int | None = None,
-        log_bytes: int | None = None,
-        store_bytes: int | None = None,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -86,11 +79,9 @@ class RedisEngine:
         self._connect = connect
         self._carrier: Carrier | None = None
         self._server = Server(connect)
-        self._lengths = Lengths(self._server, max_events, log_bytes)
+        self._lengths = Lengths(self._server, bounds)
         self._names = Names(self._server)
-        self._finished = Finished(
-            self._server, name, self._lengths, retain, max_runs, store_bytes, clock
-        )
+        self._finished = Finished(self._server, name, self._lengths, bounds, clock)
         self._processes = Processes(self._server, name, self._finished, ticks)
 
     def open(self, listener: Listener) -> None:

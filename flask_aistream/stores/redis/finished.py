@@ -9,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Collection
 
 from flask_aistream.core.run import Run
+from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.redis.keys import BYTES
 from flask_aistream.stores.redis.keys import ENDED
 from flask_aistream.stores.redis.keys import alias
@@ -35,9 +36,7 @@ FORGET = 64
 class Finished:
     """
     :param name: Of this process.
-    :param retain: Seconds a finished run is kept; ``None`` for ever.
-    :param max_runs: Finished runs kept at most.
-    :param store_bytes: Of all runs together, as the server counts them; ``None`` for any number.
+    :param bounds: Its ``store_bytes`` are those of all runs together, as the server counts them.
     :ivar keep: Milliseconds after which the server forgets one by itself, where no process is left to
         sweep; empty for never.
     """
@@ -47,18 +46,16 @@ class Finished:
         server: Server,
         name: str,
         lengths: Lengths,
-        retain: float | None,
-        max_runs: int | None,
-        store_bytes: int | None,
+        bounds: Bounds,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.keep = "" if retain is None else str(int((retain + SPARE_SECONDS) * 1000))
+        self.keep = (
+            "" if bounds.retain is None else str(int((bounds.retain + SPARE_SECONDS) * 1000))
+        )
         self._server = server
         self._name = name
         self._lengths = lengths
-        self._retain = retain
-        self._max_runs = max_runs
-        self._store_bytes = store_bytes
+        self._bounds = bounds
         self._clock = clock
         self._ended_at = -math.inf
 
@@ -92,14 +89,14 @@ class Finished:
     def sweep(self) -> bool:
         """:returns: Whether there is no room for another run."""
         forgotten: set[bytes] = set()
-        if self._retain is not None:
+        if self._bounds.retain is not None:
             forgotten.update(
-                self._server.redis.zrangebyscore(ENDED, "-inf", self._clock() - self._retain)
+                self._server.redis.zrangebyscore(ENDED, "-inf", self._clock() - self._bounds.retain)
             )
-        if self._max_runs is not None:
-            forgotten.update(self._server.redis.zrange(ENDED, 0, -self._max_runs - 1))
+        if self._bounds.max_runs is not None:
+            forgotten.update(self._server.redis.zrange(ENDED, 0, -self._bounds.max_runs - 1))
         self.forget(forgotten)
-        return self._store_bytes is not None and self._is_full(self._store_bytes)
+        return self._bounds.store_bytes is not None and self._is_full(self._bounds.store_bytes)
 
     def _is_full(self, most: int) -> bool:
         """Forget more, if need be, and the oldest first.

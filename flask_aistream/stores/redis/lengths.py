@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flask_aistream.stores.bounds import Bounds
+from flask_aistream.stores.bounds import Length
 from flask_aistream.stores.engine import Batch
-from flask_aistream.stores.engine import Length
 from flask_aistream.stores.redis.keys import entry_id
 from flask_aistream.stores.redis.keys import log_key
 from flask_aistream.stores.redis.server import Server
 
 
 class Lengths:
-    """
-    :param most: Events of one run, kept at most.
-    :param most_bytes: Of these.
-    """
-
-    def __init__(self, server: Server, most: int | None, most_bytes: int | None) -> None:
+    def __init__(self, server: Server, bounds: Bounds) -> None:
         self._server = server
-        self._most = most
-        self._most_bytes = most_bytes
+        self._bounds = bounds
         self._lengths: dict[str, Length] = {}
 
     def begin(self, run_id: str, first: int, size: int) -> None:
         """Of a run that is in the server, with so many bytes from this record on."""
-        self._lengths[run_id] = Length(self._most, self._most_bytes)
+        self._lengths[run_id] = Length(self._bounds)
         self._lengths[run_id].add(first, size)
 
     def drop(self, run_id: str) -> None:

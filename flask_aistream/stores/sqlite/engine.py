@@ -20,10 +20,12 @@ from dataclasses import field
 
 from flask_aistream.core.run import Run
 from flask_aistream.errors import TooManyRuns
+from flask_aistream.stores.bounds import UNBOUNDED
+from flask_aistream.stores.bounds import Bounds
+from flask_aistream.stores.bounds import Length
 from flask_aistream.stores.engine import Batch
 from flask_aistream.stores.engine import End
 from flask_aistream.stores.engine import Found
-from flask_aistream.stores.engine import Length
 from flask_aistream.stores.engine import Listener
 from flask_aistream.stores.engine import Piece
 from flask_aistream.stores.engine import decode
@@ -55,11 +57,6 @@ class SqliteEngine:
     """
     :param path: Of the file, on a local disk.
     :param name: Of this process, unlike any other's.
-    :param retain: Seconds a finished run is kept; ``None`` for ever.
-    :param max_runs: Finished runs kept at most.
-    :param max_events: Of one run, kept at most.
-    :param log_bytes: Of one run, kept at most.
-    :param store_bytes: Of the file, without what may be written over; ``None`` for any number.
     :param clock: Seconds since the epoch.
     """
 
@@ -70,18 +67,13 @@ class SqliteEngine:
         self,
         path: str,
         name: str,
+        bounds: Bounds = UNBOUNDED,
         *,
-        retain: float | None = None,
-        max_runs: int | None = None,
-        max_events: int | None = None,
-        log_bytes: int | None = None,
-        store_bytes: int | None = None,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
-        self._max_events = max_events
-        self._log_bytes = log_bytes
+        self._bounds = bounds
         self._clock = clock
         self._own: dict[str, Own] = {}
         self._begun: list[str] = []
@@ -92,7 +84,7 @@ class SqliteEngine:
         self._notices = Notices(self._file, name)
         self._processes = Processes(self._file, name, ticks)
         self._follower = Follower(self._file, name, self._journal, self._processes, self.load)
-        self._sweep = Sweep(self._file, name, retain, max_runs, store_bytes, clock)
+        self._sweep = Sweep(self._file, name, bounds, clock)
 
     def open(self, listener: Listener) -> None:
         self._listener = listener
@@ -207,7 +199,7 @@ class SqliteEngine:
         own = self._own.get(end.run) if process == self._name else None
         said = dict(own.said) if own else dict(self._journal.of(no, start))
         said[end.number] = end.data
-        first, whole = joined(said, end.number - (self._max_events or end.number))
+        first, whole = joined(said, end.number - (self._bounds.max_events or end.number))
         self._journal.add([(no, end.number, end.data)])
         self._file.execute(
             "UPDATE run SET first = ?, last = ?, data = ? WHERE no = ?",
@@ -302,7 +294,7 @@ class SqliteEngine:
 
     def _take(self, run_id: str, no: int, said: Sequence[tuple[int, str]]) -> None:
         """This process owns a run that has said this much."""
-        own = self._own[run_id] = Own(no, Length(self._max_events, self._log_bytes), dict(said))
+        own = self._own[run_id] = Own(no, Length(self._bounds), dict(said))
         for first, data in said:
             own.length.add(first, len(data))
         self._begun.append(run_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.sqlite.file import File
 
 FORGET = 16
@@ -23,37 +24,31 @@ FORGETTABLE = "token IS NOT NULL AND teller IS NULL"
 class Sweep:
     """
     :param name: Of this process.
-    :param retain: Seconds a finished run is kept; ``None`` for ever.
-    :param max_runs: Finished runs kept at most.
-    :param store_bytes: Of the file, without what may be written over; ``None`` for any number.
+    :param bounds: Its ``store_bytes`` are those of the file, without what may be written over.
     """
 
     def __init__(
         self,
         file: File,
         name: str,
-        retain: float | None,
-        max_runs: int | None,
-        store_bytes: int | None,
+        bounds: Bounds,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._file = file
         self._name = name
-        self._retain = retain
-        self._max_runs = max_runs
-        self._store_bytes = store_bytes
+        self._bounds = bounds
         self._clock = clock
 
     def run(self) -> bool:
         """:returns: Whether there is no room for another run."""
-        if self._retain is not None:
-            limit = self._clock() - self._retain
+        if self._bounds.retain is not None:
+            limit = self._clock() - self._bounds.retain
             self._file.execute(f"DELETE FROM run WHERE {FORGETTABLE} AND ended_at <= ?", (limit,))
-        if self._max_runs is not None:
+        if self._bounds.max_runs is not None:
             self._file.execute(
                 f"DELETE FROM run WHERE no IN (SELECT no FROM run WHERE {FORGETTABLE} "
                 "ORDER BY ended_at DESC, no DESC LIMIT -1 OFFSET ?)",
-                (self._max_runs,),
+                (self._bounds.max_runs,),
             )
         self._file.execute("DELETE FROM notice WHERE run NOT IN (SELECT no FROM run)")
         # The last row stays: a row's number must never come back.
@@ -67,7 +62,7 @@ class Sweep:
             "UNION SELECT teller FROM run WHERE teller IS NOT NULL)",
             (self._name,),
         )
-        full = self._store_bytes is not None and self._is_full(self._store_bytes)
+        full = self._bounds.store_bytes is not None and self._is_full(self._bounds.store_bytes)
         self._give_back()
         return full
 
