@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import threading
 import weakref
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import Terminal
@@ -166,13 +166,16 @@ class SharedEncoder:
 
 
 class SharedEncoders:
-    """The shared encoder of each run and protocol that somebody reads now."""
+    """The shared encoder of each run and protocol that somebody reads now.
 
-    def __init__(self) -> None:
+    :param lock: For a few steps that do not block.
+    """
+
+    def __init__(self, lock: AbstractContextManager[object]) -> None:
         self._shared: weakref.WeakValueDictionary[object, SharedEncoder] = (
             weakref.WeakValueDictionary()
         )
-        self._lock = threading.Lock()
+        self._lock = lock
 
     def get(self, key: object, make: Callable[[], Encoder]) -> SharedEncoder:
         """The encoder that the other readers of ``key`` use, or a new one."""

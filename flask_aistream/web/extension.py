@@ -80,7 +80,7 @@ class Machinery:
             most=settings.max_connections,
             most_per_owner=settings.max_connections_per_owner,
         )
-        self.encoders = SharedEncoders()
+        self.encoders = SharedEncoders(self._concurrency.lock())
         self.store = open_store(
             store_url,
             self._concurrency,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import typing as t
 from collections.abc import Sequence
 
@@ -257,7 +258,7 @@ def test_readers_at_different_places_get_their_own_pages() -> None:
 
 
 def test_an_encoder_is_shared_as_long_as_somebody_reads() -> None:
-    encoders = SharedEncoders()
+    encoders = SharedEncoders(threading.Lock())
     one, same = encoders.get("run", PlainEncoder), encoders.get("run", PlainEncoder)
     assert one is same
     assert encoders.get("other", PlainEncoder) is not one
