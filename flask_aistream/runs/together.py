@@ -45,8 +45,7 @@ class Together(t.Generic[Thing]):
                 raise
 
     def _turn(self) -> None:
-        self._asked = (
-            False  # First: what another thread adds meanwhile gets a turn, perhaps for nothing.
-        )
+        # First: what another thread adds meanwhile gets a turn, perhaps for nothing.
+        self._asked = False
         while self._things:
             self._act(self._things.popleft())
