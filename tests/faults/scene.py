@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,10 +23,9 @@ from tests.faults.proxy import Proxy
 from tests.faults.stores import PLACES
 from tests.faults.stores import Unable
 from tests.server.servers import DEADLINE
-from tests.server.servers import ROOT
 from tests.server.servers import Server
-from tests.server.servers import environment
 from tests.server.servers import free_port
+from tests.server.servers import gunicorn
 from tests.server.servers import wait_for
 
 APP = "tests.faults.app:create_app()"
@@ -89,31 +87,11 @@ class Service(Server):
     """A running gunicorn."""
 
     def __init__(self, setting: Setting, port: int, facts: Path, **config: t.Any) -> None:
-        self.kind = setting.kind
-        self.port = port
-        self.url = f"http://127.0.0.1:{port}"
-        self._facts = facts
-        self._output = open(facts.with_suffix(".out"), "a+b")
-        command = [
-            *(sys.executable, "-m", "gunicorn", "-k", setting.kind, "-w", str(setting.workers)),
-            *(
-                "--no-control-socket",
-                "--graceful-timeout",
-                str(GRACE_SECONDS),
-                "-b",
-                f"127.0.0.1:{port}",
-            ),
-            *(("--threads", "100") if setting.kind == "gthread" else ()),
-            *setting.options,
-            APP,
-        ]
-        self.process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment(facts, config),
-            stdout=self._output,
-            stderr=self._output,
-        )
+        threads = ("--threads", "100") if setting.kind == "gthread" else ()
+        workers = ("-w", str(setting.workers))
+        command = gunicorn(setting.kind, *workers, *threads, grace=GRACE_SECONDS)
+        # What is said last counts.
+        self._launch(setting.kind, port, [*command, *setting.options], APP, facts, config)
 
     def workers(self) -> set[int]:
         """Processes whose parent is the arbiter."""

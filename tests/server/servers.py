@@ -23,8 +23,8 @@ BUSY = 2.0
 APP = "tests.server.app:create_app()"
 
 
-def gunicorn(kind: str, *options: str) -> list[str]:
-    worker = ["-k", kind, *options, "--graceful-timeout", "6", "--no-control-socket"]
+def gunicorn(kind: str, *options: str, grace: int = 6) -> list[str]:
+    worker = ["-k", kind, *options, "--graceful-timeout", str(grace), "--no-control-socket"]
     return [sys.executable, "-m", "gunicorn", *worker, "-b", "127.0.0.1:{port}", "{app}"]
 
 
@@ -52,19 +52,34 @@ class Server:
         options: tuple[str, ...] = (),
         **config: t.Any,
     ) -> None:
+        self._launch(kind, free_port(), [*ALL[kind], *options], app, facts, config, alone=True)
+
+    def _launch(
+        self,
+        kind: str,
+        port: int,
+        command: list[str],
+        app: str,
+        facts: Path,
+        config: dict[str, t.Any],
+        *,
+        alone: bool = False,
+    ) -> None:
+        """
+        :param alone: In a process group of its own, as in a terminal.
+        """
         self.kind = kind
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
         self._facts = facts
-        self._output = open(facts.with_suffix(".out"), "w+b")
-        command = [part.format(port=self.port, app=app) for part in (*ALL[kind], *options)]
+        self._output = open(facts.with_suffix(".out"), "a+b")
         self.process = subprocess.Popen(
-            command,
+            [part.format(port=port, app=app) for part in command],
             cwd=ROOT,
             env=environment(facts, config),
             stdout=self._output,
             stderr=self._output,
-            start_new_session=True,
+            start_new_session=alone,
         )
 
     def wait_ready(self) -> None:

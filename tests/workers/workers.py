@@ -7,8 +7,6 @@ import http.client
 import json
 import os
 import signal
-import subprocess
-import sys
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +14,9 @@ from pathlib import Path
 from flask_aistream.sse.decode import Decoder
 from flask_aistream.sse.frame import Frame
 from tests.server.servers import DEADLINE
-from tests.server.servers import ROOT
 from tests.server.servers import Server
-from tests.server.servers import environment
 from tests.server.servers import free_port
+from tests.server.servers import gunicorn
 from tests.server.servers import wait_for
 from tests.server.wire import text_of
 
@@ -40,35 +37,10 @@ class Workers(Server):
         options: tuple[str, ...] = (),
         **config: t.Any,
     ) -> None:
-        self.kind = kind
         self.count = count
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._facts = facts
-        self._output = open(facts.with_suffix(".out"), "w+b")
-        command = [
-            *(
-                sys.executable,
-                "-m",
-                "gunicorn",
-                "-k",
-                kind,
-                "-w",
-                str(count),
-                "--no-control-socket",
-            ),
-            *("--graceful-timeout", "6", "--keep-alive", "30", "-b", f"127.0.0.1:{self.port}"),
-            *(THREADS if kind == "gthread" else ()),
-            *options,
-            app,
-        ]
-        self.process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment(facts, config),
-            stdout=self._output,
-            stderr=self._output,
-        )
+        threads = THREADS if kind == "gthread" else ()
+        command = gunicorn(kind, "-w", str(count), "--keep-alive", "30", *threads)
+        self._launch(kind, free_port(), [*command, *options], app, facts, config)
 
     def pids(self) -> list[int]:
         """Of all workers that answer, once there are as many as there should be."""
