@@ -17,8 +17,11 @@ from hypothesis import settings
 from flask_aistream import AIStream
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import ManualClock
+from tests import left_open
 from tests.stores.redis_server import RedisServer
 from tests.upstream import Upstream
+
+what_was_left_open_is_dropped_here = left_open.what_was_left_open_is_dropped_here
 
 if t.TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -35,6 +38,7 @@ at the end."""
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {folder: number for number, folder in enumerate(SLOWEST)}
+    left_open.may_be_left(items)
     items.sort(key=lambda item: order.get(folder_of(item.nodeid), len(order)))
 
 

@@ -39,7 +39,7 @@ DIALECTS = [
 def test_silence_lasts_until_the_client_leaves_and_that_is_seen_at_once(
     upstream: Upstream, path: str, body: dict[str, t.Any]
 ) -> None:
-    model = f"silent-after-{len(path)}"  # One of its own for each dialect.
+    model = f"silent-after-{100 + len(path)}"  # Nobody else asks for as many.
     connection = ask(upstream.url, path.replace("MODEL", model), body | {"model": model})
     response = connection.getresponse()
     assert response.read(10)
