@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import time
@@ -13,6 +14,7 @@ import pytest
 from tests.server.conftest import Serve
 from tests.server.servers import DEADLINE
 from tests.server.servers import Server
+from tests.server.servers import wait_for
 from tests.server.wire import Stream
 from tests.server.wire import end_of
 
@@ -86,8 +88,20 @@ def test_new_code_is_not_held_up_by_old_runs(serve: Serve, kind: str, tmp_path: 
     server = serve(kind, options=("--reload", "--reload-extra-file", str(code)))
     stream = Stream(server.url, "/ai/silent-async", {"prompt": "?"})
     stream.until("Well,")
-    later = time.time() + 10  # Whatever the file system's clock shows.
-    os.utime(code, (later, later))
+    later = itertools.count(time.time() + 10)  # Whatever the file system's clock shows.
+
+    def seen() -> bool:
+        # Once is not enough: what changes before gunicorn has first looked is not new.
+        moment = next(later)
+        os.utime(code, (moment, moment))
+        return "Worker reloading" in server.output()
+
+    wait_for(seen, "gunicorn to see the change")
     assert end_of(stream.rest()[1]) == "interrupted"
     assert server.wait_fact("ended", stream.run)["outcome"] == "Interrupted"
-    assert Stream(server.url, "/ai/count", {"prompt": "?", "n": 3}).rest()[0] == "0 1 2 "
+
+    def answered() -> bool:
+        # The old worker still accepts for a moment, to say 503.
+        return Stream(server.url, "/ai/count", {"prompt": "?", "n": 3}).rest()[0] == "0 1 2 "
+
+    wait_for(answered, "an answer")
