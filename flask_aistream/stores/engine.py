@@ -7,18 +7,16 @@ raises. After such a fault the same call is made again: it must notice that it w
 
 from __future__ import annotations
 
-import json
 import typing as t
 from collections.abc import Iterable
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from json.encoder import encode_basestring_ascii
 
-from flask_aistream.core.codec import from_json
-from flask_aistream.core.codec import to_json
 from flask_aistream.core.events import TERMINAL
 from flask_aistream.core.events import Event
 from flask_aistream.core.run import Run
+from flask_aistream.stores.packing import Said
+from flask_aistream.stores.packing import join
 
 DEAD_SECONDS = 3.0
 """A process whose heartbeat was not seen for so long is dead, and its runs are interrupted."""
@@ -230,34 +228,3 @@ class Engine(t.Protocol):
         :returns: There is no room for another run: what has not ended is too much already.
         """
         ...
-
-
-class Encoded(t.NamedTuple):
-    """An event that is no text, as JSON: what it holds may change once it has been said."""
-
-    json: str
-
-
-Said = str | Encoded
-"""An event on its way into the database."""
-
-
-def ready(event: Event) -> Said:
-    """
-    :raises TypeError: An application's own value is none that JSON has.
-    """
-    return event if type(event) is str else Encoded(json.dumps(to_json(event)))
-
-
-def join(said: Sequence[Said]) -> str:
-    """A JSON array, all ASCII: a NUL or half a surrogate pair survives any database."""
-    try:
-        # All of them text, as nearly always: nothing is done in Python for a token.
-        return f"[{','.join(map(encode_basestring_ascii, said))}]"  # type: ignore[arg-type]
-    except TypeError:
-        texts = [it.json if isinstance(it, Encoded) else encode_basestring_ascii(it) for it in said]
-        return f"[{','.join(texts)}]"
-
-
-def decode(data: str | bytes) -> list[Event]:
-    return [value if type(value) is str else from_json(value) for value in json.loads(data)]

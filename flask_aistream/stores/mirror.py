@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import typing as t
+from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence
 from functools import partial
@@ -25,9 +26,10 @@ from flask_aistream.stores.engine import End
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.engine import Said
-from flask_aistream.stores.engine import join
-from flask_aistream.stores.engine import ready
+from flask_aistream.stores.packing import Encoded
+from flask_aistream.stores.packing import Said
+from flask_aistream.stores.packing import join
+from flask_aistream.stores.packing import ready
 from flask_aistream.stores.records import Records
 
 if t.TYPE_CHECKING:
@@ -69,8 +71,12 @@ class SharedLog(Records):
         self._store = store
         self._call = store.scribe.inbox.put
         self._called = False
-        self._said: list[Said] = []
+        # Not in the database yet. Of these, the scribe has the first few, and, alone, readers do.
         self._pending: list[Event] = []
+        self._collected = self._shown = 0
+        # Those of the others that are no text.
+        self._encoded: deque[Encoded] = deque()
+        self._crowd = CROWD
         self._closing = False
         self._confirmed: bool | None = True
         self._announcement: Callable[[], None] | None = None
@@ -84,15 +90,14 @@ class SharedLog(Records):
             if self.ended or self._closing or not self.owned:
                 raise LogEnded(f"Run {self.run.id} has ended, or belongs to another process now.")
             self._pending.append(event)
-            self._said.append(said)
+            if type(said) is Encoded:
+                self._encoded.append(said)
             if not self._called:
                 self._called = True
                 self._call(self)
-            crowded = len(self._pending) > CROWD
-        if self.alone:
-            self.publish(1)
-        elif crowded:
-            self._wait_for_room()
+            crowded = len(self._pending) > self._crowd
+        if crowded:
+            self._make_room()
 
     def end(self, terminal: Terminal, *, epoch: int | None = None, announced: bool = False) -> bool:
         with self._lock:
@@ -164,9 +169,12 @@ class SharedLog(Records):
 
     def collect(self) -> None:
         with self._lock:
-            self.unwritten += self._said
-            self._said.clear()
+            new: list[Said] = self._pending[self._collected :]  # type: ignore[assignment]
+            if self._encoded:
+                new = [it if type(it) is str else self._encoded.popleft() for it in new]
+            self._collected = len(self._pending)
             self._called = False
+        self.unwritten += new
 
     def begin(self, events: Sequence[Event]) -> None:
         """The database has the run, which begins with ``events``."""
@@ -191,12 +199,10 @@ class SharedLog(Records):
     def publish(self, count: int) -> None:
         """The next ``count`` events are in the database."""
         with self._lock:
-            if count == len(self._pending):
-                self._events += self._pending
-                self._pending.clear()
-            else:
-                self._events += self._pending[:count]
-                del self._pending[:count]
+            self._events += self._pending[self._shown : count]
+            del self._pending[:count]
+            self._shown = max(self._shown - count, 0)
+            self._collected = max(self._collected - count, 0)
             if len(self._events) > self._look_at:
                 self._trim()
         if self._waiting or self._room:
@@ -234,6 +240,8 @@ class SharedLog(Records):
             lost = self.owned and found.epoch > self.reign and not found.ended
             if lost or found.ended:
                 self._pending.clear()
+                self._encoded.clear()
+                self._collected = self._shown = 0
             if lost:
                 self.owned = self._followed = False
                 self.epoch = found.epoch
@@ -258,7 +266,7 @@ class SharedLog(Records):
         """
         with self._lock:
             first, end = self._trimmed, self.written + len(self.unwritten)
-            known = (self._events + self._pending)[: end - first]
+            known = (self._events + self._pending[self._shown :])[: end - first]
         said = [ready(event) for event in known]
         return engine.restore(self.run, Batch.of(self.run_id, first, said, self.reign))
 
@@ -272,9 +280,9 @@ class SharedLog(Records):
         """The database has been away for too long: go on without it, and tell the owner."""
         with self._lock:
             self.alone = True
-            count = len(self._pending)
+            self._crowd = 0
             lost, self._lost = self._lost, []
-        self.publish(count)
+        self._show()
         for callback in lost:
             callback()
 
@@ -317,7 +325,7 @@ class SharedLog(Records):
 
     def _on_the_way(self) -> int:
         # The store tells others of what it has written before, or instead of, its answer to us.
-        return len(self._pending)
+        return len(self._pending) - self._shown
 
     def _ending(self, terminal: Terminal, token: str, epoch: int | None, announced: bool) -> Ending:
         data = join([ready(terminal)])
@@ -365,8 +373,8 @@ class SharedLog(Records):
         with self._lock:
             if self.ended:
                 return False
-            self._events += self._pending
-            self._pending.clear()
+            self._events += self._pending[self._shown :]
+            self._shown = len(self._pending)
             self._events.append(terminal)
             self.ended = True
             # Who ends it here knows it.
@@ -393,6 +401,21 @@ class SharedLog(Records):
             room, self._room = self._room, []
         for wake in room:
             wake()
+
+    def _make_room(self) -> None:
+        if self.alone:
+            self._show()
+        else:
+            self._wait_for_room()
+
+    def _show(self) -> None:
+        """Give readers what is not in the database."""
+        with self._lock:
+            self._events += self._pending[self._shown :]
+            self._shown = len(self._pending)
+            if len(self._events) > self._look_at:
+                self._trim()
+        self._wake()
 
     def _wait_for_room(self) -> None:
         waiter = self._store.process.waiter()

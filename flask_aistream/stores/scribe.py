@@ -31,7 +31,7 @@ from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Listener
 from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.engine import Said
+from flask_aistream.stores.packing import Said
 
 logger = logging.getLogger("flask_aistream")
 

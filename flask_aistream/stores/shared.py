@@ -24,8 +24,8 @@ from flask_aistream.stores.engine import Batch
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.engine import ready
 from flask_aistream.stores.mirror import SharedLog
+from flask_aistream.stores.packing import ready
 from flask_aistream.stores.scribe import Scribe
 
 

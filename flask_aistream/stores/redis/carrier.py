@@ -9,7 +9,7 @@ from collections import deque
 
 from flask_aistream.stores.engine import Listener
 from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.engine import decode
+from flask_aistream.stores.packing import decode
 
 RECONNECT_SECONDS = 0.2
 LISTEN_SECONDS = 5.0

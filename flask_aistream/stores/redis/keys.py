@@ -6,7 +6,7 @@ import hashlib
 
 from flask_aistream.core.run import Run
 from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.engine import decode
+from flask_aistream.stores.packing import decode
 
 PREFIX = "aistream:"
 ENDED = f"{PREFIX}ended"

@@ -28,7 +28,7 @@ from flask_aistream.stores.engine import End
 from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Listener
 from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.engine import decode
+from flask_aistream.stores.packing import decode
 from flask_aistream.stores.sqlite.file import File
 from flask_aistream.stores.sqlite.follower import Follower
 from flask_aistream.stores.sqlite.journal import Journal

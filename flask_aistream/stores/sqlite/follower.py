@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Listener
 from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.engine import decode
+from flask_aistream.stores.packing import decode
 from flask_aistream.stores.sqlite.file import File
 from flask_aistream.stores.sqlite.journal import Journal
 from flask_aistream.stores.sqlite.journal import marks
