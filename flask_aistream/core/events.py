@@ -203,7 +203,8 @@ class Failed:
 class Interrupted:
     """Terminal: the process that ran the provider went away before it was done.
 
-    :param cause: ``drain`` (the server was stopped) or ``owner-lost`` (it died).
+    :param cause: ``drain`` (the server was stopped), ``owner-lost`` (it died) or ``killed`` (the provider
+        was ended from outside).
     """
 
     cause: str = "drain"

@@ -38,6 +38,9 @@ BREATH_SECONDS = 0.001
 
 ASYNC_DEF = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
+CUT_SHORT = ev.Interrupted("killed")
+"""Somebody else ends the run, or gives it to another process. Should that fail, it has not finished."""
+
 LOOK = 16
 """Chunks after which the clock is looked at."""
 
@@ -192,10 +195,13 @@ class Pump:
         try:
             self._log.append(event)
         except LogEnded:
+            self._terminal = CUT_SHORT
             return False
         return True
 
     def _close(self) -> ev.Terminal:
+        if self._terminal is CUT_SHORT:
+            return CUT_SHORT
         for event in self._chunks.close() if self._chunks else ():
             self._say(event)
         rest = self._characters.join("", last=True)

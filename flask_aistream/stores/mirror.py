@@ -78,6 +78,7 @@ class SharedLog(Records):
         self._encoded: deque[Encoded] = deque()
         self._crowd = CROWD
         self._closing = False
+        self._given_up = False
         self._confirmed: bool | None = True
         self._announcement: Callable[[], None] | None = None
         self._followed = owned
@@ -101,8 +102,7 @@ class SharedLog(Records):
 
     def end(self, terminal: Terminal, *, epoch: int | None = None, announced: bool = False) -> bool:
         with self._lock:
-            # Who was the owner must not end what it has lost, or given up.
-            if self.ended or (epoch is not None and (epoch == self.reign) != self.owned):
+            if self.ended or (epoch is not None and not self._may_end(epoch)):
                 return False
             self._closing = self.owned
         work = self._ending(terminal, secrets.token_hex(8), epoch, announced)
@@ -130,14 +130,18 @@ class SharedLog(Records):
         with self._lock:
             if self.ended or self.alone or not self.owned:
                 return False
-            self._closing = True
+            self._closing = self._given_up = True
         run_id, reign = self.run_id, self.reign
+        released = False
         try:
-            return self._store.scribe.ask(
+            released = self._store.scribe.ask(
                 lambda engine: engine.release(run_id, reign), self._released
             )
         except StoreUnavailable:
-            return False
+            pass
+        finally:
+            self._given_up = released
+        return released
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         with self._lock:
@@ -191,7 +195,7 @@ class SharedLog(Records):
             if self.owned:
                 return False
             self.owned = self._followed = True
-            self._closing = False
+            self._closing = self._given_up = False
             self.epoch = self.reign = found.epoch
             self.written = self.tail + 1
         return True
@@ -285,6 +289,12 @@ class SharedLog(Records):
         self._show()
         for callback in lost:
             callback()
+
+    def _may_end(self, epoch: int) -> bool:
+        """Who was the owner must not end what it has lost, or gives up."""
+        if epoch == self.reign:
+            return self.owned and not self._given_up
+        return not self.owned
 
     def _end_in_database(self, work: Ending) -> bool | None:
         """:returns: ``None``: the database is away, and this process is the owner."""

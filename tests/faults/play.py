@@ -175,9 +175,11 @@ def account(told: Told, scene: Scene, readers: Sequence[Reader], before: set[str
         told.repeated += len(facts["called"]) > 1
         if len(facts["called"]) != 1 or not any(reader.run == run for reader in readers):
             told.notes.append(f"{run}: called {facts['called']}, ended {facts['ended']}")
-        told.short += any(
+        if any(
             it["outcome"] == "Finished" and it["tokens"] != asked.get(run) for it in facts["ended"]
-        )
+        ):
+            told.short += 1
+            told.notes.append(f"{run}: {asked.get(run)} asked for, ended {facts['ended']}")
     told.repeated += abs(len(runs) - told.row.runs)
     for reader in readers:
         ended = runs[reader.run]["ended"] if reader.run in runs else []

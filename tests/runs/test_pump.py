@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 import time
 import typing as t
 from collections.abc import AsyncIterator
@@ -16,15 +17,19 @@ import pytest
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
+from flask_aistream.errors import LogEnded
 from flask_aistream.errors import ProviderError
 from flask_aistream.runs.pump import BREATH_SECONDS
 from flask_aistream.runs.pump import LOOK
 from flask_aistream.runs.pump import Pump
 from flask_aistream.stores.base import Log
+from flask_aistream.stores.bounds import UNBOUNDED
+from flask_aistream.stores.memory import MemoryLog
 from flask_aistream.testing import ManualClock
 from tests.runs.support import REQUEST
 from tests.runs.support import events_of
 from tests.runs.support import new_log
+from tests.runs.support import run_of
 
 Provider = Callable[[ChatRequest], t.Any]
 SECRET = "sk-secret"
@@ -319,6 +324,21 @@ def test_a_provider_is_not_pulled_again_after_the_end(kind: type[Watched]) -> No
     assert provider.pulled == 3
     assert provider.closed
     assert events_of(log) == ["x", "x", ev.Stopped()]
+
+
+class Refusing(MemoryLog):
+    """Takes one token; then somebody else is about to end it."""
+
+    def append(self, event: ev.Event) -> None:
+        if self.tail == 0:
+            raise LogEnded
+        super().append(event)
+
+
+@pytest.mark.parametrize("say", [says, says_async])
+def test_who_could_not_say_all_has_not_finished(say: Callable[..., Provider]) -> None:
+    log = Refusing(run_of(), (), UNBOUNDED, time.monotonic, threading.Lock())
+    assert drive(say("a", "b"), log) == ev.Interrupted("killed")
 
 
 def test_a_provider_that_swallows_its_closing_ends_all_the_same() -> None:

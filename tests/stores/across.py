@@ -18,6 +18,7 @@ from flask_aistream.stores.base import Log
 from flask_aistream.stores.engine import DEAD_SECONDS
 from flask_aistream.stores.mirror import SharedLog
 from flask_aistream.stores.shared import SharedStore
+from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import ManualClock
 from tests.core.samples import EVENTS
 from tests.server.servers import wait_for
@@ -354,6 +355,37 @@ class AcrossContract:
         said = [*map(str, range(500)), ev.Finished()]
         assert follow(reader)[1:] == follow(log)[1:] == said
 
+    def test_a_run_that_is_being_released_is_not_ended_by_its_owner(
+        self, here: SharedStore, there: SharedStore
+    ) -> None:
+        log = made(here)
+        busy, go_on = threading.Event(), threading.Event()
+        here.scribe.tell(lambda engine: (busy.set(), go_on.wait(DEADLINE)))
+        assert busy.wait(DEADLINE)
+        released: list[bool] = []
+        releasing = threading.Thread(target=lambda: released.append(log.release()))
+        releasing.start()
+        wait_for(lambda: refuses(log), "the release to begin")
+        # The provider, which could not say any more, has come to its end in this very moment.
+        ended: list[bool] = []
+        ending = threading.Thread(
+            target=lambda: ended.append(log.end(ev.Finished(), epoch=log.epoch))
+        )
+        ending.start()
+        ending.join(0.05)
+        go_on.set()
+        for thread in (releasing, ending):
+            thread.join(DEADLINE)
+        assert (released, ended) == ([True], [False])
+        assert [orphan.log.run.id for orphan in there.orphans()] == [log.run.id]
+
+    def test_a_run_that_could_not_be_released_can_be_ended(self, here: SharedStore) -> None:
+        log = made(here)
+        here.scribe.away = True
+        assert not log.release()
+        here.scribe.away = False
+        assert log.end(ev.Interrupted(), epoch=log.epoch)
+
     def test_an_end_is_for_the_owner_it_was_meant_for(
         self, here: SharedStore, there: SharedStore, stores: Stores
     ) -> None:
@@ -414,6 +446,14 @@ class AcrossContract:
 def made(store: SharedStore) -> SharedLog:
     log, _ = begin(t.cast(t.Any, store))
     return t.cast(SharedLog, log)
+
+
+def refuses(log: SharedLog) -> bool:
+    try:
+        log.append("more")
+    except LogEnded:
+        return True
+    return False
 
 
 def followed(store: SharedStore) -> set[str]:
