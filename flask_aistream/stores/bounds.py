@@ -31,8 +31,8 @@ UNBOUNDED = Bounds()
 class Length:
     """Of a living run's log in the database, as its owner writes it: where it is to be cut.
 
-    It is cut when it is a quarter too long, and where a batch begins. A few marks stand for all of
-    its batches.
+    It is cut where a batch begins, before it is a quarter too long. A few marks stand for all batches:
+    most of them cost two comparisons.
 
     :param bounds: Its ``max_events`` and ``log_bytes`` count.
     """
@@ -43,30 +43,32 @@ class Length:
         self._most = bounds.max_events or math.inf
         self._most_bytes = bounds.log_bytes or math.inf
         self._bytes = 0
+        # Number of a batch's first record, and bytes before it.
         self._marks: deque[tuple[int, int]] = deque()
+        self._next = self._next_bytes = 0.0
 
     def add(self, first: int, size: int) -> int | None:
         """Note a batch of ``size`` bytes.
 
         :returns: Number of the first record to be kept, if it is time to cut.
         """
+        before = self._bytes
         self._bytes += size
-        self._mark(first, size)
-        oldest = self._marks[0][0]
-        if first - oldest <= self._most * 5 / 4 and self._bytes <= self._most_bytes * 5 / 4:
+        if first < self._next and self._bytes < self._next_bytes:
             return None
-        marks = self._marks
-        while len(marks) > 1 and (
-            first - marks[0][0] > self._most or self._bytes > self._most_bytes
-        ):
-            self._bytes -= marks.popleft()[1]
+        self._marks.append((first, before))
+        self._next = first + self._most / self.MARKS
+        self._next_bytes = self._bytes + self._most_bytes / self.MARKS
+        return self._cut(first)
+
+    def _cut(self, first: int) -> int | None:
+        marks, oldest = self._marks, self._marks[0][0]
+        if not self._longer(first, 5 / 4 - 1 / self.MARKS):
+            return None
+        while len(marks) > 1 and self._longer(first, 1):
+            marks.popleft()
         return marks[0][0] if marks[0][0] > oldest else None
 
-    def _mark(self, first: int, size: int) -> None:
-        if self._marks:
-            begun, told = self._marks[-1]
-            near = (first - begun) * self.MARKS < self._most
-            if near and (told + size) * self.MARKS < self._most_bytes:
-                self._marks[-1] = (begun, told + size)
-                return
-        self._marks.append((first, size))
+    def _longer(self, first: int, part: float) -> bool:
+        oldest, before = self._marks[0]
+        return first - oldest > self._most * part or self._bytes - before > self._most_bytes * part

@@ -205,8 +205,9 @@ class SharedLog(Records):
         with self._lock:
             self._events += self._pending[self._shown : count]
             del self._pending[:count]
-            self._shown = max(self._shown - count, 0)
             self._collected = max(self._collected - count, 0)
+            if self._shown:
+                self._shown = max(self._shown - count, 0)
             if len(self._events) > self._look_at:
                 self._trim()
         if self._waiting or self._room:

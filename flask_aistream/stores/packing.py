@@ -51,7 +51,9 @@ def texts(said: Sequence[str]) -> str:
     """
     :raises TypeError: Not all of them are text.
     """
-    for mark in MARKS if len(said) > 1 else "":
+    if len(said) == 1:
+        return encode_basestring_ascii(said[0])
+    for mark in MARKS:
         together = mark.join(said)
         if together.count(mark) == len(said) - 1:
             return f"[{encode_basestring_ascii(mark + together)}]"

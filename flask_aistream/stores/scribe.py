@@ -14,6 +14,7 @@ from __future__ import annotations
 import _queue
 import contextlib
 import logging
+import math
 import queue
 import time
 import typing as t
@@ -158,6 +159,7 @@ class Scribe:
         self._round_at = 0.0
         self._pause = ROUND_SECONDS
         self._beat_at = 0.0
+        self._polled_at = -math.inf
         self._tick: float | None = None
         (process.native if engine.native else process.spawn)(self._serve)
 
@@ -238,7 +240,9 @@ class Scribe:
         if not self._opened:
             self._engine.open(self._listener)
             self._opened = True
-        self._engine.poll()
+        if self._round_at - self._polled_at >= (self._engine.rest or 0):
+            self._engine.poll()
+            self._polled_at = self._round_at
         beat = self._count() and self._round_at - self._beat_at >= BEAT_SECONDS
         refused: dict[Page, Found] = {}
         if beat or self._pages or self._jobs:

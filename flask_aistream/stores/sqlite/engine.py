@@ -164,10 +164,13 @@ class SqliteEngine:
 
     def write(self, batches: Sequence[Batch]) -> list[str]:
         ended = self._notices.mine()
-        self._write(
-            [batch for batch in batches if batch.run not in ended and batch.run in self._own]
-        )
-        return [batch.run for batch in batches if batch.run in ended or batch.run not in self._own]
+        refused = [
+            batch.run for batch in batches if batch.run in ended or batch.run not in self._own
+        ]
+        if refused:
+            batches = [batch for batch in batches if batch.run not in refused]
+        self._write(batches)
+        return refused
 
     def release(self, run_id: str, epoch: int) -> bool:
         self._file.execute(
