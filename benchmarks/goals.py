@@ -54,6 +54,27 @@ GOALS = (
     Goal("fanout", "cpu", "flask", 1 / 0.8),
 )
 
+LIMITS = {
+    ("tick", "speed"): "A turn of gevent's loop alone takes 1.3 µs of each token.",
+    (
+        "paced",
+        "cpu",
+    ): "A greenlet that only sleeps takes 5 to 7 µs of each token (K), and what bare "
+    "`sendall` takes under gevent, without Flask and without a log, is in the table.",
+    ("capacity", "held"): "As G0: at what a token costs, a core has no time for 1.5 times as many.",
+    ("capacity", "share_4000"): "4,000 greenlets that only sleep take the whole core (K).",
+    ("idle", "memory_10000"): "In KiB, each measured apart: a Flask generator 18.5, with "
+    "`stream_with_context` 23.0, a greenlet for the provider, which goes on without its reader, 24.5, its "
+    "application context 25.1; all three 29.6.",
+    (
+        "first",
+        "p50",
+    ): "Where the time below the socket goes, in µs of one profile: Flask around the view 66, "
+    "waiting for the provider's greenlet 55, beginning the run 36, attaching the reader 27, the "
+    "response 17, reading the request 15.",
+}
+"""What stands in the way, for goals that are missed: by workload and metric."""
+
 BY_NAME: dict[tuple[str, str], tuple[Workload, Metric]] = {
     (workload.name, metric.name): (workload, metric)
     for workload in WORKLOADS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Iterator
 
+from benchmarks.goals import LIMITS
 from benchmarks.goals import reached
 from benchmarks.results import Results
 from benchmarks.servers.table import BY_NAME
@@ -88,17 +89,26 @@ def single(results: Results, workload: Workload) -> str:
 
 
 def goals(results: Results) -> str:
-    rows = [
-        [
-            f"{workload.title}: {metric.title}",
-            f"{BY_NAME[goal.ours].label} against {BY_NAME[goal.peer].label}",
-            f"×{goal.at_least:.2f}",
-            f"×{ratio:.2f}",
-            "yes" if ratio >= goal.at_least else "**no**",
-        ]
-        for goal, workload, metric, ratio in reached(results)
-    ]
-    return "## Goals\n\n" + table(["", "", "at least", "is", "reached"], rows) if rows else ""
+    rows = []
+    limits: dict[str, None] = {}
+    for goal, workload, metric, ratio in reached(results):
+        missed = ratio < goal.at_least
+        rows.append(
+            [
+                f"{workload.title}: {metric.title}",
+                f"{BY_NAME[goal.ours].label} against {BY_NAME[goal.peer].label}",
+                f"×{goal.at_least:.2f}",
+                f"×{ratio:.2f}",
+                "**no**" if missed else "yes",
+            ]
+        )
+        limit = LIMITS.get((goal.workload, goal.metric))
+        if missed and limit:
+            limits[f"- **{workload.title}: {metric.title}.** {limit}\n"] = None
+    if not rows:
+        return ""
+    why = "\n### What stands in the way\n\n" + "".join(limits) if limits else ""
+    return "## Goals\n\n" + table(["", "", "at least", "is", "reached"], rows) + why
 
 
 def about(workloads: Iterable[Workload]) -> str:

@@ -88,9 +88,8 @@ STORES = Workload(
     "stores",
     "H, stores",
     "The same streams as in A and G0, in each store. Redis runs on the client's core and is not counted. "
-    "`make bench-stores` compares them in one process, without sockets, many short rounds of "
-    "which the best counts: that is where their goals are, 1.3 times the CPU of memory a token in SQLite "
-    "and 1.5 times in Redis.",
+    "A token is to cost at most 1.3 times the CPU of memory in SQLite, and 1.5 times in Redis. "
+    "`make bench-stores` compares them in one process, without sockets, where every write is counted.",
     tuple(
         metric
         for name in OPENINGS
