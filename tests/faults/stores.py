@@ -180,7 +180,10 @@ class Sentinel:
         self._all[replica].client.replicaof("127.0.0.1", self._all[master].port)
 
     def _role(self, index: int) -> str:
-        return str(self._all[index].client.info("replication")["role"])
+        try:
+            return str(self._all[index].client.info("replication")["role"])
+        except redis.ConnectionError:  # Whoever takes over closes all its connections.
+            return "changing"
 
     def _knows_replica(self) -> bool:
         try:
