@@ -60,6 +60,8 @@ class Ending:
             return
         self._owe(live, +1)
         try:
+            # First: if it has won, it is telling so, while the run may look as if it were lost.
+            live.over = True
             won = self._end(live, terminal)
             self.forget(live)
             if won and self._heard():
@@ -116,18 +118,24 @@ class Ending:
 
         def let_go() -> None:
             ended_here = live.log.owned and self.early(live.log, STORE_GONE, live.epoch)
-            if not ended_here and live.log.run.id in self._lives:
+            if not ended_here:
                 self._let_go(live)
 
         self._concurrency.spawn(let_go)
 
-    def forget(self, live: Live) -> None:
-        """It is not this process's any more, or has ended."""
+    def forget(self, live: Live) -> bool:
+        """It is not this process's any more, or has ended.
+
+        :returns: Whether its provider is still to be interrupted.
+        """
         with self._lives.lock:
-            self._lives.pop(live.log.run.id, None)
+            working, live.over = not live.over, True
+            if self._lives.get(live.log.run.id) is live:  # The run may have come back meanwhile.
+                del self._lives[live.log.run.id]
             live.stay()
         if live.on_over is not None:
             live.on_over()
+        return working
 
     def tell(self, log: Log, terminal: ev.Terminal, live: Live | None = None) -> None:
         """Announce an end, beside everything else."""
@@ -169,7 +177,8 @@ class Ending:
                 live.owed += ends
 
     def _let_go(self, live: Live) -> None:
-        self.forget(live)
+        if not self.forget(live):
+            return
         for callback in live.request.stopping():
             try:
                 callback()

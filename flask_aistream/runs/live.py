@@ -31,6 +31,7 @@ class Live:
         "log",
         "loop_task",
         "on_over",
+        "over",
         "owed",
         "pump",
         "request",
@@ -56,6 +57,7 @@ class Live:
         self.task: Task | None = None
         self.loop_task: LoopTask | None = None  # A plain function may return something async.
         self.interrupted = False
+        self.over = False  # Its provider has come to its end, or somebody ends it: once is enough.
         self.followed = False  # In another process, when we last looked.
         self.owed = 0  # Ends that somebody is about to tell.
         self.on_over: Callable[[], None] | None = None

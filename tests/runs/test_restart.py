@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import typing as t
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from flask_aistream.stores.base import Log
 from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.stores.sqlite import SqliteEngine
+from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import Gate
 from flask_aistream.testing import ManualClock
 from flask_aistream.testing import Script
@@ -151,6 +153,36 @@ def test_readers_everywhere_see_one_stream(processes: Processes) -> None:
     assert (ended.text, ended.status, here.ends.told) == ("Hello", "finished", [])
     there.runner.bury()
     assert len(there.ends.told) == 1
+
+
+def test_a_run_that_came_back_is_not_forgotten_with_its_first_call(processes: Processes) -> None:
+    here, there = processes.make(), processes.make()
+    gates, cleaned = [Gate(), Gate()], threading.Event()
+
+    def provider(request: ChatRequest) -> Iterator[str]:
+        yield str(request.restarts)
+        try:
+            gates[bool(request.restarts)].pass_through()
+        finally:
+            if not request.restarts:
+                cleaned.wait(DEADLINE)
+
+    log = processes.start(here, provider)
+    gates[0].wait_reached()
+    until(lambda: log.read(-1).last == 1)
+    first = here.runner._lives[log.run.id]
+    heir = there.store.adopt(log.run.id, 1)
+    assert heir is not None
+    until(lambda: here.runner.count == 0, "the loss")
+    assert heir.release()
+    here.runner.bury()
+    gates[1].wait_reached()
+    cleaned.set()
+    until(lambda: not first.working, "the end of the first call")
+    assert here.runner.count == 1
+    assert here.runner.stop(log, "client")
+    until(lambda: here.runner.count == 0 and not any(it.alive for it in here.spawned), "the stop")
+    assert follow(log)[1:] == ["0", "2", ev.Stopped()]
 
 
 def test_a_call_that_was_cut_is_closed_before_the_provider_goes_on(processes: Processes) -> None:

@@ -30,6 +30,7 @@ from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import Gate
 from flask_aistream.testing import ManualClock
 from flask_aistream.testing import ManualConcurrency
+from flask_aistream.testing import ManualTask
 from flask_aistream.testing import Script
 from tests.runs.support import Bench
 from tests.runs.support import ThreadsOnManualTime
@@ -459,6 +460,25 @@ def test_a_stop_between_the_end_and_its_telling_interrupts_nobody(clock: ManualC
     bench.runner.interrupt_all("drain", 0)
     gate.open()
     assert billed.wait(DEADLINE), "the receiver was interrupted"
+
+
+def test_who_has_ended_a_run_is_not_interrupted_because_it_looked_lost(bench: Bench) -> None:
+    # The store has written the end, and its answer was late: it is found there like somebody else's.
+    log = bench.start(Script("a"))
+    live = bench.runner._lives[log.run.id]
+    end = log.end
+
+    def end_and_lose(*args: t.Any, **options: t.Any) -> bool:
+        won = end(*args, **options)
+        log.end = end  # type: ignore[method-assign]
+        bench.runner._ending.lose(live)
+        run(bench)
+        return won
+
+    log.end = end_and_lose  # type: ignore[method-assign]
+    run(bench)
+    assert isinstance(live.task, ManualTask)
+    assert (live.task.interrupted, len(bench.ends.told), bench.runner.count) == (False, 1, 0)
 
 
 # Readers come and go.
