@@ -198,6 +198,14 @@ class Failed:
     message: str
     status: int = 500
 
+    def __post_init__(self) -> None:
+        # An exception as the message is easily written. No store could keep it, and the run would not end.
+        if not (isinstance(self.code, str) and isinstance(self.message, str)):
+            raise TypeError(
+                f"Failed({self.code!r}, {self.message!r}): the code and the message must be strings. "
+                "Take str(error) for an exception, if clients may see what it says."
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:

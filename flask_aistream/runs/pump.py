@@ -203,7 +203,8 @@ class Pump:
         if self._terminal is CUT_SHORT:
             return CUT_SHORT
         for event in self._chunks.close() if self._chunks else ():
-            self._say(event)
+            if not self._say(event):  # An end that comes after what was not taken says nothing.
+                break
         rest = self._characters.join("", last=True)
         if rest:
             self._append(rest)
@@ -211,7 +212,7 @@ class Pump:
 
     def _failed(self, error: BaseException) -> ev.Failed:
         if isinstance(error, ProviderError):
-            return ev.Failed(error.code, str(error), error.status)
+            return ev.Failed(str(error.code), str(error), error.status)
         if isinstance(error, ChunkUnknown):
             logger.error("Run %s of %r: %s", self._log.run.id, self._log.run.provider, error)
             return ev.Failed(error.code, str(error))

@@ -140,7 +140,8 @@ class SharedLog(Records):
         except StoreUnavailable:
             pass
         finally:
-            self._given_up = released
+            if not released:  # Else it may have come back already.
+                self._given_up = False
         return released
 
     def on_lost(self, callback: Callable[[], None]) -> None:
@@ -229,7 +230,9 @@ class SharedLog(Records):
                     self._restart(first)
                     known = 0
                 if not self.ended:
-                    self._events += events[known:]
+                    # An end is new, though the database may have lost what we know from before it.
+                    end = [event for event in events[-1:] if isinstance(event, TERMINAL)]
+                    self._events += events[known:] or end
                 if self._events and isinstance(self._events[-1], TERMINAL):
                     self.ended = True
             if len(self._events) > self._look_at:

@@ -177,7 +177,7 @@ class SharedStore:
         for run_id in ours:
             try:
                 logs.append(self.open(run_id))
-            except RunNotFound:  # Forgotten in between.
+            except (RunNotFound, StoreUnavailable):  # Forgotten in between, or for another time.
                 self.unclaim(run_id)
         return logs
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
+import json
 import logging
 import threading
 import time
@@ -11,14 +13,18 @@ import typing as t
 from collections.abc import AsyncIterator
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import pytest
 
 from flask_aistream.core import events as ev
+from flask_aistream.core.codec import to_json
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import ProviderError
+from flask_aistream.providers.ledger import Ledger
+from flask_aistream.providers.table import MODULES
 from flask_aistream.runs.pump import BREATH_SECONDS
 from flask_aistream.runs.pump import LOOK
 from flask_aistream.runs.pump import Pump
@@ -254,6 +260,26 @@ def test_a_provider_may_fail_in_its_own_words(
     assert events_of(log) == events
 
 
+class Fault(enum.Enum):
+    QUOTA = "quota"
+
+
+def fails_wrongly(request: ChatRequest) -> Iterator[t.Any]:
+    yield ev.Failed("upstream", t.cast(str, ValueError(SECRET)))
+
+
+def raises_wrongly(request: ChatRequest) -> t.NoReturn:
+    raise ProviderError(t.cast(str, Fault.QUOTA), "No more today.")
+
+
+@pytest.mark.parametrize("provider", [fails_wrongly, raises_wrongly])
+def test_a_failure_is_always_one_that_can_be_kept(provider: Provider) -> None:
+    terminal = drive(provider, new_log())
+    assert isinstance(terminal, ev.Failed)
+    json.dumps(to_json(terminal))
+    assert SECRET not in terminal.message
+
+
 @pytest.mark.parametrize("provider", [returns(None), returns_nothing], ids=["sync", "async"])
 def test_who_has_forgotten_to_yield_is_told_in_the_log(
     provider: Provider, caplog: pytest.LogCaptureFixture
@@ -339,6 +365,26 @@ class Refusing(MemoryLog):
 def test_who_could_not_say_all_has_not_finished(say: Callable[..., Provider]) -> None:
     log = Refusing(run_of(), (), UNBOUNDED, time.monotonic, threading.Lock())
     assert drive(say("a", "b"), log) == ev.Interrupted("killed")
+
+
+class Guessing:
+    """An adapter that, as some do, has something left to say at the end, and guesses why it is one."""
+
+    def __init__(self, ledger: Ledger) -> None: ...
+
+    def events(self, chunk: t.Any) -> Sequence[ev.Event]:
+        return ["b"]
+
+    def close(self) -> Sequence[ev.Event]:
+        return ["c", ev.Finished("other")]
+
+
+def test_who_could_not_say_what_was_left_has_not_finished(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(MODULES, __name__, Guessing)
+    log = Refusing(run_of(), (), UNBOUNDED, time.monotonic, threading.Lock())
+    assert drive(says(Unknown()), log) == ev.Interrupted("killed")
 
 
 def test_a_provider_that_swallows_its_closing_ends_all_the_same() -> None:

@@ -447,10 +447,10 @@ def test_a_stop_between_the_end_and_its_telling_interrupts_nobody(clock: ManualC
     gate, billed = Gate(), threading.Event()
     forget = bench.runner._ending.forget
 
-    def slowly(live: t.Any) -> None:
+    def slowly(live: t.Any) -> bool:
         if threading.current_thread().name == "aistream-run":
             gate.pass_through()
-        forget(live)
+        return forget(live)
 
     bench.runner._ending.forget = slowly  # type: ignore[method-assign]
     bench.runner._ending._on_end = lambda ended: billed.set()

@@ -14,8 +14,10 @@ from flask_aistream.core import events as ev
 from flask_aistream.core.run import Run
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
+from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.engine import DEAD_SECONDS
+from flask_aistream.stores.engine import Piece
 from flask_aistream.stores.mirror import SharedLog
 from flask_aistream.stores.shared import SharedStore
 from flask_aistream.testing import DEADLINE
@@ -385,6 +387,60 @@ class AcrossContract:
         assert not log.release()
         here.scribe.away = False
         assert log.end(ev.Interrupted(), epoch=log.epoch)
+
+    def test_a_released_run_that_came_back_at_once_can_be_ended(self, here: SharedStore) -> None:
+        log = made(here)
+        ask = here.scribe.ask
+
+        def ask_and_dawdle(*question: t.Any) -> t.Any:
+            here.scribe.ask = ask  # type: ignore[method-assign]
+            answer = ask(*question)
+            assert here.adopt(log.run.id, 1) is log
+            return answer
+
+        here.scribe.ask = ask_and_dawdle  # type: ignore[assignment]
+        assert log.release()
+        log.append("a")
+        assert log.end(ev.Finished(), epoch=log.epoch)
+
+    def test_what_could_not_be_announced_now_is_announced_later(
+        self, here: SharedStore, there: SharedStore, stores: Stores
+    ) -> None:
+        ended = [made(here) for _ in range(2)]
+        for log in ended:
+            assert log.end(ev.Finished(), announced=True)
+        stores.kill(here)
+        there_open = there.open
+        tried: list[str] = []
+
+        def away(run_id: str) -> t.NoReturn:
+            tried.append(run_id)
+            raise StoreUnavailable
+
+        def found() -> bool:
+            there.orphans()
+            time.sleep(0.1)
+            with contextlib.suppress(StoreUnavailable):
+                there.untold()
+            return bool(tried)
+
+        there.open = away  # type: ignore[method-assign]
+        wait_for(found, "what was not announced")
+        there.open = there_open  # type: ignore[method-assign]
+        there.orphans()
+        assert {log.run.id for log in there.untold()} == {log.run.id for log in ended}
+
+    def test_who_has_seen_more_than_the_store_has_kept_sees_the_end(
+        self, here: SharedStore
+    ) -> None:
+        log = SharedLog(here, run_of("chat"), 1)
+        log.take([Piece(0, ["a", "b", "c"])])
+        woken = threading.Event()
+        log.notify(2, woken.set)
+        # A failover has lost the last two, and their owner was lost with them.
+        assert log.take([Piece(1, [ev.Interrupted("owner-lost")])])
+        assert woken.wait(0)
+        assert list(log.read(2).events) == [ev.Interrupted("owner-lost")]
 
     def test_an_end_is_for_the_owner_it_was_meant_for(
         self, here: SharedStore, there: SharedStore, stores: Stores

@@ -257,6 +257,18 @@ def test_a_file_that_is_deleted_is_made_anew_with_all_living_runs(
     survives(files, delete)
 
 
+def test_a_run_ends_though_its_file_was_deleted_a_moment_before(files: Stores, path: Path) -> None:
+    log = made(files.make(name="here"))
+    log.append("a")
+    wait_for(lambda: log.tail == 1, "the record")
+    for it in path.parent.glob(f"{path.name}*"):
+        it.unlink()
+    # In the very round in which the file is found to be gone: the run has not been written anew yet.
+    log._store.scribe.tell(lambda engine: t.cast(t.Any, engine).beat())
+    assert log.end(ev.Finished(), epoch=1)
+    assert follow(files.make(name="there").open(log.run.id))[1:] == ["a", ev.Finished()]
+
+
 def test_a_file_that_becomes_something_else_is_told(files: Stores, path: Path) -> None:
     def spoil() -> None:
         for it in path.parent.glob(f"{path.name}*"):

@@ -185,7 +185,7 @@ class SqliteEngine:
         self._over.append(run_id)
         return True
 
-    def end(self, end: End) -> bool:
+    def end(self, end: End) -> bool | None:
         teller = self._name if end.announced else None
         changed = self._file.execute(
             "UPDATE run SET token = ?, ended_at = ?, teller = ?, request = '' "
@@ -194,7 +194,7 @@ class SqliteEngine:
         )
         if not changed.rowcount:
             winner = self._file.execute("SELECT token FROM run WHERE id = ?", (end.run,)).fetchone()
-            return winner is not None and winner[0] == end.token
+            return None if winner is None else bool(winner[0] == end.token)
         no, start, process = self._file.execute(
             "SELECT no, start, process FROM run WHERE id = ?", (end.run,)
         ).fetchone()
