@@ -17,6 +17,7 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.engine import DEAD_SECONDS
+from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.engine import Piece
 from flask_aistream.stores.mirror import SharedLog
 from flask_aistream.stores.shared import SharedStore
@@ -362,7 +363,12 @@ class AcrossContract:
     ) -> None:
         log = made(here)
         busy, go_on = threading.Event(), threading.Event()
-        here.scribe.tell(lambda engine: (busy.set(), go_on.wait(DEADLINE)))
+
+        def hold_up(engine: Engine) -> None:
+            busy.set()
+            go_on.wait(DEADLINE)
+
+        here.scribe.tell(hold_up)
         assert busy.wait(DEADLINE)
         released: list[bool] = []
         releasing = threading.Thread(target=lambda: released.append(log.release()))
