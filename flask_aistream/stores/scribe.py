@@ -82,6 +82,8 @@ class Job(t.Generic[R]):
     :param work: What to ask. It may be done again after a fault.
     :param effect: Called at home with the answer, before whoever waits is woken.
     :param wake: ``None``: nobody waits, and it is kept until it could be done.
+    :param regret: Asked later, where whoever waited was told that the database is away: ``work`` may have
+        been done all the same.
     """
 
     def __init__(
@@ -89,10 +91,12 @@ class Job(t.Generic[R]):
         work: Callable[[Engine], R],
         effect: Callable[[R], None] | None,
         wake: Callable[[], None] | None,
+        regret: Callable[[Engine], object] | None = None,
     ) -> None:
         self.work = work
         self.effect = effect
         self.wake = wake
+        self.regret = regret
         self.done = False
         self.error: Exception | None = None
         self.value: R
@@ -163,15 +167,21 @@ class Scribe:
         self._tick: float | None = None
         (process.native if engine.native else process.spawn)(self._serve)
 
-    def ask(self, work: Callable[[Engine], R], effect: Callable[[R], None] | None = None) -> R:
+    def ask(
+        self,
+        work: Callable[[Engine], R],
+        effect: Callable[[R], None] | None = None,
+        regret: Callable[[Engine], object] | None = None,
+    ) -> R:
         """Ask the engine something, after everything said before, and wait for the answer.
 
+        :param regret: See :class:`Job`.
         :raises StoreUnavailable: The database is away.
         """
         if self.away or self._closed:
             raise StoreUnavailable
         waiter = self._process.waiter()
-        job = Job(work, effect, waiter.wake)
+        job = Job(work, effect, waiter.wake, regret)
         self._put(job)
         while not job.done:
             waiter.wait()
@@ -322,7 +332,7 @@ class Scribe:
         self.away = self.away or gone > min(QUIET_SECONDS, self._patience)
         if gone > self._patience:
             asking = [job for job in self._jobs if job.wake is not None]
-            self._jobs = [job for job in self._jobs if job.wake is None]
+            self._jobs = [job for job in self._jobs if job.wake is None] + regrets(asking)
             effects: list[Effect] = [
                 *(partial(job.fail, StoreUnavailable(cause)) for job in asking),
                 self._on_away,
@@ -341,7 +351,7 @@ class Scribe:
 
     def _break(self, error: Exception) -> None:
         """Our own mistake. Whoever asked is told; the runs go on, as far as they can."""
-        jobs, self._jobs = self._jobs, []
+        jobs, self._jobs = self._jobs, regrets(self._jobs)
         effects: list[Effect] = [partial(job.fail, error) for job in jobs]
         self._process.home(partial(run_all, effects))
         self._log(lambda: logger.error("The store failed", exc_info=error))
@@ -362,6 +372,10 @@ def pause_after(took: float) -> float:
         rounds cost less.
     """
     return min(max(took * SPARING, ROUND_SECONDS), LONGEST_SECONDS)
+
+
+def regrets(failed: list[Job[t.Any]]) -> list[Job[t.Any]]:
+    return [Job(job.regret, None, None) for job in failed if job.regret is not None]
 
 
 def publish_all(written: list[tuple[Page, int]]) -> None:

@@ -82,7 +82,12 @@ class SharedStore:
                 self._keep(log)
 
         while True:
-            winner = self.scribe.ask(lambda engine: engine.create(run, batch, most), begin)
+            winner = self.scribe.ask(
+                lambda engine: engine.create(run, batch, most),
+                begin,
+                # Nobody here would ever make it, and nobody else as long as this process lives.
+                regret=(lambda engine: engine.release(run.id, log.epoch)) if owned else None,
+            )
             if winner == run.id:
                 return log, True
             try:
@@ -109,7 +114,7 @@ class SharedStore:
                 self._unfollow(run_id)
                 adopted.append(log)
 
-        self.scribe.ask(take_over, inherit)
+        self.scribe.ask(take_over, inherit, regret=lambda engine: engine.release(run_id, epoch + 1))
         return adopted[0] if adopted else None
 
     def open(self, run_id: str) -> SharedLog:

@@ -31,6 +31,7 @@ from tests.stores.contract import MEGABYTE
 from tests.stores.contract import begin
 from tests.stores.contract import follow
 from tests.stores.contract import is_there
+from tests.stores.contract import run_of
 from tests.stores.contract import say
 from tests.stores.redis_server import RedisServer
 from tests.stores.shared import Stores
@@ -137,6 +138,31 @@ def test_a_redis_that_stays_away_is_told(start_redis: StartRedis) -> None:
     server = start_redis()
     with stores_on(server) as stores:
         is_told_and_recovers(stores, server.kill, server.start)
+
+
+@pytest.mark.parametrize("call", ["create", "adopt"])
+def test_a_run_that_nobody_was_told_to_have_is_left_to_others(
+    start_redis: StartRedis, call: str
+) -> None:
+    with stores_on(start_redis()) as stores:
+        here, there = stores.make(name="here", patience=0.1), stores.make(name="there")
+        run = run_of("chat")
+        if call == "adopt":
+            log, _ = there.create(run, ["a"])
+            assert log.release()
+        engine: t.Any = here.scribe._engine
+        do = getattr(engine, call)
+
+        def lose_the_answer(*args: t.Any) -> t.NoReturn:
+            do(*args)
+            raise ConnectionError
+
+        setattr(engine, call, lose_the_answer)
+        with pytest.raises(StoreUnavailable):
+            here.create(run, ["a"]) if call == "create" else here.adopt(run.id, 1)
+        setattr(engine, call, do)
+        wait_for(lambda: starts(here), "the store")
+        assert [orphan.log.run.id for orphan in there.orphans()] == [run.id]
 
 
 def test_a_redis_that_hangs_is_told(start_redis: StartRedis) -> None:
