@@ -18,13 +18,14 @@ from flask_aistream import AIStream
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import ManualClock
 from tests import left_open
-from tests.stores.redis_server import RedisServer
 from tests.upstream import Upstream
 
 what_was_left_open_is_dropped_here = left_open.what_was_left_open_is_dropped_here
 
 if t.TYPE_CHECKING:
     from selenium.webdriver import Chrome
+
+    from tests.stores.redis_server import RedisServer
 
 # A failing example prints the line that repeats it. In CI the seed is fixed, elsewhere it wanders.
 settings.register_profile("ci", derandomize=True, print_blob=True, deadline=None)
@@ -87,6 +88,8 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture
 def start_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
     """Start a server, with options as on its command line, that the test may stop and start."""
+    from tests.stores.redis_server import RedisServer
+
     servers: list[RedisServer] = []
 
     def start(*options: str) -> RedisServer:

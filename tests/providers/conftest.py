@@ -12,6 +12,5 @@ from tests.providers import drain
 def the_loop_is_closed() -> Iterator[None]:
     yield
     if drain.loop.cache_info().currsize:
-        drain.loop().close()
-        drain.loop.cache_clear()
+        drain.close_loop()
     drop()

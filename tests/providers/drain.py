@@ -79,6 +79,19 @@ def loop() -> asyncio.AbstractEventLoop:
     return asyncio.new_event_loop()
 
 
+def close_loop() -> None:
+    """Let what SDKs left open, and the garbage collector found while nothing ran, end there first."""
+    loop().run_until_complete(finalized())
+    loop().close()
+    loop.cache_clear()
+
+
+async def finalized() -> None:
+    await asyncio.sleep(0)  # The finalizers of generators wait for the loop, then become tasks.
+    if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(tasks, timeout=5)
+
+
 def leave_after(last: str, result: t.Any, over: threading.Event) -> str:
     """Read until the text ends with ``last``, then leave, as a run that is stopped does.
 
