@@ -83,10 +83,12 @@ class Ending:
                 # Who has ended it is now telling so, perhaps in the provider's thread: not to be
                 # interrupted.
                 return False
-            if live:
-                self._let_go(live)
-            if self._heard():
-                self.tell(log, terminal, live)
+            try:
+                if live:
+                    self._let_go(live)
+            finally:  # A provider that ends its own run is interrupted right here.
+                if self._heard():
+                    self.tell(log, terminal, live)
             return True
         finally:
             self._owe(live, -1)

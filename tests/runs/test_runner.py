@@ -280,6 +280,18 @@ def test_stopping_tells_whether_it_stopped_anything(clock: ManualClock) -> None:
     assert [bench.runner.stop(log, "client"), bench.runner.stop(log, "client")] == [True, False]
 
 
+def test_a_run_that_its_own_provider_stops_is_told(clock: ManualClock) -> None:
+    bench = threaded(clock)
+    started: list[Log] = []
+    gate = Gate()
+    script = Script("a", gate, lambda: bench.runner.stop(started[0], "application"), "b")
+    started.append(bench.start(script))
+    gate.open()
+    script.wait_closed()
+    assert [ended.outcome for ended in bench.ends.wait()] == [ev.Stopped("application")]
+    assert events_of(started[0]) == ["a", ev.Stopped("application")]
+
+
 def test_a_finished_run_cannot_be_stopped(bench: Bench) -> None:
     log = bench.start(Script("a"))
     run(bench)
