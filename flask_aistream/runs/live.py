@@ -71,6 +71,7 @@ class Live:
     def interrupt(self) -> None:
         """End the provider's work where it stands, or as soon as it begins."""
         self.interrupted = True
+        self.pump.cut()
         if self.task is not None:
             self.task.interrupt()
         # Asked for only now: until it was interrupted, the first task may have begun the other.

@@ -62,6 +62,7 @@ class Pump:
         "_request",
         "_surroundings",
         "_terminal",
+        "_write",
         "first_at",
     )
 
@@ -77,6 +78,7 @@ class Pump:
         self._provider = provider
         self._request = request
         self._log = log
+        self._write = log.append
         self._surroundings = surroundings
         self._clock = clock
         self._before = before
@@ -96,6 +98,10 @@ class Pump:
             for candidate in (self._provider, call)
             for test in (inspect.isasyncgenfunction, inspect.iscoroutinefunction)
         )
+
+    def cut(self) -> None:
+        """Take nothing any more, also where the log would: the run may have come back for another call."""
+        self._write = refuse
 
     def run(self, breathe: Callable[[], None]) -> ev.Terminal | Async | Later:
         """Run to the end.
@@ -193,7 +199,7 @@ class Pump:
         if self.first_at is None:
             self.first_at = self._clock()
         try:
-            self._log.append(event)
+            self._write(event)
         except LogEnded:
             self._terminal = CUT_SHORT
             return False
@@ -224,3 +230,7 @@ class Pump:
             "provider_error",
             f"The provider failed. The server's log tells more under {self._log.run.id}.",
         )
+
+
+def refuse(event: ev.Event) -> t.NoReturn:
+    raise LogEnded
