@@ -108,9 +108,14 @@ class Job(t.Generic[R]):
             self.error = error
 
     def finish(self) -> None:
-        if self.error is None and self.effect is not None:
-            self.effect(self.value)
-        self._wake()
+        try:
+            if self.error is None and self.effect is not None:
+                self.effect(self.value)
+        except Exception as error:
+            self.error = error
+            raise
+        finally:
+            self._wake()
 
     def fail(self, error: Exception) -> None:
         self.error = error
@@ -220,7 +225,7 @@ class Scribe:
             else:
                 self._recover()
                 if effects:
-                    self._process.home(partial(run_all, effects))
+                    self._process.home(partial(self._run_all, effects))
         with contextlib.suppress(Exception):
             self._engine.close()
 
@@ -340,7 +345,7 @@ class Scribe:
             if not self._told:
                 self._log(lambda: logger.error("The store does not answer: %s", cause))
             self._told = True
-            self._process.home(partial(run_all, effects))
+            self._process.home(partial(self._run_all, effects))
 
     def _recover(self) -> None:
         if self._told:
@@ -353,14 +358,23 @@ class Scribe:
         """Our own mistake. Whoever asked is told; the runs go on, as far as they can."""
         jobs, self._jobs = self._jobs, regrets(self._jobs)
         effects: list[Effect] = [partial(job.fail, error) for job in jobs]
-        self._process.home(partial(run_all, effects))
+        self._process.home(partial(self._run_all, effects))
         self._log(lambda: logger.error("The store failed", exc_info=error))
         self._stumble(repr(error))
+
+    def _run_all(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            try:
+                effect()
+            except Exception as error:  # Whoever waits for the next one would do so for ever.
+                failed = partial(logger.error, "An answer of the store was lost", exc_info=error)
+                self._log(failed)
 
     def _log(self, write: Effect) -> None:
         # Logging may wait for a lock: neither an OS thread beside gevent nor the hub may do that.
         def begin() -> None:
-            self._process.spawn(write)
+            with contextlib.suppress(RuntimeError):  # No thread can be started.
+                self._process.spawn(write)
 
         self._process.home(begin)
 
@@ -381,8 +395,3 @@ def regrets(failed: list[Job[t.Any]]) -> list[Job[t.Any]]:
 def publish_all(written: list[tuple[Page, int]]) -> None:
     for page, count in written:
         page.publish(count)
-
-
-def run_all(effects: list[Effect]) -> None:
-    for effect in effects:
-        effect()

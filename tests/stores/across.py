@@ -101,6 +101,23 @@ class AcrossContract:
         assert list(log.read(0).events) == ["so far", ev.Stopped()]
         assert not log.end(ev.Finished())
 
+    def test_who_cannot_take_the_news_keeps_nobody_else_waiting(
+        self, here: SharedStore, there: SharedStore
+    ) -> None:
+        log = made(here)
+
+        def fail() -> t.NoReturn:
+            raise RuntimeError("can't start new thread")
+
+        log.on_lost(fail)
+        assert there.open(log.run.id).end(ev.Stopped())
+        wait_for(lambda: log.ended, "the news")
+        counted: list[int] = []
+        asking = threading.Thread(target=lambda: counted.append(here.running("eve")), daemon=True)
+        asking.start()
+        asking.join(DEADLINE)
+        assert counted == [0]
+
     def test_nothing_is_written_after_an_end_from_elsewhere(
         self, here: SharedStore, there: SharedStore, stores: Stores
     ) -> None:
