@@ -152,6 +152,8 @@ class Ending:
         self._owe(live, +1)
         try:
             self._concurrency.spawn(tell)
+        except RuntimeError:  # No thread can be started.
+            tell()
         except BaseException:
             self._owe(live, -1)
             raise
