@@ -265,5 +265,12 @@ class Runner:
             terminal = ev.Failed("provider_error", "The provider failed.")
         else:
             terminal = task.result()
-        # Hooks are synchronous code and may block; the loop serves every other async provider too.
-        self._concurrency.spawn(lambda: self._ending.finish(live, terminal))
+
+        def finish() -> None:
+            self._ending.finish(live, terminal)
+
+        try:
+            # Hooks are synchronous code and may block; the loop serves every other async provider too.
+            self._concurrency.spawn(finish)
+        except RuntimeError:  # No thread can be started.
+            finish()

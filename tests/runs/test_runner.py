@@ -245,17 +245,30 @@ def test_a_run_whose_thread_cannot_start_ends_and_says_so(bench: Bench) -> None:
     assert len(bench.ends.told) == 1
 
 
-def test_an_end_is_told_though_no_thread_can_be_started_for_it(clock: ManualClock) -> None:
-    bench, gate = threaded(clock), Gate()
-    log = bench.start(Script("a", gate))
-    gate.wait_reached()
-
+def run_out_of_threads(bench: Bench) -> None:
     def fail(work: Callable[[], None]) -> t.NoReturn:
         raise RuntimeError("can't start new thread")
 
     bench.concurrency.spawn = fail  # type: ignore[method-assign]
+
+
+def test_an_end_is_told_though_no_thread_can_be_started_for_it(clock: ManualClock) -> None:
+    bench, gate = threaded(clock), Gate()
+    log = bench.start(Script("a", gate))
+    gate.wait_reached()
+    run_out_of_threads(bench)
     assert bench.runner.stop(log, "client")
     assert [ended.outcome for ended in bench.ends.told] == [ev.Stopped("client")]
+
+
+def test_an_async_provider_ends_though_no_thread_can_be_started_for_it(clock: ManualClock) -> None:
+    bench, gate = threaded(clock), Gate()
+    log = bench.start(AsyncScript("a", gate))
+    gate.wait_reached()
+    run_out_of_threads(bench)
+    gate.open()
+    bench.ends.wait()
+    assert events_of(log) == ["a", ev.Finished()]
 
 
 def test_many_who_end_a_run_at_once_end_it_once(clock: ManualClock) -> None:
