@@ -57,13 +57,21 @@ LOOPS_LOCK = threading.Lock()
 
 
 class ThreadTask:
-    """A daemon thread that can be interrupted, once."""
+    """A daemon thread that can be interrupted, once; at the end of the process, a call."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
         self._lock = threading.Lock()
         self._armed = True
-        self._thread = daemon(self._run, "aistream-run")
+        self._thread = threading.Thread(target=self._run, name="aistream-run", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            # In Python 3.12 an interpreter that shuts down starts no thread, in 3.12.0 and 3.12.1 not even
+            # while it waits for other threads; but the ends of runs are still to be told.
+            if "shutdown" not in str(error):
+                raise
+            self._run()
 
     @property
     def alive(self) -> bool:

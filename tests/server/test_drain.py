@@ -66,7 +66,8 @@ def test_ctrl_c_ends_runs_at_once_and_without_noise(server: Server) -> None:
     server.press_ctrl_c()
     assert server.wait_fact("ended", stream.run)["outcome"] == "Interrupted"
     server.process.wait(DEADLINE)
-    assert "Exception ignored" not in server.output()
+    # From Python 3.13 on, gevent lets the second Ctrl-C exit "on threading shutdown", whatever the application.
+    assert "Exception ignored in" not in server.output()
     assert len(server.facts("ended", stream.run)) == 1
 
 

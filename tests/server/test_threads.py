@@ -34,15 +34,37 @@ for _ in range(20):
 print("alive", gc.isenabled())
 """
 
+AT_EXIT = """
+import atexit, threading
+from flask_aistream.server.threads import Threads
+
+def spawn():
+    told = threading.Event()
+    task = Threads().spawn(lambda: (print("told"), told.set()))
+    told.wait(10)
+    task.interrupt()
+
+atexit.register(spawn)
+"""
+
 
 def test_a_stop_does_not_lock_up_the_process_where_memory_is_collected_meanwhile() -> None:
     # A process of its own: no timeout of this one would end a lock-up.
+    assert output_of(STOPS) == "alive True\n"
+
+
+def test_what_is_left_to_do_when_the_process_exits_is_done() -> None:
+    assert output_of(AT_EXIT) == "told\n"
+
+
+def output_of(code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", STOPS],
+        [sys.executable, "-c", code],
         check=False,
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=DEADLINE,
     )
-    assert done.stdout == "alive True\n", done.stderr
+    assert not done.stderr
+    return done.stdout
