@@ -61,10 +61,8 @@ LIMITS = {
         "cpu",
     ): "A greenlet that only sleeps takes 5 to 7 µs of each token (K), and what bare "
     "`sendall` takes under gevent, without Flask and without a log, is in the table.",
-    (
-        "capacity",
-        "held",
-    ): "The level above 500 is 750: at what a token costs (G0), more than a core.",
+    ("capacity", "held"): "The level above 500 is 750: at what a token costs (G0), "
+    "more than a core.",
     ("capacity", "share_4000"): "4,000 greenlets that only sleep take the whole core (K).",
     ("idle", "memory_10000"): "In KiB, each measured apart: a Flask generator 18.5, with "
     "`stream_with_context` 23.0, a greenlet for the provider, which goes on without its reader, 24.5, its "
