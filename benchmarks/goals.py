@@ -56,23 +56,24 @@ GOALS = (
 
 LIMITS = {
     ("tick", "speed"): "A turn of gevent's loop alone takes 1.3 µs of each token.",
-    (
-        "paced",
-        "cpu",
-    ): "A greenlet that only sleeps takes 5 to 7 µs of each token (K), and what bare "
-    "`sendall` takes under gevent, without Flask and without a log, is in the table.",
-    ("capacity", "held"): "The level above 500 is 750: at what a token costs (G0), "
-    "more than a core.",
+    ("paced", "cpu"): (
+        "A greenlet that only sleeps takes 5 to 7 µs of each token (K), and what bare `sendall` takes "
+        "under gevent, without Flask and without a log, is in the table."
+    ),
+    ("capacity", "held"): (
+        "The level above 500 is 750: at what a token costs (G0), more than a core."
+    ),
     ("capacity", "share_4000"): "4,000 greenlets that only sleep take the whole core (K).",
-    ("idle", "memory_10000"): "In KiB, each measured apart: a Flask generator 18.5, with "
-    "`stream_with_context` 23.0, a greenlet for the provider, which goes on without its reader, 24.5, its "
-    "application context 25.1; all three 29.6.",
-    (
-        "first",
-        "p50",
-    ): "Where the time below the socket goes, in µs of one profile: Flask around the view 66, "
-    "waiting for the provider's greenlet 55, beginning the run 36, attaching the reader 27, the "
-    "response 17, reading the request 15.",
+    ("idle", "memory_10000"): (
+        "In KiB, each measured apart: a Flask generator 18.5, with `stream_with_context` 23.0, a greenlet "
+        "for the provider, which goes on without its reader, 24.5, its application context 25.1; all "
+        "three 29.6."
+    ),
+    ("first", "p50"): (
+        "Where the time below the socket goes, in µs of one profile: Flask around the view 66, waiting for "
+        "the provider's greenlet 55, beginning the run 36, attaching the reader 27, the response 17, "
+        "reading the request 15."
+    ),
 }
 """What stands in the way, for goals that are missed: by workload and metric."""
 
