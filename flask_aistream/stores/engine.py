@@ -8,6 +8,7 @@ raises. After such a fault the same call is made again: it must notice that it w
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -180,6 +181,10 @@ class Engine(t.Protocol):
         ...
 
     def unfollow(self, run_id: str) -> None: ...
+
+    def missing(self, run_ids: Collection[str]) -> set[str]:
+        """Those of these runs that are not in the database."""
+        ...
 
     def poll(self) -> None:
         """Look for news, where nobody brings them."""

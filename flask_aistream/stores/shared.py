@@ -52,9 +52,11 @@ class SharedStore:
         self.process = process
         self.bounds = bounds
         self._full = False
+        self._patience = patience
         self._clock = clock
         self._own: dict[str, SharedLog] = {}
         self._queued: dict[str, float] = {}
+        self._missing: dict[str, float] = {}
         self.telling: Counter[str] = Counter()
         self._mirrors: weakref.WeakValueDictionary[str, SharedLog] = weakref.WeakValueDictionary()
         self._following: set[str] = set()
@@ -208,7 +210,11 @@ class SharedStore:
             self.scribe.ask(lambda engine: None)
 
     def sweep(self) -> None:
-        self._full = self.scribe.ask(lambda engine: engine.sweep())
+        following = list(self._following)
+        self._full, missing = self.scribe.ask(
+            lambda engine: (engine.sweep(), engine.missing(following))
+        )
+        self._let_go_of(missing)
 
     def close(self) -> None:
         self.scribe.close()
@@ -265,6 +271,16 @@ class SharedStore:
                 log.settle(found)
 
         self.scribe.tell(load, take)
+
+    def _let_go_of(self, missing: set[str]) -> None:
+        """Runs of other processes that the database does not have: their owners may be about to write them
+        anew. Else they were forgotten before their end came here, and readers would wait for ever."""
+        now = self._clock()
+        self._missing = {run_id: self._missing.get(run_id, now) for run_id in missing}
+        for run_id, since in self._missing.items():
+            log = self._mirrors.get(run_id)
+            if log is not None and now - since >= self._patience:
+                log.let_go()
 
     def _unended(self, run_id: str) -> SharedLog | None:
         # A log that ended here for want of a store may go on elsewhere; its readers have seen an end.

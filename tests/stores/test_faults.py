@@ -25,7 +25,9 @@ from flask_aistream.stores.redis import RedisEngine
 from flask_aistream.stores.redis.client import redis_client
 from flask_aistream.stores.shared import SharedStore
 from flask_aistream.stores.sqlite import SqliteEngine
+from flask_aistream.testing import ManualClock
 from tests.server.servers import wait_for
+from tests.stores import shared
 from tests.stores.across import made
 from tests.stores.contract import MEGABYTE
 from tests.stores.contract import begin
@@ -116,6 +118,37 @@ def starts(store: SharedStore) -> bool:
         return False
 
 
+def is_told_of_what_was_forgotten(
+    stores: Stores, cut_off: Callable[[SharedStore], Callable[[], None]]
+) -> None:
+    """Who reads another process's run, and hears nothing of it until it was forgotten, is told.
+
+    :param cut_off: Returns how to come back.
+    """
+    clock = ManualClock()
+    here, there = (stores.make(name=name, clock=clock, retain=60) for name in ("here", "there"))
+    log = made(here)
+    reader, woken = there.open(log.run.id), threading.Event()
+    reader.notify(0, woken.set)
+    log.append("heard")
+    assert woken.wait(SPARE)
+    come_back = cut_off(there)
+    log.append("not heard")
+    log.end(ev.Finished())
+    clock.advance(70)
+    here.sweep()
+    come_back()
+    there.sweep()
+    # It might be that the store has lost it, and its owner is about to write it anew.
+    woken.clear()
+    reader.notify(1, woken.set)
+    clock.advance(shared.PATIENCE)
+    there.sweep()
+    assert woken.is_set()
+    with pytest.raises(StoreUnavailable):
+        reader.notify(1, woken.set)
+
+
 # Redis.
 
 
@@ -163,6 +196,18 @@ def test_a_run_that_nobody_was_told_to_have_is_left_to_others(
         setattr(engine, call, do)
         wait_for(lambda: starts(here), "the store")
         assert [orphan.log.run.id for orphan in there.orphans()] == [run.id]
+
+
+def test_a_reader_that_pub_sub_did_not_reach_is_told(start_redis: StartRedis) -> None:
+    server = start_redis()
+
+    def part(_: SharedStore) -> Callable[[], None]:
+        server.client.acl_setuser("default", enabled=True, commands=["-subscribe"])
+        server.client.client_kill_filter(_type="pubsub")
+        return lambda: server.client.acl_setuser("default", enabled=True, commands=["+subscribe"])
+
+    with stores_on(server) as stores:
+        is_told_of_what_was_forgotten(stores, part)
 
 
 def test_a_redis_that_hangs_is_told(start_redis: StartRedis) -> None:
@@ -256,6 +301,28 @@ def test_a_file_that_stays_locked_is_told(files: Stores, path: Path) -> None:
         is_told_and_recovers(files, other.lock, other.unlock)
 
 
+def test_a_reader_that_slept_is_told(files: Stores) -> None:
+    is_told_of_what_was_forgotten(files, sleep)
+
+
+def test_a_reader_that_begins_while_a_file_is_made_anew_reads_on(files: Stores, path: Path) -> None:
+    here, there = files.make(name="here"), files.make(name="there")
+    log = made(here)
+    reader = there.open(log.run.id)
+    wake_up = sleep(here)
+    for it in path.parent.glob(f"{path.name}*"):
+        it.unlink()
+    there.orphans()  # Which finds the file gone.
+    woken = threading.Event()
+    reader.notify(0, lambda: None)
+    there.flush()
+    reader.notify(0, woken.set)
+    wake_up()
+    log.append("after")
+    assert woken.wait(SPARE)
+    assert reader.read(0).events == ["after"]
+
+
 def test_a_full_disk_is_told(files: Stores, path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
@@ -318,3 +385,19 @@ class Other:
 
     def close(self) -> None:
         self._db.close()
+
+
+def sleep(store: SharedStore) -> Callable[[], None]:
+    """As if its process slept.
+
+    :returns: Wakes it up.
+    """
+    asleep, awake = threading.Event(), threading.Event()
+
+    def work(engine: Engine) -> None:
+        asleep.set()
+        awake.wait(SPARE)
+
+    store.scribe.tell(work)
+    assert asleep.wait(SPARE)
+    return awake.set

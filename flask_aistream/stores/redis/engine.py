@@ -16,6 +16,7 @@ import json
 import time
 import typing as t
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -209,6 +210,15 @@ class RedisEngine:
         if self._carrier is not None:
             self._carrier.unfollow(log_key(run_id))
             self._wake_carrier()
+
+    def missing(self, run_ids: Collection[str]) -> set[str]:
+        with self._server.redis.pipeline(transaction=False) as pipe:
+            for run_id in run_ids:
+                # A cluster's pipeline asks for one at a time.
+                pipe.exists(meta_key(run_id))
+                pipe.exists(log_key(run_id))
+            found = iter(pipe.execute())
+        return {run_id for run_id in run_ids if not min(next(found), next(found))}
 
     def poll(self) -> None:
         """Pub/sub brings the news."""

@@ -12,6 +12,7 @@ import sqlite3
 import time
 import typing as t
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import astuple
@@ -233,6 +234,13 @@ class SqliteEngine:
 
     def unfollow(self, run_id: str) -> None:
         self._follower.stop(run_id)
+
+    def missing(self, run_ids: Collection[str]) -> set[str]:
+        return {
+            run_id
+            for run_id in run_ids
+            if not self._file.execute("SELECT 1 FROM run WHERE id = ?", (run_id,)).fetchone()
+        }
 
     def followers(self, run_id: str) -> bool:
         return self._follower.anybody(run_id)

@@ -55,7 +55,8 @@ class Follower:
 
     def start(self, run_id: str, after: int) -> Sequence[Piece]:
         found = self._load(run_id, after)
-        if found is None:
+        if found is None:  # Its owner may be about to write it anew.
+            self._sought.add(run_id)
             return ()
         if not found.ended:
             (no,) = self._file.execute("SELECT no FROM run WHERE id = ?", (run_id,)).fetchone()
