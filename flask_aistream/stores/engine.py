@@ -219,10 +219,11 @@ class Engine(t.Protocol):
         """The end of a run was announced by this process."""
         ...
 
-    def untold(self) -> list[str]:
+    def untold(self, doubtful: Collection[str]) -> list[str]:
         """Let this process announce the ends that were to be announced by the processes which the last
         call of ``orphans`` found to be dead.
 
+        :param doubtful: Runs that this process may have ended without having heard of it.
         :returns: Ids of these runs. Some of others that this process is to announce may be among them.
         """
         ...

@@ -113,6 +113,10 @@ class SharedLog(Records):
             won = self._end_in_database(work)
             if won is None:
                 won = self._end_alone(terminal, work)
+        except BaseException:
+            if announced:
+                self._store.doubt(self.run_id)
+            raise
         finally:
             if announced and not won:
                 self._store.unclaim(self.run_id)

@@ -58,6 +58,7 @@ class SharedStore:
         self._queued: dict[str, float] = {}
         self._missing: dict[str, float] = {}
         self.telling: Counter[str] = Counter()
+        self._doubtful: set[str] = set()
         self._mirrors: weakref.WeakValueDictionary[str, SharedLog] = weakref.WeakValueDictionary()
         self._following: set[str] = set()
         self._lock = threading.Lock()
@@ -172,14 +173,18 @@ class SharedStore:
 
     def untold(self) -> list[SharedLog]:
         ours: list[str] = []
+        doubtful = set(self._doubtful)
 
         # In one step with the answer: a moment later, one of them may be told.
         def take(untold: list[str]) -> None:
+            # Not what was found: until it is told, somebody may hold it who is about to learn that he did not
+            # end it.
+            self._doubtful.difference_update(doubtful - set(untold))
             ours.extend(run_id for run_id in untold if run_id not in self.telling)
             for run_id in ours:
                 self.claim(run_id)
 
-        self.scribe.ask(lambda engine: engine.untold(), take)
+        self.scribe.ask(lambda engine: engine.untold(doubtful), take)
         logs: list[SharedLog] = []
         for run_id in ours:
             try:
@@ -197,6 +202,10 @@ class SharedStore:
         """It is announced, and the database knows it."""
         with self._lock:
             self.telling.pop(run_id, None)
+
+    def doubt(self, run_id: str) -> None:
+        """This process may have ended a run, and whoever did so has not heard of it."""
+        self._doubtful.add(run_id)
 
     def unclaim(self, run_id: str) -> None:
         """One of those who wanted to do so does not. Another one may be at it in this very moment."""

@@ -198,6 +198,30 @@ def test_a_run_that_nobody_was_told_to_have_is_left_to_others(
         assert [orphan.log.run.id for orphan in there.orphans()] == [run.id]
 
 
+def test_an_end_that_nobody_here_heard_of_is_announced_here(start_redis: StartRedis) -> None:
+    with stores_on(start_redis()) as stores:
+        here, there = stores.make(name="here", patience=0.1), stores.make(name="there")
+        log = made(there)
+        elsewhere = here.open(log.run.id)
+        finished = t.cast(t.Any, here.scribe._engine)._finished
+        add = finished.add
+
+        def fail(*args: t.Any) -> t.NoReturn:
+            raise ConnectionError
+
+        finished.add = fail  # The run has ended, and the connection is gone.
+        with pytest.raises(StoreUnavailable):
+            elsewhere.end(ev.Stopped(), announced=True)
+        finished.add = add
+        wait_for(lambda: starts(here), "the store")
+        assert [here.orphans(), there.orphans(), there.untold()] == [[], [], []]
+        assert [untold.run.id for untold in here.untold()] == [log.run.id]
+        wait_for(lambda: log.ended, "its owner to know")
+        elsewhere.announce(lambda: None)
+        here.flush()
+        assert [here.orphans(), here.untold()] == [[], []]
+
+
 def test_a_reader_that_pub_sub_did_not_reach_is_told(start_redis: StartRedis) -> None:
     server = start_redis()
 

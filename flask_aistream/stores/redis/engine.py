@@ -247,8 +247,8 @@ class RedisEngine:
     def told(self, run_id: str) -> None:
         self._processes.told(run_id)
 
-    def untold(self) -> list[str]:
-        return self._processes.untold()
+    def untold(self, doubtful: Collection[str]) -> list[str]:
+        return self._processes.untold(doubtful)
 
     def sweep(self) -> bool:
         return self._finished.sweep()

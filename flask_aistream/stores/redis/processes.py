@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import typing as t
 from collections.abc import Callable
+from collections.abc import Collection
 
 from flask_aistream.stores.engine import BEAT_SECONDS
 from flask_aistream.stores.engine import DEAD_SECONDS
@@ -80,15 +81,15 @@ class Processes:
         )
         self._server.redis.srem(runs_of(self._name), run_id)
 
-    def untold(self) -> list[str]:
+    def untold(self, doubtful: Collection[str]) -> list[str]:
         found: list[str] = []
-        for run_id, dead in self._untold:
+        for run_id, teller in (*self._untold, *((run_id, self._name) for run_id in doubtful)):
             self.answer_for(self._name, run_id)
-            if self._server.run(INHERIT, (meta_key(run_id),), (self._name, dead)):
+            if self._server.run(INHERIT, (meta_key(run_id),), (self._name, teller)):
                 found.append(run_id)
-                # It may have died in the middle of that.
+                # It may have died, or lost its connection, in the middle of that.
                 if self._server.redis.zscore(ENDED, run_id) is None:
-                    self._finished.add(run_id, dead)
+                    self._finished.add(run_id, teller)
         return found
 
     def dead(self) -> list[str]:

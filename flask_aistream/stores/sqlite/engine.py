@@ -297,8 +297,8 @@ class SqliteEngine:
     def told(self, run_id: str) -> None:
         self._processes.told(run_id)
 
-    def untold(self) -> list[str]:
-        return self._processes.untold()
+    def untold(self, doubtful: Collection[str]) -> list[str]:
+        return self._processes.untold()  # Whether anybody has heard of it or not.
 
     def sweep(self) -> bool:
         return self._sweep.run()
