@@ -20,18 +20,9 @@ IDLE = 0.2
 BUSY = 0.4
 """Shares of one CPU: up to the first, the interval is ``base``; from the second on, ``busy``."""
 
-SHORT = 0.8
-FULL = 0.97
-"""Beyond the second, what is said is more than can be written: the interval grows until it is not. Between
-them it feels its way back, since the moment that had no time may have been the start of many streams."""
-
 LATE = 0.025
 """Seconds that a ring of the timer is late where no CPU is left for it. Others may be using it, or a
 container be allowed no more: our own share of one says nothing then."""
-
-LONGEST = 0.25
-GROWTH = 1.5
-SHRINKAGE = 0.9
 
 
 class Pace:
@@ -55,7 +46,6 @@ class Pace:
         self.interval = base
         self.slot = base / SLOTS
         self._base = base
-        self._busy = busy
         self._opening = max(busy - base, 0.0)
         self._cpu = cpu
         self._late = 0.0
@@ -90,8 +80,4 @@ class Pace:
             self.slot = self.interval / SLOTS
 
     def _wanted(self, load: float) -> float:
-        if load >= FULL and self.interval > self._busy * 0.9:
-            return min(self.interval * GROWTH, max(LONGEST, self._busy))
-        if load >= SHORT and self.interval > self._busy:
-            return self.interval * SHRINKAGE
         return self._base + self._opening * min(max((load - IDLE) / (BUSY - IDLE), 0.0), 1.0)
