@@ -1,6 +1,6 @@
 """A limit: the provider under gevent, and nobody who listens. Whoever streams from it pays this first.
 
-``python -m benchmarks.servers.gevent_sleep 4000 5`` looks at 4,000 streams for 5 s.
+``python -m benchmarks.servers.gevent_sleep paced 4000 5`` looks at 4,000 streams for 5 s.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ RAMP = 2.0
 class Streams:
     """:ivar tokens: That all have said so far."""
 
-    def __init__(self, count: int, seconds: float) -> None:
+    def __init__(self, mode: str, count: int) -> None:
         self.tokens = 0
-        plan = Plan("paced", int((RAMP + seconds + 60) * RATE), RATE)
+        plan = Plan(mode, sys.maxsize, RATE)
         for number in range(count):
             gevent.spawn_later(RAMP * number / count, self._follow, plan)
 
@@ -36,8 +36,8 @@ class Streams:
             self.tokens += 1
 
 
-def main(count: int, seconds: float) -> None:
-    streams = Streams(count, seconds)
+def main(mode: str, count: int, seconds: float) -> None:
+    streams = Streams(mode, count)
     gevent.sleep(RAMP)
     tokens, cpu = streams.tokens, time.process_time()
     gevent.sleep(seconds)
@@ -45,4 +45,4 @@ def main(count: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))

@@ -2,7 +2,8 @@
 
 ``flat`` never waits, ``fresh`` neither, but makes a new text for each token,
 ``tick`` yields to the event loop after each token, as a real stream does,
-``paced`` says token ``k`` at ``k / rate`` seconds, however late the last one was taken,
+``paced`` says token ``k`` at ``k / rate`` seconds, however late the last one was taken: what is due already is
+said at once, as what lies in the socket of a model is read at once,
 ``silent`` says one token and then nothing for ``rate`` seconds.
 """
 
@@ -92,7 +93,9 @@ def tick(plan: Plan) -> Iterator[str]:
 def paced(plan: Plan) -> Iterator[str]:
     start = time.monotonic()
     for number, text in enumerate(fresh_texts(plan.count)):
-        time.sleep(max(0.0, start + number / plan.rate - time.monotonic()))
+        rest = start + number / plan.rate - time.monotonic()
+        if rest > 0:
+            time.sleep(rest)
         yield text
 
 
@@ -127,7 +130,9 @@ async def async_tick(plan: Plan) -> AsyncIterator[str]:
 async def async_paced(plan: Plan) -> AsyncIterator[str]:
     start = time.monotonic()
     for number, text in enumerate(fresh_texts(plan.count)):
-        await asyncio.sleep(max(0.0, start + number / plan.rate - time.monotonic()))
+        rest = start + number / plan.rate - time.monotonic()
+        if rest > 0:
+            await asyncio.sleep(rest)
         yield text
 
 

@@ -14,7 +14,12 @@ from benchmarks.workloads.base import Values
 from benchmarks.workloads.base import Workload
 
 RATE = 50
-LEVELS = (100, 200, 350, 500, 750, 1000, 1250, 1500, 1750, 2000, 2500, 3000, 4000)
+LEVELS = (
+    *range(50, 300, 25),
+    *range(300, 1000, 50),
+    *range(1000, 2000, 100),
+    *range(2000, 4001, 250),
+)
 BEYOND = (2000, 4000)
 
 LATE_MS = 50.0
