@@ -139,7 +139,7 @@ class SharedLog(Records):
         released = False
         try:
             released = self._store.scribe.ask(
-                lambda engine: engine.release(run_id, reign), self._released
+                lambda engine: engine.release(run_id, reign), self.released
             )
         except StoreUnavailable:
             pass
@@ -263,7 +263,8 @@ class SharedLog(Records):
         if lost:
             self._say_lost()
 
-    def _released(self, done: bool) -> None:
+    def released(self, done: bool) -> None:
+        """The database knows whether the run is given up."""
         if done:
             with self._lock:
                 self.owned = self._followed = False

@@ -82,16 +82,16 @@ class Job(t.Generic[R]):
     :param work: What to ask. It may be done again after a fault.
     :param effect: Called at home with the answer, before whoever waits is woken.
     :param wake: ``None``: nobody waits, and it is kept until it could be done.
-    :param regret: Asked later, where whoever waited was told that the database is away: ``work`` may have
-        been done all the same.
+    :param regret: Done later, where whoever waited was told that the database is away, or waits no more:
+        ``work`` may have been done all the same.
     """
 
     def __init__(
         self,
         work: Callable[[Engine], R],
-        effect: Callable[[R], None] | None,
-        wake: Callable[[], None] | None,
-        regret: Callable[[Engine], object] | None = None,
+        effect: Callable[[R], None] | None = None,
+        wake: Callable[[], None] | None = None,
+        regret: Job[t.Any] | None = None,
     ) -> None:
         self.work = work
         self.effect = effect
@@ -176,7 +176,7 @@ class Scribe:
         self,
         work: Callable[[Engine], R],
         effect: Callable[[R], None] | None = None,
-        regret: Callable[[Engine], object] | None = None,
+        regret: Job[t.Any] | None = None,
     ) -> R:
         """Ask the engine something, after everything said before, and wait for the answer.
 
@@ -188,15 +188,20 @@ class Scribe:
         waiter = self._process.waiter()
         job = Job(work, effect, waiter.wake, regret)
         self._put(job)
-        while not job.done:
-            waiter.wait()
+        try:
+            while not job.done:
+                waiter.wait()
+        except BaseException:  # A time limit, perhaps: nobody takes the answer any more.
+            if regret is not None:
+                self._put(regret)
+            raise
         if job.error is not None:
             raise job.error
         return job.value
 
     def tell(self, work: Callable[[Engine], R], effect: Callable[[R], None] | None = None) -> None:
         """Ask the engine something, as soon as it can, and do not wait."""
-        self._put(Job(work, effect, None))
+        self._put(Job(work, effect))
 
     def hurry(self) -> None:
         """Begin the next round now: somebody cannot go on before it."""
@@ -389,7 +394,7 @@ def pause_after(took: float) -> float:
 
 
 def regrets(failed: list[Job[t.Any]]) -> list[Job[t.Any]]:
-    return [Job(job.regret, None, None) for job in failed if job.regret is not None]
+    return [job.regret for job in failed if job.regret is not None]
 
 
 def publish_all(written: list[tuple[Page, int]]) -> None:

@@ -26,6 +26,7 @@ from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Piece
 from flask_aistream.stores.mirror import SharedLog
 from flask_aistream.stores.packing import ready
+from flask_aistream.stores.scribe import Job
 from flask_aistream.stores.scribe import Scribe
 
 
@@ -84,12 +85,13 @@ class SharedStore:
                 log.begin(first)
                 self._keep(log)
 
+        release = Job(lambda engine: engine.release(run.id, log.reign), log.released)
         while True:
             winner = self.scribe.ask(
                 lambda engine: engine.create(run, batch, most),
                 begin,
                 # Nobody here would ever make it, and nobody else as long as this process lives.
-                regret=(lambda engine: engine.release(run.id, log.epoch)) if owned else None,
+                regret=release if owned else None,
             )
             if winner == run.id:
                 return log, True
@@ -117,7 +119,12 @@ class SharedStore:
                 self._unfollow(run_id)
                 adopted.append(log)
 
-        self.scribe.ask(take_over, inherit, regret=lambda engine: engine.release(run_id, epoch + 1))
+        def give_back(done: bool) -> None:
+            for log in adopted:
+                log.released(done)
+
+        release = Job(lambda engine: engine.release(run_id, epoch + 1), give_back)
+        self.scribe.ask(take_over, inherit, release)
         return adopted[0] if adopted else None
 
     def open(self, run_id: str) -> SharedLog:

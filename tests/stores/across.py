@@ -7,6 +7,7 @@ import itertools
 import threading
 import time
 import typing as t
+from collections.abc import Iterator
 
 import pytest
 
@@ -251,6 +252,34 @@ class AcrossContract:
         there.sweep()
         with pytest.raises(RunNotFound):
             there.open(log.run.id)
+
+    @pytest.mark.parametrize("late", [False, True], ids=["before the answer", "after it"])
+    @pytest.mark.parametrize("call", ["create", "adopt"])
+    def test_a_run_whose_asker_was_broken_off_is_left_to_others(
+        self, here: SharedStore, there: SharedStore, call: str, late: bool
+    ) -> None:
+        run = run_of("chat")
+        if call == "adopt":
+            assert there.create(run, ["a"])[0].release()
+        with broken_off(here, late), pytest.raises(BrokenOff):
+            here.create(run, ["a"]) if call == "create" else here.adopt(run.id, 1)
+        here.flush()
+        ((_, epoch),) = there.orphans()
+        heir = there.adopt(run.id, epoch)
+        assert heir is not None
+        heir.end(ev.Finished())
+        assert follow(here.open(run.id)) == ["a", ev.Finished()]
+
+    @pytest.mark.parametrize("late", [False, True], ids=["before the answer", "after it"])
+    def test_an_end_whose_asker_was_broken_off_is_announced(
+        self, here: SharedStore, there: SharedStore, late: bool
+    ) -> None:
+        log = here.open(made(there).run.id)
+        with broken_off(here, late), pytest.raises(BrokenOff):
+            log.end(ev.Stopped(), announced=True)
+        here.flush()
+        assert here.orphans() == []
+        assert [untold.run.id for untold in here.untold()] == [log.run.id]
 
     def test_a_queued_run_is_adopted_elsewhere(self, here: SharedStore, there: SharedStore) -> None:
         run = run_of("chat", request="{}")
@@ -520,6 +549,32 @@ class AcrossContract:
         wait_for(lambda: followed(there) == {log.run.id}, "it to be followed")
         del foreign
         wait_for(lambda: followed(there) == set(), "it to be let go")
+
+
+class BrokenOff(BaseException):
+    """As gevent's ``Timeout``."""
+
+
+@contextlib.contextmanager
+def broken_off(store: SharedStore, late: bool) -> Iterator[None]:
+    """Who waits for this store is broken off."""
+    make = store.process.waiter
+
+    class BreakingOff:
+        def __init__(self) -> None:
+            self._waiter = make()
+            self.wake = self._waiter.wake
+
+        def wait(self) -> t.NoReturn:
+            if late:
+                self._waiter.wait()
+            raise BrokenOff
+
+    store.process.waiter = BreakingOff  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        store.process.waiter = make  # type: ignore[method-assign]
 
 
 def made(store: SharedStore) -> SharedLog:
