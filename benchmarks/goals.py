@@ -56,15 +56,15 @@ GOALS = (
 
 LIMITS = {
     ("tick", "speed"): (
-        "The provider alone, which gives way to gevent's loop after each token, takes 1.5 to 2 µs of it (K)."
+        "The provider alone, which gives way to gevent's loop after each token, takes 1.4 to 2 µs of it (K)."
     ),
     ("paced", "cpu"): (
         "A greenlet that only sleeps takes 5 to 7 µs of each token (K), and what bare `sendall` takes "
         "under gevent, without Flask and without a log, is in the table."
     ),
     ("capacity", "held"): (
-        "Of the 50 ms that a token may be late, a busy worker spends 45 on gathering, which saves the CPU that "
-        "G0 tells. With 30 ms it holds 800 streams, where the same core is full."
+        "Of the 50 ms that a token may be late, a busy worker spends 40 on gathering, which saves the CPU that "
+        "G0 tells; and at 850 streams the core is full."
     ),
     ("capacity", "share_4000"): "4,000 greenlets that only sleep take the whole core (K).",
     ("idle", "memory_10000"): (

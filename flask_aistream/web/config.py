@@ -137,7 +137,7 @@ class Settings:
         "Time between two writes to one client; tokens gather meanwhile. 0 writes each one at once.",
     )
     flush_busy_seconds: float = key(
-        0.045,
+        0.04,
         "seconds",
         ZERO_OR_MORE,
         "The same while the worker is busy: between 20 % and 40 % of a CPU the time opens to this. 0: never.",
