@@ -59,7 +59,7 @@ LIMITS = {
         "The provider alone, which gives way to gevent's loop after each token, takes 1.4 to 2 µs of it (K)."
     ),
     ("paced", "cpu"): (
-        "A greenlet that only sleeps takes 5 to 7 µs of each token (K), and what bare `sendall` takes "
+        "A greenlet that only sleeps takes 5 to 9 µs of each token (K), and what bare `sendall` takes "
         "under gevent, without Flask and without a log, is in the table."
     ),
     ("capacity", "held"): (
