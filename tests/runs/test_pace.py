@@ -35,6 +35,7 @@ LOADS = [
     pytest.param(0.2, BASE, id="time to spare"),
     pytest.param(0.3, (BASE + MOST) / 2, id="half busy"),
     pytest.param(0.4, MOST, id="busy"),
+    pytest.param(0.85, MOST, id="nearly all"),
     pytest.param(1.0, MOST, id="all there is"),
     pytest.param(4.0, MOST, id="several threads"),
 ]
@@ -48,7 +49,8 @@ def test_the_interval_follows_the_load(clock: ManualClock, share: float, interva
 def test_a_worker_that_others_leave_no_cpu_is_short_of_time_too(clock: ManualClock) -> None:
     worker = Worker(clock)
     assert worker.work(0.1, late=0.001) == pytest.approx(BASE, rel=0.01)
-    assert worker.work(0.1, late=LATE) == pytest.approx(MOST, rel=0.01)
+    assert worker.work(0.1, late=LATE / 2) == pytest.approx(MOST, rel=0.01)
+    assert worker.work(0.1, late=2 * LATE) == pytest.approx(MOST, rel=0.01)
     assert worker.work(0.1) == pytest.approx(BASE, rel=0.01)
 
 

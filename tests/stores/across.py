@@ -7,6 +7,7 @@ import itertools
 import threading
 import time
 import typing as t
+from collections.abc import Callable
 from collections.abc import Iterator
 
 import pytest
@@ -408,14 +409,7 @@ class AcrossContract:
         self, here: SharedStore, there: SharedStore
     ) -> None:
         log = made(here)
-        busy, go_on = threading.Event(), threading.Event()
-
-        def hold_up(engine: Engine) -> None:
-            busy.set()
-            go_on.wait(DEADLINE)
-
-        here.scribe.tell(hold_up)
-        assert busy.wait(DEADLINE)
+        wake_up = sleep(here)
         released: list[bool] = []
         releasing = threading.Thread(target=lambda: released.append(log.release()))
         releasing.start()
@@ -427,7 +421,7 @@ class AcrossContract:
         )
         ending.start()
         ending.join(0.05)
-        go_on.set()
+        wake_up()
         for thread in (releasing, ending):
             thread.join(DEADLINE)
         assert (released, ended) == ([True], [False])
@@ -575,6 +569,22 @@ def broken_off(store: SharedStore, late: bool) -> Iterator[None]:
         yield
     finally:
         store.process.waiter = make  # type: ignore[method-assign]
+
+
+def sleep(store: SharedStore) -> Callable[[], None]:
+    """As if its process slept.
+
+    :returns: Wakes it up.
+    """
+    asleep, awake = threading.Event(), threading.Event()
+
+    def work(engine: Engine) -> None:
+        asleep.set()
+        awake.wait(DEADLINE)
+
+    store.scribe.tell(work)
+    assert asleep.wait(DEADLINE)
+    return awake.set
 
 
 def made(store: SharedStore) -> SharedLog:

@@ -29,6 +29,7 @@ from flask_aistream.testing import ManualClock
 from tests.server.servers import wait_for
 from tests.stores import shared
 from tests.stores.across import made
+from tests.stores.across import sleep
 from tests.stores.contract import MEGABYTE
 from tests.stores.contract import begin
 from tests.stores.contract import follow
@@ -409,19 +410,3 @@ class Other:
 
     def close(self) -> None:
         self._db.close()
-
-
-def sleep(store: SharedStore) -> Callable[[], None]:
-    """As if its process slept.
-
-    :returns: Wakes it up.
-    """
-    asleep, awake = threading.Event(), threading.Event()
-
-    def work(engine: Engine) -> None:
-        asleep.set()
-        awake.wait(SPARE)
-
-    store.scribe.tell(work)
-    assert asleep.wait(SPARE)
-    return awake.set
