@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 
 from tests.server.servers import wait_for
@@ -57,11 +54,8 @@ def test_a_worker_that_was_paused_has_nothing_more_to_say(
     started.text("50 ")
     reading = connect(server, there).stream(f"/ai/runs/{started.run}/events")
     begun = reading.text("60 ")
-    os.kill(here, signal.SIGSTOP)
-    try:
+    with server.paused(here):
         wait_for(lambda: len(server.facts("called", started.run)) == 2, "the run to be taken over")
-    finally:
-        os.kill(here, signal.SIGCONT)
     # Both providers work now, until the first one's learns that the run is not its own any more.
     assert started.text().startswith("51 ")
     assert begun + reading.text() == whole

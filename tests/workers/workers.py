@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import signal
+import sqlite3
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,7 @@ class Workers(Server):
         **config: t.Any,
     ) -> None:
         self.count = count
+        self._store: str = config.get("APP_AISTREAM_STORE", "")
         threads = THREADS if kind == "gthread" else ()
         command = gunicorn(kind, "-w", str(count), "--keep-alive", "30", *threads)
         self._launch(kind, free_port(), [*command, *options], app, facts, config)
@@ -71,6 +73,31 @@ class Workers(Server):
     def kill(self, pid: int) -> None:
         """As the out-of-memory killer does it."""
         os.kill(pid, signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def paused(self, pid: int) -> Iterator[None]:
+        """A worker stands still, but not in the midst of writing to an SQLite file: until it went on, it
+        would keep all others from writing, too."""
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            while not self._can_write():
+                os.kill(pid, signal.SIGCONT)
+                wait_for(self._can_write, "the end of a write")
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def _can_write(self) -> bool:
+        kind, _, path = self._store.partition("://")
+        if kind != "sqlite":
+            return True
+        with contextlib.closing(sqlite3.connect(path, timeout=0.5, isolation_level=None)) as file:
+            try:
+                file.executescript("BEGIN IMMEDIATE; ROLLBACK")
+            except sqlite3.OperationalError:
+                return False
+        return True
 
 
 class Line:
