@@ -1,7 +1,8 @@
 """Follow a run: the records after a cursor, as they are written.
 
 Between two pages lies the flush interval: a fast provider's tokens gather meanwhile and leave as one
-write. A token after a pause finds nobody resting and leaves at once.
+write. A token after a pause finds nobody resting and leaves at once, and so does the end: it is the last
+page anyway.
 """
 
 from __future__ import annotations
@@ -39,9 +40,11 @@ class Tail:
         "_log",
         "_number",
         "_pace",
+        "_rests",
         "_silent",
         "_timer",
         "_waiter",
+        "_wake",
         "_wrote",
     )
 
@@ -59,12 +62,14 @@ class Tail:
         self._log = log
         self._number = after
         self._waiter = waiter
+        self._wake = waiter.wake
         self._timer = timer
         self._heartbeat = heartbeat
         self._pace = pace
         self._clock = clock
         self._wrote = clock()
         self._silent = False
+        self._rests = False
         self._closed = False
         self._last_call = False
         self._beat = timer.later(heartbeat, self._check_silence) if heartbeat else None
@@ -87,7 +92,7 @@ class Tail:
                     continue
                 # Whoever rests asks to be told when it has rested: what comes meanwhile costs no call.
                 if due > now:
-                    self._timer.soon(due, self._rested)
+                    self._rest_until(due)
                 else:
                     self._listen()
             elif self._last_call:
@@ -105,10 +110,10 @@ class Tail:
         """The first event after record ``number``, as soon as there is one; ``None`` where there is none
         after ``seconds``, or none will come. It is still to be iterated."""
         deadline = self._clock() + seconds
-        alarm = self._timer.later(seconds, self._waiter.wake)
+        alarm = self._timer.later(seconds, self._wake)
         page = Page(number + 1, (), ended=False)
         while not (page.events or page.ended or self._closed or self._clock() >= deadline):
-            self._log.notify(number, self._waiter.wake)  # At once where there is one already.
+            self._log.notify(number, self._wake)  # At once where there is one already.
             self._waiter.wait()
             page = self._log.read(number, limit=1)
         alarm.cancel()
@@ -117,7 +122,7 @@ class Tail:
     def finish(self) -> None:
         """End the iteration after one more page, if there is one; from any thread."""
         self._last_call = True
-        self._waiter.wake()
+        self._wake()
 
     def close(self, *, wake: bool = True) -> None:
         """End the iteration, from any thread.
@@ -127,14 +132,24 @@ class Tail:
         self._closed = True
         if self._beat:
             self._beat.cancel()
-        self._log.forget(self._waiter.wake)
+        self._log.forget(self._wake)
         if wake:
-            self._waiter.wake()
+            self._wake()
+
+    def _rest_until(self, due: float) -> None:
+        self._timer.soon(due, self._rested)
+        if not self._rests:
+            self._rests = True
+            self._log.notify_end(self._wake)
+            self._forget_if_closed()
 
     def _listen(self) -> None:
-        self._log.notify(self._number, self._waiter.wake)
+        self._log.notify(self._number, self._wake)
+        self._forget_if_closed()
+
+    def _forget_if_closed(self) -> None:
         if self._closed:  # By another thread, meanwhile.
-            self._log.forget(self._waiter.wake)
+            self._log.forget(self._wake)
 
     def _rested(self) -> None:
         if self._closed:
@@ -142,7 +157,7 @@ class Tail:
         try:
             self._listen()
         except StoreUnavailable:  # The reader asks once more, where it can be told.
-            self._waiter.wake()
+            self._wake()
 
     def _check_silence(self) -> None:
         if self._closed or self._heartbeat is None:
@@ -150,6 +165,6 @@ class Tail:
         rest = self._wrote + self._heartbeat - self._clock()
         if rest <= 0:
             self._silent = True
-            self._waiter.wake()
+            self._wake()
             rest = self._heartbeat
         self._beat = self._timer.later(rest, self._check_silence)

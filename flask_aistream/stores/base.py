@@ -110,8 +110,12 @@ class Log(t.Protocol):
         """
         ...
 
+    def notify_end(self, wake: Wake) -> None:
+        """The same, only when the run has ended."""
+        ...
+
     def forget(self, wake: Wake) -> None:
-        """Take back a ``notify`` that was not called yet."""
+        """Take back what was not called yet."""
         ...
 
 

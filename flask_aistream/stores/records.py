@@ -46,6 +46,7 @@ class Records:
         self._counted = len(self._events)
         self._look_at: float = 0 if bounds.log_bytes else self._most
         self._waiting: dict[Wake, None] = {}
+        self._waiting_for_end: dict[Wake, None] = {}
         self._lock = lock
 
     @property
@@ -76,15 +77,27 @@ class Records:
         if news:
             wake()
 
+    def notify_end(self, wake: Wake) -> None:
+        with self._lock:
+            ended = self.ended
+            if not ended:
+                self._waiting_for_end[wake] = None
+        if ended:
+            wake()
+
     def forget(self, wake: Wake) -> None:
         with self._lock:
             self._waiting.pop(wake, None)
+            self._waiting_for_end.pop(wake, None)
 
     def _wake(self) -> None:
         waiting: dict[Wake, None] = {}
         try:
             with self._lock:
                 waiting, self._waiting = self._waiting, {}
+                if self.ended:
+                    waiting |= self._waiting_for_end
+                    self._waiting_for_end = {}
             for wake in waiting:
                 wake()
         except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import typing as t
 
 import pytest
 
@@ -132,10 +133,18 @@ def test_a_reader_that_rests_is_woken_once_for_all_that_came(desk: Desk) -> None
     assert waiter.wakes == 4  # The last one is its own close().
 
 
-def test_the_end_gathers_too(desk: Desk) -> None:
+def test_the_end_leaves_at_once_with_what_has_gathered(desk: Desk) -> None:
     desk.at(1, "a")
-    desk.at(1.1, "b", END)
-    assert desk.follow(desk.tail()) == [(1, ["a"]), (1 + FLUSH, ["b", END])]
+    desk.at(1 + FLUSH / 4, "b")
+    desk.at(1 + FLUSH / 2, "c", END)
+    assert desk.follow(desk.tail()) == [(1, ["a"]), (1 + FLUSH / 2, ["b", "c", END])]
+
+
+def test_the_end_leaves_at_once_after_many_rests(desk: Desk) -> None:
+    for number in range(5):
+        desk.at(1 + number * FLUSH, str(number))
+    desk.at(1 + 4 * FLUSH + 0.125, END)
+    assert desk.follow(desk.tail())[-1] == (1 + 4 * FLUSH + 0.125, [END])
 
 
 def test_without_a_flush_interval_every_token_leaves_at_once(desk: Desk) -> None:
@@ -257,9 +266,11 @@ def test_a_closed_tail_leaves_nothing_behind(clock: ManualClock) -> None:
     for _ in range(1000):
         tail = desk.tail()
         tail._listen()
+        tail._rest_until(clock() + FLUSH)
         tail.close()
     clock.advance(HEARTBEAT)
-    assert len(desk.log._waiting) == 0  # type: ignore[attr-defined]
+    log: t.Any = desk.log
+    assert (len(log._waiting), len(log._waiting_for_end)) == (0, 0)
     assert len(desk.timer._later) == 0
 
 

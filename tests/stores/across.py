@@ -488,6 +488,20 @@ class AcrossContract:
         assert woken.wait(0)
         assert list(log.read(2).events) == [ev.Interrupted("owner-lost")]
 
+    def test_a_reader_that_waits_for_the_end_hears_of_it_elsewhere(
+        self, here: SharedStore, there: SharedStore
+    ) -> None:
+        log = made(here)
+        foreign, news, end = there.open(log.run.id), threading.Event(), threading.Event()
+        foreign.notify(0, news.set)
+        foreign.notify_end(end.set)
+        log.append("a")
+        assert news.wait(DEADLINE)
+        assert not end.is_set()
+        foreign.notify(1, news.set)
+        log.end(ev.Finished())
+        assert end.wait(DEADLINE)
+
     def test_an_end_is_for_the_owner_it_was_meant_for(
         self, here: SharedStore, there: SharedStore, stores: Stores
     ) -> None:

@@ -206,6 +206,20 @@ class StoreContract:
         log.end(ev.Finished())
         wake.wait(1)
 
+    def test_who_waits_for_the_end_is_woken_by_nothing_else(self, log: Log) -> None:
+        news, end, gone = Wakes(), Wakes(), Wakes()
+        log.notify(0, news)
+        for wake in (end, gone):
+            log.notify_end(wake)
+        log.append("a")
+        news.wait(1)
+        assert end.count == 0
+        log.forget(gone)
+        log.end(ev.Finished())
+        end.wait(1)
+        log.notify_end(end)
+        assert (end.count, gone.count) == (2, 0)
+
     def test_all_who_wait_are_woken(self, log: Log) -> None:
         wakes = [Wakes() for _ in range(50)]
         for wake in wakes:
