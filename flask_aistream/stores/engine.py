@@ -186,6 +186,10 @@ class Engine(t.Protocol):
         """Those of these runs that are not in the database."""
         ...
 
+    def forget(self, run_id: str) -> None:
+        """Let go of a run of this process that is not in the database, for good."""
+        ...
+
     def poll(self) -> None:
         """Look for news, where nobody brings them."""
         ...

@@ -15,6 +15,7 @@ from functools import partial
 
 from flask_aistream.core.events import TERMINAL
 from flask_aistream.core.events import Event
+from flask_aistream.core.events import Interrupted
 from flask_aistream.core.events import Terminal
 from flask_aistream.core.run import Run
 from flask_aistream.errors import LogEnded
@@ -56,6 +57,7 @@ class SharedLog(Records):
         is lost: what is still on its way then is to be refused.
     :ivar alone: The database has been away for too long: readers here get what was not written.
     :ivar stuck: The same, of another process's run: readers here cannot know how it goes on.
+    :ivar forgotten: It was ended and swept while this process slept: it is not to be written anew.
     """
 
     def __init__(self, store: SharedStore, run: Run, epoch: int, *, owned: bool = False) -> None:
@@ -66,6 +68,7 @@ class SharedLog(Records):
         self.owned = owned
         self.alone = False
         self.stuck = False
+        self.forgotten = False
         self.written = 0
         self.unwritten: list[Said] = []
         self._store = store
@@ -272,11 +275,17 @@ class SharedLog(Records):
             self._store.over(self)
             self._wake()  # Readers are to follow whoever adopts it.
 
+    def as_forgotten(self) -> Found:
+        """What is said here of a run that was ended elsewhere, when the database does not have it any more."""
+        return Found(self.run, [Piece(self.written, [Interrupted("owner-lost")])], self.reign)
+
     def revive(self, engine: Engine) -> bool:
-        """Write everything once more, into a database that has forgotten it.
+        """Write everything once more, into a database that has lost it.
 
         :returns: False: it was ended or adopted meanwhile.
         """
+        if self.forgotten:
+            return False
         with self._lock:
             first, end = self._trimmed, self.written + len(self.unwritten)
             known = (self._events + self._pending[self._shown :])[: end - first]
@@ -362,6 +371,8 @@ class SharedLog(Records):
                 if won is None and own and self.revive(engine):
                     continue
                 found = engine.load(self.run.id, self.tail)
+                if found is None and own:
+                    return False, self.as_forgotten()
                 if found is None:
                     raise RunNotFound(self.run.id)
                 adopted = own and found.epoch > self.reign and not found.ended

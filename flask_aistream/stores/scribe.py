@@ -19,19 +19,19 @@ import queue
 import time
 import typing as t
 from collections.abc import Callable
+from collections.abc import Collection
 from functools import partial
 
-from flask_aistream.core.events import Interrupted
 from flask_aistream.core.run import Run
 from flask_aistream.errors import AIStreamError
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Process
 from flask_aistream.stores.engine import BEAT_SECONDS
+from flask_aistream.stores.engine import DEAD_SECONDS
 from flask_aistream.stores.engine import Batch
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Listener
-from flask_aistream.stores.engine import Piece
 from flask_aistream.stores.packing import Said
 
 logger = logging.getLogger("flask_aistream")
@@ -66,6 +66,7 @@ class Page(t.Protocol):
     reign: int
     written: int
     unwritten: list[Said]
+    forgotten: bool
 
     def collect(self) -> None:
         """Add what is new to ``unwritten``."""
@@ -74,6 +75,7 @@ class Page(t.Protocol):
     def publish(self, count: int) -> None: ...
     def settle(self, found: Found) -> None: ...
     def revive(self, engine: Engine) -> bool: ...
+    def as_forgotten(self) -> Found: ...
 
 
 class Job(t.Generic[R]):
@@ -130,6 +132,7 @@ class Job(t.Generic[R]):
 class Scribe:
     """Starts at once, and ends with :meth:`close`.
 
+    :param own: The living runs of this process.
     :param count: Of the runs for whose sake this process has to show that it lives.
     :ivar inbox: Takes jobs, and pages that have something new to write, some time soon.
     :param patience: Seconds the database may be away; then ``on_away`` is called at home.
@@ -141,6 +144,7 @@ class Scribe:
         process: Process,
         listener: Listener,
         *,
+        own: Callable[[], Collection[Page]],
         count: Callable[[], int],
         patience: float,
         on_away: Callable[[], None],
@@ -150,6 +154,7 @@ class Scribe:
         self._engine = engine
         self._process = process
         self._listener = listener
+        self._own = own
         self._count = count
         self._patience = patience
         self._on_away = on_away
@@ -164,8 +169,9 @@ class Scribe:
         self._opened = False
         self._closed = False
         self._told = False
+        self._slept = False
         self._fault_since: float | None = None
-        self._round_at = 0.0
+        self._round_at = clock()
         self._pause = ROUND_SECONDS
         self._beat_at = 0.0
         self._polled_at = -math.inf
@@ -256,7 +262,10 @@ class Scribe:
                 pages[item] = None
 
     def _round(self) -> list[Effect]:
-        self._round_at = self._clock()
+        now = self._clock()
+        # While the database is away, a round takes as long as it does.
+        self._slept |= self._fault_since is None and now - self._round_at > DEAD_SECONDS
+        self._round_at = now
         if not self._opened:
             self._engine.open(self._listener)
             self._opened = True
@@ -265,8 +274,11 @@ class Scribe:
             self._polled_at = self._round_at
         beat = self._count() and self._round_at - self._beat_at >= BEAT_SECONDS
         refused: dict[Page, Found] = {}
+        forgotten: list[Page] = []
         if beat or self._pages or self._jobs:
             with self._engine.together():
+                if self._slept:
+                    forgotten = self._find_forgotten()
                 if beat:
                     self._engine.beat()
                 refused = self._write()
@@ -274,15 +286,24 @@ class Scribe:
                     job.run(self._engine)
         if beat:
             self._beat_at = self._round_at
-        return self._done(refused)
+        self._slept = False
+        return self._done(refused | {page: page.as_forgotten() for page in forgotten})
+
+    def _find_forgotten(self) -> list[Page]:
+        """This process has slept for so long that it counted as dead. What is gone now was not lost, and is
+        not to be written anew: others have ended it, told so, and swept it."""
+        own = {page.run_id: page for page in self._own()}
+        forgotten = [own[run_id] for run_id in self._engine.missing(own)]
+        for page in forgotten:
+            page.forgotten = True
+            self._engine.forget(page.run_id)
+        return forgotten
 
     def _done(self, refused: dict[Page, Found]) -> list[Effect]:
-        effects: list[Effect] = []
+        effects: list[Effect] = [partial(page.settle, found) for page, found in refused.items()]
         written: list[tuple[Page, int]] = []
         for page in self._pages:
-            if page in refused:
-                effects.append(partial(page.settle, refused[page]))
-            else:
+            if page not in refused:
                 count = len(page.unwritten)
                 written.append((page, count))
                 page.written += count
@@ -328,8 +349,8 @@ class Scribe:
             batch = Batch.of(page.run_id, page.written + found.size, rest, page.reign)
             if not rest or not list(self._engine.write([batch])):
                 return None
-        # It has ended, and the database has dropped all it said for want of memory.
-        return Found(page.run, [Piece(page.written, [Interrupted("owner-lost")])], page.reign)
+        # It has ended, and the database has dropped all it said.
+        return page.as_forgotten()
 
     def _stumble(self, cause: str) -> None:
         """The database is away. What was to be done is kept, and tried again."""

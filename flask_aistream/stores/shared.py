@@ -67,6 +67,7 @@ class SharedStore:
             engine,
             process,
             self,
+            own=lambda: list(self._own.values()),
             count=lambda: len(self._own) + len(self._following) + len(self.telling),
             patience=patience,
             on_away=self._away,

@@ -19,7 +19,6 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.engine import DEAD_SECONDS
-from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.engine import Piece
 from flask_aistream.stores.mirror import SharedLog
 from flask_aistream.stores.shared import SharedStore
@@ -529,6 +528,33 @@ class AcrossContract:
         assert (here.started("k"), here.latest("talk")) == (None, None)
         assert elsewhere.read(-1).ended
 
+    def test_a_run_that_was_ended_and_forgotten_while_its_owner_slept_is_not_written_anew(
+        self, stores: Stores
+    ) -> None:
+        clock = ManualClock()
+        here, there = (stores.make(name=name, clock=clock, retain=60) for name in ("here", "there"))
+        silent, speaking, ending = logs = [made(here) for _ in range(3)]
+        wake_up = sleep(here)
+        wait_for(lambda: len(there.orphans()) == len(logs), "its process to count as dead")
+        for orphan in there.orphans():
+            assert orphan.log.end(ev.Interrupted("owner-lost"), epoch=orphan.epoch)
+        clock.advance(70)
+        there.sweep()
+        speaking.append("more")
+        ended: list[bool] = []
+        end = threading.Thread(target=lambda: ended.append(ending.end(ev.Finished())))
+        end.start()
+        wait_for(lambda: refuses(ending), "the end to begin")
+        wake_up()
+        end.join(DEADLINE)
+        assert ended == [False]
+        for log in logs:
+            wait_for(lambda log=log: log.ended, "the owner to be told")  # type: ignore[misc]
+            assert list(log.read(0).events) == [ev.Interrupted("owner-lost")]
+            with pytest.raises(RunNotFound):
+                there.open(log.run.id)
+        assert refuses(silent)
+
     @pytest.mark.parametrize("bounds", [{"max_events": 100}, {"log_bytes": 600}], ids=str)
     def test_a_trimmed_log_tells_the_gap_elsewhere_too(
         self, stores: Stores, bounds: dict[str, int]
@@ -591,12 +617,16 @@ def sleep(store: SharedStore) -> Callable[[], None]:
     :returns: Wakes it up.
     """
     asleep, awake = threading.Event(), threading.Event()
+    gather = store.scribe._gather
 
-    def work(engine: Engine) -> None:
+    def doze() -> None:
+        store.scribe._gather = gather  # type: ignore[method-assign]
         asleep.set()
         awake.wait(DEADLINE)
+        gather()
 
-    store.scribe.tell(work)
+    store.scribe._gather = doze  # type: ignore[method-assign]
+    store.scribe.tell(lambda engine: None)
     assert asleep.wait(DEADLINE)
     return awake.set
 

@@ -220,6 +220,9 @@ class RedisEngine:
             found = iter(pipe.execute())
         return {run_id for run_id in run_ids if not min(next(found), next(found))}
 
+    def forget(self, run_id: str) -> None:
+        self._lengths.drop(run_id)
+
     def poll(self) -> None:
         """Pub/sub brings the news."""
 

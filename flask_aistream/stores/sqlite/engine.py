@@ -242,6 +242,9 @@ class SqliteEngine:
             if not self._file.execute("SELECT 1 FROM run WHERE id = ?", (run_id,)).fetchone()
         }
 
+    def forget(self, run_id: str) -> None:
+        self._own.pop(run_id, None)
+
     def followers(self, run_id: str) -> bool:
         return self._follower.anybody(run_id)
 
