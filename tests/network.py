@@ -42,8 +42,10 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self._target = port
         self._sockets: set[socket.socket] = set()
+        self._swallowed: set[socket.socket] = set()
         self._listener = Listener(self._pass)
-        self.url = f"http://127.0.0.1:{self._listener.port}/"
+        self.port = self._listener.port
+        self.url = f"http://127.0.0.1:{self.port}/"
         self.blocked = threading.Event()
         self.cuts = 0
 
@@ -52,6 +54,10 @@ class Proxy:
         self.cuts += 1
         for one in list(self._sockets):
             reset(one)
+
+    def swallow(self, port: int) -> None:
+        """Pass on nothing any more of what the target says to the one who asks it from this port."""
+        self._swallowed |= {one for one in self._sockets if one.getsockname()[1] == port}
 
     def close(self) -> None:
         self._listener.close()
@@ -65,19 +71,20 @@ class Proxy:
         with client, socket.create_connection(("127.0.0.1", self._target)) as server:
             both = {client, server}
             self._sockets |= both
-            back = threading.Thread(target=pass_on, args=(server, client), daemon=True)
+            back = threading.Thread(target=self._pass_on, args=(server, client), daemon=True)
             back.start()
-            pass_on(client, server)
+            self._pass_on(client, server)
             back.join()
             self._sockets -= both
+            self._swallowed -= both
 
-
-def pass_on(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    with contextlib.suppress(OSError):
-        sink.shutdown(socket.SHUT_WR)
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if source not in self._swallowed:
+                    sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
 
 
 def reset(one: socket.socket) -> None:

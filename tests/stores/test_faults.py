@@ -22,10 +22,12 @@ from flask_aistream.server.threads import Threads
 from flask_aistream.stores.door import Deaf
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.redis import RedisEngine
+from flask_aistream.stores.redis import carrier
 from flask_aistream.stores.redis.client import redis_client
 from flask_aistream.stores.shared import SharedStore
 from flask_aistream.stores.sqlite import SqliteEngine
 from flask_aistream.testing import ManualClock
+from tests.network import Proxy
 from tests.server.servers import wait_for
 from tests.stores import shared
 from tests.stores.across import made
@@ -233,6 +235,26 @@ def test_a_reader_that_pub_sub_did_not_reach_is_told(start_redis: StartRedis) ->
 
     with stores_on(server) as stores:
         is_told_of_what_was_forgotten(stores, part)
+
+
+def test_a_connection_that_a_network_has_dropped_without_a_word_is_made_anew(
+    start_redis: StartRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carrier, "LISTEN_SECONDS", 0.2)
+    server = start_redis()
+    network = Proxy(server.port)
+    monkeypatch.setattr(server, "url", f"redis://127.0.0.1:{network.port}/0")
+    with closing(network), stores_on(server) as stores:
+        here, there = stores.make(name="here"), stores.make(name="there")
+        log = made(here)
+        reader = there.open(log.run.id)
+        reader.notify(0, lambda: None)
+        log.append("heard")
+        wait_for(lambda: reader.tail == 1, "news")
+        for client in server.client.client_list(_type="pubsub"):
+            network.swallow(int(client["addr"].rpartition(":")[2]))
+        log.append("heard later")
+        wait_for(lambda: reader.tail == 2, "news on another connection")
 
 
 def test_a_redis_that_hangs_is_told(start_redis: StartRedis) -> None:

@@ -34,6 +34,7 @@ class Carrier:
         self._faults = faults
         self._wanted: deque[tuple[str, str | None]] = deque()
         self._runs: dict[str, str] = {}
+        self._asked = False
         self._closed = False
 
     def follow(self, channel: str, run_id: str) -> None:
@@ -53,15 +54,24 @@ class Carrier:
                     self._want(*self._wanted[0])
                     self._wanted.popleft()
                 message = self._pubsub.get_message(timeout=LISTEN_SECONDS)
+                self._ask_in_silence(message)
             except self._faults:
                 # It subscribes to everything again as soon as it is connected again.
                 time.sleep(RECONNECT_SECONDS)
                 continue
-            if message is not None and not self._closed:
+            if message is not None and message["channel"] and not self._closed:
                 self._heard(message["type"], message["channel"].decode(), message["data"])
         with contextlib.suppress(*self._faults):
             self._pubsub.close()
             self._client.close()
+
+    def _ask_in_silence(self, message: t.Any) -> None:
+        """A network that has dropped the connection without a word would leave us waiting for ever."""
+        if message is None and self._asked:
+            self._pubsub.connection.disconnect()  # It makes another one with the next call.
+        elif message is None:
+            self._pubsub.ping()
+        self._asked = message is None and not self._asked
 
     def _want(self, channel: str, run_id: str | None) -> None:
         if run_id is not None:
