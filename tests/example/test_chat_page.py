@@ -22,12 +22,16 @@ from tests.upstream.server import Upstream
 
 pytestmark = pytest.mark.browser
 
+HALF = 42
+"""Frames of the model's answer, which are more than 100 characters."""
 
-def test_an_answer_grows_and_is_whole(chat: Chat, counting: Gunicorn) -> None:
+
+def test_an_answer_grows_and_is_whole(chat: Chat, counting: Gunicorn, upstream: Upstream) -> None:
     chat.open(counting.url)
-    chat.ask("Count, please")
-    early = chat.wait_for_text(10)
-    assert chat.status == "Answering…"
+    with upstream.holding_back(HALF):
+        chat.ask("Count, please")
+        early = chat.wait_for_text(10)
+        assert chat.status == "Answering…"
     chat.wait_for_end()
     assert len(early) < len(chat.text)
     assert chat.text == SAID.strip()
@@ -91,13 +95,14 @@ def test_a_reload_keeps_the_conversation(chat: Chat, counting: Gunicorn) -> None
 
 
 def test_an_answer_whose_run_is_gone_is_kept_and_said_to_be_cut_off(
-    chat: Chat, counting: Gunicorn
+    chat: Chat, counting: Gunicorn, upstream: Upstream
 ) -> None:
     chat.open(counting.url)
-    chat.ask("Count")
-    chat.wait_for_text(30)
-    chat.js("sessionStorage.removeItem('aistream:chat')")
-    chat.reload()
+    with upstream.holding_back(HALF):
+        chat.ask("Count")
+        chat.wait_for_text(30)
+        chat.js("sessionStorage.removeItem('aistream:chat')")
+        chat.reload()
     assert "cut off" in chat.ending
     assert len(chat.text) >= 30
     assert not chat.busy
@@ -108,25 +113,29 @@ def test_a_reload_in_mid_answer_goes_on_with_the_same_run(
 ) -> None:
     chat.open(counting.url)
     asked = len(upstream.exchanges)
-    chat.ask("Count")
-    chat.wait_for_text(30)
-    chat.reload()
-    assert chat.busy
+    with upstream.holding_back(HALF):
+        chat.ask("Count")
+        chat.wait_for_text(30)
+        chat.reload()
+        assert chat.busy
     chat.wait_for_end()
     assert chat.said == SAID
     assert chat.text == SAID.strip()
     assert len(upstream.exchanges) == asked + 1
 
 
-def test_a_cut_connection_is_told_and_loses_nothing(chat: Chat, proxy: Proxy) -> None:
+def test_a_cut_connection_is_told_and_loses_nothing(
+    chat: Chat, proxy: Proxy, upstream: Upstream
+) -> None:
     chat.open(proxy.url)
-    chat.ask("Count")
-    for length in (20, 60, 100):
-        chat.wait_for_text(length)
+    with upstream.holding_back(HALF):
+        chat.ask("Count")
+        for length in (20, 60, 100):
+            chat.wait_for_text(length)
+            proxy.cut()
+        proxy.blocked.set()
         proxy.cut()
-    proxy.blocked.set()
-    proxy.cut()
-    wait_for(lambda: chat.status == "Connection lost. Reconnecting…", "the page to tell it")
+        wait_for(lambda: chat.status == "Connection lost. Reconnecting…", "the page to tell it")
     proxy.blocked.clear()
     chat.wait_for_end()
     assert chat.said == SAID
@@ -208,14 +217,17 @@ def test_everything_can_be_done_with_the_keyboard_alone(chat: Chat, silent: Guni
     assert chat.focus == "question"
 
 
-def test_a_reader_further_up_is_left_where_they_are(chat: Chat, counting: Gunicorn) -> None:
+def test_a_reader_further_up_is_left_where_they_are(
+    chat: Chat, counting: Gunicorn, upstream: Upstream
+) -> None:
     chat.open(counting.url)
     chat.js("document.getElementById('question').value = 'A long question. '.repeat(200)")
-    chat.type(Keys.ENTER)
-    chat.wait_for_text(10)
-    at_end = "return innerHeight + scrollY >= document.documentElement.scrollHeight - 8"
-    wait_for(lambda: chat.js(at_end), "the page to be at its end")
-    chat.js("scrollTo(0, 100)")
+    with upstream.holding_back(HALF):
+        chat.type(Keys.ENTER)
+        chat.wait_for_text(10)
+        at_end = "return innerHeight + scrollY >= document.documentElement.scrollHeight - 8"
+        wait_for(lambda: chat.js(at_end), "the page to be at its end")
+        chat.js("scrollTo(0, 100)")
     chat.wait_for_end()
     assert chat.js("return scrollY") == 100
     assert chat.js("return !document.getElementById('latest').hidden")

@@ -34,12 +34,13 @@ def test_the_page_of_the_quickstart_shows_the_answer(browser: Chrome, quickstart
 
 
 def test_the_page_with_a_stop_button_asks_stops_and_survives_a_reload(
-    browser: Chrome, counting: Gunicorn
+    browser: Chrome, counting: Gunicorn, upstream: Upstream
 ) -> None:
     browser.get(counting.url + "static/stop.html")
-    browser.find_element(By.NAME, "question").send_keys("Count", Keys.ENTER)
-    wait_for(lambda: len(text(browser, "answer")) > 20, "the answer to begin")
-    browser.refresh()
-    wait_for(lambda: len(text(browser, "answer")) > 40, "the answer to go on")
-    browser.find_element(By.ID, "stop").click()
-    wait_for(lambda: text(browser, "status") == "stopped", "the run to be stopped")
+    with upstream.holding_back(40):
+        browser.find_element(By.NAME, "question").send_keys("Count", Keys.ENTER)
+        wait_for(lambda: len(text(browser, "answer")) > 20, "the answer to begin")
+        browser.refresh()
+        wait_for(lambda: len(text(browser, "answer")) > 40, "the answer to go on")
+        browser.find_element(By.ID, "stop").click()
+        wait_for(lambda: text(browser, "status") == "stopped", "the run to be stopped")

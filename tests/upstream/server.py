@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import re
 import select
 import socket
 import threading
 import time
 import typing as t
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from http.server import ThreadingHTTPServer
 from types import TracebackType
@@ -42,11 +45,13 @@ class Upstream:
 
     :param port: 0 takes a free one.
     :param log: Gets one JSON line for each request and one for each end of a response.
+    :ivar most: Frames that a story with pauses may say now.
     """
 
     def __init__(self, port: int = 0, log: t.TextIO | None = None) -> None:
         self.exchanges: list[Exchange] = []
         self.down = threading.Event()
+        self.most = math.inf
         self._log = log
         self._changed = threading.Condition()
         self._server = Server(("127.0.0.1", port), self)
@@ -59,6 +64,15 @@ class Upstream:
     def url(self) -> str:
         """``http://127.0.0.1:PORT``, without a slash at the end."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @contextlib.contextmanager
+    def holding_back(self, after: int) -> Iterator[None]:
+        """Stories with pauses say no more than about so many frames, and go on when this is over."""
+        self.most = after
+        try:
+            yield
+        finally:
+            self.most = math.inf
 
     def wait_for(self, model: str, count: int = 1, timeout: float = 5.0) -> Exchange:
         """The ``count``-th request for ``model``, waiting until it has come.
@@ -189,7 +203,7 @@ class Handler(BaseHTTPRequestHandler):
             if isinstance(frame, Cut):
                 return "cut"
             if isinstance(frame, Pause):
-                outcome = self._silence(frame.seconds)
+                outcome = self._pause(frame.seconds, exchange)
                 if outcome != "complete":
                     return outcome
                 continue
@@ -207,6 +221,12 @@ class Handler(BaseHTTPRequestHandler):
             if isinstance(step, Pause) and (ends := self._silence(step.seconds)) != "complete":
                 return ends
         return self._json(200, dialect.whole(story, exchange.model, exchange.body))
+
+    def _pause(self, seconds: float, exchange: Exchange) -> str:
+        outcome = self._silence(seconds)
+        while outcome == "complete" and exchange.frames >= self.server.upstream.most:
+            outcome = self._silence(0.01)
+        return outcome
 
     def _silence(self, seconds: float) -> str:
         """Wait; ``gone`` as soon as the client leaves."""
