@@ -274,22 +274,21 @@ class Scribe:
             self._polled_at = self._round_at
         beat = self._count() and self._round_at - self._beat_at >= BEAT_SECONDS
         refused: dict[Page, Found] = {}
-        forgotten: list[Page] = []
         if beat or self._pages or self._jobs:
             with self._engine.together():
                 if self._slept:
-                    forgotten = self._find_forgotten()
+                    refused = self._find_forgotten()
                 if beat:
                     self._engine.beat()
-                refused = self._write()
+                refused |= self._write()
                 for job in self._jobs:
                     job.run(self._engine)
         if beat:
             self._beat_at = self._round_at
         self._slept = False
-        return self._done(refused | {page: page.as_forgotten() for page in forgotten})
+        return self._done(refused)
 
-    def _find_forgotten(self) -> list[Page]:
+    def _find_forgotten(self) -> dict[Page, Found]:
         """This process has slept for so long that it counted as dead. What is gone now was not lost, and is
         not to be written anew: others have ended it, told so, and swept it."""
         own = {page.run_id: page for page in self._own()}
@@ -297,7 +296,7 @@ class Scribe:
         for page in forgotten:
             page.forgotten = True
             self._engine.forget(page.run_id)
-        return forgotten
+        return {page: page.as_forgotten() for page in forgotten}
 
     def _done(self, refused: dict[Page, Found]) -> list[Effect]:
         effects: list[Effect] = [partial(page.settle, found) for page, found in refused.items()]
