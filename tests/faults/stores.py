@@ -66,17 +66,32 @@ class File:
         """Somebody else's folder."""
 
 
+# Tests that are killed leave no disk behind: then there is nothing more to read, too.
+KEEP_MOUNTED = """
+mount -t tmpfs -o size=4m tmpfs "$1" || exit 1
+echo mounted
+read end
+umount --lazy "$1"
+"""
+
+
 class SmallDisk(File):
     """A file on a disk of four megabytes."""
 
     def __init__(self, folder: Path) -> None:
         self._disk = folder / "disk"
         self._disk.mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(self._disk)]
-        try:
-            subprocess.run(mount, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise Unable("a disk to fill cannot be mounted here; root can") from error
+        self._mount = subprocess.Popen(
+            ["sh", "-c", KEEP_MOUNTED, "sh", str(self._disk)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert self._mount.stdout is not None
+        if not self._mount.stdout.readline():
+            self._mount.communicate()
+            raise Unable("a disk to fill cannot be mounted here; root can")
         super().__init__(self._disk)
 
     @contextlib.contextmanager
@@ -89,7 +104,8 @@ class SmallDisk(File):
         ballast.unlink()
 
     def close(self) -> None:
-        subprocess.run(["umount", "--lazy", str(self._disk)], check=True)
+        self._mount.communicate()
+        assert self._mount.returncode == 0, f"{self._disk} is still mounted"
 
 
 class Redis:
