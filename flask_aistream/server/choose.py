@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import typing as t
+from collections.abc import Callable
 
 from flask_aistream.errors import ConfigError
 
@@ -41,3 +42,12 @@ def concurrency() -> Greenlets | Threads:
     from flask_aistream.server.threads import Threads
 
     return Threads()
+
+
+def quickener() -> Callable[[t.Any], None]:
+    """What makes short writes to a connection cheaper, where that is known."""
+    if patched_by_gevent():
+        from flask_aistream.server.writing import quicken
+
+        return quicken
+    return lambda connection: None

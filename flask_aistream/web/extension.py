@@ -30,6 +30,7 @@ from flask_aistream.runs.tail import Tail
 from flask_aistream.runs.timer import Timer
 from flask_aistream.runs.together import Together
 from flask_aistream.server.choose import concurrency
+from flask_aistream.server.choose import quickener
 from flask_aistream.server.connections import Connections
 from flask_aistream.server.gunicorn import Lifecycle
 from flask_aistream.server.gunicorn import announce
@@ -72,6 +73,7 @@ class Machinery:
         self._concurrency = concurrency()
         self.pace = Pace(settings.flush_seconds, settings.flush_busy_seconds)
         self.timer = Timer(self._concurrency, self.pace)
+        self.quicken = quickener()
         self.watcher = DisconnectWatcher()
         self.clearing = Together(partial(self.timer.later, CLEARING_SECONDS), Tail.close)
         self.connections = Connections(

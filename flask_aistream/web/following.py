@@ -145,6 +145,7 @@ def deliver(
     machinery.runner.attach(log.run.id)
     if own and settings.send_seconds is not None:
         sockets.bound(connection, settings.send_seconds)
+    machinery.quicken(connection)
     machinery.connections.add(delivery, fd if own else None, log.run.owner)
     if fd is not None:
         machinery.watcher.watch(fd, reader.gone)
