@@ -20,7 +20,8 @@ from flask_aistream.server.sockets import take_error
 logger = logging.getLogger("flask_aistream")
 
 # select.EPOLLRDHUP without EPOLLIN: the peer has closed its side. HUP and ERR are always implied.
-HANGUP = 0x2000 | (1 << 30)  # EPOLLRDHUP | EPOLLONESHOT
+RDHUP = 0x2000
+HANGUP = RDHUP | (1 << 30)  # EPOLLRDHUP | EPOLLONESHOT
 ERROR = 0x8  # EPOLLERR
 
 
@@ -74,22 +75,32 @@ class DisconnectWatcher:
 
         # An epoll set is itself pollable: the hub wakes when one of its members has news.
         self._io = gevent.get_hub().loop.io(epoll.fileno(), 1)
-        self._io.start(lambda: self._report(epoll.poll(0)))
+        # Nothing is closed or accepted between that and the callbacks: all of it needs the hub.
+        self._io.start(lambda: self._report(epoll.poll(0), lambda fd: True))
 
     def _poll_forever(self, epoll: t.Any) -> None:
         while True:
-            self._report(epoll.poll())
+            self._report(epoll.poll(), has_left)
 
-    def _report(self, news: list[tuple[int, int]]) -> None:
+    def _report(self, news: list[tuple[int, int]], has_left: Callable[[int], bool]) -> None:
         for fd, what in news:
             callback = self._callbacks.get(fd)
-            if callback:
+            # In this order: should the number be another connection's by now, then either that one is still
+            # there, or the callback is one of a connection that is not.
+            if callback and has_left(fd):
                 if what & ERROR:
                     take_error(fd)
                 try:
                     callback()
                 except Exception:  # One connection must not blind us to all others.
                     logger.exception("A connection that left could not be closed")
+
+
+def has_left(fd: int) -> bool:
+    """Whether the peer of an open socket is gone, now."""
+    now = select.poll()
+    now.register(fd, RDHUP)
+    return any(what & (RDHUP | select.POLLHUP | select.POLLERR) for _, what in now.poll(0))
 
 
 def native_epoll() -> t.Any:
