@@ -232,6 +232,8 @@ def test_a_worker_that_leaves_finishes_its_runs_or_interrupts_them(
     warm, cold = Leaving(redis, tmp_path, 2, "gevent"), Leaving(redis, tmp_path, 3, "prefork")
     try:
         for leaving in (warm, cold):
+            leaving.worker.wait_ready()
+        for leaving in (warm, cold):
             leaving.begin(monkeypatch)
         warm.worker.process.send_signal(signal.SIGTERM)
         cold.worker.process.send_signal(signal.SIGQUIT)
@@ -257,7 +259,6 @@ class Leaving:
         self.worker = CeleryWorker(self.facts, self.config, "--pool", pool, "--concurrency", "2")
 
     def begin(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.worker.wait_ready()
         for name, value in environment(self.facts, self.config).items():
             monkeypatch.setenv(name, value)
         self.app = create_app()
