@@ -13,6 +13,7 @@ from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.redis import RedisEngine
 from flask_aistream.stores.redis.client import redis_client
 from flask_aistream.stores.redis.keys import beat_key
+from flask_aistream.stores.redis.processes import WATCH_SECONDS
 from flask_aistream.testing import ManualClock
 from tests.server.servers import wait_for
 from tests.stores.across import AcrossContract
@@ -95,6 +96,23 @@ def test_a_heartbeat_that_vanishes_for_a_moment_is_no_death(
         # As when the server has stood still, or its clock was put forward.
         redis_server.client.delete(beat_key("here"))
         assert there.orphans() == []
+
+
+def test_nor_where_it_was_missing_because_there_was_nothing_to_do(
+    stores: Stores, redis_server: RedisServer, clock: ManualClock
+) -> None:
+    here, there = stores.make(name="here"), stores.make(name="there")
+    t.cast(t.Any, there.scribe._engine)._processes._ticks = clock
+    log = made(here)
+    log.end(ev.Finished(), announced=True)
+    log.announce(lambda: None)
+    redis_server.client.delete(beat_key("here"))
+    for _ in range(2):
+        assert there.orphans() == []
+        clock.advance(WATCH_SECONDS / 2)
+    made(here)
+    redis_server.client.delete(beat_key("here"))
+    assert there.orphans() == []
 
 
 @pytest.mark.parametrize("version", ["5.0.14", "6.0.20"])

@@ -41,7 +41,7 @@ class Processes:
         self._name = name
         self._finished = finished
         self._ticks = ticks
-        self._missing: dict[str, float] = {}
+        self._missing: dict[tuple[str, bool], float] = {}
         self._looked = 0.0
         self._untold: list[tuple[str, str]] = []
 
@@ -94,18 +94,18 @@ class Processes:
 
     def dead(self) -> list[str]:
         """Processes whose heartbeat has been missing for a while of our own: where the server stood
-        still or its clock was put forward, everybody's is missing until they have beaten again."""
+        still or its clock was put forward, everybody's is missing until they have beaten again. So it is
+        while they have nothing to look after, which does not count once they have."""
         now = self._ticks()
         if now - self._looked > DEAD_SECONDS / 2:
             self._missing.clear()
         self._looked = now
-        names = [name.decode() for name in self._server.redis.smembers(PROCESSES)]
-        self._missing = {
-            name: self._missing.get(name, now)
-            for name in names
-            if name != self._name and not self._server.redis.exists(beat_key(name))
-        }
-        return [name for name, since in self._missing.items() if now - since >= WATCH_SECONDS]
+        redis = self._server.redis
+        names = [name.decode() for name in redis.smembers(PROCESSES)]
+        missing = [it for it in names if it != self._name and not redis.exists(beat_key(it))]
+        states = [(name, bool(redis.exists(runs_of(name)))) for name in missing]
+        self._missing = {state: self._missing.get(state, now) for state in states}
+        return [name for (name, _), since in self._missing.items() if now - since >= WATCH_SECONDS]
 
     def answer_for(self, process: str, run_id: str) -> None:
         """Note that a process, or none, is to look after a run."""
