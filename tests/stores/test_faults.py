@@ -135,6 +135,9 @@ def is_told_of_what_was_forgotten(
     reader.notify(0, woken.set)
     log.append("heard")
     assert woken.wait(SPARE)
+    log.append("heard on the way of all news")
+    wait_for(lambda: reader.tail == 2, "it")
+    there.running("nobody")  # It has looked at whatever it was to look at.
     come_back = cut_off(there)
     log.append("not heard")
     log.end(ev.Finished())
@@ -144,12 +147,12 @@ def is_told_of_what_was_forgotten(
     there.sweep()
     # It might be that the store has lost it, and its owner is about to write it anew.
     woken.clear()
-    reader.notify(1, woken.set)
+    reader.notify(2, woken.set)
     clock.advance(shared.PATIENCE)
     there.sweep()
     assert woken.is_set()
     with pytest.raises(StoreUnavailable):
-        reader.notify(1, woken.set)
+        reader.notify(2, woken.set)
 
 
 # Redis.
