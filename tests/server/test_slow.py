@@ -80,11 +80,10 @@ class Door:
             cert, key = make_certificate(folder)
             self._tls = ("--certfile", cert, "--keyfile", key)
 
-    @property
-    def options(self) -> tuple[str, ...]:
+    def options(self, kind: str) -> tuple[str, ...]:
         """What makes gunicorn have it."""
         if self.way == "unix":
-            return ("-b", f"unix:{self._folder}/socket")
+            return ("-b", f"unix:{self._file(kind)}")
         if self.way == "tls":
             return (
                 "--certfile",
@@ -96,18 +95,33 @@ class Door:
 
     def connect(self, server: Server, *, narrow: bool = False) -> socket.socket:
         """A connection; a ``narrow`` one holds little that was not read."""
-        family = socket.AF_UNIX if self.way == "unix" else socket.AF_INET
+        family, at = self._address(server)
         connection = socket.socket(family)
         if narrow:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        at: t.Any = ("127.0.0.1", server.port)
-        connection.connect(f"{self._folder}/socket" if self.way == "unix" else at)
+        connection.connect(at)
         if self.way != "tls":
             return connection
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return context.wrap_socket(connection)
+
+    def _address(self, server: Server) -> tuple[socket.AddressFamily, t.Any]:
+        if self.way != "unix":
+            return socket.AF_INET, ("127.0.0.1", server.port)
+        file = self._file(server.kind)
+        # It listens at its port first.
+        wait_for(lambda: is_listening(socket.AF_UNIX, file), "the server to listen there too")
+        return socket.AF_UNIX, file
+
+    def _file(self, kind: str) -> str:
+        return f"{self._folder}/{kind}"
+
+
+def is_listening(family: socket.AddressFamily, at: t.Any) -> bool:
+    with socket.socket(family) as probe:
+        return probe.connect_ex(at) == 0
 
 
 @pytest.fixture(scope="module", params=["tcp", "unix", "tls"])
@@ -119,7 +133,7 @@ def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_who_stops_reading_is_cut_off_and_may_come_back(
     serve: Serve, door: Door, kind: str
 ) -> None:
-    server = serve(kind, options=door.options, APP_AISTREAM_SEND_SECONDS=SEND_SECONDS)
+    server = serve(kind, options=door.options(kind), APP_AISTREAM_SEND_SECONDS=SEND_SECONDS)
     sleeper = Raw(door.connect(server, narrow=True), MUCH)
     frames = sleeper.begin()
     stopped = time.monotonic()
