@@ -112,16 +112,16 @@ class Door:
             return socket.AF_INET, ("127.0.0.1", server.port)
         file = self._file(server.kind)
         # It listens at its port first.
-        wait_for(lambda: is_listening(socket.AF_UNIX, file), "the server to listen there too")
+        wait_for(lambda: is_listening(file), "the server to listen there too")
         return socket.AF_UNIX, file
 
     def _file(self, kind: str) -> str:
         return f"{self._folder}/{kind}"
 
 
-def is_listening(family: socket.AddressFamily, at: t.Any) -> bool:
-    with socket.socket(family) as probe:
-        return probe.connect_ex(at) == 0
+def is_listening(file: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(file) == 0
 
 
 @pytest.fixture(scope="module", params=["tcp", "unix", "tls"])

@@ -82,7 +82,7 @@ def test_a_socket_that_never_waits_says_so(pair: Pair) -> None:
         pair.ours.sendall(MUCH)
 
 
-def test_a_client_that_is_gone_is_an_error(pair: Pair) -> None:
+def test_a_connection_that_was_cut_off_is_an_error(pair: Pair) -> None:
     pair.ours.shutdown(plain.SHUT_WR)
     with pytest.raises(BrokenPipeError):
         pair.ours.sendall(b"data: 1\n\n")
