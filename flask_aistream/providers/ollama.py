@@ -10,12 +10,12 @@ from flask_aistream.core.events import File
 from flask_aistream.core.events import Finished
 from flask_aistream.core.events import Reasoning
 from flask_aistream.core.events import Usage
-from flask_aistream.providers.calls import Calls
+from flask_aistream.providers.accounting import Ledger
 from flask_aistream.providers.finish import reason_of
-from flask_aistream.providers.ledger import Ledger
 from flask_aistream.providers.plain import data_url
 from flask_aistream.providers.plain import field_of
 from flask_aistream.providers.plain import fields_of
+from flask_aistream.providers.tool_calls import Calls
 
 
 class OllamaAdapter:

@@ -17,14 +17,14 @@ from flask_aistream.core.events import Reasoning
 from flask_aistream.core.events import ToolError
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
-from flask_aistream.providers.calls import Calls
+from flask_aistream.providers.accounting import Ledger
 from flask_aistream.providers.failure import failed
 from flask_aistream.providers.finish import reason_of
-from flask_aistream.providers.ledger import Ledger
 from flask_aistream.providers.plain import data_url
 from flask_aistream.providers.plain import field_of
 from flask_aistream.providers.plain import plain
 from flask_aistream.providers.plain import readable
+from flask_aistream.providers.tool_calls import Calls
 
 # Tools that OpenAI runs; the calls of all others wait for the application.
 HOSTED = {

@@ -21,12 +21,12 @@ from flask_aistream.core.events import StepStarted
 from flask_aistream.core.events import ToolError
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
-from flask_aistream.providers.calls import Calls
+from flask_aistream.providers.accounting import Ledger
 from flask_aistream.providers.finish import reason_of
-from flask_aistream.providers.ledger import Ledger
 from flask_aistream.providers.plain import data_url
 from flask_aistream.providers.plain import field_of
 from flask_aistream.providers.plain import plain
+from flask_aistream.providers.tool_calls import Calls
 
 
 class PydanticAIAdapter:

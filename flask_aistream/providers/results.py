@@ -15,8 +15,8 @@ from contextlib import AsyncExitStack
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from flask_aistream.providers.nested import ASYNC
-from flask_aistream.providers.nested import reading
+from flask_aistream.providers.inner_iterators import ASYNC
+from flask_aistream.providers.inner_iterators import reading
 from flask_aistream.providers.table import is_chunk
 
 

@@ -10,11 +10,11 @@ from flask_aistream.core.events import EVENTS
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import RunStarted
 from flask_aistream.errors import ChunkUnknown
+from flask_aistream.providers.accounting import Ledger
 from flask_aistream.providers.anthropic import AnthropicAdapter
 from flask_aistream.providers.base import Adapter
 from flask_aistream.providers.google import GoogleAdapter
 from flask_aistream.providers.langchain import LangChainAdapter
-from flask_aistream.providers.ledger import Ledger
 from flask_aistream.providers.ollama import OllamaAdapter
 from flask_aistream.providers.openai_chat import ChatAdapter
 from flask_aistream.providers.openai_responses import ResponsesAdapter

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import Usage
-from flask_aistream.providers.ledger import Ledger
+from flask_aistream.providers.accounting import Ledger
 
 
 class TextAdapter:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from collections.abc import Coroutine
 
 from flask_aistream.core.events import Terminal
-from flask_aistream.runs.together import Together
+from flask_aistream.timing.coalesce import Together
 
 
 class Bridge:

@@ -19,14 +19,14 @@ from flask_aistream.core.unicode import Characters
 from flask_aistream.errors import ChunkUnknown
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import ProviderError
-from flask_aistream.providers.ledger import Ledger
+from flask_aistream.providers.accounting import Ledger
 from flask_aistream.providers.results import Async
 from flask_aistream.providers.results import Later
 from flask_aistream.providers.results import Result
 from flask_aistream.providers.results import Sync
 from flask_aistream.providers.results import classify
 from flask_aistream.providers.table import Chunks
-from flask_aistream.runs.words import WORDS
+from flask_aistream.runs.intern import WORDS
 from flask_aistream.stores.base import Log
 
 logger = logging.getLogger("flask_aistream")

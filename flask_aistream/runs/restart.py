@@ -17,7 +17,7 @@ from flask_aistream.core.cursor import BEGINNING
 from flask_aistream.core.fold import Fold
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
-from flask_aistream.providers.calls import parsed
+from flask_aistream.providers.tool_calls import parsed
 from flask_aistream.runs.pump import Provider
 from flask_aistream.stores.base import Log
 

@@ -15,23 +15,23 @@ from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
 from flask_aistream.errors import Unavailable
-from flask_aistream.runs.age import Age
+from flask_aistream.runs.active import Live
+from flask_aistream.runs.active import Lives
 from flask_aistream.runs.bridge import Bridge
 from flask_aistream.runs.bridge import LoopTask
-from flask_aistream.runs.concurrency import Concurrency
+from flask_aistream.runs.deadlines import Age
+from flask_aistream.runs.detach import Readers
+from flask_aistream.runs.dispatch import Queue
 from flask_aistream.runs.ended import RunEnded
-from flask_aistream.runs.ending import Ending
-from flask_aistream.runs.live import Live
-from flask_aistream.runs.live import Lives
-from flask_aistream.runs.orphans import Orphans
 from flask_aistream.runs.pump import Provider
-from flask_aistream.runs.queue import Queue
-from flask_aistream.runs.readers import Readers
+from flask_aistream.runs.recovery import Orphans
 from flask_aistream.runs.restart import Find
 from flask_aistream.runs.restart import Surroundings
-from flask_aistream.runs.timer import Timer
+from flask_aistream.runs.termination import Ending
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
+from flask_aistream.timing.concurrency import Concurrency
+from flask_aistream.timing.timer import Timer
 
 NOT_QUEUED = ev.Failed("queue_unavailable", "The answer could not be put into the queue.", 503)
 

@@ -15,9 +15,9 @@ import typing as t
 import weakref
 from collections.abc import Callable
 
+from flask_aistream.server.probe import addresses_of
+from flask_aistream.server.probe import answers
 from flask_aistream.server.sockets import descriptor_of
-from flask_aistream.server.successor import addresses_of
-from flask_aistream.server.successor import answers
 
 POLL_SECONDS = 0.5
 

@@ -14,7 +14,7 @@ import threading
 import typing as t
 from collections.abc import Callable
 
-from flask_aistream.server.choose import patched_by_gevent
+from flask_aistream.server.detect import patched_by_gevent
 from flask_aistream.server.sockets import take_error
 
 logger = logging.getLogger("flask_aistream")

@@ -17,14 +17,14 @@ from flask_aistream.core.cursor import BEGINNING
 from flask_aistream.core.cursor import Cursor
 from flask_aistream.core.fold import Fold
 from flask_aistream.core.run import Run
+from flask_aistream.delivery.body import Delivery
+from flask_aistream.delivery.tail import Tail
 from flask_aistream.protocols.base import NOTHING
 from flask_aistream.protocols.base import Dialect
 from flask_aistream.protocols.base import Encoder
 from flask_aistream.protocols.base import Subject
 from flask_aistream.protocols.endings import fault
 from flask_aistream.protocols.wire import dumps
-from flask_aistream.runs.delivery import Delivery
-from flask_aistream.runs.tail import Tail
 from flask_aistream.server import sockets
 from flask_aistream.stores.base import Log
 from flask_aistream.web.extension import Extension

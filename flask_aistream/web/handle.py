@@ -14,12 +14,12 @@ from flask_aistream.core.events import Event
 from flask_aistream.core.events import Terminal
 from flask_aistream.core.fold import Fold
 from flask_aistream.core.run import Run
+from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import RequestError
 from flask_aistream.errors import RunNotFound
 from flask_aistream.protocols.base import Ask
 from flask_aistream.protocols.table import DIALECTS
 from flask_aistream.runs.ended import fold_of
-from flask_aistream.runs.tail import Tail
 from flask_aistream.stores.base import Log
 from flask_aistream.web import following
 from flask_aistream.web import reading

@@ -19,13 +19,13 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed
 
 from flask_aistream.core import events as ev
+from flask_aistream.delivery.body import Delivery
 from flask_aistream.errors import AIStreamError
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import Unavailable
 from flask_aistream.protocols.base import Dialect
-from flask_aistream.runs.delivery import Delivery
 from flask_aistream.web.extension import current_request
 
 logger = logging.getLogger("flask_aistream")

@@ -10,7 +10,7 @@ from flask import Flask
 
 from flask_aistream.errors import ConfigError
 from flask_aistream.errors import StoreUnavailable
-from flask_aistream.server.choose import concurrency
+from flask_aistream.server.detect import concurrency
 from flask_aistream.server.gunicorn import announce
 from flask_aistream.server.gunicorn import replaces_another
 from flask_aistream.server.gunicorn import worker_count

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_aistream.providers.nested import reading
+from flask_aistream.providers.inner_iterators import reading
 from flask_aistream.providers.results import Async
 from flask_aistream.providers.results import Sync
 from flask_aistream.providers.results import classify

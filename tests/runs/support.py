@@ -13,9 +13,7 @@ from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
 from flask_aistream.core.run import new_run_id
 from flask_aistream.runs.ended import RunEnded
-from flask_aistream.runs.pace import Pace
 from flask_aistream.runs.runner import Runner
-from flask_aistream.runs.timer import Timer
 from flask_aistream.server.threads import Threads
 from flask_aistream.server.threads import ThreadTask
 from flask_aistream.stores.base import Log
@@ -25,6 +23,8 @@ from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import ManualAlarm
 from flask_aistream.testing import ManualClock
 from flask_aistream.testing import ManualConcurrency
+from flask_aistream.timing.flush import Pace
+from flask_aistream.timing.timer import Timer
 
 REQUEST = ChatRequest("Hi", [{"role": "user", "content": "Hi"}])
 

@@ -10,20 +10,20 @@ from collections.abc import Sequence
 import pytest
 
 from flask_aistream.core import events as ev
+from flask_aistream.delivery.body import WRITE
+from flask_aistream.delivery.body import Delivery
+from flask_aistream.delivery.body import SharedEncoder
+from flask_aistream.delivery.body import SharedEncoders
+from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import StoreUnavailable
-from flask_aistream.runs.delivery import WRITE
-from flask_aistream.runs.delivery import Delivery
-from flask_aistream.runs.delivery import SharedEncoder
-from flask_aistream.runs.delivery import SharedEncoders
-from flask_aistream.runs.pace import Pace
-from flask_aistream.runs.tail import Tail
-from flask_aistream.runs.timer import Timer
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Wake
 from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import ManualClock
 from flask_aistream.testing import ManualConcurrency
+from flask_aistream.timing.flush import Pace
+from flask_aistream.timing.timer import Timer
 from tests.runs.support import new_log
 
 END = ev.Finished()

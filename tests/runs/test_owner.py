@@ -8,7 +8,7 @@ import pytest
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.run import Run
-from flask_aistream.runs.queue import Queue
+from flask_aistream.runs.dispatch import Queue
 from flask_aistream.stores.memory import MemoryLog
 from flask_aistream.testing import Gate
 from flask_aistream.testing import ManualClock

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from flask_aistream.runs.pace import LATE
-from flask_aistream.runs.pace import LOOK_SECONDS
-from flask_aistream.runs.pace import Pace
 from flask_aistream.testing import ManualClock
+from flask_aistream.timing.flush import LATE
+from flask_aistream.timing.flush import LOOK_SECONDS
+from flask_aistream.timing.flush import Pace
 
 BASE, MOST = 0.005, 0.03
 

@@ -23,7 +23,7 @@ from flask_aistream.core.codec import to_json
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import ProviderError
-from flask_aistream.providers.ledger import Ledger
+from flask_aistream.providers.accounting import Ledger
 from flask_aistream.providers.table import MODULES
 from flask_aistream.runs.pump import BREATH_SECONDS
 from flask_aistream.runs.pump import LOOK

@@ -6,7 +6,7 @@ import pytest
 
 from flask_aistream.core.run import read_ticket
 from flask_aistream.core.run import ticket_of
-from flask_aistream.runs.queue import Queue
+from flask_aistream.runs.dispatch import Queue
 from flask_aistream.stores.base import Orphan
 from flask_aistream.testing import ManualClock
 from tests.runs.support import new_log

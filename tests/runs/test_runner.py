@@ -18,13 +18,11 @@ import pytest
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
+from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import Unavailable
-from flask_aistream.runs.concurrency import Task
 from flask_aistream.runs.ended import RunEnded
-from flask_aistream.runs.ending import STUBBORN_SECONDS
-from flask_aistream.runs.pace import Pace
 from flask_aistream.runs.runner import BACK_SECONDS
-from flask_aistream.runs.tail import Tail
+from flask_aistream.runs.termination import STUBBORN_SECONDS
 from flask_aistream.stores.base import Log
 from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import Gate
@@ -32,6 +30,8 @@ from flask_aistream.testing import ManualClock
 from flask_aistream.testing import ManualConcurrency
 from flask_aistream.testing import ManualTask
 from flask_aistream.testing import Script
+from flask_aistream.timing.concurrency import Task
+from flask_aistream.timing.flush import Pace
 from tests.runs.support import Bench
 from tests.runs.support import ThreadsOnManualTime
 from tests.runs.support import events_of

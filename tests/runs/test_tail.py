@@ -9,10 +9,7 @@ import pytest
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.page import Page
-from flask_aistream.runs.concurrency import Waiter
-from flask_aistream.runs.pace import Pace
-from flask_aistream.runs.tail import Tail
-from flask_aistream.runs.timer import Timer
+from flask_aistream.delivery.tail import Tail
 from flask_aistream.server.threads import Threads
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Log
@@ -21,6 +18,9 @@ from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import ManualClock
 from flask_aistream.testing import ManualConcurrency
+from flask_aistream.timing.concurrency import Waiter
+from flask_aistream.timing.flush import Pace
+from flask_aistream.timing.timer import Timer
 from tests.runs.support import new_log
 from tests.runs.support import until
 

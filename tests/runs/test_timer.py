@@ -9,12 +9,12 @@ import weakref
 
 import pytest
 
-from flask_aistream.runs.pace import Pace
-from flask_aistream.runs.timer import Timer
 from flask_aistream.server.threads import Threads
 from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import ManualClock
 from flask_aistream.testing import ManualConcurrency
+from flask_aistream.timing.flush import Pace
+from flask_aistream.timing.timer import Timer
 from tests.runs.support import until
 
 FLUSH = 0.5

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from flask_aistream.runs.together import Together
 from flask_aistream.server.threads import Interrupt
+from flask_aistream.timing.coalesce import Together
 
 Turns = list[Callable[[], None]]
 

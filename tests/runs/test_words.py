@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from flask_aistream.core.page import Page
-from flask_aistream.runs.words import LONGEST
-from flask_aistream.runs.words import MOST
-from flask_aistream.runs.words import Words
+from flask_aistream.runs.intern import LONGEST
+from flask_aistream.runs.intern import MOST
+from flask_aistream.runs.intern import Words
 from tests.runs.support import new_log
 from tests.runs.test_pump import pump_of
 

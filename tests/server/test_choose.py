@@ -6,7 +6,7 @@ import gevent
 import pytest
 
 from flask_aistream.errors import ConfigError
-from flask_aistream.server.choose import concurrency
+from flask_aistream.server.detect import concurrency
 from flask_aistream.server.threads import Threads
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from flask_aistream.delivery.connections import Connections
 from flask_aistream.errors import TooManyConnections
 from flask_aistream.errors import Unavailable
-from flask_aistream.server.connections import Connections
 from flask_aistream.testing import ManualClock
 
 PATIENCE = 30.0

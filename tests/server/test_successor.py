@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from flask_aistream.server.successor import Address
-from flask_aistream.server.successor import addresses_of
-from flask_aistream.server.successor import answers
+from flask_aistream.server.probe import Address
+from flask_aistream.server.probe import addresses_of
+from flask_aistream.server.probe import answers
 
 NOT_LONG = 0.05
 LONG = 10.0

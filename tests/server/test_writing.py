@@ -15,8 +15,8 @@ from gevent.socket import create_connection
 from gevent.socket import socket
 from gevent.socket import timeout
 
-from flask_aistream.server.writing import QuickSocket
-from flask_aistream.server.writing import quicken
+from flask_aistream.server.fast_send import QuickSocket
+from flask_aistream.server.fast_send import quicken
 from tests.server.conftest import Serve
 
 MUCH = bytes(range(256)) * 40_000

@@ -12,8 +12,8 @@ import pytest
 from flask import Flask
 
 from flask_aistream import AIStream
-from flask_aistream.runs import timer
 from flask_aistream.testing import StreamClient
+from flask_aistream.timing import timer
 from flask_aistream.web.extension import install
 from tests.web.conftest import MakeApp
 

@@ -9,12 +9,12 @@ from contextlib import AbstractContextManager
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.runs.bridge import LoopTask
-from flask_aistream.runs.concurrency import Task
 from flask_aistream.runs.pump import Provider
 from flask_aistream.runs.pump import Pump
 from flask_aistream.runs.restart import Surroundings
-from flask_aistream.runs.timer import Handle
 from flask_aistream.stores.base import Log
+from flask_aistream.timing.concurrency import Task
+from flask_aistream.timing.timer import Handle
 
 
 class Live:

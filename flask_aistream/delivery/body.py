@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager
 
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import Terminal
+from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.protocols.base import Encoder
-from flask_aistream.runs.tail import Tail
 
 WRITE = 256 * 1024
 """Most bytes of one write: a write that does not return is then a client that takes next to nothing, and

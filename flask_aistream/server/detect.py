@@ -47,7 +47,7 @@ def concurrency() -> Greenlets | Threads:
 def quickener() -> Callable[[t.Any], None]:
     """What makes short writes to a connection cheaper, where that is known."""
     if patched_by_gevent():
-        from flask_aistream.server.writing import quicken
+        from flask_aistream.server.fast_send import quicken
 
         return quicken
     return lambda connection: None

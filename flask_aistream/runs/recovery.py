@@ -10,17 +10,17 @@ from dataclasses import replace
 from flask_aistream.core import events as ev
 from flask_aistream.core.run import Run
 from flask_aistream.errors import LogEnded
-from flask_aistream.runs.concurrency import Concurrency
+from flask_aistream.runs.active import Live
+from flask_aistream.runs.active import Lives
+from flask_aistream.runs.dispatch import Queue
 from flask_aistream.runs.ended import fold_of
-from flask_aistream.runs.ending import STUBBORN_SECONDS
-from flask_aistream.runs.ending import Ending
-from flask_aistream.runs.live import Live
-from flask_aistream.runs.live import Lives
-from flask_aistream.runs.queue import Queue
 from flask_aistream.runs.restart import Find
 from flask_aistream.runs.restart import past_of
+from flask_aistream.runs.termination import STUBBORN_SECONDS
+from flask_aistream.runs.termination import Ending
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
+from flask_aistream.timing.concurrency import Concurrency
 
 logger = logging.getLogger("flask_aistream")
 

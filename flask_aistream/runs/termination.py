@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from functools import partial
 
 from flask_aistream.core import events as ev
-from flask_aistream.runs.concurrency import Concurrency
+from flask_aistream.runs.active import Live
+from flask_aistream.runs.active import Lives
 from flask_aistream.runs.ended import RunEnded
-from flask_aistream.runs.live import Live
-from flask_aistream.runs.live import Lives
-from flask_aistream.runs.timer import Timer
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
+from flask_aistream.timing.concurrency import Concurrency
+from flask_aistream.timing.timer import Timer
 
 logger = logging.getLogger("flask_aistream")
 

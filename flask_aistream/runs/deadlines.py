@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 
 from flask_aistream.core import events as ev
-from flask_aistream.runs.concurrency import Concurrency
-from flask_aistream.runs.ending import Ending
-from flask_aistream.runs.live import Live
-from flask_aistream.runs.live import Lives
-from flask_aistream.runs.timer import Handle
-from flask_aistream.runs.timer import Timer
+from flask_aistream.runs.active import Live
+from flask_aistream.runs.active import Lives
+from flask_aistream.runs.termination import Ending
+from flask_aistream.timing.concurrency import Concurrency
+from flask_aistream.timing.timer import Handle
+from flask_aistream.timing.timer import Timer
 
 OVERDUE = 0.01
 """By how much of its longest life a run may be too old before it is ended."""

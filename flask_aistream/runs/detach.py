@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from flask_aistream.core import events as ev
-from flask_aistream.runs.concurrency import Concurrency
-from flask_aistream.runs.ending import Ending
-from flask_aistream.runs.live import Live
-from flask_aistream.runs.live import Lives
-from flask_aistream.runs.timer import Timer
+from flask_aistream.runs.active import Live
+from flask_aistream.runs.active import Lives
+from flask_aistream.runs.termination import Ending
 from flask_aistream.stores.base import Store
+from flask_aistream.timing.concurrency import Concurrency
+from flask_aistream.timing.timer import Timer
 
 LOOK_SECONDS = 1.0
 """Least time between two looks whether a run is still read in another process."""

@@ -14,7 +14,7 @@ from flask_aistream.core.events import Json
 from flask_aistream.core.events import ToolCall
 from flask_aistream.core.events import ToolCallArguments
 from flask_aistream.core.events import ToolCallStarted
-from flask_aistream.providers.ledger import Ledger
+from flask_aistream.providers.accounting import Ledger
 from flask_aistream.providers.plain import plain
 
 

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from flask_aistream.core.events import Event
 from flask_aistream.core.page import Page
 from flask_aistream.errors import StoreUnavailable
-from flask_aistream.runs.concurrency import Waiter
-from flask_aistream.runs.pace import Pace
-from flask_aistream.runs.timer import Timer
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Log
+from flask_aistream.timing.concurrency import Waiter
+from flask_aistream.timing.flush import Pace
+from flask_aistream.timing.timer import Timer
 
 
 class Tail:

@@ -13,8 +13,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from flask_aistream.runs.concurrency import Concurrency
-from flask_aistream.runs.pace import Pace
+from flask_aistream.timing.concurrency import Concurrency
+from flask_aistream.timing.flush import Pace
 
 logger = logging.getLogger("flask_aistream")
 
