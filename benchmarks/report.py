@@ -92,18 +92,18 @@ def goals(results: Results) -> str:
     rows = []
     limits: dict[str, None] = {}
     for goal, workload, metric, ratio in reached(results):
-        missed = ratio < goal.at_least
+        encode_gap = ratio < goal.at_least
         rows.append(
             [
                 f"{workload.title}: {metric.title}",
                 f"{BY_NAME[goal.ours].label} against {BY_NAME[goal.peer].label}",
                 f"×{goal.at_least:.2f}",
                 f"×{ratio:.2f}",
-                "**no**" if missed else "yes",
+                "**no**" if encode_gap else "yes",
             ]
         )
         limit = LIMITS.get((goal.workload, goal.metric))
-        if missed and limit:
+        if encode_gap and limit:
             limits[f"- **{workload.title}: {metric.title}.** {limit}\n"] = None
     if not rows:
         return ""

@@ -347,10 +347,10 @@ class ManualConcurrency:
         self._tasks.append(ManualTask(work))
         return self._tasks[-1]
 
-    def native(self, work: Callable[[], None]) -> None:
+    def spawn_thread(self, work: Callable[[], None]) -> None:
         self.spawn(work)
 
-    def home(self, callback: Callable[[], None]) -> None:
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
         callback()
 
     def waiter(self) -> ManualWaiter:
@@ -362,10 +362,10 @@ class ManualConcurrency:
     def lock(self) -> AbstractContextManager[object]:
         return threading.Lock()
 
-    def breathe(self) -> None:
+    def yield_control(self) -> None:
         """Nobody else is there."""
 
-    def serve_loop(self) -> asyncio.AbstractEventLoop:
+    def asyncio_loop(self) -> asyncio.AbstractEventLoop:
         raise NotImplementedError("An async provider needs a real loop: test it through the app.")
 
 

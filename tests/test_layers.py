@@ -14,6 +14,7 @@ PACKAGE = ROOT / "flask_aistream"
 
 LAYERS = {
     "errors": 0,
+    "timing": 0,
     "core": 1,
     "sse": 1,
     "protocols": 2,
@@ -21,7 +22,7 @@ LAYERS = {
     "stores": 2,
     "runs": 3,
     "server": 3,
-    "telemetry": 4,
+    "delivery": 4,
     "web": 5,
     # What only re-exports, or is made for applications, stands on top of everything.
     "testing": 6,

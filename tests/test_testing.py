@@ -13,7 +13,7 @@ from flask_aistream import AIStream
 from flask_aistream import Finished
 from flask_aistream import ProviderError
 from flask_aistream.core import events as ev
-from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.native import NativeEncoder
 from flask_aistream.sse.decode import Decoder
 from flask_aistream.testing import Gate
@@ -86,7 +86,7 @@ LOSES: dict[ev.Event, ev.Event] = {
 
 @pytest.mark.parametrize("event", EVENTS, ids=repr)
 def test_every_event_is_recognised(event: ev.Event) -> None:
-    encoder = NativeEncoder(Subject("r", "chat"))
+    encoder = NativeEncoder(EncoderContext("r", "chat"))
     *others, frame = Decoder().feed(encoder.encode(0, [event]))
     failure = {"code": "quota", "message": "No more today."} if others else {}
     expected: ev.Event = event

@@ -17,7 +17,7 @@ from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Log
 from flask_aistream.timing.concurrency import Waiter
-from flask_aistream.timing.flush import Pace
+from flask_aistream.timing.flush import FlushInterval
 from flask_aistream.timing.timer import Timer
 
 
@@ -28,18 +28,18 @@ class Tail:
 
     :param after: Number of the last record read.
     :param heartbeat: Longest silence, in seconds; ``None`` for any.
-    :param pace: Has the shortest time between two pages.
+    :param flush_interval: Has the shortest time between two pages.
     """
 
     __slots__ = (
         "_beat",
         "_clock",
         "_closed",
+        "_flush_interval",
         "_heartbeat",
         "_last_call",
         "_log",
         "_number",
-        "_pace",
         "_rests",
         "_silent",
         "_timer",
@@ -56,7 +56,7 @@ class Tail:
         timer: Timer,
         *,
         heartbeat: float | None,
-        pace: Pace,
+        flush_interval: FlushInterval,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
@@ -65,7 +65,7 @@ class Tail:
         self._wake = waiter.wake
         self._timer = timer
         self._heartbeat = heartbeat
-        self._pace = pace
+        self._flush_interval = flush_interval
         self._clock = clock
         self._wrote = clock()
         self._silent = False
@@ -75,13 +75,18 @@ class Tail:
         self._beat = timer.later(heartbeat, self._check_silence) if heartbeat else None
 
     def __iter__(self) -> Iterator[Page | None]:
-        log, waiter, pace, clock = self._log, self._waiter, self._pace, self._clock
+        log, waiter, flush_interval, clock = (
+            self._log,
+            self._waiter,
+            self._flush_interval,
+            self._clock,
+        )
         while not self._closed:
             page = log.read(self._number)
             first, events, ended = page
             if events or ended:
                 now = clock()
-                due = pace.next(now)
+                due = flush_interval.next(now)
                 self._number = first + len(events) - 1
                 self._silent = False
                 self._wrote = now

@@ -17,9 +17,9 @@ from flask_aistream.core.fold import present
 from flask_aistream.core.request import Message
 from flask_aistream.protocols.ai_sdk import usage
 from flask_aistream.protocols.base import NOTHING
-from flask_aistream.protocols.base import Ask
-from flask_aistream.protocols.base import Dialect
-from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.base import EncoderContext
+from flask_aistream.protocols.base import ParsedRequest
+from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.endings import fault
 from flask_aistream.protocols.fields import missing
 from flask_aistream.protocols.fields import mistyped
@@ -49,26 +49,26 @@ OPEN = ("named", "saying")
 
 
 class AGUIEncoder(SpanEncoder):
-    def __init__(self, subject: Subject) -> None:
-        super().__init__(subject)
-        thread = subject.options.get("thread", subject.run)
-        self._ids = {"threadId": thread, "runId": subject.options.get("run", subject.run)}
+    def __init__(self, context: EncoderContext) -> None:
+        super().__init__(context)
+        thread = context.options.get("thread", context.run)
+        self._ids = {"threadId": thread, "runId": context.options.get("run", context.run)}
         self._made = 0
         self._message = ""
         self._turn: str | None = None
-        self._calls: dict[str, State] = {}
+        self._tool_call_assembler: dict[str, State] = {}
         self._step: str | None = None
         self._usage: ev.Usage | None = None
 
-    def word(self, event: ev.Event) -> Iterator[Json]:
+    def encode_event(self, event: ev.Event) -> Iterator[Json]:
         match event:
             case ev.RunStarted():
                 yield {"type": "RUN_STARTED", **self._ids, "protocolVersion": VERSION}
             case ev.Reasoning():
                 yield from self.thought(event)
-            case ev.ToolCallStarted() if event.id not in self._calls:
+            case ev.ToolCallStarted() if event.id not in self._tool_call_assembler:
                 yield from self._open_call(event.id, event.name)
-            case ev.ToolCallArguments() if self._calls.get(event.id) in OPEN:
+            case ev.ToolCallArguments() if self._tool_call_assembler.get(event.id) in OPEN:
                 yield self._arguments(event.id, event.delta)
             case ev.ToolCall():
                 yield from self._complete(event)
@@ -113,47 +113,47 @@ class AGUIEncoder(SpanEncoder):
             yield {"type": "REASONING_MESSAGE_END", "messageId": self._message}
             yield {"type": "REASONING_END", "messageId": self._message}
 
-    def missed(self, first: int) -> Iterator[Json]:
+    def encode_gap(self, first: int) -> Iterator[Json]:
         yield {"type": "RUN_STARTED", **self._ids, "protocolVersion": VERSION}
         yield {"type": "CUSTOM", "name": "gap", "value": {"first": first}}
 
     def _new_id(self) -> str:
         self._made += 1
-        return f"{self.subject.run}-{self._made}"
+        return f"{self.context.run}-{self._made}"
 
     def _open_call(self, id: str, name: str) -> Iterator[Json]:
         yield from self.switch(None)
         # Calls made in one turn belong to one message: no model takes them back otherwise.
         if self._turn is None:
             self._turn = self._new_id()
-        self._calls[id] = "named"
+        self._tool_call_assembler[id] = "named"
         start = {"type": "TOOL_CALL_START", "toolCallId": id, "toolCallName": name}
         yield {**start, "parentMessageId": self._turn}
 
     def _arguments(self, id: str, delta: str) -> Json:
-        self._calls[id] = "saying"
+        self._tool_call_assembler[id] = "saying"
         return {"type": "TOOL_CALL_ARGS", "toolCallId": id, "delta": delta}
 
     def _complete(self, event: ev.ToolCall) -> Iterator[Json]:
-        if event.id not in self._calls:
+        if event.id not in self._tool_call_assembler:
             yield from self._open_call(event.id, event.name)
-        if self._calls[event.id] == "named":
+        if self._tool_call_assembler[event.id] == "named":
             yield self._arguments(event.id, plain(event.arguments))
         yield from self._close_call(event.id)
 
     def _close_call(self, id: str) -> Iterator[Json]:
-        if self._calls[id] in OPEN:
-            self._calls[id] = "complete"
+        if self._tool_call_assembler[id] in OPEN:
+            self._tool_call_assembler[id] = "complete"
             yield {"type": "TOOL_CALL_END", "toolCallId": id}
 
     def _answer(
         self, id: str, result: t.Any, more: t.Mapping[str, t.Any] = NOTHING
     ) -> Iterator[Json]:
-        if self._calls.get(id, "answered") == "answered":
+        if self._tool_call_assembler.get(id, "answered") == "answered":
             return
         yield from self.switch(None)
         yield from self._close_call(id)
-        self._calls[id] = "answered"
+        self._tool_call_assembler[id] = "answered"
         self._turn = None
         ids = {"messageId": self._new_id(), "toolCallId": id}
         yield {"type": "TOOL_CALL_RESULT", **ids, "content": plain(result), "role": "tool", **more}
@@ -170,7 +170,7 @@ class AGUIEncoder(SpanEncoder):
         if failed and not isinstance(event, ev.Stopped):
             yield {"type": "RUN_ERROR", "message": failed.message, "code": failed.code, **counts}
             return
-        for call in self._calls:
+        for call in self._tool_call_assembler:
             yield from self._close_call(call)
         yield from self._close_step()
         yield {"type": "RUN_FINISHED", **self._ids, **self._outcome(event), **counts}
@@ -178,7 +178,7 @@ class AGUIEncoder(SpanEncoder):
     def _outcome(self, event: ev.Terminal) -> Json:
         if not isinstance(event, ev.Finished):
             return {"outcome": {"type": "cancelled"}}
-        pending = [call for call, state in self._calls.items() if state != "answered"]
+        pending = [call for call, state in self._tool_call_assembler.items() if state != "answered"]
         waiting = {"pendingToolCallIds": pending} if pending else {}
         why = {} if event.reason == "stop" else {"metadata": {"finishReason": event.reason}}
         return {"outcome": {"type": "success", **waiting}, **why}
@@ -200,7 +200,7 @@ def custom(event: ev.SourceUrl | ev.SourceDocument | ev.File | ev.Data) -> Json:
     return {"type": "CUSTOM", "name": CUSTOM[type(event)], "value": present(event)}
 
 
-def read(body: dict[str, t.Any]) -> Ask:
+def read(body: dict[str, t.Any]) -> ParsedRequest:
     """A ``RunAgentInput``; its ``state``, ``tools``, ``context`` … are the provider's parameters.
 
     :raises RequestError: ``messages`` is missing, or a field is wrong.
@@ -212,7 +212,7 @@ def read(body: dict[str, t.Any]) -> Ask:
     thread = text_field(body, "threadId")
     run = text_field(body, "runId")
     named = {"thread": thread, "run": run}
-    return Ask(
+    return ParsedRequest(
         messages=read_thread(body["messages"]),
         params=others(body, OWN_FIELDS),
         body=body,
@@ -264,7 +264,7 @@ def error(code: str, message: str, status: int) -> str:
     return dumps({"error": {"code": code, "message": message}})
 
 
-AG_UI = Dialect(
+AG_UI = WireProtocol(
     name="ag-ui",
     path="/<provider>/ag-ui",
     read=read,

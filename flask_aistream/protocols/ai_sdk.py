@@ -16,9 +16,9 @@ from flask_aistream.core import events as ev
 from flask_aistream.core.fold import merged
 from flask_aistream.core.request import Message
 from flask_aistream.errors import RequestError
-from flask_aistream.protocols.base import Ask
-from flask_aistream.protocols.base import Dialect
-from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.base import EncoderContext
+from flask_aistream.protocols.base import ParsedRequest
+from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.endings import fault
 from flask_aistream.protocols.fields import missing
 from flask_aistream.protocols.fields import others
@@ -43,25 +43,25 @@ OWN_FIELDS = {"id", "messages", "message", "prompt", "trigger", "messageId"}
 class AISDKEncoder(SpanEncoder):
     """Keeps the order the client enforces: what is named was opened before, and only once."""
 
-    def __init__(self, subject: Subject) -> None:
-        super().__init__(subject)
-        self._reason: bool = subject.options.get("reason", True)
-        self._interrupted: bool = subject.options.get("interrupted", False)
-        self._message = f"msg_{subject.run}"
+    def __init__(self, context: EncoderContext) -> None:
+        super().__init__(context)
+        self._reason: bool = context.options.get("reason", True)
+        self._interrupted: bool = context.options.get("interrupted", False)
+        self._message = f"msg_{context.run}"
         self._spans = 0
         self._started = False
         self._step = False
-        self._calls: set[str] = set()
+        self._tool_call_assembler: set[str] = set()
         self._usage: ev.Usage | None = None
 
-    def mould(self, value: Json) -> str:
+    def template(self, value: Json) -> str:
         text = data_frame(value)
         # The client refuses a stream in which these keys appear, wherever they are.
         if '"__proto__"' in text or '"constructor"' in text:
             text = data_frame(harmless(value))
         return text + DONE if value["type"] in ENDS else text
 
-    def word(self, event: ev.Event) -> Iterator[Json]:
+    def encode_event(self, event: ev.Event) -> Iterator[Json]:
         match event:
             case ev.RunStarted():
                 self._message = event.continues or self._message
@@ -70,13 +70,13 @@ class AISDKEncoder(SpanEncoder):
                 yield from self.thought(event)
             case ev.ToolCallStarted() | ev.ToolCallArguments() | ev.ToolCall():
                 yield from self._call(event)
-            case ev.ToolResult() if event.id in self._calls:
+            case ev.ToolResult() if event.id in self._tool_call_assembler:
                 yield {
                     "type": "tool-output-available",
                     "toolCallId": event.id,
                     "output": event.result,
                 }
-            case ev.ToolError() if event.id in self._calls:
+            case ev.ToolError() if event.id in self._tool_call_assembler:
                 yield {
                     "type": "tool-output-error",
                     "toolCallId": event.id,
@@ -107,7 +107,7 @@ class AISDKEncoder(SpanEncoder):
     def closing(self, span: str) -> Iterator[Json]:
         yield {"type": f"{span}-end", "id": self._id(span)}
 
-    def missed(self, first: int) -> Iterator[Json]:
+    def encode_gap(self, first: int) -> Iterator[Json]:
         yield from self._start()
         yield {"type": "data-gap", "data": {"first": first}}
 
@@ -123,7 +123,7 @@ class AISDKEncoder(SpanEncoder):
         self, event: ev.ToolCallStarted | ev.ToolCallArguments | ev.ToolCall
     ) -> Iterator[Json]:
         if isinstance(event, ev.ToolCallArguments):
-            if event.id in self._calls:
+            if event.id in self._tool_call_assembler:
                 yield {
                     "type": "tool-input-delta",
                     "toolCallId": event.id,
@@ -136,9 +136,9 @@ class AISDKEncoder(SpanEncoder):
         named = {"toolCallId": event.id, "toolName": event.name}
         if isinstance(event, ev.ToolCall):
             yield {"type": "tool-input-available", **named, "input": event.arguments}
-        elif event.id not in self._calls:
+        elif event.id not in self._tool_call_assembler:
             yield {"type": "tool-input-start", **named}
-        self._calls.add(event.id)
+        self._tool_call_assembler.add(event.id)
 
     def _stepping(self) -> Iterator[Json]:
         if not self._step:
@@ -219,7 +219,7 @@ def reaches_prototype(key: t.Any, value: t.Any) -> bool:
     return key == "constructor" and isinstance(value, dict) and "prototype" in value
 
 
-def read(body: dict[str, t.Any]) -> Ask:
+def read(body: dict[str, t.Any]) -> ParsedRequest:
     """A chat (``messages``, or the last ``message`` alone) or a completion (``prompt``).
 
     :raises RequestError: Neither is there, or one has the wrong type.
@@ -227,7 +227,7 @@ def read(body: dict[str, t.Any]) -> Ask:
     messages = read_said(body)
     if messages is None:
         raise missing("messages", "the list of UI messages that `useChat` sends, or a `prompt`")
-    return Ask(
+    return ParsedRequest(
         messages=messages,
         params=others(body, OWN_FIELDS),
         body=body,
@@ -276,7 +276,7 @@ def error(code: str, message: str, status: int) -> str:
     return message
 
 
-AI_SDK = Dialect(
+AI_SDK = WireProtocol(
     name="ai-sdk",
     path="/<provider>/ai-sdk",
     read=read,

@@ -1,4 +1,4 @@
-"""What a wire protocol is: a ``Dialect`` that reads requests and makes encoders."""
+"""What a wire protocol is: a ``WireProtocol`` that reads requests and makes encoders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOTHING: Mapping[str, t.Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ParsedRequest:
     """What a request asked for, read out of its dialect.
 
     :param messages: The conversation in OpenAI's chat shape; empty where nothing was said.
@@ -50,7 +50,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class EncoderContext:
     """What an encoder may know of a run besides its events.
 
     :param created: When the run began, seconds since the epoch.
@@ -87,12 +87,12 @@ def no_headers(status: int) -> Mapping[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class WireProtocol:
     """One wire protocol: a row of the table, and all that the web layer knows of it.
 
     :param path: Of its route, below the blueprint's prefix. ``<provider>`` stands for a provider's
         name; without it, the request names one (``Ask.provider``).
-    :param read: Request body (or query) → ``Ask``.
+    :param read: Request body (or query) → ``ParsedRequest``.
         Raises ``RequestError`` saying what was wrong and what would be right.
     :param encoder: Makes the encoder of one connection.
     :param error: ``(code, message, status)`` → body of an HTTP error in this dialect.
@@ -118,14 +118,14 @@ class Dialect:
 
     name: str
     path: str
-    read: Callable[[dict[str, t.Any]], Ask]
-    encoder: Callable[[Subject], Encoder]
+    read: Callable[[dict[str, t.Any]], ParsedRequest]
+    encoder: Callable[[EncoderContext], Encoder]
     error: Callable[[str, str, int], str]
     methods: tuple[str, ...] = ("POST",)
     forms: bool = False
     bare: str | None = None
     options: Callable[[Mapping[str, str]], Mapping[str, t.Any]] = no_options
-    whole: Callable[[Fold, Subject], dict[str, t.Any]] | None = None
+    whole: Callable[[Fold, EncoderContext], dict[str, t.Any]] | None = None
     content_type: str = EVENT_STREAM
     error_type: str = "application/json"
     heartbeat: bytes | None = HEARTBEAT

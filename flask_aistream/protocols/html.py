@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from flask_aistream.core import events as ev
 from flask_aistream.core.unicode import valid
 from flask_aistream.protocols import native
-from flask_aistream.protocols.base import Dialect
-from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.base import EncoderContext
+from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.endings import fault
 from flask_aistream.protocols.wire import dumps
 from flask_aistream.sse.encode import encode
@@ -55,9 +55,9 @@ class HTMLEncoder:
     """Stateless. ``options["render"]`` is asked first, with each event: it returns HTML, or ``None`` to
     leave it to us; ``""`` shows nothing."""
 
-    def __init__(self, subject: Subject) -> None:
-        self._run = subject.run
-        self._render: Render = subject.options.get("render", nothing)
+    def __init__(self, context: EncoderContext) -> None:
+        self._run = context.run
+        self._render: Render = context.options.get("render", nothing)
 
     def encode(self, first: int, events: Sequence[ev.Event]) -> bytes:
         ours = self._render is nothing
@@ -166,7 +166,7 @@ def error(code: str, message: str, status: int) -> str:
     return f'<p role="alert" data-code="{escaped(code)}">{escaped(message)}</p>'
 
 
-HTML = Dialect(
+HTML = WireProtocol(
     name="html",
     path="/<provider>/html",
     methods=("GET", "POST"),

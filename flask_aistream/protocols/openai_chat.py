@@ -21,9 +21,9 @@ from flask_aistream.core import events as ev
 from flask_aistream.core.fold import Fold
 from flask_aistream.core.fold import merged
 from flask_aistream.errors import RequestError
-from flask_aistream.protocols.base import Ask
-from flask_aistream.protocols.base import Dialect
-from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.base import EncoderContext
+from flask_aistream.protocols.base import ParsedRequest
+from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.endings import fault
 from flask_aistream.protocols.fields import flag_field
 from flask_aistream.protocols.fields import missing
@@ -54,12 +54,12 @@ OWN_FIELDS = {"model", "messages", "stream", "stream_options"}
 class ChatEncoder:
     """Stateful: tool calls are counted, citations and usage are kept for the end."""
 
-    def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-        self._counting = bool(subject.options.get("include_usage"))
+    def __init__(self, context: EncoderContext) -> None:
+        self._subject = context
+        self._counting = bool(context.options.get("include_usage"))
         head, _, tail = self._delta({"content": ""}).rpartition('""')
         self._head, self._tail = head, tail
-        self._calls: dict[str, Call] = {}
+        self._tool_call_assembler: dict[str, Call] = {}
         self._citations: list[Json] = []
         self._usage: ev.Usage | None = None
         self._broken = False
@@ -84,9 +84,9 @@ class ChatEncoder:
                 yield self._delta({"role": "assistant", "content": ""})
             case ev.Reasoning():
                 yield self._delta({"reasoning_content": event.text})
-            case ev.ToolCallStarted() if event.id not in self._calls:
+            case ev.ToolCallStarted() if event.id not in self._tool_call_assembler:
                 yield self._call(event.id, event.name, "")
-            case ev.ToolCallArguments() if event.id in self._calls:
+            case ev.ToolCallArguments() if event.id in self._tool_call_assembler:
                 yield self._arguments(event.id, event.delta)
             case ev.ToolCall():
                 yield from self._complete(event)
@@ -98,13 +98,13 @@ class ChatEncoder:
                 yield from self._end(event)
 
     def _call(self, id: str, name: str, arguments: str) -> str:
-        call = self._calls[id] = Call(len(self._calls), bool(arguments))
+        call = self._tool_call_assembler[id] = Call(len(self._tool_call_assembler), bool(arguments))
         return self._delta(
             {"tool_calls": [{"index": call.index, **openai_call(id, name, arguments)}]}
         )
 
     def _arguments(self, id: str, delta: str) -> str:
-        call = self._calls[id]
+        call = self._tool_call_assembler[id]
         call.said = True
         return self._delta(
             {"tool_calls": [{"index": call.index, "function": {"arguments": delta}}]}
@@ -112,9 +112,9 @@ class ChatEncoder:
 
     def _complete(self, event: ev.ToolCall) -> Iterator[str]:
         arguments = openai_call(event.id, event.name, event.arguments)["function"]["arguments"]
-        if event.id not in self._calls:
+        if event.id not in self._tool_call_assembler:
             yield self._call(event.id, event.name, arguments)
-        elif not self._calls[event.id].said:
+        elif not self._tool_call_assembler[event.id].said:
             yield self._arguments(event.id, arguments)
 
     def _end(self, event: ev.Terminal) -> Iterator[str]:
@@ -156,12 +156,12 @@ class Call:
         self.said = said
 
 
-def head_of(subject: Subject, kind: str) -> Json:
+def head_of(context: EncoderContext, kind: str) -> Json:
     return {
-        "id": f"chatcmpl-{subject.run}",
+        "id": f"chatcmpl-{context.run}",
         "object": kind,
-        "created": int(subject.created),
-        "model": subject.provider,
+        "created": int(context.created),
+        "model": context.provider,
     }
 
 
@@ -191,7 +191,7 @@ def usage(usage: ev.Usage) -> Json:
     return counts
 
 
-def whole(fold: Fold, subject: Subject) -> Json:
+def whole(fold: Fold, context: EncoderContext) -> Json:
     """The answer to a request without ``stream``."""
     parts = fold.to_json()["parts"]
     calls = [call_of(part) for part in parts if part["type"] == "tool" and "name" in part]
@@ -213,7 +213,7 @@ def whole(fold: Fold, subject: Subject) -> Json:
         "logprobs": None,
         "finish_reason": finish_reason(fold.terminal),
     }
-    answer = {**head_of(subject, "chat.completion"), "choices": [choice]}
+    answer = {**head_of(context, "chat.completion"), "choices": [choice]}
     return {**answer, "usage": usage(fold.usage)} if fold.usage else answer
 
 
@@ -226,14 +226,14 @@ def source(part: Json) -> ev.SourceUrl:
     return ev.SourceUrl(part["id"], part["url"], part.get("title"))
 
 
-Reader = Callable[[dict[str, t.Any]], Ask]
+Reader = Callable[[dict[str, t.Any]], ParsedRequest]
 
 
 def bad_request(read: Reader) -> Reader:
     """``read``, answering with OpenAI's one status for whatever is wrong with a body."""
 
     @functools.wraps(read)
-    def reading(body: dict[str, t.Any]) -> Ask:
+    def reading(body: dict[str, t.Any]) -> ParsedRequest:
         try:
             return read(body)
         except RequestError as wrong:
@@ -243,7 +243,7 @@ def bad_request(read: Reader) -> Reader:
 
 
 @bad_request
-def read(body: dict[str, t.Any]) -> Ask:
+def read(body: dict[str, t.Any]) -> ParsedRequest:
     """A chat; the model is the provider's name.
 
     :raises RequestError: ``model`` or ``messages`` is missing or wrong.
@@ -255,7 +255,7 @@ def read(body: dict[str, t.Any]) -> Ask:
         raise RequestError(
             "`messages` is empty; it must hold at least one.", "messages_invalid", 422
         )
-    return Ask(
+    return ParsedRequest(
         messages=messages,
         params=others(body, OWN_FIELDS),
         body=body,
@@ -309,7 +309,7 @@ def kind(status: int) -> str:
     return KINDS.get(status, "invalid_request_error" if status < 500 else "server_error")
 
 
-OPENAI_CHAT = Dialect(
+OPENAI_CHAT = WireProtocol(
     name="openai-chat",
     path="/v1/chat/completions",
     read=read,

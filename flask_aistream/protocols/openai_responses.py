@@ -19,9 +19,9 @@ from flask_aistream.core.fold import Fold
 from flask_aistream.core.fold import merged
 from flask_aistream.core.request import Message
 from flask_aistream.errors import RequestError
-from flask_aistream.protocols.base import Ask
-from flask_aistream.protocols.base import Dialect
-from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.base import EncoderContext
+from flask_aistream.protocols.base import ParsedRequest
+from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.endings import fault
 from flask_aistream.protocols.fields import flag_field
 from flask_aistream.protocols.fields import missing
@@ -56,15 +56,15 @@ IMAGE = re.compile(r"data:image/[^,]*;base64,(.*)", re.DOTALL)
 class ResponsesEncoder(SpanEncoder):
     """Keeps the whole answer: the last event repeats it."""
 
-    def __init__(self, subject: Subject) -> None:
-        super().__init__(subject)
-        self._after: int = subject.options.get("starting_after", -1)
+    def __init__(self, context: EncoderContext) -> None:
+        super().__init__(context)
+        self._after: int = context.options.get("starting_after", -1)
         self._sequence = 0
         self._output: list[Json] = []
         self._item: Json = {}
         self._said: list[str] = []
         self._notes: list[Json] = []
-        self._calls: dict[str, Call] = {}
+        self._tool_call_assembler: dict[str, Call] = {}
         self._usage: ev.Usage | None = None
         self._terminal: ev.Terminal | None = None
 
@@ -79,17 +79,17 @@ class ResponsesEncoder(SpanEncoder):
                 self._said.append(event)
                 frames.append(self._numbered(f"{self._head}{quoted(event)}{self._tail}"))
             else:
-                frames += map(self.frame, self.word(event))
+                frames += map(self.frame, self.encode_event(event))
         return "".join(frames).encode("ascii")
 
-    def mould(self, value: Json) -> str:
+    def template(self, value: Json) -> str:
         # The number comes last, so that nothing before it has to be made anew for every delta.
         return f'event: {value["type"]}\ndata: {dumps(value)[:-1]},"sequence_number":'
 
     def frame(self, value: Json) -> str:
-        return self._numbered(self.mould(value))
+        return self._numbered(self.template(value))
 
-    def word(self, event: ev.Event) -> Iterator[Json]:
+    def encode_event(self, event: ev.Event) -> Iterator[Json]:
         match event:
             case ev.RunStarted():
                 yield {"type": "response.created", "response": self.response()}
@@ -97,13 +97,13 @@ class ResponsesEncoder(SpanEncoder):
             case ev.Reasoning():
                 yield from self.thought(event)
                 self._said.append(event.text)
-            case ev.ToolCallStarted() if event.id not in self._calls:
+            case ev.ToolCallStarted() if event.id not in self._tool_call_assembler:
                 yield from self._open_call(event.id, event.name)
-            case ev.ToolCallArguments() if event.id in self._calls:
+            case ev.ToolCallArguments() if event.id in self._tool_call_assembler:
                 yield from self._arguments(event.id, event.delta)
             case ev.ToolCall():
                 yield from self._complete(event)
-            case ev.ToolResult() | ev.ToolError() if event.id in self._calls:
+            case ev.ToolResult() | ev.ToolError() if event.id in self._tool_call_assembler:
                 yield from self._close_call(event.id)
             case ev.SourceUrl() | ev.SourceDocument():
                 yield from self._annotate(event)
@@ -150,22 +150,22 @@ class ResponsesEncoder(SpanEncoder):
         self._output[-1] = {**item, "status": self._status()}
         yield self._done(len(self._output) - 1)
 
-    def missed(self, first: int) -> Iterator[Json]:
+    def encode_gap(self, first: int) -> Iterator[Json]:
         yield from self._end(ev.Failed("gap", lost(first), 410))
 
     def response(self) -> Json:
         """The answer as far as it was said."""
         counts = usage(self._usage) if self._usage else None
-        return {**head_of(self.subject, self._terminal), "output": self._items(), "usage": counts}
+        return {**head_of(self.context, self._terminal), "output": self._items(), "usage": counts}
 
-    def _numbered(self, mould: str) -> str:
+    def _numbered(self, template: str) -> str:
         number = self._sequence
         self._sequence += 1
-        return f"{mould}{number}}}\n\n" if number > self._after else ""
+        return f"{template}{number}}}\n\n" if number > self._after else ""
 
     def _add(self, kind: str, item: Json) -> Json:
         index = len(self._output)
-        self._item = {"id": f"{kind}_{self.subject.run}_{index}", **item}
+        self._item = {"id": f"{kind}_{self.context.run}_{index}", **item}
         self._output.append(self._item)
         return {"type": "response.output_item.added", "output_index": index, "item": self._item}
 
@@ -196,25 +196,25 @@ class ResponsesEncoder(SpanEncoder):
         yield from self.switch(None)
         call = {"type": "function_call", "status": "in_progress", "call_id": id, "name": name}
         yield self._add("fc", {**call, "arguments": ""})
-        self._calls[id] = Call(len(self._output) - 1, self._item["id"])
+        self._tool_call_assembler[id] = Call(len(self._output) - 1, self._item["id"])
 
     def _arguments(self, id: str, delta: str) -> Iterator[Json]:
-        call = self._calls[id]
+        call = self._tool_call_assembler[id]
         if call.open:
             call.arguments.append(delta)
             at = {"item_id": call.item, "output_index": call.index}
             yield {"type": "response.function_call_arguments.delta", **at, "delta": delta}
 
     def _complete(self, event: ev.ToolCall) -> Iterator[Json]:
-        if event.id not in self._calls:
+        if event.id not in self._tool_call_assembler:
             yield from self._open_call(event.id, event.name)
-        if not self._calls[event.id].arguments:
+        if not self._tool_call_assembler[event.id].arguments:
             call = openai_call(event.id, event.name, event.arguments)
             yield from self._arguments(event.id, call["function"]["arguments"])
         yield from self._close_call(event.id)
 
     def _close_call(self, id: str) -> Iterator[Json]:
-        call = self._calls[id]
+        call = self._tool_call_assembler[id]
         if not call.open:
             return
         call.open = False
@@ -245,7 +245,7 @@ class ResponsesEncoder(SpanEncoder):
     def _end(self, event: ev.Terminal) -> Iterator[Json]:
         self._terminal = event
         yield from self.switch(None)
-        for call in self._calls:
+        for call in self._tool_call_assembler:
             yield from self._close_call(call)
         yield {"type": f"response.{END[status(event)]}", "response": self.response()}
 
@@ -283,20 +283,20 @@ def status(terminal: ev.Terminal | None) -> str:
             return "failed"
 
 
-def head_of(subject: Subject, terminal: ev.Terminal | None) -> Json:
+def head_of(context: EncoderContext, terminal: ev.Terminal | None) -> Json:
     state = status(terminal)
     failed = fault(terminal) if terminal and state == "failed" else None
     reason = INCOMPLETE.get(terminal.reason) if isinstance(terminal, ev.Finished) else None
     return {
-        "id": f"resp_{subject.run}",
+        "id": f"resp_{context.run}",
         "object": "response",
-        "created_at": int(subject.created),
+        "created_at": int(context.created),
         "status": state,
         "error": {"code": failed.code, "message": failed.message} if failed else None,
         "incomplete_details": {"reason": reason} if reason else None,
         "instructions": None,
         "metadata": {},
-        "model": subject.provider,
+        "model": context.provider,
         "parallel_tool_calls": True,
         "tool_choice": "auto",
         "tools": [],
@@ -327,15 +327,15 @@ def usage(usage: ev.Usage) -> Json:
     }
 
 
-def whole(fold: Fold, subject: Subject) -> Json:
+def whole(fold: Fold, context: EncoderContext) -> Json:
     """The response object of a run, whether it has ended or not."""
-    encoder = ResponsesEncoder(subject)
+    encoder = ResponsesEncoder(context)
     encoder.encode(0, list(unfold(fold)))
     return encoder.response()
 
 
 @bad_request
-def read(body: dict[str, t.Any]) -> Ask:
+def read(body: dict[str, t.Any]) -> ParsedRequest:
     """A response to create; the model is the provider's name.
 
     :raises RequestError: ``model`` or ``input`` is missing or wrong.
@@ -351,7 +351,7 @@ def read(body: dict[str, t.Any]) -> Ask:
     instructions = text_field(body, "instructions")
     if instructions is not None:
         messages = [Message(role="system", content=instructions), *messages]
-    return Ask(
+    return ParsedRequest(
         messages=messages,
         params=others(body, OWN_FIELDS),
         body=body,
@@ -444,7 +444,7 @@ def options(query: Mapping[str, str]) -> Mapping[str, t.Any]:
     return {"starting_after": int(after)}
 
 
-OPENAI_RESPONSES = Dialect(
+OPENAI_RESPONSES = WireProtocol(
     name="openai-responses",
     path="/v1/responses",
     read=read,

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii as quoted
 
 from flask_aistream.core import events as ev
-from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.wire import data_frame
 
 Json = dict[str, t.Any]
@@ -27,8 +27,8 @@ REASONING = "reasoning"
 class SpanEncoder(abc.ABC):
     """Stateful: it must see a run from its first record on."""
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
+    def __init__(self, context: EncoderContext) -> None:
+        self.context = context
         self._span: str | None = None
         self._head = ""
         self._tail = ""
@@ -41,11 +41,11 @@ class SpanEncoder(abc.ABC):
                     frames += map(self.frame, self.switch(TEXT))
                 frames.append(f"{self._head}{quoted(event)}{self._tail}")
             else:
-                frames += map(self.frame, self.word(event))
+                frames += map(self.frame, self.encode_event(event))
         return "".join(frames).encode("ascii")
 
     def gap(self, first: int) -> bytes:
-        return "".join(map(self.frame, self.missed(first))).encode("ascii")
+        return "".join(map(self.frame, self.encode_gap(first))).encode("ascii")
 
     def switch(self, span: str | None) -> Iterator[Json]:
         """Close the open span, if it is another one, and open ``span``."""
@@ -56,23 +56,23 @@ class SpanEncoder(abc.ABC):
         self._span = span
         if span:
             yield from self.opening(span)
-            head, _, tail = self.mould(self.delta(span, "")).rpartition('""')
+            head, _, tail = self.template(self.delta(span, "")).rpartition('""')
             self._head, self._tail = head, tail
 
     def thought(self, event: ev.Reasoning) -> Iterator[Json]:
         yield from self.switch(REASONING)
         yield self.delta(REASONING, event.text)
 
-    def mould(self, value: Json) -> str:
+    def template(self, value: Json) -> str:
         """The frame of ``value``, where only a delta in it changes."""
         return data_frame(value)
 
     def frame(self, value: Json) -> str:
         """The frame of ``value``. Called once for every frame that is sent, except for text."""
-        return self.mould(value)
+        return self.template(value)
 
     @abc.abstractmethod
-    def word(self, event: ev.Event) -> Iterable[Json]:
+    def encode_event(self, event: ev.Event) -> Iterable[Json]:
         """The payloads of one event that is not text."""
 
     @abc.abstractmethod
@@ -86,5 +86,5 @@ class SpanEncoder(abc.ABC):
     def closing(self, span: str) -> Iterable[Json]: ...
 
     @abc.abstractmethod
-    def missed(self, first: int) -> Iterable[Json]:
+    def encode_gap(self, first: int) -> Iterable[Json]:
         """What to say where the records before number ``first`` were trimmed away."""

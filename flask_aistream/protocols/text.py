@@ -12,9 +12,9 @@ from flask_aistream.core import events as ev
 from flask_aistream.core.request import Message
 from flask_aistream.core.unicode import Characters
 from flask_aistream.protocols import ai_sdk
-from flask_aistream.protocols.base import Ask
-from flask_aistream.protocols.base import Dialect
-from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.base import EncoderContext
+from flask_aistream.protocols.base import ParsedRequest
+from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.fields import missing
 from flask_aistream.protocols.fields import others
 from flask_aistream.protocols.fields import text_field
@@ -26,7 +26,7 @@ PLAIN = "text/plain; charset=utf-8"
 class TextEncoder:
     """Stateful only in that half a character waits for its other half."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, context: EncoderContext) -> None:
         self._whole = Characters()
 
     def encode(self, first: int, events: Sequence[ev.Event]) -> bytes:
@@ -38,7 +38,7 @@ class TextEncoder:
         return b""
 
 
-def read(body: dict[str, t.Any]) -> Ask:
+def read(body: dict[str, t.Any]) -> ParsedRequest:
     """As for the AI SDK; any other object is what ``useObject`` submits, and is asked as it stands.
     (A string it submits comes as ``prompt``.)
 
@@ -50,14 +50,14 @@ def read(body: dict[str, t.Any]) -> Ask:
     if messages is None:
         messages = [Message(role="user", content=dumps(body))]
     params = others(body, ai_sdk.OWN_FIELDS)
-    return Ask(messages=messages, params=params, body=body, chat=text_field(body, "id"))
+    return ParsedRequest(messages=messages, params=params, body=body, chat=text_field(body, "id"))
 
 
 def error(code: str, message: str, status: int) -> str:
     return message
 
 
-TEXT = Dialect(
+TEXT = WireProtocol(
     name="text",
     path="/<provider>/text",
     read=read,

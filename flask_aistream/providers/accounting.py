@@ -14,7 +14,7 @@ from flask_aistream.core.events import Usage
 from flask_aistream.core.fold import merged
 
 
-class Ledger:
+class Accounting:
     """Keeps the sums of a run that may call several models, through several SDKs.
 
     :param before: Tokens used before the run was restarted; ``None``: it was not.
@@ -27,7 +27,7 @@ class Ledger:
         self._mark = f"{restarts}-" if restarts else ""
         self._reported: dict[str, Usage] = {}
         self._sources: set[str] = set()
-        self._calls = 0
+        self._tool_call_assembler = 0
         self._told = Usage()
 
     def used(self, call: str, usage: Usage) -> Sequence[Event]:
@@ -73,8 +73,8 @@ class Ledger:
 
     def call_id(self) -> str:
         """An id for a tool call whose vendor gives none."""
-        self._calls += 1
-        return f"call-{self._mark}{self._calls}"
+        self._tool_call_assembler += 1
+        return f"call-{self._mark}{self._tool_call_assembler}"
 
     def _source_id(self) -> str:
         return f"source-{self._mark}{len(self._sources)}"

@@ -16,12 +16,12 @@ from flask_aistream.core.events import Reasoning
 from flask_aistream.core.events import ToolError
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
-from flask_aistream.providers.accounting import Ledger
+from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.failure import failed
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import field_of
 from flask_aistream.providers.plain import plain
-from flask_aistream.providers.tool_calls import Calls
+from flask_aistream.providers.tool_calls import ToolCallAssembler
 
 COUNTS = (
     "input_tokens",
@@ -34,9 +34,9 @@ MEDIA_TYPES = {"page_location": "application/pdf"}
 
 
 class AnthropicAdapter:
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._calls = Calls(ledger)
+    def __init__(self, accounting: Accounting) -> None:
+        self._accounting = accounting
+        self._tool_call_assembler = ToolCallAssembler(accounting)
         self._message = ""
         self._counts: dict[str, t.Any] = {}
         self._saw_deltas = False
@@ -65,7 +65,7 @@ class AnthropicAdapter:
         return say(chunk) if say else ()
 
     def close(self) -> Sequence[Event]:
-        return self._calls.end_all()
+        return self._tool_call_assembler.end_all()
 
     def _block_delta(self, event: t.Any) -> Sequence[Event]:
         self._saw_deltas = True
@@ -90,16 +90,16 @@ class AnthropicAdapter:
         if block.type == "thinking":
             return [*thinking(block)]
         if block.type.endswith("tool_use"):  # Also server_tool_use and mcp_tool_use.
-            return self._calls.part(key, block.id, block.name, block.input)
+            return self._tool_call_assembler.part(key, block.id, block.name, block.input)
         if block.type.endswith("tool_result"):
             return [result(block)]
         return []
 
     def _block_stop(self, event: t.Any) -> Sequence[Event]:
-        return self._calls.end(event.index)
+        return self._tool_call_assembler.end(event.index)
 
     def _input_json(self, delta: t.Any, key: t.Any) -> Sequence[Event]:
-        return self._calls.part(key, arguments=delta.partial_json)
+        return self._tool_call_assembler.part(key, arguments=delta.partial_json)
 
     def _message_delta(self, event: t.Any) -> Sequence[Event]:
         said = list(self._used(event.usage))
@@ -109,7 +109,7 @@ class AnthropicAdapter:
         said: list[Event] = []
         for block in message.content:
             if block.type.endswith("tool_use"):
-                said += self._calls.whole(block.id, block.name, block.input)
+                said += self._tool_call_assembler.whole(block.id, block.name, block.input)
             else:
                 said += self._block(block, None)
         self._message, self._counts = message.id, {}
@@ -131,7 +131,7 @@ class AnthropicAdapter:
             case "citation":
                 return self._cited(event.citation)
             case _:
-                return self._calls.part(None, arguments=event.partial_json)
+                return self._tool_call_assembler.part(None, arguments=event.partial_json)
 
     def _used(self, usage: t.Any) -> Sequence[Event]:
         """Counts are of the message so far, and a later report may leave some out."""
@@ -144,7 +144,7 @@ class AnthropicAdapter:
         # The vendor counts what was read from, and written to, the cache apart.
         parts = [counts[name] for name in COUNTS[:3] if name in counts]
         details = field_of(usage, "output_tokens_details")
-        return self._ledger.used(
+        return self._accounting.used(
             self._message,
             Usage(
                 input_tokens=sum(parts) if parts else None,
@@ -157,12 +157,12 @@ class AnthropicAdapter:
     def _cited(self, citation: t.Any) -> Sequence[Event]:
         url = field_of(citation, "url") or field_of(citation, "source")
         if url and url.startswith(("https:", "http:")):
-            return self._ledger.url(url, field_of(citation, "title"))
+            return self._accounting.url(url, field_of(citation, "title"))
         index = field_of(citation, "document_index")
         title = field_of(citation, "document_title") or field_of(citation, "title")
         media_type = MEDIA_TYPES.get(citation.type, "text/plain")
         name = title or url or f"Document {(index or 0) + 1}"
-        return self._ledger.document(f"document {index} {name}", name, media_type)
+        return self._accounting.document(f"document {index} {name}", name, media_type)
 
 
 def text(value: t.Any) -> Sequence[Event]:

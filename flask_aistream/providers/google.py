@@ -11,11 +11,11 @@ from flask_aistream.core.events import Finished
 from flask_aistream.core.events import Reasoning
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
-from flask_aistream.providers.accounting import Ledger
+from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import data_url
 from flask_aistream.providers.plain import plain
-from flask_aistream.providers.tool_calls import Calls
+from flask_aistream.providers.tool_calls import ToolCallAssembler
 
 CODE = "code_execution"
 
@@ -23,9 +23,9 @@ CODE = "code_execution"
 class GoogleAdapter:
     """Reads the first candidate; of several only one can be the run's."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._calls = Calls(ledger)
+    def __init__(self, accounting: Accounting) -> None:
+        self._accounting = accounting
+        self._tool_call_assembler = ToolCallAssembler(accounting)
         self._unanswered: set[str] = set()
         self._code = ""
         self._finished: bool | None = None
@@ -41,7 +41,7 @@ class GoogleAdapter:
             said.append(Finished("content-filter"))
         if chunk.usage_metadata:
             answer = getattr(chunk, "response_id", None) or ""
-            said += self._ledger.used(answer, used(chunk.usage_metadata))
+            said += self._accounting.used(answer, used(chunk.usage_metadata))
         return said
 
     def close(self) -> Sequence[Event]:
@@ -58,7 +58,7 @@ class GoogleAdapter:
             for chunk in candidate.grounding_metadata.grounding_chunks or ():
                 said += self._grounding(chunk)
         for cite in getattr(candidate.citation_metadata, "citations", None) or ():
-            said += self._ledger.url(cite.uri, cite.title)
+            said += self._accounting.url(cite.uri, cite.title)
         if candidate.finish_reason:
             self._finished = True
             said.append(self._finish(candidate.finish_reason))
@@ -91,9 +91,9 @@ class GoogleAdapter:
     def _call(self, call: t.Any) -> Sequence[Event]:
         if not call.name:  # A piece of streamed arguments, a mode of Vertex AI.
             return ()
-        id = call.id or self._ledger.call_id()
+        id = call.id or self._accounting.call_id()
         self._unanswered.add(id)
-        return self._calls.whole(id, call.name, call.args)
+        return self._tool_call_assembler.whole(id, call.name, call.args)
 
     def _response(self, response: t.Any) -> Sequence[Event]:
         """The answer of a tool, where the SDK called the application's function by itself."""
@@ -102,19 +102,19 @@ class GoogleAdapter:
 
     def _executed(self, code: t.Any) -> Sequence[Event]:
         """Google runs the code; its result is the next part, without an id to tie them."""
-        self._code = self._ledger.call_id()
-        return self._calls.whole(self._code, CODE, code)
+        self._code = self._accounting.call_id()
+        return self._tool_call_assembler.whole(self._code, CODE, code)
 
     def _grounding(self, chunk: t.Any) -> Sequence[Event]:
         if chunk.web:
-            return self._ledger.url(chunk.web.uri, chunk.web.title)
+            return self._accounting.url(chunk.web.uri, chunk.web.title)
         if maps := getattr(chunk, "maps", None):
-            return self._ledger.url(maps.uri, maps.title)
+            return self._accounting.url(maps.uri, maps.title)
         context = chunk.retrieved_context
         if not context:
             return ()
         name = getattr(context, "document_name", None) or context.uri or context.title
-        return self._ledger.document(str(name), context.title or str(name), "text/plain")
+        return self._accounting.document(str(name), context.title or str(name), "text/plain")
 
 
 def used(usage: t.Any) -> Usage:

@@ -19,12 +19,12 @@ from flask_aistream.core.events import ToolError
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
 from flask_aistream.errors import ChunkUnknown
-from flask_aistream.providers.accounting import Ledger
+from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import data_url
 from flask_aistream.providers.plain import field_of
 from flask_aistream.providers.plain import plain
-from flask_aistream.providers.tool_calls import Calls
+from flask_aistream.providers.tool_calls import ToolCallAssembler
 
 # Where integrations say why the model stopped.
 FINISH_KEYS = ("finish_reason", "stop_reason", "done_reason")
@@ -32,9 +32,9 @@ MODES = {"values", "updates", "messages", "custom", "checkpoints", "tasks", "deb
 
 
 class LangChainAdapter:
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._calls = Calls(ledger, guess=True)
+    def __init__(self, accounting: Accounting) -> None:
+        self._accounting = accounting
+        self._tool_call_assembler = ToolCallAssembler(accounting, guess=True)
         self._streamed: set[str | None] = set()
         self._asking: set[str | None] = set()
         self._on: dict[str, Callable[[dict[str, t.Any]], Sequence[Event]]] = {
@@ -71,7 +71,7 @@ class LangChainAdapter:
                 return ()
 
     def close(self) -> Sequence[Event]:
-        return self._calls.end_all()
+        return self._tool_call_assembler.end_all()
 
     def _said(self, message: t.Any) -> Sequence[Event]:
         said = self._content(message.content)
@@ -84,10 +84,10 @@ class LangChainAdapter:
         ended = getattr(message, "chunk_position", None) == "last"
         finish = finished(message, message.id in self._asking) if message.response_metadata else []
         if finish or ended:
-            said += self._calls.end_all(message.id)
+            said += self._tool_call_assembler.end_all(message.id)
         said += finish
         if usage := getattr(message, "usage_metadata", None):
-            said += self._ledger.used_more(str(message.id), used(usage))
+            said += self._accounting.used_more(str(message.id), used(usage))
         return said
 
     def _content(self, content: t.Any) -> list[Event]:
@@ -103,7 +103,7 @@ class LangChainAdapter:
         said = list(say(block)) if say else []
         for cite in field_of(block, "annotations") or field_of(block, "citations") or ():
             cite = field_of(cite, "url_citation") or cite
-            said += self._ledger.url(field_of(cite, "url"), field_of(cite, "title"))
+            said += self._accounting.url(field_of(cite, "url"), field_of(cite, "title"))
         return said
 
     def _tool_calls(self, message: t.Any) -> list[Event]:
@@ -112,17 +112,21 @@ class LangChainAdapter:
         if parts is None:
             # Invalid to LangChain are arguments that are no JSON object, or none.
             for call in (*message.tool_calls, *message.invalid_tool_calls):
-                said += self._calls.whole(call["id"], call["name"] or "", call["args"])
+                said += self._tool_call_assembler.whole(
+                    call["id"], call["name"] or "", call["args"]
+                )
             return said
         for part in parts:
             index = part.get("index")
             # Where there is no index the call comes whole.
             key = (message.id, part.get("id") if index is None else index)
-            said += self._calls.part(key, part.get("id"), part.get("name"), part.get("args"))
+            said += self._tool_call_assembler.part(
+                key, part.get("id"), part.get("name"), part.get("args")
+            )
         return said
 
     def _tool_message(self, message: t.Any) -> Sequence[Event]:
-        said = self._calls.end_all()
+        said = self._tool_call_assembler.end_all()
         if getattr(message, "status", None) == "error":
             return [*said, ToolError(message.tool_call_id, "The tool failed.")]
         return [*said, ToolResult(message.tool_call_id, plain(message.content))]

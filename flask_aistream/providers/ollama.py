@@ -10,18 +10,18 @@ from flask_aistream.core.events import File
 from flask_aistream.core.events import Finished
 from flask_aistream.core.events import Reasoning
 from flask_aistream.core.events import Usage
-from flask_aistream.providers.accounting import Ledger
+from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import data_url
 from flask_aistream.providers.plain import field_of
 from flask_aistream.providers.plain import fields_of
-from flask_aistream.providers.tool_calls import Calls
+from flask_aistream.providers.tool_calls import ToolCallAssembler
 
 
 class OllamaAdapter:
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._calls = Calls(ledger)
+    def __init__(self, accounting: Accounting) -> None:
+        self._accounting = accounting
+        self._tool_call_assembler = ToolCallAssembler(accounting)
         self._called = False
         self._answers = 0
 
@@ -43,7 +43,9 @@ class OllamaAdapter:
         for call in field_of(message, "tool_calls") or ():
             asked = field_of(call, "function")
             self._called = True
-            said += self._calls.whole(None, field_of(asked, "name"), field_of(asked, "arguments"))
+            said += self._tool_call_assembler.whole(
+                None, field_of(asked, "name"), field_of(asked, "arguments")
+            )
         return said
 
     def _generated(self, fields: t.Mapping[str, t.Any]) -> list[Event]:
@@ -64,5 +66,5 @@ class OllamaAdapter:
         if reason == "stop" and self._called:  # It says stop where it waits for a tool's answer.
             reason = "tool-calls"
         self._called = False
-        used = self._ledger.used(f"ollama {self._answers}", usage)
+        used = self._accounting.used(f"ollama {self._answers}", usage)
         return [*used, Finished(reason)]

@@ -15,20 +15,20 @@ from flask_aistream.core.events import File
 from flask_aistream.core.events import Finished
 from flask_aistream.core.events import Reasoning
 from flask_aistream.core.events import Usage
-from flask_aistream.providers.accounting import Ledger
+from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.failure import failed
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import field_of
 from flask_aistream.providers.plain import fields_of
-from flask_aistream.providers.tool_calls import Calls
+from flask_aistream.providers.tool_calls import ToolCallAssembler
 
 
 class ChatAdapter:
     """Reads the first choice; of ``n`` answers only one can be the run's."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._calls = Calls(ledger, guess=True)
+    def __init__(self, accounting: Accounting) -> None:
+        self._accounting = accounting
+        self._tool_call_assembler = ToolCallAssembler(accounting, guess=True)
         self._saw_chunks = False
         # In the order they are told where one chunk has several.
         self._says: dict[str, Callable[[t.Any], Sequence[Event]]] = {
@@ -55,14 +55,14 @@ class ChatAdapter:
                 said += self._choice(choice)
         usage = getattr(chunk, "usage", None)
         if usage:
-            said += self._ledger.used(str(getattr(chunk, "id", "")), used(usage))
+            said += self._accounting.used(str(getattr(chunk, "id", "")), used(usage))
         more = getattr(chunk, "__pydantic_extra__", None)
         if more:
             said += self._cited(more)
         return said
 
     def close(self) -> Sequence[Event]:
-        return self._calls.end_all()
+        return self._tool_call_assembler.end_all()
 
     def _choice(self, choice: t.Any) -> list[Event]:
         said: list[Event] = []
@@ -84,39 +84,39 @@ class ChatAdapter:
     def _finish(self, reason: str) -> list[Event]:
         if reason == "error":  # OpenRouter's word for a model that broke in the middle.
             failed()
-        return [*self._calls.end_all(), Finished(reason_of(reason))]
+        return [*self._tool_call_assembler.end_all(), Finished(reason_of(reason))]
 
     def _tool_calls(self, calls: t.Any) -> Sequence[Event]:
         said: list[Event] = []
         for call in calls:
             index = getattr(call, "index", None)
-            said += self._calls.part(index, call.id, *asked(call))
+            said += self._tool_call_assembler.part(index, call.id, *asked(call))
         return said
 
     def _whole_calls(self, calls: t.Any) -> Sequence[Event]:
         said: list[Event] = []
         for call in calls:
             name, arguments = asked(call)
-            said += self._calls.whole(call.id, name or "", arguments)
+            said += self._tool_call_assembler.whole(call.id, name or "", arguments)
         return said
 
     def _function_call(self, call: t.Any) -> Sequence[Event]:
-        return self._calls.part("function_call", None, call.name, call.arguments)
+        return self._tool_call_assembler.part("function_call", None, call.name, call.arguments)
 
     def _annotations(self, annotations: t.Any) -> Sequence[Event]:
         said: list[Event] = []
         for annotation in annotations:
             cite = field_of(annotation, "url_citation")
-            said += self._ledger.url(field_of(cite, "url"), field_of(cite, "title"))
+            said += self._accounting.url(field_of(cite, "url"), field_of(cite, "title"))
         return said
 
     def _cited(self, more: dict[str, t.Any]) -> list[Event]:
         """Perplexity's sources, which it repeats with every chunk."""
         said: list[Event] = []
         for result in more.get("search_results") or ():
-            said += self._ledger.url(field_of(result, "url"), field_of(result, "title"))
+            said += self._accounting.url(field_of(result, "url"), field_of(result, "title"))
         for cite in more.get("citations") or ():
-            said += self._ledger.url(cite if isinstance(cite, str) else field_of(cite, "url"))
+            said += self._accounting.url(cite if isinstance(cite, str) else field_of(cite, "url"))
         return said
 
     def _helper(self, event: t.Any) -> Sequence[Event]:
@@ -134,9 +134,11 @@ class ChatAdapter:
             case "content.delta" | "refusal.delta":
                 return content(event.delta)
             case "tool_calls.function.arguments.delta":
-                return self._calls.part(event.index, None, event.name, event.arguments_delta)
+                return self._tool_call_assembler.part(
+                    event.index, None, event.name, event.arguments_delta
+                )
             case "tool_calls.function.arguments.done":
-                return self._calls.end(event.index, event.arguments)
+                return self._tool_call_assembler.end(event.index, event.arguments)
             case _:
                 return ()
 

@@ -17,14 +17,14 @@ from flask_aistream.core.events import Reasoning
 from flask_aistream.core.events import ToolError
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
-from flask_aistream.providers.accounting import Ledger
+from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.failure import failed
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import data_url
 from flask_aistream.providers.plain import field_of
 from flask_aistream.providers.plain import plain
 from flask_aistream.providers.plain import readable
-from flask_aistream.providers.tool_calls import Calls
+from flask_aistream.providers.tool_calls import ToolCallAssembler
 
 # Tools that OpenAI runs; the calls of all others wait for the application.
 HOSTED = {
@@ -48,9 +48,9 @@ MEDIA_TYPES = {
 
 
 class ResponsesAdapter:
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._calls = Calls(ledger)
+    def __init__(self, accounting: Accounting) -> None:
+        self._accounting = accounting
+        self._tool_call_assembler = ToolCallAssembler(accounting)
         self._says: dict[str, Callable[[t.Any], Sequence[Event]]] = {
             "response.output_text.delta": text,
             "response.refusal.delta": text,
@@ -78,17 +78,17 @@ class ResponsesAdapter:
         return say(chunk) if say else ()
 
     def close(self) -> Sequence[Event]:
-        return self._calls.end_all()
+        return self._tool_call_assembler.end_all()
 
     def _item_added(self, event: t.Any) -> Sequence[Event]:
         item = readable(event.item)
         name = name_of(item)
         if name is None:
             return ()
-        return self._calls.part(event.output_index, call_id(item), name)
+        return self._tool_call_assembler.part(event.output_index, call_id(item), name)
 
     def _arguments(self, event: t.Any) -> Sequence[Event]:
-        return self._calls.part(event.output_index, arguments=event.delta)
+        return self._tool_call_assembler.part(event.output_index, arguments=event.delta)
 
     def _item_done(self, event: t.Any) -> Sequence[Event]:
         # Text, thoughts and citations of the item have been told as deltas.
@@ -98,7 +98,7 @@ class ResponsesAdapter:
         name = name_of(item)
         if name is None:
             return self._output(item)
-        said = self._calls.whole(call_id(item), name, given(item))
+        said = self._tool_call_assembler.whole(call_id(item), name, given(item))
         return said + results(item)
 
     def _output(self, item: t.Any) -> list[Event]:
@@ -112,16 +112,16 @@ class ResponsesAdapter:
 
     def _annotation(self, annotation: t.Any) -> Sequence[Event]:
         if field_of(annotation, "type") == "url_citation":
-            return self._ledger.url(field_of(annotation, "url"), field_of(annotation, "title"))
+            return self._accounting.url(field_of(annotation, "url"), field_of(annotation, "title"))
         file = field_of(annotation, "file_id")
         if not file:
             return ()
         name = field_of(annotation, "filename") or file
         media_type = MEDIA_TYPES.get(name.rpartition(".")[2].lower(), "application/octet-stream")
-        return self._ledger.document(file, name, media_type, name)
+        return self._accounting.document(file, name, media_type, name)
 
     def _ended(self, event: t.Any) -> Sequence[Event]:
-        return [*self._calls.end_all(), *self._outcome(readable(event.response))]
+        return [*self._tool_call_assembler.end_all(), *self._outcome(readable(event.response))]
 
     def _outcome(self, response: t.Any) -> list[Event]:
         status = getattr(response, "status", None)
@@ -129,7 +129,7 @@ class ResponsesAdapter:
             failed(response)
         said: list[Event] = []
         if usage := getattr(response, "usage", None):
-            said += self._ledger.used(response.id, used(usage))
+            said += self._accounting.used(response.id, used(usage))
         if status == "completed":
             said.append(Finished("tool-calls" if waits(items_of(response)) else "stop"))
         elif status in ("incomplete", "cancelled"):

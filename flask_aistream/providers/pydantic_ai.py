@@ -21,18 +21,18 @@ from flask_aistream.core.events import StepStarted
 from flask_aistream.core.events import ToolError
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
-from flask_aistream.providers.accounting import Ledger
+from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import data_url
 from flask_aistream.providers.plain import field_of
 from flask_aistream.providers.plain import plain
-from flask_aistream.providers.tool_calls import Calls
+from flask_aistream.providers.tool_calls import ToolCallAssembler
 
 
 class PydanticAIAdapter:
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._calls = Calls(ledger)
+    def __init__(self, accounting: Accounting) -> None:
+        self._accounting = accounting
+        self._tool_call_assembler = ToolCallAssembler(accounting)
         self._in_step = False
         self._says: dict[str, Callable[[t.Any], Sequence[Event]]] = {
             "part_delta": self._part_delta,
@@ -54,7 +54,7 @@ class PydanticAIAdapter:
         return say(chunk) if say else ()
 
     def close(self) -> Sequence[Event]:
-        return [*self._calls.end_all(), *self._end_step()]
+        return [*self._tool_call_assembler.end_all(), *self._end_step()]
 
     def _part_delta(self, event: t.Any) -> Sequence[Event]:
         delta = event.delta
@@ -65,7 +65,9 @@ class PydanticAIAdapter:
                 return (Reasoning(delta.content_delta),) if delta.content_delta else ()
             case "tool_call":
                 name = delta.tool_name_delta
-                return self._calls.part(event.index, delta.tool_call_id, name, delta.args_delta)
+                return self._tool_call_assembler.part(
+                    event.index, delta.tool_call_id, name, delta.args_delta
+                )
             case "speech":
                 return (delta.transcript_delta,) if delta.transcript_delta else ()
             case _:
@@ -75,7 +77,7 @@ class PydanticAIAdapter:
         said = self._begin_step() if event.index == 0 else []
         part = event.part
         if part.part_kind.endswith("tool-call"):
-            return said + self._calls.part(
+            return said + self._tool_call_assembler.part(
                 event.index, part.tool_call_id, part.tool_name, part.args
             )
         return said + self._part(part)
@@ -83,7 +85,7 @@ class PydanticAIAdapter:
     def _part_ended(self, event: t.Any) -> Sequence[Event]:
         """A call is told complete when the part ends: an output tool is never executed."""
         if event.part.part_kind.endswith("tool-call"):
-            return self._calls.end(event.index, event.part.args)
+            return self._tool_call_assembler.end(event.index, event.part.args)
         return self._cited(event.part)
 
     def _part(self, part: t.Any) -> list[Event]:
@@ -106,9 +108,9 @@ class PydanticAIAdapter:
     def _called(self, event: t.Any) -> Sequence[Event]:
         """The call is about to be executed. Before 1.16 nothing else said that it was complete."""
         part = event.part
-        if part.tool_call_id in self._calls.told:
+        if part.tool_call_id in self._tool_call_assembler.told:
             return ()
-        return self._calls.whole(part.tool_call_id, part.tool_name, part.args)
+        return self._tool_call_assembler.whole(part.tool_call_id, part.tool_name, part.args)
 
     def _answered(self, event: t.Any) -> Sequence[Event]:
         return (answer(getattr(event, "part", None) or event.result),)
@@ -118,17 +120,19 @@ class PydanticAIAdapter:
         for citation in getattr(part, "citations", None) or ():
             for source in citation.sources:
                 if source.kind == "web":
-                    said += self._ledger.url(source.url, source.title)
+                    said += self._accounting.url(source.url, source.title)
                 else:
                     name = source.title or source.document_id or "Document"
-                    said += self._ledger.document(source.document_id or name, name, "text/plain")
+                    said += self._accounting.document(
+                        source.document_id or name, name, "text/plain"
+                    )
         return said
 
     def _run_ended(self, result: t.Any) -> Sequence[Event]:
-        said = [*self._calls.end_all(), *self._end_step()]
+        said = [*self._tool_call_assembler.end_all(), *self._end_step()]
         # A method before 2.0, later a property whose value still warns of being called.
         usage = result.usage if hasattr(result.usage, "input_tokens") else result.usage()
-        said += self._ledger.used(f"pydantic-ai {id(result)}", used(usage))
+        said += self._accounting.used(f"pydantic-ai {id(result)}", used(usage))
         reason = field_of(getattr(result, "response", None), "finish_reason")
         return [*said, Finished(reason_of(reason) if reason else "stop")]
 
@@ -145,13 +149,15 @@ class PydanticAIAdapter:
         said: list[Event] = self._begin_step() if message.kind == "response" else []
         for part in message.parts:
             if part.part_kind.endswith("tool-call"):
-                said += self._calls.whole(part.tool_call_id, part.tool_name, part.args)
+                said += self._tool_call_assembler.whole(
+                    part.tool_call_id, part.tool_name, part.args
+                )
             elif part.part_kind not in ("retry-prompt",) or part.tool_name:
                 said += self._part(part) + self._cited(part)
         return said
 
     def _begin_step(self) -> list[Event]:
-        ended = [*self._calls.end_all(), *self._end_step()]
+        ended = [*self._tool_call_assembler.end_all(), *self._end_step()]
         self._in_step = True
         return [*ended, StepStarted()]
 

@@ -45,7 +45,7 @@ class Async:
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class Deferred:
     """Await ``awaitable`` on an event loop, then ``classify(what_it_gave, awaited=True)``.
 
     :param close: Call it instead, if it is never awaited.
@@ -55,7 +55,7 @@ class Later:
     close: Callable[[], object]
 
 
-Result = Sync | Async | Later
+Result = Sync | Async | Deferred
 
 
 def classify(result: t.Any, *, awaited: bool = False) -> Result:
@@ -71,7 +71,7 @@ def classify(result: t.Any, *, awaited: bool = False) -> Result:
     if result is None:
         return Sync(iter(()))
     if hasattr(result, "__await__"):
-        return Later(result, closer(result))
+        return Deferred(result, closer(result))
     can_sync, can_async = hasattr(result, "__next__"), hasattr(result, "__anext__")
     if can_async and (awaited or not can_sync):
         return Async(result, async_closer(result), result)

@@ -10,7 +10,7 @@ from flask_aistream.core.events import EVENTS
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import RunStarted
 from flask_aistream.errors import ChunkUnknown
-from flask_aistream.providers.accounting import Ledger
+from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.anthropic import AnthropicAdapter
 from flask_aistream.providers.base import Adapter
 from flask_aistream.providers.google import GoogleAdapter
@@ -24,7 +24,7 @@ from flask_aistream.providers.text import TextAdapter
 from flask_aistream.providers.ui_events import AGUIAdapter
 from flask_aistream.providers.ui_events import AISDKAdapter
 
-Factory = Callable[[Ledger], Adapter]
+Factory = Callable[[Accounting], Adapter]
 
 # No class made of one of them: protocols know each event by its class. And a run starts only once.
 SAYABLE = frozenset(EVENTS) - {RunStarted}
@@ -74,11 +74,11 @@ class Chunks:
     A chunk is recognised by its class; which adapter serves a class is looked up once per run. Only plain
     dicts are looked at one by one.
 
-    :param ledger: Of the run.
+    :param accounting: Of the run.
     """
 
-    def __init__(self, ledger: Ledger | None = None) -> None:
-        self._ledger = ledger or Ledger()
+    def __init__(self, accounting: Accounting | None = None) -> None:
+        self._accounting = accounting or Accounting()
         self._by_type: dict[type, Adapter] = {}
         self._by_factory: dict[Factory, Adapter] = {}
 
@@ -111,7 +111,7 @@ class Chunks:
 
     def _adapter(self, factory: Factory) -> Adapter:
         if factory not in self._by_factory:
-            self._by_factory[factory] = factory(self._ledger)
+            self._by_factory[factory] = factory(self._accounting)
         return self._by_factory[factory]
 
 

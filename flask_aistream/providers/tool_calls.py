@@ -14,7 +14,7 @@ from flask_aistream.core.events import Json
 from flask_aistream.core.events import ToolCall
 from flask_aistream.core.events import ToolCallArguments
 from flask_aistream.core.events import ToolCallStarted
-from flask_aistream.providers.accounting import Ledger
+from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.plain import plain
 
 
@@ -25,7 +25,7 @@ class OpenCall:
     pieces: list[str] = field(default_factory=list)
 
 
-class Calls:
+class ToolCallAssembler:
     """Puts the parts of tool calls together, by whatever key an SDK tells them apart.
 
     ``told`` holds the ids of all calls that were complete, for SDKs that say so more than once.
@@ -34,8 +34,8 @@ class Calls:
         arguments are whole JSON, or at the end of the answer.
     """
 
-    def __init__(self, ledger: Ledger, *, guess: bool = False) -> None:
-        self._ledger = ledger
+    def __init__(self, accounting: Accounting, *, guess: bool = False) -> None:
+        self._accounting = accounting
         self._guess = guess
         self._open: dict[Hashable, OpenCall] = {}
         self.told: set[str] = set()
@@ -59,7 +59,7 @@ class Calls:
             if self._guess:
                 said += self._complete(but=key)
             said += self.end(key)
-            call = self._open[key] = OpenCall(id or self._ledger.call_id())
+            call = self._open[key] = OpenCall(id or self._accounting.call_id())
         if name and not call.name:
             call.name = name
             said.append(ToolCallStarted(call.id, name))
@@ -91,7 +91,7 @@ class Calls:
 
     def whole(self, id: str | None, name: str, arguments: t.Any) -> list[Event]:
         """A call that comes in one piece, or whose parts are no longer needed."""
-        id = id or self._ledger.call_id()
+        id = id or self._accounting.call_id()
         for key in [key for key, call in self._open.items() if call.id == id]:
             del self._open[key]
         self.told.add(id)

@@ -24,24 +24,24 @@ from flask_aistream.core.events import StepStarted
 from flask_aistream.core.events import ToolError
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
-from flask_aistream.providers.accounting import Ledger
+from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.accounting import added
 from flask_aistream.providers.failure import failed
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import plain
-from flask_aistream.providers.tool_calls import Calls
+from flask_aistream.providers.tool_calls import ToolCallAssembler
 
 
 class AISDKAdapter:
     """Chunks of the AI SDK's UI message stream, as pydantic-ai's classes for them."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._calls = Calls(ledger)
+    def __init__(self, accounting: Accounting) -> None:
+        self._accounting = accounting
+        self._tool_call_assembler = ToolCallAssembler(accounting)
         self._says: dict[str, Callable[[t.Any], Sequence[Event]]] = {
             "text-delta": text,
             "reasoning-delta": reasoning,
-            "tool-input-start": lambda c: self._calls.part(
+            "tool-input-start": lambda c: self._tool_call_assembler.part(
                 c.tool_call_id, c.tool_call_id, c.tool_name
             ),
             "tool-input-delta": self._input_delta,
@@ -70,28 +70,31 @@ class AISDKAdapter:
         return ()
 
     def close(self) -> Sequence[Event]:
-        return self._calls.end_all()
+        return self._tool_call_assembler.end_all()
 
     def _input_delta(self, chunk: t.Any) -> Sequence[Event]:
-        return self._calls.part(chunk.tool_call_id, arguments=chunk.input_text_delta)
+        return self._tool_call_assembler.part(chunk.tool_call_id, arguments=chunk.input_text_delta)
 
     def _input(self, chunk: t.Any) -> Sequence[Event]:
-        return self._calls.whole(chunk.tool_call_id, chunk.tool_name, chunk.input)
+        return self._tool_call_assembler.whole(chunk.tool_call_id, chunk.tool_name, chunk.input)
 
     def _input_error(self, chunk: t.Any) -> Sequence[Event]:
         return [*self._input(chunk), ToolError(chunk.tool_call_id, chunk.error_text)]
 
     def _finished(self, chunk: t.Any) -> Sequence[Event]:
         reason = getattr(chunk, "finish_reason", None)
-        return [*self._calls.end_all(), Finished(reason_of(reason) if reason else "stop")]
+        return [
+            *self._tool_call_assembler.end_all(),
+            Finished(reason_of(reason) if reason else "stop"),
+        ]
 
 
 class AGUIAdapter:
     """Events of the ``ag_ui`` package. State, activities and snapshots have no counterpart."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._calls = Calls(ledger)
+    def __init__(self, accounting: Accounting) -> None:
+        self._accounting = accounting
+        self._tool_call_assembler = ToolCallAssembler(accounting)
         self._says: dict[str, Callable[[t.Any], Sequence[Event]]] = {
             "TEXT_MESSAGE_CONTENT": text,
             "TEXT_MESSAGE_CHUNK": text,
@@ -99,9 +102,11 @@ class AGUIAdapter:
             "REASONING_MESSAGE_CHUNK": reasoning,
             "THINKING_TEXT_MESSAGE_CONTENT": reasoning,
             "TOOL_CALL_START": self._call,
-            "TOOL_CALL_ARGS": lambda e: self._calls.part(e.tool_call_id, arguments=e.delta),
+            "TOOL_CALL_ARGS": lambda e: self._tool_call_assembler.part(
+                e.tool_call_id, arguments=e.delta
+            ),
             "TOOL_CALL_CHUNK": self._call,
-            "TOOL_CALL_END": lambda e: self._calls.end(e.tool_call_id),
+            "TOOL_CALL_END": lambda e: self._tool_call_assembler.end(e.tool_call_id),
             "TOOL_CALL_RESULT": self._result,
             "STEP_STARTED": lambda e: [StepStarted(e.step_name)],
             "STEP_FINISHED": lambda e: [StepFinished(e.step_name)],
@@ -115,11 +120,13 @@ class AGUIAdapter:
         return say(chunk) if say else ()
 
     def close(self) -> Sequence[Event]:
-        return self._calls.end_all()
+        return self._tool_call_assembler.end_all()
 
     def _call(self, event: t.Any) -> Sequence[Event]:
         id = event.tool_call_id
-        return self._calls.part(id, id, event.tool_call_name, getattr(event, "delta", None))
+        return self._tool_call_assembler.part(
+            id, id, event.tool_call_name, getattr(event, "delta", None)
+        )
 
     def _result(self, event: t.Any) -> Sequence[Event]:
         """The content is text, of JSON where the tool's result was more than that."""
@@ -128,12 +135,12 @@ class AGUIAdapter:
             result = json.loads(content)
         except (TypeError, ValueError):
             result = plain(content)
-        return [*self._calls.end_all(), ToolResult(event.tool_call_id, result)]
+        return [*self._tool_call_assembler.end_all(), ToolResult(event.tool_call_id, result)]
 
     def _finished(self, event: t.Any) -> Sequence[Event]:
-        said = self._calls.end_all()
+        said = self._tool_call_assembler.end_all()
         if usage := getattr(event, "usage", None):
-            said += self._ledger.used(event.run_id, added(used(entry) for entry in usage))
+            said += self._accounting.used(event.run_id, added(used(entry) for entry in usage))
         return [*said, Finished()]
 
 

@@ -11,13 +11,13 @@ from flask_aistream.core.request import ChatRequest
 from flask_aistream.runs.bridge import LoopTask
 from flask_aistream.runs.pump import Provider
 from flask_aistream.runs.pump import Pump
-from flask_aistream.runs.restart import Surroundings
+from flask_aistream.runs.restart import ContextFactory
 from flask_aistream.stores.base import Log
 from flask_aistream.timing.concurrency import Task
 from flask_aistream.timing.timer import Handle
 
 
-class Live:
+class ActiveRun:
     """A run that is being pumped in this process.
 
     :param before: Tokens used before the run was restarted.
@@ -45,14 +45,14 @@ class Live:
         log: Log,
         provider: Provider,
         request: ChatRequest,
-        surroundings: Surroundings,
+        context_factory: ContextFactory,
         clock: Callable[[], float],
         before: ev.Usage | None = None,
     ) -> None:
         self.log = log
         self.epoch = log.epoch
         self.request = request
-        self.pump = Pump(provider, request, log, surroundings, clock, before)
+        self.pump = Pump(provider, request, log, context_factory, clock, before)
         self.started = clock()
         self.task: Task | None = None
         self.loop_task: LoopTask | None = None  # A plain function may return something async.
@@ -89,7 +89,7 @@ class Live:
             self.leaving.cancel()
 
 
-class Lives(dict[str, Live]):
+class ActiveRuns(dict[str, ActiveRun]):
     """All runs that are being pumped in this process, by their ids.
 
     :ivar lock: Of what is in here, and of who reads it. For a few steps that do not block.

@@ -9,23 +9,23 @@ from collections.abc import Callable
 from collections.abc import Coroutine
 
 from flask_aistream.core.events import Terminal
-from flask_aistream.timing.coalesce import Together
+from flask_aistream.timing.coalesce import Coalescer
 
 
 class Bridge:
     """The way onto a loop that runs in another thread or greenlet.
 
-    :param serve_loop: Gives the loop, and starts it the first time.
+    :param asyncio_loop: Gives the loop, and starts it the first time.
     """
 
-    def __init__(self, serve_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-        self._serve_loop = serve_loop
-        self._cancelling = Together(self.call, LoopTask.cancel)
+    def __init__(self, asyncio_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        self._asyncio_loop = asyncio_loop
+        self._cancelling = Coalescer(self.call, LoopTask.cancel)
 
     def call(self, callback: Callable[[], None]) -> None:
         """Call back on the loop, soon."""
         # An empty context: the request's own would be inherited, and never be torn down.
-        self._serve_loop().call_soon_threadsafe(callback, context=contextvars.Context())
+        self._asyncio_loop().call_soon_threadsafe(callback, context=contextvars.Context())
 
     def cancel(self, task: LoopTask) -> None:
         """Cancel a task on the loop, soon: one wake-up serves all that are asked for until then."""

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 
 from flask_aistream.core import events as ev
-from flask_aistream.runs.active import Live
-from flask_aistream.runs.active import Lives
-from flask_aistream.runs.termination import Ending
+from flask_aistream.runs.active import ActiveRun
+from flask_aistream.runs.active import ActiveRuns
+from flask_aistream.runs.termination import Termination
 from flask_aistream.timing.concurrency import Concurrency
 from flask_aistream.timing.timer import Handle
 from flask_aistream.timing.timer import Timer
@@ -21,7 +21,7 @@ OVERDUE = 0.01
 """By how much of its longest life a run may be too old before it is ended."""
 
 
-class Age:
+class Deadlines:
     """
     :param longest: Seconds of the longest life of a run; ``None`` for any.
     """
@@ -30,22 +30,22 @@ class Age:
         self,
         concurrency: Concurrency,
         timer: Timer,
-        lives: Lives,
-        ending: Ending,
+        active_runs: ActiveRuns,
+        termination: Termination,
         *,
         longest: float | None,
         clock: Callable[[], float],
     ) -> None:
         self._concurrency = concurrency
         self._timer = timer
-        self._lives = lives
-        self._ending = ending
+        self._active_runs = active_runs
+        self._termination = termination
         self._longest = longest
         self._clock = clock
         self._looking: Handle | None = None
         self._looking_at = math.inf
 
-    def limit(self, live: Live) -> None:
+    def limit(self, live: ActiveRun) -> None:
         """A run begins."""
         if self._longest is None:
             return
@@ -56,7 +56,7 @@ class Age:
         self._look_at(live.until)
 
     def _look_at(self, due: float) -> None:
-        with self._lives.lock:
+        with self._active_runs.lock:
             if due < self._looking_at:
                 self._looking_at = due
                 if self._looking is not None:
@@ -66,18 +66,18 @@ class Age:
     def _look(self) -> None:
         assert self._longest is not None
         now = self._clock()
-        with self._lives.lock:
+        with self._active_runs.lock:
             self._looking_at = math.inf
-            lives = list(self._lives.values())
-        for live in lives:
+            active_runs = list(self._active_runs.values())
+        for live in active_runs:
             if live.until <= now:
                 live.until = math.inf
                 self._expire(live)
-        next_due = min((live.until for live in lives), default=math.inf)
+        next_due = min((live.until for live in active_runs), default=math.inf)
         if next_due < math.inf:
             self._look_at(max(next_due, now + self._longest * OVERDUE))
 
-    def _expire(self, live: Live) -> None:
+    def _expire(self, live: ActiveRun) -> None:
         failed = ev.Failed(
             "run_timeout",
             f"The run was ended after {self._longest} seconds, the longest allowed.",
@@ -85,6 +85,6 @@ class Age:
         )
 
         def end() -> None:
-            self._ending.early(live.log, failed, live.epoch)
+            self._termination.early(live.log, failed, live.epoch)
 
         self._concurrency.spawn(end)

@@ -17,7 +17,7 @@ from flask_aistream.stores.base import Orphan
 logger = logging.getLogger("flask_aistream")
 
 
-class Queue:
+class DispatchQueue:
     """
     :param enqueue: Puts a ticket where a worker will find it. Raises where it cannot.
     :param seconds: Longest time a run may wait; ``None`` for any.

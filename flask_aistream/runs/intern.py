@@ -14,7 +14,7 @@ MOST = 16_384
 know which were used last would cost every token more than this saves it."""
 
 
-class Words(dict[str, str]):
+class InternPool(dict[str, str]):
     """``words[text]`` is ``text``: the same object for all who say it. Any thread may ask."""
 
     def __missing__(self, text: str) -> str:
@@ -25,5 +25,5 @@ class Words(dict[str, str]):
         return text
 
 
-WORDS = Words()
+INTERN_POOL = InternPool()
 """Of this process."""

@@ -19,21 +19,21 @@ from flask_aistream.core.unicode import Characters
 from flask_aistream.errors import ChunkUnknown
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import ProviderError
-from flask_aistream.providers.accounting import Ledger
+from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.results import Async
-from flask_aistream.providers.results import Later
+from flask_aistream.providers.results import Deferred
 from flask_aistream.providers.results import Result
 from flask_aistream.providers.results import Sync
 from flask_aistream.providers.results import classify
 from flask_aistream.providers.table import Chunks
-from flask_aistream.runs.intern import WORDS
+from flask_aistream.runs.intern import INTERN_POOL
 from flask_aistream.stores.base import Log
 
 logger = logging.getLogger("flask_aistream")
 
 Provider = Callable[[ChatRequest], t.Any]
 
-BREATH_SECONDS = 0.001
+YIELD_SECONDS = 0.001
 """Time after which others get a turn: a provider that never waits would starve every other run."""
 
 ASYNC_DEF = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
@@ -48,7 +48,7 @@ LOOK = 16
 class Pump:
     """One call of one provider.
 
-    :param surroundings: Entered around all of the provider's code (an application context).
+    :param context_factory: Entered around all of the provider's code (an application context).
     :param before: Tokens used before the run was restarted.
     """
 
@@ -71,7 +71,7 @@ class Pump:
         provider: Provider,
         request: ChatRequest,
         log: Log,
-        surroundings: Callable[[], AbstractContextManager[t.Any]],
+        context_factory: Callable[[], AbstractContextManager[t.Any]],
         clock: Callable[[], float] = time.monotonic,
         before: ev.Usage | None = None,
     ) -> None:
@@ -79,7 +79,7 @@ class Pump:
         self._request = request
         self._log = log
         self._write = log.append
-        self._surroundings = surroundings
+        self._surroundings = context_factory
         self._clock = clock
         self._before = before
         self._chunks: Chunks | None = None  # Whoever says only text needs none.
@@ -103,7 +103,7 @@ class Pump:
         """Take nothing any more, also where the log would: the run may have come back for another call."""
         self._write = refuse
 
-    def run(self, breathe: Callable[[], None]) -> ev.Terminal | Async | Later:
+    def run(self, yield_control: Callable[[], None]) -> ev.Terminal | Async | Deferred:
         """Run to the end.
 
         :returns: How it ended; or, where the provider turned out to return something asynchronous,
@@ -115,7 +115,7 @@ class Pump:
                 if not isinstance(result, Sync):
                     return result
                 try:
-                    self._drain(result, breathe)
+                    self._drain(result, yield_control)
                 finally:
                     result.close()
                 return self._close()
@@ -123,13 +123,13 @@ class Pump:
                 return self._failed(error)
 
     async def run_async(
-        self, breathe: Callable[[], t.Awaitable[None]], result: Async | Later | None = None
+        self, yield_control: Callable[[], t.Awaitable[None]], result: Async | Deferred | None = None
     ) -> ev.Terminal:
         """The same on an asyncio loop."""
         with self._surroundings():
             try:
                 found: Result = result or self._classify(self._provider(self._request))
-                while isinstance(found, Later):
+                while isinstance(found, Deferred):
                     found = self._classify(await found.awaitable, awaited=True)
                 if isinstance(found, Sync):
                     try:
@@ -138,7 +138,7 @@ class Pump:
                         found.close()
                 else:
                     try:
-                        await self._drain_async(found, breathe)
+                        await self._drain_async(found, yield_control)
                     finally:
                         await found.aclose()
                 return self._close()
@@ -154,25 +154,27 @@ class Pump:
             )
         return classify(given, awaited=awaited)
 
-    def _drain(self, result: Sync, breathe: Callable[[], None]) -> None:
-        turn_ends = self._clock() + BREATH_SECONDS
+    def _drain(self, result: Sync, yield_control: Callable[[], None]) -> None:
+        turn_ends = self._clock() + YIELD_SECONDS
         for count, chunk in enumerate(result.chunks, 1):
             if not (self._append(chunk) if type(chunk) is str else self._take(chunk)):
                 return
             if count % LOOK == 0 and self._clock() >= turn_ends:
-                breathe()
-                turn_ends = self._clock() + BREATH_SECONDS
+                yield_control()
+                turn_ends = self._clock() + YIELD_SECONDS
 
-    async def _drain_async(self, result: Async, breathe: Callable[[], t.Awaitable[None]]) -> None:
+    async def _drain_async(
+        self, result: Async, yield_control: Callable[[], t.Awaitable[None]]
+    ) -> None:
         count = 0
-        turn_ends = self._clock() + BREATH_SECONDS
+        turn_ends = self._clock() + YIELD_SECONDS
         async for chunk in result.chunks:
             if not (self._append(chunk) if type(chunk) is str else self._take(chunk)):
                 return
             count += 1
             if count % LOOK == 0 and self._clock() >= turn_ends:
-                await breathe()
-                turn_ends = self._clock() + BREATH_SECONDS
+                await yield_control()
+                turn_ends = self._clock() + YIELD_SECONDS
 
     def _take(self, chunk: t.Any) -> bool:
         """Write one chunk that is not plain text.
@@ -180,7 +182,7 @@ class Pump:
         :returns: Whether the provider is to go on.
         """
         if self._chunks is None:
-            self._chunks = Chunks(Ledger(self._before, self._request.restarts))
+            self._chunks = Chunks(Accounting(self._before, self._request.restarts))
         return all(self._say(event) for event in self._chunks.events(chunk))
 
     def _say(self, event: ev.Event) -> bool:
@@ -195,7 +197,7 @@ class Pump:
                 event = self._characters.join(event)
                 if not event:  # Half a character: it is written with its other half.
                     return not self._log.ended
-            event = WORDS[event]
+            event = INTERN_POOL[event]
         if self.first_at is None:
             self.first_at = self._clock()
         try:

@@ -10,14 +10,14 @@ from dataclasses import replace
 from flask_aistream.core import events as ev
 from flask_aistream.core.run import Run
 from flask_aistream.errors import LogEnded
-from flask_aistream.runs.active import Live
-from flask_aistream.runs.active import Lives
-from flask_aistream.runs.dispatch import Queue
+from flask_aistream.runs.active import ActiveRun
+from flask_aistream.runs.active import ActiveRuns
+from flask_aistream.runs.dispatch import DispatchQueue
 from flask_aistream.runs.ended import fold_of
-from flask_aistream.runs.restart import Find
-from flask_aistream.runs.restart import past_of
+from flask_aistream.runs.restart import ResolveProvider
+from flask_aistream.runs.restart import history_of
 from flask_aistream.runs.termination import STUBBORN_SECONDS
-from flask_aistream.runs.termination import Ending
+from flask_aistream.runs.termination import Termination
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
 from flask_aistream.timing.concurrency import Concurrency
@@ -32,7 +32,7 @@ CLEANUP_SECONDS = 1.0
 """Time that a provider gets to clean up when what waits for its run was broken off."""
 
 
-class Orphans:
+class Recovery:
     """
     :param begin: Begins to pump a run.
     :param find: How a run that began elsewhere is made here; ``None``: not at all.
@@ -45,20 +45,20 @@ class Orphans:
         self,
         store: Store,
         concurrency: Concurrency,
-        lives: Lives,
-        ending: Ending,
-        begin: Callable[[Live], None],
+        active_runs: ActiveRuns,
+        termination: Termination,
+        begin: Callable[[ActiveRun], None],
         *,
-        find: Find | None,
+        find: ResolveProvider | None,
         max_restarts: int,
         run_seconds: float | None,
-        queue: Queue | None,
+        queue: DispatchQueue | None,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._concurrency = concurrency
-        self._lives = lives
-        self._ending = ending
+        self._active_runs = active_runs
+        self._termination = termination
         self._begin = begin
         self._find = find
         self._max_restarts = max_restarts
@@ -78,16 +78,16 @@ class Orphans:
         live.on_over = waiter.wake
         try:
             self._begin(live)
-            while self._lives.get(run_id) is live:
+            while self._active_runs.get(run_id) is live:
                 waiter.wait()
-            self._ending.settle([live], STUBBORN_SECONDS)
+            self._termination.settle([live], STUBBORN_SECONDS)
         except BaseException:
-            self._ending.at_once([live], ev.Interrupted("drain"), self.release)
-            self._ending.settle([live], CLEANUP_SECONDS)
+            self._termination.at_once([live], ev.Interrupted("drain"), self.release)
+            self._termination.settle([live], CLEANUP_SECONDS)
             raise
         return fold_of(log).terminal
 
-    def bury(self, *, here: bool) -> None:
+    def recover(self, *, here: bool) -> None:
         """See :meth:`Runner.bury`.
 
         :param here: This process may go on with some.
@@ -100,23 +100,23 @@ class Orphans:
             if not epoch:
                 self._give_up(log)
             elif not self._may_go_on(log.run, epoch):
-                self._ending.early(log, OWNER_LOST, epoch)
+                self._termination.early(log, OWNER_LOST, epoch)
             elif queue:
                 if not queue.put_again(log.run, epoch):
-                    self._ending.early(log, OWNER_LOST, epoch)
+                    self._termination.early(log, OWNER_LOST, epoch)
             elif here:
                 self._restart(log.run.id, epoch)
         for log in self._store.untold():
-            self._ending.tell(log, fold_of(log).terminal or OWNER_LOST)
+            self._termination.tell(log, fold_of(log).terminal or OWNER_LOST)
 
-    def release(self, live: Live) -> bool:
+    def release(self, live: ActiveRun) -> bool:
         """Leave a run to another process, if there are such, and it can be begun again there."""
         again = self._store.shared and self._may_go_on(live.log.run, live.epoch)
         return again and live.log.release()
 
     def _give_up(self, log: Log) -> None:
         """No worker has taken a run out of the queue."""
-        if self._ending.early(log, NOT_BEGUN, 0):
+        if self._termination.early(log, NOT_BEGUN, 0):
             logger.error(
                 "Run %s of %r has waited in the queue, and no worker has taken it. Is there one, with the "
                 "same code and the same store?",
@@ -137,15 +137,15 @@ class Orphans:
         if live is not None:
             self._begin(live)
 
-    def _adopted(self, log: Log) -> Live | None:
+    def _adopted(self, log: Log) -> ActiveRun | None:
         """A run that is this process's now, and has yet to begin; ``None``: it has ended."""
         assert self._find
         call, restarts = self._find(log.run), log.epoch - 1
         if not restarts:
-            return Live(log, call.provider, call.request, call.surroundings, self._clock)
-        past = past_of(log) if call.restart else None
+            return ActiveRun(log, call.provider, call.request, call.context_factory, self._clock)
+        past = history_of(log) if call.restart else None
         if past is None:  # The provider could not be told what it has said.
-            self._ending.early(log, OWNER_LOST, log.epoch)
+            self._termination.early(log, OWNER_LOST, log.epoch)
             return None
         logger.warning(
             "Run %s of %r has lost its process and goes on.", log.run.id, log.run.provider
@@ -156,4 +156,4 @@ class Orphans:
         except LogEnded:  # Stopped in this very moment, or lost again.
             return None
         request = replace(call.request, so_far=past.text, restarts=restarts)
-        return Live(log, call.provider, request, call.surroundings, self._clock, past.usage)
+        return ActiveRun(log, call.provider, request, call.context_factory, self._clock, past.usage)

@@ -23,11 +23,11 @@ from flask_aistream.stores.base import Log
 
 CUT_OFF = "The process that made this answer was lost before this call was answered."
 
-Surroundings = Callable[[], AbstractContextManager[t.Any]]
+ContextFactory = Callable[[], AbstractContextManager[t.Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ProviderCall:
     """All that is needed to call a provider in this process.
 
     :param restart: It may be called again where its first call was lost.
@@ -35,16 +35,16 @@ class Call:
 
     provider: Provider
     request: ChatRequest
-    surroundings: Surroundings
+    context_factory: ContextFactory
     restart: bool = False
 
 
-Find = Callable[[Run], Call]
+ResolveProvider = Callable[[Run], ProviderCall]
 """How to make the answer of a run that began in another process; see ``Run.request``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class RunHistory:
     """What a run has said under the owners it had.
 
     :param usage: Tokens they have used, as far as they told.
@@ -56,7 +56,7 @@ class Past:
     closing: list[ev.Event]
 
 
-def past_of(log: Log) -> Past | None:
+def history_of(log: Log) -> RunHistory | None:
     """Read a log that nobody writes to; ``None``: its beginning was trimmed away."""
     fold = Fold()
     step: ev.StepStarted | None = None
@@ -72,7 +72,7 @@ def past_of(log: Log) -> Past | None:
     closing = [event for part in fold.to_json()["parts"] for event in answered(part)]
     if step is not None:
         closing.append(ev.StepFinished(step.name))
-    return Past(fold.text, fold.usage, closing)
+    return RunHistory(fold.text, fold.usage, closing)
 
 
 def answered(part: dict[str, t.Any]) -> t.Iterator[ev.Event]:

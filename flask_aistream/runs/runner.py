@@ -1,7 +1,7 @@
 """Start runs, and know which ones this process is pumping.
 
 What becomes of them then stands beside: who reads them (``readers``), how old they may be (``age``), how
-they end (``ending``), and what is done for those that another process has lost or never begun (``orphans``).
+they end (``termination``), and what is done for those that another process has lost or never begun (``orphans``).
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
 from flask_aistream.errors import Unavailable
-from flask_aistream.runs.active import Live
-from flask_aistream.runs.active import Lives
+from flask_aistream.runs.active import ActiveRun
+from flask_aistream.runs.active import ActiveRuns
 from flask_aistream.runs.bridge import Bridge
 from flask_aistream.runs.bridge import LoopTask
-from flask_aistream.runs.deadlines import Age
-from flask_aistream.runs.detach import Readers
-from flask_aistream.runs.dispatch import Queue
+from flask_aistream.runs.deadlines import Deadlines
+from flask_aistream.runs.detach import DetachMonitor
+from flask_aistream.runs.dispatch import DispatchQueue
 from flask_aistream.runs.ended import RunEnded
 from flask_aistream.runs.pump import Provider
-from flask_aistream.runs.recovery import Orphans
-from flask_aistream.runs.restart import Find
-from flask_aistream.runs.restart import Surroundings
-from flask_aistream.runs.termination import Ending
+from flask_aistream.runs.recovery import Recovery
+from flask_aistream.runs.restart import ContextFactory
+from flask_aistream.runs.restart import ResolveProvider
+from flask_aistream.runs.termination import Termination
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
 from flask_aistream.timing.concurrency import Concurrency
@@ -67,30 +67,34 @@ class Runner:
         max_runs_per_owner: int | None,
         on_end: Callable[[RunEnded], None],
         heard: Callable[[], bool] = lambda: True,
-        find: Find | None = None,
+        find: ResolveProvider | None = None,
         max_restarts: int = 0,
-        queue: Queue | None = None,
+        queue: DispatchQueue | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._concurrency = concurrency
-        self._bridge = Bridge(concurrency.serve_loop)
+        self._bridge = Bridge(concurrency.asyncio_loop)
         self._max_runs = max_runs
         self._max_runs_per_owner = max_runs_per_owner
         self._queue = queue
         self._clock = clock
         self._starting: set[str] = set()
-        self._lives = lives = Lives(concurrency.lock())
-        self._ending = ending = Ending(
-            store, concurrency, timer, lives, on_end=on_end, heard=heard, clock=clock
+        self._active_runs = active_runs = ActiveRuns(concurrency.lock())
+        self._termination = termination = Termination(
+            store, concurrency, timer, active_runs, on_end=on_end, heard=heard, clock=clock
         )
-        self._readers = Readers(store, concurrency, timer, lives, ending, detach=detach)
-        self._age = Age(concurrency, timer, lives, ending, longest=run_seconds, clock=clock)
-        self._orphans = Orphans(
+        self._readers = DetachMonitor(
+            store, concurrency, timer, active_runs, termination, detach=detach
+        )
+        self._age = Deadlines(
+            concurrency, timer, active_runs, termination, longest=run_seconds, clock=clock
+        )
+        self._recovery = Recovery(
             store,
             concurrency,
-            lives,
-            ending,
+            active_runs,
+            termination,
             self._begin,
             find=find,
             max_restarts=max_restarts,
@@ -104,10 +108,10 @@ class Runner:
     @property
     def count(self) -> int:
         """Runs being pumped now."""
-        return len(self._lives)
+        return len(self._active_runs)
 
     def start(
-        self, run: Run, provider: Provider, request: ChatRequest, surroundings: Surroundings
+        self, run: Run, provider: Provider, request: ChatRequest, context_factory: ContextFactory
     ) -> tuple[Log, bool]:
         """Begin a run, or find the one that its idempotency key began.
 
@@ -116,7 +120,7 @@ class Runner:
         """
 
         def begin(log: Log) -> None:
-            self._begin(Live(log, provider, request, surroundings, self._clock))
+            self._begin(ActiveRun(log, provider, request, context_factory, self._clock))
 
         return self._create(run, request, begin)
 
@@ -130,7 +134,7 @@ class Runner:
 
         def put(log: Log) -> None:
             if not queue.put(log.run):
-                self._ending.early(log, NOT_QUEUED, 0)
+                self._termination.early(log, NOT_QUEUED, 0)
 
         return self._create(run, request, put, owned=False)
 
@@ -141,14 +145,14 @@ class Runner:
         :param epoch: How many owners it has had.
         :returns: How it ended; ``None``: it had ended already, or somebody else makes it.
         """
-        return self._orphans.execute(run_id, epoch)
+        return self._recovery.execute(run_id, epoch)
 
     def stop(self, log: Log, by: str) -> bool:
         """End a run: first in the log, then in the provider.
 
         :returns: Whether this call ended it; otherwise it had ended already.
         """
-        return self._ending.early(log, ev.Stopped(by))
+        return self._termination.early(log, ev.Stopped(by))
 
     def attach(self, run_id: str) -> None:
         """Somebody began to read a run, whoever makes it: that may once be this process. In the end
@@ -162,10 +166,10 @@ class Runner:
         """
         self._readers.leave(run_id, BACK_SECONDS if self.leaving else 0.0)
 
-    def bury(self) -> None:
+    def recover(self) -> None:
         """Go on with the runs of processes that are gone, or end them, and tell of each that nobody else
         has ended."""
-        self._orphans.bury(here=not self.leaving)
+        self._recovery.recover(here=not self.leaving)
 
     def drain(self) -> None:
         """Start nothing any more."""
@@ -177,9 +181,9 @@ class Runner:
         :param patience: Seconds to wait for the providers to clean up, and for what other threads are
             still telling of other ends.
         """
-        lives = list(self._lives.values())
-        self._ending.at_once(lives, ev.Interrupted(cause), self._orphans.release)
-        self._ending.settle(lives, patience, all_told=True)
+        active_runs = list(self._active_runs.values())
+        self._termination.at_once(active_runs, ev.Interrupted(cause), self._recovery.release)
+        self._termination.settle(active_runs, patience, all_told=True)
 
     def _create(
         self, run: Run, request: ChatRequest, begin: Callable[[Log], None], *, owned: bool = True
@@ -196,7 +200,7 @@ class Runner:
             if new:
                 begin(log)
         finally:
-            with self._lives.lock:
+            with self._active_runs.lock:
                 self._starting.discard(run.id)
         return log, new
 
@@ -205,21 +209,21 @@ class Runner:
 
         :raises Unavailable: There is none.
         """
-        with self._lives.lock:
+        with self._active_runs.lock:
             if self.draining:
                 raise Unavailable("The server is shutting down. Try again in a moment.")
-            count = len(self._lives) + len(self._starting)
+            count = len(self._active_runs) + len(self._starting)
             if self._max_runs is not None and count >= self._max_runs:
                 raise Unavailable(
                     "The server is running as many answers as it can. Try again in a moment."
                 )
             self._starting.add(run.id)
 
-    def _begin(self, live: Live) -> None:
-        with self._lives.lock:
-            self._lives[live.log.run.id] = live
+    def _begin(self, live: ActiveRun) -> None:
+        with self._active_runs.lock:
+            self._active_runs[live.log.run.id] = live
             self._starting.discard(live.log.run.id)
-        live.log.on_lost(lambda: self._ending.lose(live))
+        live.log.on_lost(lambda: self._termination.lose(live))
         self._age.limit(live)
         self._readers.await_first(live)
         try:
@@ -230,21 +234,21 @@ class Runner:
                 live.begun()
         except Exception:
             failed = ev.Failed("provider_error", "The provider could not be started.")
-            self._ending.finish(live, failed)
+            self._termination.finish(live, failed)
             raise
 
-    def _run(self, live: Live) -> None:
+    def _run(self, live: ActiveRun) -> None:
         # What is true if something that is no Exception ends the task from outside.
         outcome: t.Any = ev.Interrupted("killed")
         try:
-            outcome = live.pump.run(self._concurrency.breathe)
+            outcome = live.pump.run(self._concurrency.yield_control)
         finally:
             if isinstance(outcome, ev.TERMINAL):
-                self._ending.finish(live, outcome)
+                self._termination.finish(live, outcome)
             else:
                 self._begin_async(live, outcome)
 
-    def _begin_async(self, live: Live, result: t.Any) -> None:
+    def _begin_async(self, live: ActiveRun, result: t.Any) -> None:
         live.loop_task = LoopTask(
             self._bridge,
             lambda: live.pump.run_async(lambda: asyncio.sleep(0), result),
@@ -253,11 +257,11 @@ class Runner:
         live.loop_task.begin()
         live.begun()
 
-    def _finish_async(self, live: Live, task: asyncio.Task[ev.Terminal]) -> None:
+    def _finish_async(self, live: ActiveRun, task: asyncio.Task[ev.Terminal]) -> None:
         if not task.cancelled():
             task.exception()  # Asked for, or asyncio complains that nobody has.
         if live.log.ended:  # By somebody else, who tells it.
-            self._ending.forget(live)
+            self._termination.forget(live)
             return
         if task.cancelled():
             terminal: ev.Terminal = ev.Interrupted("killed")
@@ -267,7 +271,7 @@ class Runner:
             terminal = task.result()
 
         def finish() -> None:
-            self._ending.finish(live, terminal)
+            self._termination.finish(live, terminal)
 
         try:
             # Hooks are synchronous code and may block; the loop serves every other async provider too.

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from flask_aistream.core import events as ev
-from flask_aistream.runs.active import Live
-from flask_aistream.runs.active import Lives
+from flask_aistream.runs.active import ActiveRun
+from flask_aistream.runs.active import ActiveRuns
 from flask_aistream.runs.ended import RunEnded
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
@@ -27,7 +27,7 @@ STUBBORN_SECONDS = 5.0
 """After being interrupted for so long, a provider that still works is named in the server's log."""
 
 
-class Ending:
+class Termination:
     """
     :param on_end: Told of every run that ends, exactly once each.
     :param heard: Whether anybody listens to that now. Nothing need be started for nobody.
@@ -38,7 +38,7 @@ class Ending:
         store: Store,
         concurrency: Concurrency,
         timer: Timer,
-        lives: Lives,
+        active_runs: ActiveRuns,
         *,
         on_end: Callable[[RunEnded], None],
         heard: Callable[[], bool],
@@ -47,13 +47,13 @@ class Ending:
         self._store = store
         self._concurrency = concurrency
         self._timer = timer
-        self._lives = lives
+        self._active_runs = active_runs
         self._on_end = on_end
         self._heard = heard
         self._clock = clock
         self._owed = 0
 
-    def finish(self, live: Live, terminal: ev.Terminal) -> None:
+    def finish(self, live: ActiveRun, terminal: ev.Terminal) -> None:
         """The provider has come to its end."""
         if live.log.ended:  # By somebody else, who tells it.
             self.forget(live)
@@ -76,7 +76,7 @@ class Ending:
         :param epoch: Only while it has had so many owners.
         :returns: Whether this call ended it.
         """
-        live = self._lives.get(log.run.id)
+        live = self._active_runs.get(log.run.id)
         self._owe(live, +1)
         try:
             if not log.end(terminal, epoch=epoch, announced=self._heard()):
@@ -94,7 +94,10 @@ class Ending:
             self._owe(live, -1)
 
     def at_once(
-        self, lives: Sequence[Live], terminal: ev.Terminal, release: Callable[[Live], bool]
+        self,
+        active_runs: Sequence[ActiveRun],
+        terminal: ev.Terminal,
+        release: Callable[[ActiveRun], bool],
     ) -> None:
         """End runs of this process before it returns, or leave them to another one.
 
@@ -102,8 +105,8 @@ class Ending:
         """
         self._owe(None, +1)
         try:
-            released = [live for live in lives if release(live)]
-            kept = [live for live in lives if live not in released]
+            released = [live for live in active_runs if release(live)]
+            kept = [live for live in active_runs if live not in released]
             ended = [live for live in kept if self._end(live, terminal)]
             for live in (*released, *ended):
                 self._let_go(live)
@@ -114,7 +117,7 @@ class Ending:
         finally:
             self._owe(None, -1)
 
-    def lose(self, live: Live) -> None:
+    def lose(self, live: ActiveRun) -> None:
         """Another process has ended the run or owns it, or the store is gone and it must end here.
         Does not block."""
 
@@ -125,21 +128,23 @@ class Ending:
 
         self._concurrency.spawn(let_go)
 
-    def forget(self, live: Live) -> bool:
+    def forget(self, live: ActiveRun) -> bool:
         """It is not this process's any more, or has ended.
 
         :returns: Whether its provider is still to be interrupted.
         """
-        with self._lives.lock:
+        with self._active_runs.lock:
             working, live.over = not live.over, True
-            if self._lives.get(live.log.run.id) is live:  # The run may have come back meanwhile.
-                del self._lives[live.log.run.id]
+            if (
+                self._active_runs.get(live.log.run.id) is live
+            ):  # The run may have come back meanwhile.
+                del self._active_runs[live.log.run.id]
             live.stay()
         if live.on_over is not None:
             live.on_over()
         return working
 
-    def tell(self, log: Log, terminal: ev.Terminal, live: Live | None = None) -> None:
+    def tell(self, log: Log, terminal: ev.Terminal, live: ActiveRun | None = None) -> None:
         """Announce an end, beside everything else."""
 
         def tell() -> None:
@@ -158,7 +163,9 @@ class Ending:
             self._owe(live, -1)
             raise
 
-    def settle(self, lives: Sequence[Live], patience: float, *, all_told: bool = False) -> None:
+    def settle(
+        self, active_runs: Sequence[ActiveRun], patience: float, *, all_told: bool = False
+    ) -> None:
         """Wait until the providers have cleaned up and their ends are told.
 
         :param patience: Seconds.
@@ -166,21 +173,21 @@ class Ending:
         """
         deadline = self._clock() + patience
         while self._clock() < deadline and (
-            (all_told and self._owed) or any(live.owed or live.working for live in lives)
+            (all_told and self._owed) or any(live.owed or live.working for live in active_runs)
         ):
             time.sleep(0.01)
 
-    def _end(self, live: Live, terminal: ev.Terminal) -> bool:
+    def _end(self, live: ActiveRun, terminal: ev.Terminal) -> bool:
         return live.log.end(terminal, epoch=live.epoch, announced=self._heard())
 
-    def _owe(self, live: Live | None, ends: int) -> None:
+    def _owe(self, live: ActiveRun | None, ends: int) -> None:
         """From before a run is ended until that is told: the process is not to exit in between."""
-        with self._lives.lock:
+        with self._active_runs.lock:
             self._owed += ends
             if live is not None:
                 live.owed += ends
 
-    def _let_go(self, live: Live) -> None:
+    def _let_go(self, live: ActiveRun) -> None:
         if not self.forget(live):
             return
         for callback in live.request.stopping():
@@ -192,7 +199,7 @@ class Ending:
         if live.working:
             self._timer.later(STUBBORN_SECONDS, partial(complain, live))
 
-    def _tell(self, log: Log, outcome: ev.Terminal, live: Live | None) -> None:
+    def _tell(self, log: Log, outcome: ev.Terminal, live: ActiveRun | None) -> None:
         """Announce an end, with its durations where the run was ``live`` here."""
         seconds, first_seconds = max(time.time() - log.run.created, 0.0), None
         if live is not None and not live.request.restarts:
@@ -209,7 +216,7 @@ class Ending:
         log.announce(announce)
 
 
-def complain(live: Live) -> None:
+def complain(live: ActiveRun) -> None:
     if live.working:
         logger.warning(
             "Run %s of %r was stopped %s s ago, and its provider is still working. Give it "

@@ -25,10 +25,10 @@ class Threads:
     def spawn(self, work: Callable[[], None]) -> ThreadTask:
         return ThreadTask(work)
 
-    def native(self, work: Callable[[], None]) -> None:
+    def spawn_thread(self, work: Callable[[], None]) -> None:
         daemon(work, "aistream-store")
 
-    def home(self, callback: Callable[[], None]) -> None:
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
         callback()
 
     def waiter(self) -> ThreadWaiter:
@@ -40,10 +40,10 @@ class Threads:
     def lock(self) -> AbstractContextManager[object]:
         return threading.Lock()
 
-    def breathe(self) -> None:
+    def yield_control(self) -> None:
         time.sleep(0)
 
-    def serve_loop(self) -> asyncio.AbstractEventLoop:
+    def asyncio_loop(self) -> asyncio.AbstractEventLoop:
         with LOOPS_LOCK:
             if os.getpid() not in LOOPS:
                 loop = LOOPS[os.getpid()] = asyncio.new_event_loop()

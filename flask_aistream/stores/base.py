@@ -225,12 +225,12 @@ class Process(t.Protocol):
         """Do ``work`` beside everything else: in a greenlet of a patched process, else in a thread."""
         ...
 
-    def native(self, work: Callable[[], None]) -> None:
+    def spawn_thread(self, work: Callable[[], None]) -> None:
         """Do ``work`` in an OS thread, also in a patched process. There it must not touch anything
         that is patched: no lock of ``threading``, no logging."""
         ...
 
-    def home(self, callback: Callable[[], None]) -> None:
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
         """From such a thread: call ``callback``, which must not block, where greenlets live."""
         ...
 

@@ -88,7 +88,10 @@ class Idle:
     """A process in which nothing is started: the store is only tried."""
 
     def __init__(self, process: Process) -> None:
-        self.native, self.home = process.native, process.home
+        self.spawn_thread, self.call_soon_threadsafe = (
+            process.spawn_thread,
+            process.call_soon_threadsafe,
+        )
         self.waiter, self.lock = process.waiter, process.lock
 
     def spawn(self, work: Callable[[], None]) -> object:

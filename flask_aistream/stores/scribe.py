@@ -176,7 +176,7 @@ class Scribe:
         self._beat_at = 0.0
         self._polled_at = -math.inf
         self._tick: float | None = None
-        (process.native if engine.native else process.spawn)(self._serve)
+        (process.spawn_thread if engine.native else process.spawn)(self._serve)
 
     def ask(
         self,
@@ -236,7 +236,7 @@ class Scribe:
             else:
                 self._recover()
                 if effects:
-                    self._process.home(partial(self._run_all, effects))
+                    self._process.call_soon_threadsafe(partial(self._run_all, effects))
         with contextlib.suppress(Exception):
             self._engine.close()
 
@@ -370,7 +370,7 @@ class Scribe:
             if not self._told:
                 self._log(lambda: logger.error("The store does not answer: %s", cause))
             self._told = True
-            self._process.home(partial(self._run_all, effects))
+            self._process.call_soon_threadsafe(partial(self._run_all, effects))
 
     def _recover(self) -> None:
         if self._told:
@@ -383,7 +383,7 @@ class Scribe:
         """Our own mistake. Whoever asked is told; the runs go on, as far as they can."""
         jobs, self._jobs = self._jobs, regrets(self._jobs)
         effects: list[Effect] = [partial(job.fail, error) for job in jobs]
-        self._process.home(partial(self._run_all, effects))
+        self._process.call_soon_threadsafe(partial(self._run_all, effects))
         self._log(lambda: logger.error("The store failed", exc_info=error))
         self._stumble(repr(error))
 
@@ -401,7 +401,7 @@ class Scribe:
             with contextlib.suppress(RuntimeError):  # No thread can be started.
                 self._process.spawn(write)
 
-        self._process.home(begin)
+        self._process.call_soon_threadsafe(begin)
 
 
 def pause_after(took: float) -> float:

@@ -254,10 +254,10 @@ class SharedStore:
             self._unfollow(log.run_id)
 
     def arrived(self, run_id: str, pieces: Sequence[Piece]) -> None:
-        self.process.home(lambda: self._take(run_id, pieces, False))
+        self.process.call_soon_threadsafe(lambda: self._take(run_id, pieces, False))
 
     def stale(self, run_id: str | None) -> None:
-        self.process.home(lambda: self._look_again(run_id))
+        self.process.call_soon_threadsafe(lambda: self._look_again(run_id))
 
     def _take(self, run_id: str, pieces: Sequence[Piece], whole: bool) -> None:
         log = self._mirrors.get(run_id)

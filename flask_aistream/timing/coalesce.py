@@ -14,7 +14,7 @@ from collections.abc import Callable
 Thing = t.TypeVar("Thing")
 
 
-class Together(t.Generic[Thing]):
+class Coalescer(t.Generic[Thing]):
     """Whatever is added until the turn of the first has its turn with it.
 
     Any thread may add, and it never blocks.

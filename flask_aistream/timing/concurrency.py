@@ -51,12 +51,12 @@ class Concurrency(t.Protocol):
 
     def spawn(self, work: Callable[[], None]) -> Task: ...
 
-    def native(self, work: Callable[[], None]) -> None:
+    def spawn_thread(self, work: Callable[[], None]) -> None:
         """Do ``work`` in an OS thread, also in a patched process. There it must not touch anything
         that is patched: gevent's locks lose wake-ups between OS threads."""
         ...
 
-    def home(self, callback: Callable[[], None]) -> None:
+    def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
         """From such a thread: call ``callback``, which must not block, where greenlets live."""
         ...
 
@@ -73,10 +73,10 @@ class Concurrency(t.Protocol):
         """A lock for a few steps that neither block nor let others run, which makes it cheap."""
         ...
 
-    def breathe(self) -> None:
+    def yield_control(self) -> None:
         """Let others run."""
         ...
 
-    def serve_loop(self) -> asyncio.AbstractEventLoop:
+    def asyncio_loop(self) -> asyncio.AbstractEventLoop:
         """An asyncio loop that is running beside everything else. Made once a process."""
         ...

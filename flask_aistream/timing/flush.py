@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-LOOK_SECONDS = 0.1
+CHECK_SECONDS = 0.1
 
 SLOTS = 8
 """Times in one interval at which writing begins: few, so that many streams share a ring of the timer, and
@@ -25,7 +25,7 @@ LATE = 0.025
 container be allowed no more: our own share of one says nothing then."""
 
 
-class Pace:
+class FlushInterval:
     """The flush interval of a process.
 
     :param base: Seconds, while the worker has time.
@@ -51,7 +51,7 @@ class Pace:
         self._late = 0.0
         self._looked = clock()
         self._used = cpu()
-        self._look_at = self._looked + LOOK_SECONDS
+        self._look_at = self._looked + CHECK_SECONDS
 
     def next(self, now: float) -> float:
         """When whoever writes ``now`` is to write again, by the clock.
@@ -70,9 +70,9 @@ class Pace:
     def _look(self, now: float) -> None:
         """Measure how busy this process was since the last look."""
         used = self._cpu()
-        load = (used - self._used) / max(now - self._looked, LOOK_SECONDS)
+        load = (used - self._used) / max(now - self._looked, CHECK_SECONDS)
         load = max(load, self._late / LATE)
-        self._used, self._looked, self._look_at = used, now, now + LOOK_SECONDS
+        self._used, self._looked, self._look_at = used, now, now + CHECK_SECONDS
         self._late = 0.0
         if self._opening:
             # Half the way: what it brings is seen in the next look, and is not to swing back and forth.

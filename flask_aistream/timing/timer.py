@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 
 from flask_aistream.timing.concurrency import Concurrency
-from flask_aistream.timing.flush import Pace
+from flask_aistream.timing.flush import FlushInterval
 
 logger = logging.getLogger("flask_aistream")
 
@@ -39,16 +39,16 @@ class Handle:
 class Timer:
     """Calls back later. Callbacks must not block: they share one alarm.
 
-    :param pace: Gives the times that are asked of :meth:`soon`, and is told how late they were kept.
+    :param flush_interval: Gives the times that are asked of :meth:`soon`, and is told how late they were kept.
     """
 
     def __init__(
         self,
         concurrency: Concurrency,
-        pace: Pace,
+        flush_interval: FlushInterval,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._pace = pace
+        self._flush_interval = flush_interval
         self._clock = clock
         self._soon: deque[tuple[float, Callback]] = deque()
         self._later: list[tuple[float, int, Handle]] = []
@@ -59,7 +59,7 @@ class Timer:
         self._set_for: float | None = None
 
     def soon(self, due: float, callback: Callback) -> None:
-        """Call back at ``due`` by the clock, one of the times that ``pace`` gives.
+        """Call back at ``due`` by the clock, one of the times that ``flush_interval`` gives.
 
         The queue is not sorted: one that is due earlier than those before it waits for them, at most
         another interval.
@@ -91,7 +91,7 @@ class Timer:
         now = self._clock()
         with self._lock:
             set_for, self._set_for = self._set_for, None
-        self._pace.rang(now - (set_for or now))
+        self._flush_interval.rang(now - (set_for or now))
         for callback in self._due(now):
             try:
                 callback()
@@ -102,7 +102,7 @@ class Timer:
         later = self._later  # Another thread may put a shorter one in its place.
         if later:
             # The heartbeats of many streams are then to share one ring, instead of one ring each.
-            self._arm(max(later[0][0], now + self._pace.slot))
+            self._arm(max(later[0][0], now + self._flush_interval.slot))
 
     def _clear(self) -> None:
         """Let go of what was cancelled: every run has an expiry an hour ahead, which its end cancels."""

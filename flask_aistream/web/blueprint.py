@@ -25,11 +25,11 @@ from flask_aistream.errors import RegistrationError
 from flask_aistream.errors import RequestError
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import Unavailable
-from flask_aistream.protocols.base import Dialect
+from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.html import Render
 from flask_aistream.protocols.native import NATIVE
 from flask_aistream.protocols.openai_chat import OPENAI_CHAT
-from flask_aistream.protocols.table import DIALECTS
+from flask_aistream.protocols.table import PROTOCOLS
 from flask_aistream.runs.pump import Provider
 from flask_aistream.web import access
 from flask_aistream.web import cors
@@ -200,10 +200,10 @@ class AIStream(Blueprint):
         """
         ours = self._here()
         reading.check_names(provider=provider, owner=owner, chat=chat, key=key)
-        ask = reading.given(request, ours.settings, chat=chat, key=key, background=background)
+        parsed = reading.given(request, ours.settings, chat=chat, key=key, background=background)
         if owner is None and isinstance(request, ChatRequest):
             owner = request.owner
-        log = starting.begin(self.entry(provider), ask, owner, ask.key, lambda chat: None)
+        log = starting.begin(self.entry(provider), parsed, owner, parsed.key, lambda chat: None)
         return RunHandle(self, ours, log)
 
     def attach(self, run_id: str, *, owner: str | EllipsisType | None = ...) -> RunHandle:
@@ -275,7 +275,7 @@ class AIStream(Blueprint):
         and as JSON. A blueprint's own error handlers never see them."""
         error = request.routing_exception
         if isinstance(error, (NotFound, MethodNotAllowed)) and is_below(request.path):
-            return self._cross_origin(http_error(dialect_of(request.path), error))
+            return self._cross_origin(http_error(protocol_of(request.path), error))
         return None
 
 
@@ -284,9 +284,11 @@ def is_below(path: str) -> bool:
     return any(prefix and path.startswith(f"{prefix}/") for prefix in extension().prefixes.values())
 
 
-def dialect_of(path: str) -> Dialect:
+def protocol_of(path: str) -> WireProtocol:
     """The dialect whose route ``path`` would be, judged by its end; else the native one."""
     if "/v1/" in path:
         return OPENAI_CHAT
-    ends = {dialect.path.replace("/<provider>", "", 1): dialect for dialect in DIALECTS.values()}
+    ends = {
+        protocol.path.replace("/<provider>", "", 1): protocol for protocol in PROTOCOLS.values()
+    }
     return next((ends[end] for end in ends if end and path.endswith(end)), NATIVE)

@@ -21,10 +21,10 @@ from flask_aistream.delivery.connections import Connections
 from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import StoreUnavailable
-from flask_aistream.runs.dispatch import Queue
+from flask_aistream.runs.dispatch import DispatchQueue
 from flask_aistream.runs.ended import RunEnded
-from flask_aistream.runs.restart import Call
-from flask_aistream.runs.restart import Find
+from flask_aistream.runs.restart import ProviderCall
+from flask_aistream.runs.restart import ResolveProvider
 from flask_aistream.runs.runner import Runner
 from flask_aistream.server.detect import concurrency
 from flask_aistream.server.detect import quickener
@@ -35,9 +35,9 @@ from flask_aistream.server.gunicorn import on_start
 from flask_aistream.server.watcher import DisconnectWatcher
 from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.door import open_store
-from flask_aistream.timing.coalesce import Together
+from flask_aistream.timing.coalesce import Coalescer
 from flask_aistream.timing.concurrency import Waiter
-from flask_aistream.timing.flush import Pace
+from flask_aistream.timing.flush import FlushInterval
 from flask_aistream.timing.timer import Timer
 from flask_aistream.web.config import Settings
 from flask_aistream.web.executor import Enqueue
@@ -50,7 +50,7 @@ if t.TYPE_CHECKING:
     from flask_aistream.web.blueprint import AIStream
 
 SWEEP_SECONDS = 5.0
-BURY_SECONDS = 0.5
+RECOVER_SECONDS = 0.5
 
 CLEARING_SECONDS = 0.2
 """From a client's leaving to the end of its connection on our side."""
@@ -65,17 +65,17 @@ class Machinery:
         app: Flask,
         settings: Settings,
         store_url: str,
-        find: Find,
+        find: ResolveProvider,
         enqueue: Enqueue | None,
     ) -> None:
         self.pid = os.getpid()
         self._app = app
         self._concurrency = concurrency()
-        self.pace = Pace(settings.flush_seconds, settings.flush_busy_seconds)
-        self.timer = Timer(self._concurrency, self.pace)
+        self.flush_interval = FlushInterval(settings.flush_seconds, settings.flush_busy_seconds)
+        self.timer = Timer(self._concurrency, self.flush_interval)
         self.quicken = quickener()
         self.watcher = DisconnectWatcher()
-        self.clearing = Together(partial(self.timer.later, CLEARING_SECONDS), Tail.close)
+        self.clearing = Coalescer(partial(self.timer.later, CLEARING_SECONDS), Tail.close)
         self.connections = Connections(
             self._concurrency.lock(),
             patience=settings.send_seconds,
@@ -103,7 +103,7 @@ class Machinery:
             run_seconds=settings.run_seconds,
             max_runs=settings.max_runs,
             max_runs_per_owner=settings.max_runs_per_owner,
-            queue=Queue(enqueue, settings.queue_seconds) if enqueue else None,
+            queue=DispatchQueue(enqueue, settings.queue_seconds) if enqueue else None,
             on_end=self._announce,
             heard=lambda: bool(run_ended.receivers),
             find=find,
@@ -125,7 +125,7 @@ class Machinery:
         self._sweep()
         self._watch_writes()
         if self.store.shared:
-            self._bury()
+            self._recover()
 
     def waiter(self) -> Waiter:
         return self._concurrency.waiter()
@@ -144,9 +144,9 @@ class Machinery:
             self.connections.sweep()
             self.timer.later(self.connections.rest, self._watch_writes)
 
-    def _bury(self) -> None:
-        self._concurrency.spawn(quietly(self.runner.bury))
-        self.timer.later(BURY_SECONDS, self._bury)
+    def _recover(self) -> None:
+        self._concurrency.spawn(quietly(self.runner.recover))
+        self.timer.later(RECOVER_SECONDS, self._recover)
 
 
 def quietly(work: Callable[[], None]) -> Callable[[], None]:
@@ -205,14 +205,14 @@ class Extension:
         url = self._store_url or choose_store(self._app, self.settings, forked=True)
         return Machinery(self._app, self.settings, url or MEMORY, self._find, self.enqueue)
 
-    def _find(self, run: Run) -> Call:
+    def _find(self, run: Run) -> ProviderCall:
         """How to make the answer of a run that began in another process."""
-        request, surroundings = ChatRequest.decode(run.request), self._app.app_context
+        request, context_factory = ChatRequest.decode(run.request), self._app.app_context
         having = {ai for ai in self.blueprints.values() if run.provider in ai.provider_names}
         if len(having) != 1:  # It is gone, or another one has its name too.
-            return Call(missing, request, surroundings)
+            return ProviderCall(missing, request, context_factory)
         entry = having.pop().entry(run.provider)
-        return Call(entry.call, request, surroundings, entry.restart)
+        return ProviderCall(entry.call, request, context_factory, entry.restart)
 
 
 def missing(request: ChatRequest) -> t.NoReturn:

@@ -20,9 +20,9 @@ from flask_aistream.core.run import Run
 from flask_aistream.delivery.body import Delivery
 from flask_aistream.delivery.tail import Tail
 from flask_aistream.protocols.base import NOTHING
-from flask_aistream.protocols.base import Dialect
 from flask_aistream.protocols.base import Encoder
-from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.base import EncoderContext
+from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.endings import fault
 from flask_aistream.protocols.wire import dumps
 from flask_aistream.server import sockets
@@ -43,7 +43,7 @@ PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
 
 
 def resume(
-    log: Log, cursor: Cursor, dialect: Dialect, options: Mapping[str, t.Any] = NOTHING
+    log: Log, cursor: Cursor, protocol: WireProtocol, options: Mapping[str, t.Any] = NOTHING
 ) -> Response:
     """Go on after ``cursor``; 204 where nothing will ever come any more.
 
@@ -52,16 +52,16 @@ def resume(
     page = log.read(cursor.number, limit=1)
     after = cursor.number
     if page.ended and not page.events:
-        if not dialect.again:
+        if not protocol.again:
             return Response(status=204)
         after -= 1
-    return follow(log, BEGINNING if dialect.stateful else after, dialect, options)
+    return follow(log, BEGINNING if protocol.stateful else after, protocol, options)
 
 
 def follow(
     log: Log,
     after: int,
-    dialect: Dialect,
+    protocol: WireProtocol,
     options: Mapping[str, t.Any] = NOTHING,
     *,
     commit: bool = False,
@@ -71,22 +71,22 @@ def follow(
     :param commit: Wait a moment for the first event, so that an early failure is an HTTP error.
     """
     ours = extension()
-    delivery, tail = deliver(ours, log, after, dialect, options)
+    delivery, tail = deliver(ours, log, after, protocol, options)
     try:
         if commit:
             first = tail.wait_beyond(0, ours.settings.commit_seconds)
             if isinstance(first, ev.Failed):
                 delivery.close()
-                return failure_response(dialect, first)
-        return stream_response(dialect, delivery, log.run.id)
+                return failure_response(protocol, first)
+        return stream_response(protocol, delivery, log.run.id)
     except BaseException:  # Nobody else would close it: a store may be away, an encoder fail.
         delivery.close()
         raise
 
 
-def answer(log: Log, dialect: Dialect, options: Mapping[str, t.Any]) -> Response:
+def answer(log: Log, protocol: WireProtocol, options: Mapping[str, t.Any]) -> Response:
     """Wait for the end of a run, and answer with the whole of it."""
-    delivery, tail = deliver(extension(), log, BEGINNING, dialect, options)
+    delivery, tail = deliver(extension(), log, BEGINNING, protocol, options)
     fold = Fold()
     try:
         for page in tail:
@@ -96,19 +96,19 @@ def answer(log: Log, dialect: Dialect, options: Mapping[str, t.Any]) -> Response
     if fold.terminal is None:  # The client left, and the tail was closed.
         return Response(status=499)
     failed = fault(fold.terminal)
-    return failure_response(dialect, failed) if failed else whole_response(log, fold, dialect)
+    return failure_response(protocol, failed) if failed else whole_response(log, fold, protocol)
 
 
-def whole_response(log: Log, fold: Fold, dialect: Dialect) -> Response:
+def whole_response(log: Log, fold: Fold, protocol: WireProtocol) -> Response:
     """What a run said so far, as the one JSON object of a dialect that has such a thing."""
     run = log.run
-    subject = Subject(run.id, run.provider, run.created, links_of(run))
-    assert dialect.whole
-    return json_response(dialect, dumps(dialect.whole(fold, subject)), run.id)
+    context = EncoderContext(run.id, run.provider, run.created, links_of(run))
+    assert protocol.whole
+    return json_response(protocol, dumps(protocol.whole(fold, context)), run.id)
 
 
 def deliver(
-    ours: Extension, log: Log, after: int, dialect: Dialect, options: Mapping[str, t.Any]
+    ours: Extension, log: Log, after: int, protocol: WireProtocol, options: Mapping[str, t.Any]
 ) -> tuple[Delivery, Tail]:
     """Attach this connection to a log.
 
@@ -124,20 +124,20 @@ def deliver(
         after,
         machinery.waiter(),
         machinery.timer,
-        heartbeat=settings.heartbeat_seconds if dialect.heartbeat else None,
-        pace=machinery.pace,
+        heartbeat=settings.heartbeat_seconds if protocol.heartbeat else None,
+        flush_interval=machinery.flush_interval,
     )
     reader = Reader(machinery, tail, fd, log.run)
     delivery = Delivery(
         tail,
-        encoder_for(ours, log.run, dialect, options),
+        encoder_for(ours, log.run, protocol, options),
         after,
         prologue=f"retry: {int(settings.retry_seconds * 1000)}\n".encode()
-        if dialect.resumable
+        if protocol.resumable
         else b"",
-        heartbeat=dialect.heartbeat,
-        resumable=dialect.resumable,
-        silent=dialect.silent,
+        heartbeat=protocol.heartbeat,
+        resumable=protocol.resumable,
+        silent=protocol.silent,
         on_told=reader.told,
         on_close=reader.leave,
     )
@@ -200,14 +200,14 @@ class Reader:
 
 
 def encoder_for(
-    ours: Extension, run: Run, dialect: Dialect, options: Mapping[str, t.Any]
+    ours: Extension, run: Run, protocol: WireProtocol, options: Mapping[str, t.Any]
 ) -> Encoder:
     links = links_of(run)
-    subject = Subject(run.id, run.provider, run.created, links, options)
-    if dialect.stateful:
-        return dialect.encoder(subject)
-    key = (dialect.name, run.id, links["events"])
-    return ours.machinery.encoders.get(key, lambda: dialect.encoder(subject))
+    context = EncoderContext(run.id, run.provider, run.created, links, options)
+    if protocol.stateful:
+        return protocol.encoder(context)
+    key = (protocol.name, run.id, links["events"])
+    return ours.machinery.encoders.get(key, lambda: protocol.encoder(context))
 
 
 def links_of(run: Run) -> dict[str, str]:

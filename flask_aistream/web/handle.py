@@ -17,8 +17,8 @@ from flask_aistream.core.run import Run
 from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import RequestError
 from flask_aistream.errors import RunNotFound
-from flask_aistream.protocols.base import Ask
-from flask_aistream.protocols.table import DIALECTS
+from flask_aistream.protocols.base import ParsedRequest
+from flask_aistream.protocols.table import PROTOCOLS
 from flask_aistream.runs.ended import fold_of
 from flask_aistream.stores.base import Log
 from flask_aistream.web import following
@@ -125,19 +125,19 @@ class RunHandle:
             or ``text``.
         :raises RequestError: There is no such protocol.
         """
-        dialect = DIALECTS.get(protocol)
-        if dialect is None:
+        wire = PROTOCOLS.get(protocol)
+        if wire is None:
             raise RequestError(
-                f"There is no protocol {protocol[:100]!r}. There are {', '.join(DIALECTS)}.",
+                f"There is no protocol {protocol[:100]!r}. There are {', '.join(PROTOCOLS)}.",
                 "protocol_unknown",
                 404,
             )
-        options = {**self._ai.rendering, **dialect.options(request.args)}
-        asked = Ask([], cursor=request.args.get("last_event_id"))
+        options = {**self._ai.rendering, **wire.options(request.args)}
+        asked = ParsedRequest([], cursor=request.args.get("last_event_id"))
         cursor = reading.cursor_of(request, asked)
         if cursor is not None and cursor.run == self.id:
-            return following.resume(self._now(), cursor, dialect, options)
-        return following.follow(self._now(), BEGINNING, dialect, options, commit=True)
+            return following.resume(self._now(), cursor, wire, options)
+        return following.follow(self._now(), BEGINNING, wire, options, commit=True)
 
     def _now(self) -> Log:
         """The log as far as it has come. That of another process's run is a mirror, which is filled
@@ -156,7 +156,7 @@ class RunHandle:
             machinery.waiter(),
             machinery.timer,
             heartbeat=None,
-            pace=machinery.pace,
+            flush_interval=machinery.flush_interval,
         )
         alarm = machinery.timer.later(seconds, tail.close) if seconds is not None else None
         machinery.runner.attach(self.id)

@@ -17,8 +17,8 @@ from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.request import Message
 from flask_aistream.core.request import text_of
 from flask_aistream.errors import RequestError
-from flask_aistream.protocols.base import Ask
-from flask_aistream.protocols.base import Dialect
+from flask_aistream.protocols.base import ParsedRequest
+from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.fields import kind_of
 from flask_aistream.protocols.native import NATIVE
 from flask_aistream.web.config import Settings
@@ -28,7 +28,7 @@ FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def read_ask(dialect: Dialect, request: Request, settings: Settings) -> Ask:
+def read_ask(protocol: WireProtocol, request: Request, settings: Settings) -> ParsedRequest:
     """What the request asks for, in the words of its dialect.
 
     :raises RequestError: It cannot be understood, or is over a limit.
@@ -36,20 +36,20 @@ def read_ask(dialect: Dialect, request: Request, settings: Settings) -> Ask:
     if request.method == "GET":
         fields = request.args.to_dict()
     else:
-        fields = read_body(dialect, request, settings)
-    ask = dialect.read(fields)
-    check_size(ask.messages, settings)
-    return ask
+        fields = read_body(protocol, request, settings)
+    parsed = protocol.read(fields)
+    check_size(parsed.messages, settings)
+    return parsed
 
 
-def read_body(dialect: Dialect, request: Request, settings: Settings) -> dict[str, t.Any]:
+def read_body(protocol: WireProtocol, request: Request, settings: Settings) -> dict[str, t.Any]:
     """The JSON object, or form, of a POST.
 
     :raises RequestError: Too large, not JSON, or not an object.
     """
     request.max_content_length = settings.max_body_bytes
     try:
-        if dialect.forms and request.mimetype in FORMS:
+        if protocol.forms and request.mimetype in FORMS:
             return request.form.to_dict()
         data = request.get_data()
     except RequestEntityTooLarge:
@@ -68,8 +68,8 @@ def read_body(dialect: Dialect, request: Request, settings: Settings) -> dict[st
             '{"prompt": "Hello"} with Content-Type: application/json.',
             "body_invalid",
         ) from None
-    if dialect.bare and isinstance(value, str):
-        return {dialect.bare: value}
+    if protocol.bare and isinstance(value, str):
+        return {protocol.bare: value}
     if not isinstance(value, dict):
         raise RequestError(
             f'The body is {kind_of(value)} but must be an object such as {{"prompt": "Hello"}}.',
@@ -85,31 +85,33 @@ def given(
     chat: str | None,
     key: str | None,
     background: bool,
-) -> Ask:
+) -> ParsedRequest:
     """What the application's own code asks for.
 
     :raises RequestError: It is none of the three, has something wrong in it, or is over a limit.
     """
     if isinstance(request, ChatRequest):
         messages = request.messages or [Message(role="user", content=request.prompt)]
-        ask = Ask(messages, request.params, request.body, request.chat, request.continues)
+        parsed = ParsedRequest(
+            messages, request.params, request.body, request.chat, request.continues
+        )
         background = background or request.background
     elif isinstance(request, (str, Mapping)):
-        ask = NATIVE.read({"prompt": request} if isinstance(request, str) else dict(request))
+        parsed = NATIVE.read({"prompt": request} if isinstance(request, str) else dict(request))
     else:
         raise RequestError(
             f"The request is a {type(request).__name__} but must be a prompt (str), an object as it "
             'would be posted, such as {"prompt": "Hello"}, or a ChatRequest.'
         )
-    if ask.cursor is not None:
+    if parsed.cursor is not None:
         raise RequestError(
             "The request has `last_event_id`, which resumes a run, and nothing is to be resumed here. "
             "Take ai.attach(run_id), or leave it out.",
             "cursor_invalid",
         )
-    check_size(ask.messages, settings)
-    key = checked_key(key or ask.key)
-    return replace(ask, chat=chat or ask.chat, key=key, background=background)
+    check_size(parsed.messages, settings)
+    key = checked_key(key or parsed.key)
+    return replace(parsed, chat=chat or parsed.chat, key=key, background=background)
 
 
 def check_names(**names: object) -> None:
@@ -122,21 +124,21 @@ def check_names(**names: object) -> None:
             raise RequestError(f"{name} is {value!r} ({kind}) but must be a str. Use str({name}).")
 
 
-def cursor_of(request: Request, ask: Ask) -> Cursor | None:
+def cursor_of(request: Request, parsed: ParsedRequest) -> Cursor | None:
     """Where to resume, ``None`` to start.
 
     :raises CursorInvalid: Somewhere, but not ``run:number``.
     """
-    text = request.headers.get("Last-Event-ID") or ask.cursor
+    text = request.headers.get("Last-Event-ID") or parsed.cursor
     return Cursor.parse(text) if text else None
 
 
-def key_of(request: Request, ask: Ask) -> str | None:
+def key_of(request: Request, parsed: ParsedRequest) -> str | None:
     """The idempotency key of a request.
 
     :raises RequestError: It has characters that cannot be in a header, or too many.
     """
-    return checked_key(request.headers.get("Idempotency-Key") or ask.key)
+    return checked_key(request.headers.get("Idempotency-Key") or parsed.key)
 
 
 def checked_key(key: str | None) -> str | None:
@@ -148,9 +150,9 @@ def checked_key(key: str | None) -> str | None:
     return key or None
 
 
-def fingerprint(ask: Ask) -> str:
+def fingerprint(parsed: ParsedRequest) -> str:
     """The same for requests that ask for the same."""
-    asked = json.dumps([ask.messages, ask.params, ask.chat], sort_keys=True)
+    asked = json.dumps([parsed.messages, parsed.params, parsed.chat], sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()
 
 

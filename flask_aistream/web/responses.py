@@ -25,7 +25,7 @@ from flask_aistream.errors import LogEnded
 from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import Unavailable
-from flask_aistream.protocols.base import Dialect
+from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.web.extension import current_request
 
 logger = logging.getLogger("flask_aistream")
@@ -42,20 +42,20 @@ STREAM_HEADERS = {
 View = Callable[..., Response]
 
 
-def stream_response(dialect: Dialect, delivery: Delivery, run_id: str) -> Response:
+def stream_response(protocol: WireProtocol, delivery: Delivery, run_id: str) -> Response:
     """A response that writes what the delivery says, and closes it whatever happens."""
     # To enter the context once more for the body is to match the URL once more, a twentieth of the time to
     # the first token. It has been matched. Flask says that this method may be overridden, in a subclass;
     # but which class its contexts are of is not ours to choose.
     request_ctx.match_request = lambda: None  # type: ignore[method-assign]
-    headers = {**STREAM_HEADERS, **dialect.headers, **run_headers(dialect, run_id)}
+    headers = {**STREAM_HEADERS, **protocol.headers, **run_headers(protocol, run_id)}
     if "text/event-stream" in current_app.config.get("COMPRESS_MIMETYPES", ()):
         # Flask-Compress was told to compress event streams, and would hold everything back.
         headers["Content-Encoding"] = "identity"
     # The context is kept as long as the stream: what was read of the query (1 KiB) would be read again.
     vars(current_request()).pop("args", None)
     body = t.cast("t.Iterator[bytes]", stream_with_context(iter(delivery)))
-    response = StreamResponse(body, content_type=dialect.content_type, headers=headers)
+    response = StreamResponse(body, content_type=protocol.content_type, headers=headers)
     # The generator's own close() does nothing if it was never iterated.
     response.call_on_close(delivery.close)
     return response
@@ -99,37 +99,37 @@ class Body:
             callback()
 
 
-def json_response(dialect: Dialect, body: str, run_id: str) -> Response:
+def json_response(protocol: WireProtocol, body: str, run_id: str) -> Response:
     """A whole answer."""
-    headers = {"Cache-Control": "no-store", **run_headers(dialect, run_id)}
+    headers = {"Cache-Control": "no-store", **run_headers(protocol, run_id)}
     return Response(body, content_type="application/json", headers=headers)
 
 
-def run_headers(dialect: Dialect, run_id: str) -> dict[str, str]:
-    more = {dialect.run_header: run_id} if dialect.run_header else {}
+def run_headers(protocol: WireProtocol, run_id: str) -> dict[str, str]:
+    more = {protocol.run_header: run_id} if protocol.run_header else {}
     return {"AIStream-Run": run_id, **more}
 
 
-def head_response(dialect: Dialect) -> Response:
+def head_response(protocol: WireProtocol) -> Response:
     """What a GET would begin with, without starting anything."""
     return Response(
-        content_type=dialect.content_type, headers={**STREAM_HEADERS, **dialect.headers}
+        content_type=protocol.content_type, headers={**STREAM_HEADERS, **protocol.headers}
     )
 
 
-def failure_response(dialect: Dialect, failed: ev.Failed) -> Response:
+def failure_response(protocol: WireProtocol, failed: ev.Failed) -> Response:
     """A run that failed before it said anything is an HTTP error."""
-    return error_response(dialect, failed.code, failed.message, failed.status)
+    return error_response(protocol, failed.code, failed.message, failed.status)
 
 
 def error_response(
-    dialect: Dialect, code: str, message: str, status: int, retry_after: float | None = None
+    protocol: WireProtocol, code: str, message: str, status: int, retry_after: float | None = None
 ) -> Response:
     response = Response(
-        dialect.error(code, message, status),
+        protocol.error(code, message, status),
         status=status,
-        content_type=dialect.error_type,
-        headers=dict(dialect.error_headers(status)),
+        content_type=protocol.error_type,
+        headers=dict(protocol.error_headers(status)),
     )
     response.headers["Cache-Control"] = "no-store"
     if retry_after is not None:
@@ -137,7 +137,7 @@ def error_response(
     return response
 
 
-def answering(dialect: Dialect) -> Callable[[View], View]:
+def answering(protocol: WireProtocol) -> Callable[[View], View]:
     """Turn what a view raises into an error of its dialect."""
 
     def decorate(view: View) -> View:
@@ -146,13 +146,13 @@ def answering(dialect: Dialect) -> Callable[[View], View]:
             try:
                 return view(*args, **kwargs)
             except HTTPException as error:
-                return http_error(dialect, error)
+                return http_error(protocol, error)
             except Exception as error:
                 if isinstance(error, AIStreamError) and status_of(error) is not None:
-                    return aistream_error(dialect, error)
+                    return aistream_error(protocol, error)
                 logger.exception("%s %s failed", request.method, request.path)
                 return error_response(
-                    dialect, "internal_error", "The server failed. Its log tells more.", 500
+                    protocol, "internal_error", "The server failed. Its log tells more.", 500
                 )
 
         return answer
@@ -165,13 +165,13 @@ def status_of(error: AIStreamError) -> int | None:
     return getattr(error, "status", None) or STATUS.get(type(error))
 
 
-def aistream_error(dialect: Dialect, error: AIStreamError) -> Response:
+def aistream_error(protocol: WireProtocol, error: AIStreamError) -> Response:
     status = status_of(error) or 500
     retry_after = error.retry_after if isinstance(error, Unavailable) else None
-    return error_response(dialect, error.code, str(error), status, retry_after)
+    return error_response(protocol, error.code, str(error), status, retry_after)
 
 
-def http_error(dialect: Dialect, error: HTTPException) -> Response:
+def http_error(protocol: WireProtocol, error: HTTPException) -> Response:
     """What ``abort()`` raised in the application's own code, or the router."""
     if error.response is not None:
         return t.cast(Response, error.response)
@@ -180,7 +180,7 @@ def http_error(dialect: Dialect, error: HTTPException) -> Response:
     message = error.description or error.name
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         message += f" Allowed: {', '.join(sorted(error.valid_methods))}."
-    response = error_response(dialect, code, message, status)
+    response = error_response(protocol, code, message, status)
     for name, value in error.get_headers(None, None):
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value

@@ -12,10 +12,10 @@ from flask import request
 from flask_aistream.core.cursor import BEGINNING
 from flask_aistream.core.cursor import Cursor
 from flask_aistream.errors import RunNotFound
-from flask_aistream.protocols.base import Ask
-from flask_aistream.protocols.base import Dialect
+from flask_aistream.protocols.base import ParsedRequest
+from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.native import NATIVE
-from flask_aistream.protocols.table import DIALECTS
+from flask_aistream.protocols.table import PROTOCOLS
 from flask_aistream.protocols.wire import dumps
 from flask_aistream.runs.ended import fold_of
 from flask_aistream.runs.ended import folded
@@ -40,10 +40,10 @@ if t.TYPE_CHECKING:
 
 def add(ai: AIStream) -> None:
     """Put the routes on a blueprint."""
-    for dialect in DIALECTS.values():
-        endpoint = "start" if dialect is NATIVE else dialect.name
-        view = provider_view(ai, dialect)
-        ai.add_url_rule(dialect.path, endpoint, view, methods=list(dialect.methods))
+    for protocol in PROTOCOLS.values():
+        endpoint = "start" if protocol is NATIVE else protocol.name
+        view = provider_view(ai, protocol)
+        ai.add_url_rule(protocol.path, endpoint, view, methods=list(protocol.methods))
     ai_sdk.add(ai)
     openai.add(ai)
     native = answering(NATIVE)
@@ -60,41 +60,43 @@ def add(ai: AIStream) -> None:
     ai.add_url_rule("/static/aistream.js", "client", lambda: ai.send_static_file("aistream.js"))
 
 
-def provider_view(ai: AIStream, dialect: Dialect) -> t.Callable[..., Response]:
+def provider_view(ai: AIStream, protocol: WireProtocol) -> t.Callable[..., Response]:
     """The view that starts runs of a provider in one dialect."""
 
-    @answering(dialect)
+    @answering(protocol)
     def view(provider: str | None = None) -> Response:
         settings = extension().settings
         request = current_request()
         cors.refuse_cross_site(settings, request)
         entry = ai.entry(provider) if provider else None
         if request.method == "HEAD":
-            return head_response(dialect)
+            return head_response(protocol)
         if reading.is_prefetch(request):
             return Response(status=204)
-        ask = reading.read_ask(dialect, request, settings)
-        return start_or_resume(ai, dialect, entry or ai.entry(ask.provider or ""), ask)
+        parsed = reading.read_ask(protocol, request, settings)
+        return start_or_resume(ai, protocol, entry or ai.entry(parsed.provider or ""), parsed)
 
     return view
 
 
-def start_or_resume(ai: AIStream, dialect: Dialect, entry: Entry, ask: Ask) -> Response:
+def start_or_resume(
+    ai: AIStream, protocol: WireProtocol, entry: Entry, parsed: ParsedRequest
+) -> Response:
     """What a provider's own URL does."""
     request = current_request()
     caller = access.name_of(ai.identify_caller)
-    options = {**ai.rendering, **ask.options, **dialect.options(request.args)}
-    cursor = reading.cursor_of(request, ask)
+    options = {**ai.rendering, **parsed.options, **protocol.options(request.args)}
+    cursor = reading.cursor_of(request, parsed)
     if cursor is not None:
         log = access.open_log(extension().machinery.store, cursor.run, caller)
-        return following.resume(log, cursor, dialect, options)
+        return following.resume(log, cursor, protocol, options)
     extension().machinery.connections.check(caller)  # Before anything is started for nobody.
-    log = starting.start(ai, entry, ask, caller)
-    if ask.stream or dialect.whole is None:
-        return following.follow(log, BEGINNING, dialect, options, commit=True)
-    if ask.background:
-        return following.whole_response(log, fold_of(log), dialect)
-    return following.answer(log, dialect, options)
+    log = starting.start(ai, entry, parsed, caller)
+    if parsed.stream or protocol.whole is None:
+        return following.follow(log, BEGINNING, protocol, options, commit=True)
+    if parsed.background:
+        return following.whole_response(log, fold_of(log), protocol)
+    return following.answer(log, protocol, options)
 
 
 def show(ai: AIStream, run_id: str) -> Response:
@@ -112,24 +114,26 @@ def show(ai: AIStream, run_id: str) -> Response:
     return json_response(NATIVE, dumps(body), run_id)
 
 
-def events(ai: AIStream, run_id: str, dialect: Dialect = NATIVE) -> Response:
+def events(ai: AIStream, run_id: str, protocol: WireProtocol = NATIVE) -> Response:
     """A run from a cursor on."""
     log = open_log(ai, run_id)
     if request.method == "HEAD":
-        return head_response(dialect)
-    asked = Ask([], cursor=request.args.get("last_event_id"))
+        return head_response(protocol)
+    asked = ParsedRequest([], cursor=request.args.get("last_event_id"))
     cursor = reading.cursor_of(request, asked) or Cursor(run_id, BEGINNING)
     if cursor.run != run_id:
         raise RunNotFound(cursor.run)
-    return following.resume(log, cursor, dialect, {**ai.rendering, **dialect.options(request.args)})
+    return following.resume(
+        log, cursor, protocol, {**ai.rendering, **protocol.options(request.args)}
+    )
 
 
 def events_in(ai: AIStream, run_id: str, protocol: str) -> Response:
     """A run in any protocol, whichever it was started in."""
-    dialect = DIALECTS.get(protocol)
-    if dialect is None:
+    wire = PROTOCOLS.get(protocol)
+    if wire is None:
         abort(404)
-    return answering(dialect)(lambda: events(ai, run_id, dialect))()
+    return answering(wire)(lambda: events(ai, run_id, wire))()
 
 
 def stop(ai: AIStream, run_id: str) -> Response:

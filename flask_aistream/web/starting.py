@@ -22,7 +22,7 @@ from flask_aistream.core.run import new_run_id
 from flask_aistream.errors import KeyReused
 from flask_aistream.errors import RegistrationError
 from flask_aistream.errors import RequestError
-from flask_aistream.protocols.base import Ask
+from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
 from flask_aistream.web import reading
@@ -35,7 +35,7 @@ if t.TYPE_CHECKING:
     from flask_aistream.web.blueprint import AIStream
 
 
-def start(ai: AIStream, entry: Entry, ask: Ask, caller: str | None) -> Log:
+def start(ai: AIStream, entry: Entry, parsed: ParsedRequest, caller: str | None) -> Log:
     """Begin a run, or find the one that the request's idempotency key began.
 
     :raises AIStreamError: Something is missing, wrong, or not allowed.
@@ -44,12 +44,12 @@ def start(ai: AIStream, entry: Entry, ask: Ask, caller: str | None) -> Log:
     def allow(chat: ChatRequest) -> None:
         access.authorize(ai.authorize_start, chat)
 
-    return begin(entry, ask, caller, reading.key_of(current_request(), ask), allow)
+    return begin(entry, parsed, caller, reading.key_of(current_request(), parsed), allow)
 
 
 def begin(
     entry: Entry,
-    ask: Ask,
+    parsed: ParsedRequest,
     caller: str | None,
     key: str | None,
     allow: Callable[[ChatRequest], None],
@@ -58,19 +58,19 @@ def begin(
 
     :param allow: Raises where the run may not start.
     """
-    run = describe(entry, ask, caller, key)
-    messages = ask.messages or default_messages(entry)
+    run = describe(entry, parsed, caller, key)
+    messages = parsed.messages or default_messages(entry)
     chat = ChatRequest(
         prompt=last_prompt(messages),
         messages=messages,
-        params=ask.params,
-        body=ask.body,
+        params=parsed.params,
+        body=parsed.body,
         provider=entry.name,
         run=run.id,
         owner=caller,
-        chat=ask.chat,
-        continues=ask.continues,
-        background=ask.background,
+        chat=parsed.chat,
+        continues=parsed.continues,
+        background=parsed.background,
     )
     if entry.text_only:
         reading.refuse_media(messages)
@@ -80,7 +80,7 @@ def begin(
     if ours.enqueue is not None or (entry.restart and machinery.store.shared):
         run = replace(run, request=chat.encode())
     if ours.enqueue is None:
-        log, new = machinery.runner.start(run, entry.call, chat, surroundings(entry))
+        log, new = machinery.runner.start(run, entry.call, chat, context_factory(entry))
     else:
         refuse_immovable(entry, ours)
         log, new = machinery.runner.enqueue(run, chat)
@@ -89,15 +89,15 @@ def begin(
     return log
 
 
-def describe(entry: Entry, ask: Ask, caller: str | None, key: str | None) -> Run:
+def describe(entry: Entry, parsed: ParsedRequest, caller: str | None, key: str | None) -> Run:
     return Run(
         id=new_run_id(),
         provider=entry.name,
         created=time.time(),
         owner=caller,
         key=scoped(entry, caller, key) if key else None,
-        fingerprint=reading.fingerprint(ask) if key else "",
-        chat=scoped(entry, caller, ask.chat) if ask.chat else None,
+        fingerprint=reading.fingerprint(parsed) if key else "",
+        chat=scoped(entry, caller, parsed.chat) if parsed.chat else None,
     )
 
 
@@ -116,7 +116,7 @@ def default_messages(entry: Entry) -> list[Message]:
     return [{"role": "user", "content": entry.default_prompt}]
 
 
-def surroundings(entry: Entry) -> Callable[[], AbstractContextManager[t.Any]]:
+def context_factory(entry: Entry) -> Callable[[], AbstractContextManager[t.Any]]:
     """What the provider's code runs in: a fresh application context, or a copy of this request's."""
     if entry.context == "app":
         return t.cast(Flask, current_app._get_current_object()).app_context  # type: ignore[attr-defined]

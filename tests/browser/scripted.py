@@ -26,7 +26,7 @@ import flask_aistream
 from flask_aistream.core.cursor import Cursor
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import RunStarted
-from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.native import NativeEncoder
 from tests.network import Listener
 from tests.network import linger_not
@@ -154,7 +154,7 @@ class Log:
         links = {"events": f"{base}/runs/{run}/events", "stop": f"{base}/runs/{run}/stop"}
         self.events_path = links["events"]
         self.stop_path = links["stop"]
-        self._encoder = NativeEncoder(Subject(run, "chat", links=links))
+        self._encoder = NativeEncoder(EncoderContext(run, "chat", links=links))
 
     def frames(self, first: int = 0, stop: int | None = None) -> bytes:
         """The frames of records ``first`` to ``stop - 1``."""

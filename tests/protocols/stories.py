@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from flask_aistream.core import events as ev
-from flask_aistream.protocols.base import Subject
+from flask_aistream.protocols.base import EncoderContext
 
 RUN = "r1"
-SUBJECT = Subject(
+SUBJECT = EncoderContext(
     run=RUN,
     provider="chat",
     created=1_760_000_000.75,

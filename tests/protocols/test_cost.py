@@ -10,8 +10,8 @@ import time
 import pytest
 
 from flask_aistream.core import events as ev
-from flask_aistream.protocols.base import Dialect
-from flask_aistream.protocols.table import DIALECTS
+from flask_aistream.protocols.base import WireProtocol
+from flask_aistream.protocols.table import PROTOCOLS
 from tests.protocols.stories import START
 from tests.protocols.stories import SUBJECT
 
@@ -20,14 +20,16 @@ TOKENS = 4096
 ROUNDS = 15
 TRIES = 5
 """A busy machine makes one of the two dearer for a while; what is really too dear is so in each try."""
-WORDS: list[ev.Event] = [" tok", " über", "…", " a", "\n\n", " stream", "ing", '"'] * (TOKENS // 8)
+INTERN_POOL: list[ev.Event] = [" tok", " über", "…", " a", "\n\n", " stream", "ing", '"'] * (
+    TOKENS // 8
+)
 
 
-def seconds(dialect: Dialect, page: int) -> float:
+def seconds(protocol: WireProtocol, page: int) -> float:
     """CPU to word ``TOKENS`` text tokens in pages of ``page``."""
-    encoder = dialect.encoder(SUBJECT)
+    encoder = protocol.encoder(SUBJECT)
     encoder.encode(0, (START, "first"))
-    pages = [(n, WORDS[n : n + page]) for n in range(0, TOKENS, page)]
+    pages = [(n, INTERN_POOL[n : n + page]) for n in range(0, TOKENS, page)]
     before = time.thread_time()
     for first, events in pages:
         encoder.encode(first, events)
@@ -39,7 +41,7 @@ def cheapest(names: list[str], page: int) -> dict[str, float]:
     best = dict.fromkeys(names, float("inf"))
     for _ in range(ROUNDS):
         for name in names:
-            best[name] = min(best[name], seconds(DIALECTS[name], page))
+            best[name] = min(best[name], seconds(PROTOCOLS[name], page))
     return best
 
 
@@ -59,7 +61,7 @@ def test_a_text_token_costs_at_most_one_and_a_half_times_the_native_one(
 
 if __name__ == "__main__":
     for page in PAGES:
-        best = cheapest(list(DIALECTS), page)
+        best = cheapest(list(PROTOCOLS), page)
         for name, spent in best.items():
             ratio = spent / best["native"]
             print(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flask_aistream.errors import RequestError
-from flask_aistream.protocols.table import DIALECTS
+from flask_aistream.protocols.table import PROTOCOLS
 
 USER = {"role": "user", "content": "Hi"}
 PIXEL = "data:image/png;base64,AAAA"
@@ -119,11 +119,11 @@ UI_MESSAGES = [
 @pytest.mark.parametrize(("messages", "read"), UI_MESSAGES)
 @pytest.mark.parametrize("name", ["ai-sdk", "native", "text"])
 def test_ui_messages_reach_a_provider_in_openai_shape(name: str, messages: Any, read: Any) -> None:
-    assert DIALECTS[name].read({"messages": messages}).messages == read
+    assert PROTOCOLS[name].read({"messages": messages}).messages == read
 
 
 def test_use_chat_names_its_conversation_and_its_extra_fields_are_parameters() -> None:
-    ask = DIALECTS["ai-sdk"].read(
+    ask = PROTOCOLS["ai-sdk"].read(
         {
             "id": "chat1",
             "messages": [ui(text("Hi"))],
@@ -140,7 +140,7 @@ def test_a_tool_that_ran_in_the_browser_continues_its_message() -> None:
         ui(text("Hi")),
         {**ui(tool("output-available", output=1), role="assistant"), "id": "m7"},
     ]
-    ask = DIALECTS["ai-sdk"].read({"messages": messages, "messageId": "m7"})
+    ask = PROTOCOLS["ai-sdk"].read({"messages": messages, "messageId": "m7"})
     assert ask.continues == "m7"
 
 
@@ -149,17 +149,17 @@ def test_a_tool_that_ran_in_the_browser_continues_its_message() -> None:
     "body", [{"prompt": "Hi"}, {"message": ui(text("Hi"))}, {"messages": [USER]}]
 )
 def test_a_completion_and_a_single_message_are_asked_too(name: str, body: Any) -> None:
-    assert DIALECTS[name].read(body).messages == [USER]
+    assert PROTOCOLS[name].read(body).messages == [USER]
 
 
 def test_what_use_object_submits_is_asked_as_it_stands() -> None:
-    ask = DIALECTS["text"].read({"topic": "sea"})
+    ask = PROTOCOLS["text"].read({"topic": "sea"})
     assert ask.messages == [{"role": "user", "content": '{"topic":"sea"}'}]
     assert ask.params == {"topic": "sea"}
 
 
 def test_a_chat_completion_names_the_provider_and_what_it_wants() -> None:
-    ask = DIALECTS["openai-chat"].read(
+    ask = PROTOCOLS["openai-chat"].read(
         {
             "model": "chat",
             "messages": [
@@ -183,7 +183,7 @@ def test_without_stream_one_whole_answer_is_wanted() -> None:
         ("openai-responses", {"input": "Hi"}),
     ):
         for body in ({}, {"stream": False}, {"stream": None}):
-            assert not DIALECTS[name].read({"model": "chat", **said, **body}).stream
+            assert not PROTOCOLS[name].read({"model": "chat", **said, **body}).stream
 
 
 RESPONSES_INPUT = [
@@ -235,7 +235,7 @@ RESPONSES_INPUT = [
 
 @pytest.mark.parametrize(("given", "read"), RESPONSES_INPUT)
 def test_response_input_reaches_a_provider_in_chat_shape(given: Any, read: Any) -> None:
-    assert DIALECTS["openai-responses"].read({"model": "chat", "input": given}).messages == read
+    assert PROTOCOLS["openai-responses"].read({"model": "chat", "input": given}).messages == read
 
 
 def test_instructions_come_first_and_background_is_understood() -> None:
@@ -246,7 +246,7 @@ def test_instructions_come_first_and_background_is_understood() -> None:
         "background": True,
         "stream": True,
     }
-    ask = DIALECTS["openai-responses"].read(body)
+    ask = PROTOCOLS["openai-responses"].read(body)
     assert ask.messages == [{"role": "system", "content": "Be brief."}, USER]
     assert (ask.provider, ask.stream, ask.background, ask.params) == ("chat", True, True, {})
 
@@ -254,11 +254,11 @@ def test_instructions_come_first_and_background_is_understood() -> None:
 def test_an_output_may_answer_a_call_of_an_earlier_response() -> None:
     item = {"type": "function_call_output", "call_id": "c1", "output": "one"}
     body = {"model": "chat", "input": [item], "previous_response_id": "resp_1"}
-    assert DIALECTS["openai-responses"].read(body).messages[0]["role"] == "tool"
+    assert PROTOCOLS["openai-responses"].read(body).messages[0]["role"] == "tool"
 
 
 def test_an_ag_ui_input_is_read_whole() -> None:
-    ask = DIALECTS["ag-ui"].read(
+    ask = PROTOCOLS["ag-ui"].read(
         {
             "threadId": "t",
             "runId": "u",
@@ -301,7 +301,7 @@ def test_an_ag_ui_input_is_read_whole() -> None:
 
 
 def test_a_form_or_query_is_enough_for_html() -> None:
-    ask = DIALECTS["html"].read({"prompt": "Hi", "room": "1", "last_event_id": "r:3"})
+    ask = PROTOCOLS["html"].read({"prompt": "Hi", "room": "1", "last_event_id": "r:3"})
     assert (ask.messages, ask.params, ask.cursor) == ([USER], {"room": "1"}, "r:3")
 
 
@@ -413,13 +413,13 @@ BAD: list[tuple[str, Any, str]] = [
 def test_a_wrong_request_is_answered_in_a_sentence_of_its_dialect(
     name: str, body: Any, says: str
 ) -> None:
-    dialect = DIALECTS[name]
+    protocol = PROTOCOLS[name]
     with pytest.raises(RequestError) as refused:
-        dialect.read(body)
+        protocol.read(body)
     assert says in str(refused.value)
     assert refused.value.status == (400 if name.startswith("openai") else 422)
-    answer = dialect.error(refused.value.code, str(refused.value), refused.value.status)
-    if dialect.error_type == "application/json":
+    answer = protocol.error(refused.value.code, str(refused.value), refused.value.status)
+    if protocol.error_type == "application/json":
         told = json.loads(answer)["error"]
         assert (told["code"], told["message"]) == (refused.value.code, str(refused.value))
     else:
@@ -436,12 +436,12 @@ def test_a_wrong_request_is_answered_in_a_sentence_of_its_dialect(
 )
 def test_a_wrong_option_is_refused(name: str, query: dict[str, str]) -> None:
     with pytest.raises(RequestError):
-        DIALECTS[name].options(query)
+        PROTOCOLS[name].options(query)
 
 
 def test_an_openai_error_says_its_kind() -> None:
     def kind(status: int) -> str:
-        return json.loads(DIALECTS["openai-chat"].error("c", "m", status))["error"]["type"]
+        return json.loads(PROTOCOLS["openai-chat"].error("c", "m", status))["error"]["type"]
 
     kinds = [kind(status) for status in (400, 401, 404, 422, 429, 500, 503)]
     assert kinds == [
@@ -456,4 +456,4 @@ def test_an_openai_error_says_its_kind() -> None:
 
 
 def test_markup_in_an_error_is_shown_and_not_obeyed() -> None:
-    assert "<script" not in DIALECTS["html"].error("c", "<script>", 400)
+    assert "<script" not in PROTOCOLS["html"].error("c", "<script>", 400)

@@ -18,7 +18,7 @@ from flask_aistream import ProviderError
 from flask_aistream import SourceUrl
 from flask_aistream import ToolCall
 from flask_aistream.core import events as ev
-from flask_aistream.protocols.table import DIALECTS
+from flask_aistream.protocols.table import PROTOCOLS
 
 Client = FlaskClient
 
@@ -39,7 +39,7 @@ SAID: dict[str, dict[str, t.Any]] = {
     "html": {"prompt": "you"},
     "text": {"prompt": "you"},
 }
-NAMES = list(DIALECTS)
+NAMES = list(PROTOCOLS)
 
 
 def application() -> Flask:
@@ -89,7 +89,7 @@ def client() -> Client:
 
 
 def url(name: str, provider: str = "say") -> str:
-    return "/ai" + DIALECTS[name].path.replace("<provider>", provider)
+    return "/ai" + PROTOCOLS[name].path.replace("<provider>", provider)
 
 
 def body(name: str, provider: str = "say", **more: t.Any) -> dict[str, t.Any]:
@@ -101,21 +101,21 @@ def body(name: str, provider: str = "say", **more: t.Any) -> dict[str, t.Any]:
 def test_every_protocol_has_its_route(client: Client, name: str) -> None:
     answer = client.post(url(name), json=body(name))
     assert answer.status_code == 200
-    assert answer.content_type == DIALECTS[name].content_type
+    assert answer.content_type == PROTOCOLS[name].content_type
     assert "Hello " in answer.text
     assert "you" in answer.text
     assert answer.headers["AIStream-Run"]
-    for header, value in DIALECTS[name].headers.items():
+    for header, value in PROTOCOLS[name].headers.items():
         assert answer.headers[header] == value
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_started_in_one_protocol_is_read_in_every_other(client: Client, name: str) -> None:
     run = client.post(url(name), json=body(name)).headers["AIStream-Run"]
-    for other, dialect in DIALECTS.items():
+    for other, protocol in PROTOCOLS.items():
         answer = client.get(f"/ai/runs/{run}/{other}")
         assert answer.status_code == 200
-        assert answer.content_type == dialect.content_type
+        assert answer.content_type == protocol.content_type
         assert "Hello " in answer.text
     assert client.get(f"/ai/runs/{run}/klingon").status_code == 404
 
@@ -126,8 +126,8 @@ def test_a_failure_before_the_first_byte_is_an_http_error_of_the_dialect(
 ) -> None:
     answer = client.post(url(name, "refuse"), json=body(name, "refuse"))
     assert answer.status_code == 418
-    assert answer.content_type == DIALECTS[name].error_type
-    assert answer.text == DIALECTS[name].error("too_much", "Not <now>.", 418)
+    assert answer.content_type == PROTOCOLS[name].error_type
+    assert answer.text == PROTOCOLS[name].error("too_much", "Not <now>.", 418)
 
 
 FAULTS = [
@@ -147,7 +147,7 @@ def test_what_cannot_be_read_is_refused_in_the_shape_of_the_dialect(
 ) -> None:
     answer = client.post(url(name), **sent)
     assert answer.status_code == status or (status is None and answer.status_code in (400, 422))
-    assert answer.content_type == DIALECTS[name].error_type
+    assert answer.content_type == PROTOCOLS[name].error_type
     if answer.is_json:
         assert answer.json["error"]["code"]
         assert answer.json["error"]["message"]
@@ -159,15 +159,15 @@ def test_what_cannot_be_read_is_refused_in_the_shape_of_the_dialect(
 def test_an_unknown_provider_is_404_in_the_shape_of_the_dialect(client: Client, name: str) -> None:
     answer = client.post(url(name, "nobody"), json=body(name, "nobody"))
     assert answer.status_code == 404
-    assert answer.content_type == DIALECTS[name].error_type
+    assert answer.content_type == PROTOCOLS[name].error_type
     assert "nobody" in answer.text
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "GET" not in DIALECTS[name].methods])
+@pytest.mark.parametrize("name", [name for name in NAMES if "GET" not in PROTOCOLS[name].methods])
 def test_a_wrong_method_is_405_in_the_shape_of_the_dialect(client: Client, name: str) -> None:
     answer = client.get(url(name))
     assert answer.status_code == 405
-    assert answer.content_type == DIALECTS[name].error_type
+    assert answer.content_type == PROTOCOLS[name].error_type
 
 
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.left_open import drop
-from tests.providers import drain
+from tests.providers import collect
 
 
 @pytest.fixture(scope="session", autouse=True)
 def the_loop_is_closed() -> Iterator[None]:
     yield
-    if drain.loop.cache_info().currsize:
-        drain.close_loop()
+    if collect.loop.cache_info().currsize:
+        collect.close_loop()
     drop()

@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.providers.drain import drain
+from tests.providers.collect import drain
 from tests.providers.frozen import freeze
 from tests.providers.sdks import SDKS
 from tests.providers.sdks import calls

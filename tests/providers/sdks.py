@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 
-from tests.providers.said import COUNTS
-from tests.providers.said import Carries
+from tests.providers.expected import COUNTS
+from tests.providers.expected import Carries
 
 MESSAGES: list[t.Any] = [{"role": "user", "content": "Say it."}]
 ALL = Carries()

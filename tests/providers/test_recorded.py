@@ -8,10 +8,10 @@ import typing as t
 import pytest
 
 from flask_aistream.providers.table import Chunks
+from tests.providers.expected import Carries
+from tests.providers.expected import said_by
 from tests.providers.frozen import thaw
 from tests.providers.record import RECORDED
-from tests.providers.said import Carries
-from tests.providers.said import said_by
 from tests.upstream.stories import story_of
 
 

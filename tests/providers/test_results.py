@@ -10,11 +10,11 @@ import pytest
 from flask_aistream.core.events import Reasoning
 from flask_aistream.errors import ChunkUnknown
 from flask_aistream.providers.results import Async
-from flask_aistream.providers.results import Later
+from flask_aistream.providers.results import Deferred
 from flask_aistream.providers.results import Sync
 from flask_aistream.providers.results import classify
-from tests.providers.drain import Drained
-from tests.providers.drain import drain
+from tests.providers.collect import Drained
+from tests.providers.collect import drain
 
 
 def generator() -> t.Iterator[str]:
@@ -209,7 +209,7 @@ def test_async_streams_are_closed_early_too() -> None:
 def test_a_coroutine_that_is_not_wanted_any_more_is_closed() -> None:
     reader = classify(returns("late"))
 
-    assert isinstance(reader, Later)
+    assert isinstance(reader, Deferred)
     reader.close()  # Else Python warns that it was never awaited, and warnings are errors here.
 
 
@@ -223,7 +223,7 @@ def test_classifying_starts_nothing() -> None:
 
     classify(Untouchable())
     reader = classify(returns(pytest.fail))
-    assert isinstance(reader, Later)
+    assert isinstance(reader, Deferred)
     reader.close()
 
 

@@ -7,10 +7,10 @@ import typing as t
 
 import pytest
 
-from tests.providers.drain import Drained
-from tests.providers.drain import drain
-from tests.providers.drain import leave_after
-from tests.providers.said import said_by
+from tests.providers.collect import Drained
+from tests.providers.collect import drain
+from tests.providers.collect import leave_after
+from tests.providers.expected import said_by
 from tests.providers.sdks import Call
 from tests.providers.sdks import calls
 from tests.upstream import Upstream

@@ -26,7 +26,7 @@ def ask(url: str, path: str, body: dict[str, t.Any]) -> http.client.HTTPConnecti
     return connection
 
 
-DIALECTS = [
+PROTOCOLS = [
     pytest.param("/v1/chat/completions", {"stream": True}, id="OpenAI Chat Completions"),
     pytest.param("/v1/responses", {"stream": True}, id="OpenAI Responses"),
     pytest.param("/v1/messages", {"stream": True}, id="Anthropic Messages"),
@@ -35,7 +35,7 @@ DIALECTS = [
 ]
 
 
-@pytest.mark.parametrize(("path", "body"), DIALECTS)
+@pytest.mark.parametrize(("path", "body"), PROTOCOLS)
 def test_silence_lasts_until_the_client_leaves_and_that_is_seen_at_once(
     upstream: Upstream, path: str, body: dict[str, t.Any]
 ) -> None:
@@ -55,7 +55,7 @@ def test_silence_lasts_until_the_client_leaves_and_that_is_seen_at_once(
     assert exchange.ended - left < 1
 
 
-@pytest.mark.parametrize(("path", "body"), DIALECTS)
+@pytest.mark.parametrize(("path", "body"), PROTOCOLS)
 def test_hanging_never_answers(upstream: Upstream, path: str, body: dict[str, t.Any]) -> None:
     before = sum(exchange.model == "hang" for exchange in upstream.exchanges)
     connection = ask(upstream.url, path.replace("MODEL", "hang"), body | {"model": "hang"})

@@ -23,7 +23,7 @@ from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import ManualAlarm
 from flask_aistream.testing import ManualClock
 from flask_aistream.testing import ManualConcurrency
-from flask_aistream.timing.flush import Pace
+from flask_aistream.timing.flush import FlushInterval
 from flask_aistream.timing.timer import Timer
 
 REQUEST = ChatRequest("Hi", [{"role": "user", "content": "Hi"}])
@@ -101,7 +101,7 @@ class Bench:
         self.clock = clock
         self.concurrency = concurrency
         self.store: Store = store or MemoryStore(clock=clock)
-        self.timer = Timer(concurrency, Pace(0.005, clock=clock), clock)
+        self.timer = Timer(concurrency, FlushInterval(0.005, clock=clock), clock)
         self.ends = Ends()
         bounds = {
             "detach": None,

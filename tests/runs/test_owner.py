@@ -8,7 +8,7 @@ import pytest
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.run import Run
-from flask_aistream.runs.dispatch import Queue
+from flask_aistream.runs.dispatch import DispatchQueue
 from flask_aistream.stores.memory import MemoryLog
 from flask_aistream.testing import Gate
 from flask_aistream.testing import ManualClock
@@ -22,7 +22,9 @@ from tests.runs.support import until
 
 @pytest.fixture
 def bench(clock: ManualClock) -> Bench:
-    return Bench(clock, ManualConcurrency(clock), queue=Queue(lambda ticket: None, 30, clock))
+    return Bench(
+        clock, ManualConcurrency(clock), queue=DispatchQueue(lambda ticket: None, 30, clock)
+    )
 
 
 def queued(bench: Bench) -> Run:
@@ -39,11 +41,11 @@ def work(bench: Bench) -> None:
 def test_a_queued_run_that_nobody_begins_fails_and_is_told(bench: Bench) -> None:
     run = queued(bench)
     bench.clock.advance(29)
-    bench.runner.bury()
+    bench.runner.recover()
     assert not bench.store.open(run.id).ended
     bench.clock.advance(1)
-    bench.runner.bury()
-    bench.runner.bury()
+    bench.runner.recover()
+    bench.runner.recover()
     work(bench)
     (ended,) = bench.ends.told
     assert isinstance(ended.outcome, ev.Failed)
@@ -58,7 +60,7 @@ def test_a_run_that_another_process_adopted_is_let_go_and_not_told(clock: Manual
     log = t.cast(MemoryLog, bench.start(script))
     gate.wait_reached()
     log.owned = False
-    bench.runner._ending.lose(bench.runner._lives[log.run.id])
+    bench.runner._termination.lose(bench.runner._active_runs[log.run.id])
     script.wait_closed()
     until(lambda: bench.runner.count == 0)
     for thread in bench.spawned:

@@ -23,10 +23,10 @@ from flask_aistream.core.codec import to_json
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import ProviderError
-from flask_aistream.providers.accounting import Ledger
+from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.table import MODULES
-from flask_aistream.runs.pump import BREATH_SECONDS
 from flask_aistream.runs.pump import LOOK
+from flask_aistream.runs.pump import YIELD_SECONDS
 from flask_aistream.runs.pump import Pump
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.bounds import UNBOUNDED
@@ -370,7 +370,7 @@ def test_who_could_not_say_all_has_not_finished(say: Callable[..., Provider]) ->
 class Guessing:
     """An adapter that, as some do, has something left to say at the end, and guesses why it is one."""
 
-    def __init__(self, ledger: Ledger) -> None: ...
+    def __init__(self, accounting: Accounting) -> None: ...
 
     def events(self, chunk: t.Any) -> Sequence[ev.Event]:
         return ["b"]
@@ -440,7 +440,7 @@ def test_a_provider_that_never_waits_lets_others_run() -> None:
 
     def provider(request: ChatRequest) -> Iterator[str]:
         for _ in range(100 * LOOK):
-            clock.advance(BREATH_SECONDS / LOOK / 8)
+            clock.advance(YIELD_SECONDS / LOOK / 8)
             yield "x"
 
     pump = pump_of(provider, log, clock=clock)
@@ -468,7 +468,7 @@ def test_an_async_provider_that_never_waits_lets_others_run() -> None:
 
         async def provider(request: ChatRequest) -> AsyncIterator[str]:
             for _ in range(30 * LOOK):
-                clock.advance(BREATH_SECONDS / LOOK)
+                clock.advance(YIELD_SECONDS / LOOK)
                 yield "x"
 
         pump = pump_of(provider, new_log(), clock=clock)
@@ -487,7 +487,7 @@ def test_all_of_a_provider_runs_in_its_surroundings(provider: Provider) -> None:
     entered: list[bool] = []
 
     @contextlib.contextmanager
-    def surroundings() -> Iterator[None]:
+    def context_factory() -> Iterator[None]:
         nonlocal inside
         inside += 1
         yield
@@ -497,7 +497,7 @@ def test_all_of_a_provider_runs_in_its_surroundings(provider: Provider) -> None:
         entered.append(inside > 0)
         return provider(request)
 
-    drive_pump(Pump(watched, REQUEST, new_log(), surroundings))
+    drive_pump(Pump(watched, REQUEST, new_log(), context_factory))
     assert entered == [True]
     assert inside == 0
 

@@ -17,8 +17,8 @@ from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
 from flask_aistream.core.run import new_run_id
 from flask_aistream.runs.restart import CUT_OFF
-from flask_aistream.runs.restart import Call
-from flask_aistream.runs.restart import past_of
+from flask_aistream.runs.restart import ProviderCall
+from flask_aistream.runs.restart import history_of
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.memory import MemoryStore
@@ -68,7 +68,7 @@ def test_what_was_half_said_is_closed(cut: str) -> None:
     log = new_log()
     for event in said:
         log.append(event)
-    past = past_of(log)
+    past = history_of(log)
     assert past is not None
     assert past.closing == closing
     assert past.text == "".join(event for event in said if isinstance(event, str))
@@ -78,7 +78,7 @@ def test_a_run_whose_beginning_was_trimmed_away_has_no_past() -> None:
     log = new_log(MemoryStore(Bounds(max_events=10)))
     for number in range(20):
         log.append(str(number))
-    assert past_of(log) is None
+    assert history_of(log) is None
 
 
 class Processes:
@@ -104,9 +104,11 @@ class Processes:
         request = ChatRequest("Hi", [], run=run.id)
         return bench.runner.start(run, provider, request, nullcontext)[0]
 
-    def _find(self, run: Run) -> Call:
+    def _find(self, run: Run) -> ProviderCall:
         request = ChatRequest("Hi", [], run=run.id)
-        return Call(self.provider or Script(), request, nullcontext, self.provider is not None)
+        return ProviderCall(
+            self.provider or Script(), request, nullcontext, self.provider is not None
+        )
 
 
 @pytest.fixture
@@ -145,13 +147,13 @@ def test_readers_everywhere_see_one_stream(processes: Processes) -> None:
     until(lambda: log.read(-1).last == 1)
     leave(here)
     assert (here.ends.told, log.ended) == ([], False)
-    there.runner.bury()
+    there.runner.recover()
     told = follow(log)
     assert told == follow(elsewhere) == [ev.RunStarted(log.run.id, "chat"), "Hel", "lo", END]
     assert [(it.so_far, it.restarts) for it in script.requests] == [("", 0), ("Hel", 1)]
     (ended,) = there.ends.wait()
     assert (ended.text, ended.status, here.ends.told) == ("Hello", "finished", [])
-    there.runner.bury()
+    there.runner.recover()
     assert len(there.ends.told) == 1
 
 
@@ -172,12 +174,12 @@ def test_a_run_that_came_back_is_not_forgotten_with_its_first_call(processes: Pr
     log = processes.start(here, provider)
     gates[0].wait_reached()
     until(lambda: log.read(-1).last == 1)
-    first = here.runner._lives[log.run.id]
+    first = here.runner._active_runs[log.run.id]
     heir = there.store.adopt(log.run.id, 1)
     assert heir is not None
     until(lambda: here.runner.count == 0, "the loss")
     assert heir.release()
-    here.runner.bury()
+    here.runner.recover()
     gates[1].wait_reached()
     cleaned.set()
     until(lambda: not first.working, "the end of the first call")
@@ -197,7 +199,7 @@ def test_a_call_that_was_cut_is_closed_before_the_provider_goes_on(processes: Pr
     log = processes.start(here, script)
     gate.wait_reached()
     leave(here)
-    there.runner.bury()
+    there.runner.recover()
     (ended,) = there.ends.wait()
     assert list(there.store.open(log.run.id).read(0).events) == [
         ev.ToolCallStarted("c", "clock"),
@@ -220,7 +222,7 @@ def test_a_run_goes_on_so_often_and_no_oftener(processes: Processes) -> None:
         gate.wait_reached()
         leave(process)
         last, process = process, processes.make()
-        process.runner.bury()
+        process.runner.recover()
         assert last.ends.told == [] or restarts == 2
     (ended,) = last.ends.wait()
     assert (ended.outcome, ended.text) == (ev.Interrupted("drain"), "0 1 2 ")
@@ -250,7 +252,7 @@ def test_who_cannot_go_on_with_a_run_interrupts_it(
     gate.wait_reached()
     leave(here)
     there = processes.make(**spoil(processes, log))
-    there.runner.bury()
+    there.runner.recover()
     (ended,) = there.ends.wait()
     assert (ended.outcome, ended.text) == (ev.Interrupted("owner-lost"), "a")
 
@@ -262,9 +264,9 @@ def test_who_is_leaving_takes_nothing_over(processes: Processes) -> None:
     gate.wait_reached()
     leave(here)
     there.runner.drain()
-    there.runner.bury()
+    there.runner.recover()
     assert not there.store.open(log.run.id).ended
-    third.runner.bury()
+    third.runner.recover()
     assert [ended.text for ended in third.ends.wait()] == ["ab"]
 
 
@@ -287,7 +289,7 @@ def test_what_has_ended_is_not_begun_again(
     processes.start(here, script)
     here.ends.wait()
     leave(here)
-    there.runner.bury()
+    there.runner.recover()
     assert (len(script.requests), there.ends.told) == (1, [])
 
 
@@ -300,7 +302,7 @@ def test_a_reader_that_stayed_keeps_a_restarted_run_alive(
     there.runner.attach(log.run.id)
     gates[0].wait_reached()
     leave(here)
-    there.runner.bury()
+    there.runner.recover()
     gates[1].wait_reached()
     clock.advance(100)
     assert not there.store.open(log.run.id).ended

@@ -31,7 +31,7 @@ from flask_aistream.testing import ManualConcurrency
 from flask_aistream.testing import ManualTask
 from flask_aistream.testing import Script
 from flask_aistream.timing.concurrency import Task
-from flask_aistream.timing.flush import Pace
+from flask_aistream.timing.flush import FlushInterval
 from tests.runs.support import Bench
 from tests.runs.support import ThreadsOnManualTime
 from tests.runs.support import events_of
@@ -126,7 +126,7 @@ def test_a_receiver_that_fails_harms_nobody(bench: Bench, caplog: pytest.LogCapt
     def fail(ended: RunEnded) -> None:
         raise RuntimeError("billing is down")
 
-    bench.runner._ending._on_end = fail
+    bench.runner._termination._on_end = fail
     log = bench.start(Script("a"))
     run(bench)
     assert log.ended
@@ -375,7 +375,7 @@ def working_of(bench: Bench) -> list[Task]:
 
 
 def tasks_of(bench: Bench) -> int:
-    return len(asyncio.all_tasks(bench.concurrency.serve_loop()))
+    return len(asyncio.all_tasks(bench.concurrency.asyncio_loop()))
 
 
 @pytest.mark.parametrize("provider", ["async def", "function of a coroutine"])
@@ -471,7 +471,7 @@ def test_a_stop_does_not_interrupt_whoever_is_told_of_the_end(clock: ManualClock
         gate.pass_through()
         billed.set()
 
-    bench.runner._ending._on_end = bill
+    bench.runner._termination._on_end = bill
     log = bench.start(Script("a"))
     gate.wait_reached()
     assert not bench.runner.stop(log, "client")
@@ -483,15 +483,15 @@ def test_a_stop_does_not_interrupt_whoever_is_told_of_the_end(clock: ManualClock
 def test_a_stop_between_the_end_and_its_telling_interrupts_nobody(clock: ManualClock) -> None:
     bench = threaded(clock)
     gate, billed = Gate(), threading.Event()
-    forget = bench.runner._ending.forget
+    forget = bench.runner._termination.forget
 
     def slowly(live: t.Any) -> bool:
         if threading.current_thread().name == "aistream-run":
             gate.pass_through()
         return forget(live)
 
-    bench.runner._ending.forget = slowly  # type: ignore[method-assign]
-    bench.runner._ending._on_end = lambda ended: billed.set()
+    bench.runner._termination.forget = slowly  # type: ignore[method-assign]
+    bench.runner._termination._on_end = lambda ended: billed.set()
     log = bench.start(Script("a"))
     gate.wait_reached()  # The end is in the log, but the run is not forgotten yet.
     assert not bench.runner.stop(log, "client")
@@ -503,13 +503,13 @@ def test_a_stop_between_the_end_and_its_telling_interrupts_nobody(clock: ManualC
 def test_who_has_ended_a_run_is_not_interrupted_because_it_looked_lost(bench: Bench) -> None:
     # The store has written the end, and its answer was late: it is found there like somebody else's.
     log = bench.start(Script("a"))
-    live = bench.runner._lives[log.run.id]
+    live = bench.runner._active_runs[log.run.id]
     end = log.end
 
     def end_and_lose(*args: t.Any, **options: t.Any) -> bool:
         won = end(*args, **options)
         log.end = end  # type: ignore[method-assign]
-        bench.runner._ending.lose(live)
+        bench.runner._termination.lose(live)
         run(bench)
         return won
 
@@ -760,7 +760,7 @@ def test_what_is_left_at_the_end_is_interrupted_and_cleans_up(
         bench.start(one)
     for gate in gates:
         gate.wait_reached()
-    bench.runner._ending._clock = real_clock()
+    bench.runner._termination._clock = real_clock()
     bench.runner.interrupt_all("drain", DEADLINE)
     # It came back because they were done, not because it ran out of patience.
     for one in scripts:
@@ -776,7 +776,7 @@ def test_every_run_is_interrupted_before_anybody_is_told(clock: ManualClock) -> 
     for gate in gates:
         gate.wait_reached()
     ended: list[bool] = []
-    bench.runner._ending._on_end = lambda _: ended.append(all(log.ended for log in logs))
+    bench.runner._termination._on_end = lambda _: ended.append(all(log.ended for log in logs))
     bench.runner.interrupt_all("drain", 0)
     assert ended == [True] * 3
 
@@ -840,7 +840,7 @@ def test_readers_of_a_fast_provider_all_learn_of_its_stop(clock: ManualClock) ->
                 bench.concurrency.waiter(),
                 bench.timer,
                 heartbeat=None,
-                pace=Pace(0.0),
+                flush_interval=FlushInterval(0.0),
                 clock=clock,
             )
             for page in tail:

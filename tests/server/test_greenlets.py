@@ -23,7 +23,7 @@ from flask_aistream.testing import DEADLINE
 def greenlets() -> Iterator[Greenlets]:
     made = Greenlets()
     yield made
-    loop = made.serve_loop()
+    loop = made.asyncio_loop()
     loop.call_soon_threadsafe(loop.stop)
     with gevent.Timeout(DEADLINE):
         while loop.is_running():
@@ -33,15 +33,15 @@ def greenlets() -> Iterator[Greenlets]:
 
 def test_all_who_ask_for_the_loop_at_once_get_the_same_one(greenlets: Greenlets) -> None:
     # Clients that were made on one loop do not work on another.
-    asking = [gevent.spawn(greenlets.serve_loop) for _ in range(3)]
+    asking = [gevent.spawn(greenlets.asyncio_loop) for _ in range(3)]
     gevent.joinall(asking, timeout=DEADLINE)
-    assert {task.value for task in asking} == {greenlets.serve_loop()}
+    assert {task.value for task in asking} == {greenlets.asyncio_loop()}
 
 
 def test_the_loop_serves_what_it_was_given_before_it_ran(greenlets: Greenlets) -> None:
     served = gevent.event.AsyncResult()
-    greenlets.serve_loop().call_soon_threadsafe(lambda: served.set(asyncio.get_running_loop()))
-    assert served.get(timeout=DEADLINE) is greenlets.serve_loop()
+    greenlets.asyncio_loop().call_soon_threadsafe(lambda: served.set(asyncio.get_running_loop()))
+    assert served.get(timeout=DEADLINE) is greenlets.asyncio_loop()
     with contextlib.suppress(RuntimeError):
         asyncio.get_running_loop()
         pytest.fail("the loop must be hidden from everybody else")
@@ -98,7 +98,7 @@ def test_work_that_fails_ends_nobody_else(
 
 def test_whoever_has_done_work_lets_go_of_it_and_of_the_others() -> None:
     greenlets = Greenlets()
-    crew = weakref.ref(greenlets._crew)
+    crew = weakref.ref(greenlets._pool)
     work = threading.Event()
     gone = weakref.ref(work)
     task = greenlets.spawn(work.set)

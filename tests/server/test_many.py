@@ -20,13 +20,13 @@ pytestmark = [pytest.mark.server, pytest.mark.load, pytest.mark.timeout(90)]
 @pytest.mark.parametrize("provider", ["together", "together-async"])
 def test_a_thousand_streams_get_every_token_once_and_in_order(serve: Serve, provider: str) -> None:
     server = serve("gevent")
-    reader = Readers(server.port, provider)
+    reader = DetachMonitor(server.port, provider)
     texts = asyncio.run(reader.read(STREAMS))
     assert texts == ["".join(f"{n} " for n in range(TOKENS))] * STREAMS
     assert reader.most_open == STREAMS
 
 
-class Readers:
+class DetachMonitor:
     """Reads many streams of one server at once."""
 
     def __init__(self, port: int, provider: str) -> None:

@@ -16,7 +16,7 @@ Frames = Iterator["bytes | Pause | Cut"]
 CREATED = 1760000000
 
 
-class Dialect(t.Protocol):
+class WireProtocol(t.Protocol):
     """A module with these names. Pure: the server does the waiting and the writing."""
 
     CONTENT_TYPE: str

@@ -21,7 +21,7 @@ from tests.upstream import gemini
 from tests.upstream import ollama
 from tests.upstream import openai_chat
 from tests.upstream import openai_responses
-from tests.upstream.dialect import Dialect
+from tests.upstream.dialect import WireProtocol
 from tests.upstream.exchange import Exchange
 from tests.upstream.stories import Cut
 from tests.upstream.stories import Fail
@@ -29,7 +29,7 @@ from tests.upstream.stories import Pause
 from tests.upstream.stories import Story
 from tests.upstream.stories import story_of
 
-DIALECTS: dict[str, t.Any] = {
+PROTOCOLS: dict[str, t.Any] = {
     r"/v1/chat/completions": openai_chat,
     r"/v1/responses": openai_responses,
     r"/v1/messages": anthropic,
@@ -168,7 +168,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         text = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         body = json.loads(text or "{}")
-        dialect = dialect_of(self.path)
+        dialect = protocol_of(self.path)
         if dialect is None:
             self._json(404, {"error": {"message": "Unknown path"}})
             return
@@ -187,7 +187,7 @@ class Handler(BaseHTTPRequestHandler):
             upstream.end(exchange, outcome)
             self.close_connection = self.close_connection or outcome != "complete"
 
-    def _answer(self, dialect: Dialect, story: Story, exchange: Exchange) -> str:
+    def _answer(self, dialect: WireProtocol, story: Story, exchange: Exchange) -> str:
         if not story.headers:
             return self._silence(float("inf"))
         if story.status != 200:
@@ -212,7 +212,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"0\r\n\r\n")
         return "complete"
 
-    def _whole(self, dialect: Dialect, story: Story, exchange: Exchange) -> str:
+    def _whole(self, dialect: WireProtocol, story: Story, exchange: Exchange) -> str:
         for step in story.steps:
             if isinstance(step, Cut):
                 return "cut"
@@ -252,9 +252,9 @@ class Handler(BaseHTTPRequestHandler):
         return "complete"
 
 
-def dialect_of(path: str) -> Dialect | None:
+def protocol_of(path: str) -> WireProtocol | None:
     plain = path.partition("?")[0]
-    return next((it for rule, it in DIALECTS.items() if re.fullmatch(rule, plain)), None)
+    return next((it for rule, it in PROTOCOLS.items() if re.fullmatch(rule, plain)), None)
 
 
 def model_of(path: str, body: dict[str, t.Any]) -> str:

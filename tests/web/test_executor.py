@@ -214,7 +214,7 @@ def test_in_the_background_a_run_goes_on_in_a_worker_without_a_reader(
         run = ai.start("slow", "Hi", background=True)
     worker = Worker(other, ai, queue[0])
     until(lambda: run.text == "Well, ")
-    (live,) = install(other).machinery.runner._lives.values()
+    (live,) = install(other).machinery.runner._active_runs.values()
     assert live.leaving is None
     gate.open()
     assert worker.wait() == ev.Finished()

@@ -22,7 +22,7 @@ from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import ManualClock
 from flask_aistream.testing import ManualConcurrency
-from flask_aistream.timing.flush import Pace
+from flask_aistream.timing.flush import FlushInterval
 from flask_aistream.timing.timer import Timer
 from tests.runs.support import new_log
 
@@ -51,7 +51,7 @@ class Desk:
         self.told = 0
         self.clock = clock
         self.concurrency = ManualConcurrency(clock)
-        self.timer = Timer(self.concurrency, Pace(0.005, clock=clock), clock)
+        self.timer = Timer(self.concurrency, FlushInterval(0.005, clock=clock), clock)
 
     def deliver(
         self,
@@ -69,7 +69,7 @@ class Desk:
             self.concurrency.waiter(),
             self.timer,
             heartbeat=15,
-            pace=Pace(0.0, clock=self.clock),
+            flush_interval=FlushInterval(0.0, clock=self.clock),
             clock=self.clock,
         )
         return Delivery(

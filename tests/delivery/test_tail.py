@@ -19,7 +19,7 @@ from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import ManualClock
 from flask_aistream.testing import ManualConcurrency
 from flask_aistream.timing.concurrency import Waiter
-from flask_aistream.timing.flush import Pace
+from flask_aistream.timing.flush import FlushInterval
 from flask_aistream.timing.timer import Timer
 from tests.runs.support import new_log
 from tests.runs.support import until
@@ -35,7 +35,7 @@ class Desk:
         self.clock = clock
         self.log: Log = new_log(MemoryStore(clock=clock))
         self.concurrency = ManualConcurrency(clock)
-        self.timer = Timer(self.concurrency, Pace(FLUSH, clock=clock), clock)
+        self.timer = Timer(self.concurrency, FlushInterval(FLUSH, clock=clock), clock)
         self.start = clock()
 
     def at(self, seconds: float, *events: ev.Event) -> None:
@@ -64,7 +64,7 @@ class Desk:
             waiter or self.concurrency.waiter(),
             self.timer,
             heartbeat=heartbeat,
-            pace=Pace(flush, clock=self.clock),
+            flush_interval=FlushInterval(flush, clock=self.clock),
             clock=self.clock,
         )
 
@@ -291,9 +291,9 @@ def test_a_trimmed_history_is_passed_on_as_the_page_is(clock: ManualClock) -> No
 
 def test_a_sleeping_reader_is_ended_from_another_thread() -> None:
     log, concurrency = new_log(), Threads()
-    pace = Pace(0.005)
-    timer = Timer(concurrency, pace)
-    tail = Tail(log, 0, concurrency.waiter(), timer, heartbeat=None, pace=pace)
+    flush_interval = FlushInterval(0.005)
+    timer = Timer(concurrency, flush_interval)
+    tail = Tail(log, 0, concurrency.waiter(), timer, heartbeat=None, flush_interval=flush_interval)
     read: list[Page | None] = []
     reader = threading.Thread(target=lambda: read.extend(tail), daemon=True)
     reader.start()
@@ -308,14 +308,16 @@ def test_a_sleeping_reader_is_ended_from_another_thread() -> None:
 def test_no_wake_up_is_ever_lost(flush: float) -> None:
     # Without heartbeats, a reader that misses one wake-up sleeps for ever.
     concurrency = Threads()
-    pace = Pace(flush)
-    timer = Timer(concurrency, pace)
+    flush_interval = FlushInterval(flush)
+    timer = Timer(concurrency, flush_interval)
     for _ in range(30):
         log = new_log()
         seen: dict[int, list[ev.Event]] = {}
 
         def read(number: int, log: Log = log, seen: dict[int, list[ev.Event]] = seen) -> None:
-            tail = Tail(log, 0, concurrency.waiter(), timer, heartbeat=None, pace=pace)
+            tail = Tail(
+                log, 0, concurrency.waiter(), timer, heartbeat=None, flush_interval=flush_interval
+            )
             seen[number] = [event for page in tail if page for event in page.events]
 
         readers = [threading.Thread(target=read, args=(n,), daemon=True) for n in range(4)]

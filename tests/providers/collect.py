@@ -10,7 +10,7 @@ import typing as t
 
 from flask_aistream.core.events import Event
 from flask_aistream.providers.results import Async
-from flask_aistream.providers.results import Later
+from flask_aistream.providers.results import Deferred
 from flask_aistream.providers.results import Result
 from flask_aistream.providers.results import Sync
 from flask_aistream.providers.results import classify
@@ -55,9 +55,9 @@ def drain(result: t.Any, into: Drained | None = None) -> Drained:
 
 
 async def adrain(reader: Result, drained: Drained) -> None:
-    if isinstance(reader, Later):
+    if isinstance(reader, Deferred):
         reader = classify(await reader.awaitable, awaited=True)
-    if isinstance(reader, Later):
+    if isinstance(reader, Deferred):
         await adrain(reader, drained)
     elif isinstance(reader, Async):
         try:
@@ -108,7 +108,7 @@ async def aleave_after(last: str, reader: Result, over: threading.Event) -> str:
     def heard(chunk: t.Any) -> str:
         return "".join(it for it in translate.events(chunk) if isinstance(it, str))
 
-    while isinstance(reader, Later):
+    while isinstance(reader, Deferred):
         reader = classify(await reader.awaitable, awaited=True)
     if isinstance(reader, Sync):
         while not said.endswith(last):

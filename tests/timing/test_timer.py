@@ -13,7 +13,7 @@ from flask_aistream.server.threads import Threads
 from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import ManualClock
 from flask_aistream.testing import ManualConcurrency
-from flask_aistream.timing.flush import Pace
+from flask_aistream.timing.flush import FlushInterval
 from flask_aistream.timing.timer import Timer
 from tests.runs.support import until
 
@@ -34,7 +34,7 @@ class Rings:
 
 @pytest.fixture
 def timer(clock: ManualClock) -> Timer:
-    return Timer(ManualConcurrency(clock), Pace(FLUSH, clock=clock), clock)
+    return Timer(ManualConcurrency(clock), FlushInterval(FLUSH, clock=clock), clock)
 
 
 @pytest.fixture
@@ -133,9 +133,9 @@ def test_a_cancelled_callback_is_let_go_at_once(timer: Timer) -> None:
 def test_how_late_it_rings_is_told(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[float] = []
     lag = 0.0
-    pace = Pace(FLUSH, clock=clock)
-    monkeypatch.setattr(pace, "rang", told.append)
-    timer = Timer(ManualConcurrency(clock), pace, lambda: clock() + lag)
+    flush_interval = FlushInterval(FLUSH, clock=clock)
+    monkeypatch.setattr(flush_interval, "rang", told.append)
+    timer = Timer(ManualConcurrency(clock), flush_interval, lambda: clock() + lag)
     timer.later(1, lambda: None)
     clock.advance(1)
     # Who has written for so long that it is due again: nobody was late for that.
@@ -148,7 +148,7 @@ def test_how_late_it_rings_is_told(clock: ManualClock, monkeypatch: pytest.Monke
 
 
 def test_many_threads_may_set_it() -> None:
-    timer = Timer(Threads(), Pace(0.001))
+    timer = Timer(Threads(), FlushInterval(0.001))
     rung: list[int] = []
 
     def work(number: int) -> None:
@@ -166,7 +166,7 @@ def test_many_threads_may_set_it() -> None:
 
 @pytest.mark.parametrize("delay", [float("1e9"), float("1e300")])
 def test_a_time_that_no_clock_reaches_does_not_stop_the_others(delay: float) -> None:
-    timer = Timer(Threads(), Pace(0.001))
+    timer = Timer(Threads(), FlushInterval(0.001))
     timer.later(delay, lambda: None)
     rung = threading.Event()
     timer.later(0.001, rung.set)

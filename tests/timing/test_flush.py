@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from flask_aistream.testing import ManualClock
+from flask_aistream.timing.flush import CHECK_SECONDS
 from flask_aistream.timing.flush import LATE
-from flask_aistream.timing.flush import LOOK_SECONDS
-from flask_aistream.timing.flush import Pace
+from flask_aistream.timing.flush import FlushInterval
 
 BASE, MOST = 0.005, 0.03
 
@@ -18,16 +18,16 @@ class Worker:
     def __init__(self, clock: ManualClock, busy: float = MOST) -> None:
         self.used = 0.0
         self.clock = clock
-        self.pace = Pace(BASE, busy, clock=clock, cpu=lambda: self.used)
+        self.flush_interval = FlushInterval(BASE, busy, clock=clock, cpu=lambda: self.used)
 
     def work(self, share: float, seconds: float = 2.0, late: float = 0.0) -> float:
         """:returns: The interval after so many seconds at this load, with rings as late as that."""
-        for _ in range(round(seconds / LOOK_SECONDS)):
-            self.used += share * LOOK_SECONDS
-            self.clock.advance(LOOK_SECONDS)
-            self.pace.rang(late)
-            self.pace.next(self.clock())
-        return self.pace.interval
+        for _ in range(round(seconds / CHECK_SECONDS)):
+            self.used += share * CHECK_SECONDS
+            self.clock.advance(CHECK_SECONDS)
+            self.flush_interval.rang(late)
+            self.flush_interval.next(self.clock())
+        return self.flush_interval.interval
 
 
 LOADS = [
@@ -61,7 +61,7 @@ def test_the_interval_closes_again(clock: ManualClock) -> None:
 
 
 def test_one_busy_moment_does_not_open_it_whole(clock: ManualClock) -> None:
-    assert Worker(clock).work(1.0, LOOK_SECONDS) < MOST
+    assert Worker(clock).work(1.0, CHECK_SECONDS) < MOST
 
 
 @pytest.mark.parametrize("busy", [0.0, BASE / 2])
@@ -73,22 +73,22 @@ def test_a_load_is_that_of_the_time_since_the_last_look(clock: ManualClock) -> N
     worker = Worker(clock)
     worker.used += 1.0
     clock.advance(100)
-    worker.pace.next(clock())
-    assert worker.pace.interval == BASE
+    worker.flush_interval.next(clock())
+    assert worker.flush_interval.interval == BASE
 
 
 def test_who_writes_at_about_the_same_time_writes_again_at_the_same_time(
     clock: ManualClock,
 ) -> None:
-    pace = Pace(BASE, clock=clock)
-    slot = clock() - clock() % pace.slot + pace.slot
-    again = {pace.next(slot + share * pace.slot) for share in (0.1, 0.5, 0.9)}
+    flush_interval = FlushInterval(BASE, clock=clock)
+    slot = clock() - clock() % flush_interval.slot + flush_interval.slot
+    again = {flush_interval.next(slot + share * flush_interval.slot) for share in (0.1, 0.5, 0.9)}
     assert max(again) == pytest.approx(min(again)) == pytest.approx(slot + BASE)
 
 
 def test_who_had_to_wait_for_others_is_not_later_each_time(clock: ManualClock) -> None:
-    pace = Pace(BASE, clock=clock)
-    first = due = pace.next(clock())
+    flush_interval = FlushInterval(BASE, clock=clock)
+    first = due = flush_interval.next(clock())
     for _ in range(10):
-        due = pace.next(due + 0.5 * pace.slot)
+        due = flush_interval.next(due + 0.5 * flush_interval.slot)
     assert due == pytest.approx(first + 10 * BASE)

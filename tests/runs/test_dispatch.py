@@ -6,7 +6,7 @@ import pytest
 
 from flask_aistream.core.run import read_ticket
 from flask_aistream.core.run import ticket_of
-from flask_aistream.runs.dispatch import Queue
+from flask_aistream.runs.dispatch import DispatchQueue
 from flask_aistream.stores.base import Orphan
 from flask_aistream.testing import ManualClock
 from tests.runs.support import new_log
@@ -26,7 +26,7 @@ def test_what_is_no_ticket_is_refused() -> None:
 
 def test_a_lost_run_is_put_into_the_queue_once_and_waits_so_long(clock: ManualClock) -> None:
     tickets: list[str] = []
-    queue, run = Queue(tickets.append, 30, clock), run_of()
+    queue, run = DispatchQueue(tickets.append, 30, clock), run_of()
     assert queue.put_again(run, 1)
     clock.advance(29)
     assert queue.put_again(run, 1)
@@ -37,7 +37,7 @@ def test_a_lost_run_is_put_into_the_queue_once_and_waits_so_long(clock: ManualCl
 
 def test_a_run_that_is_lost_once_more_waits_once_more(clock: ManualClock) -> None:
     tickets: list[str] = []
-    queue, log = Queue(tickets.append, 30, clock), new_log()
+    queue, log = DispatchQueue(tickets.append, 30, clock), new_log()
     queue.put_again(log.run, 1)
     queue.forget_all_but([Orphan(log, 1)])
     queue.put_again(log.run, 1)
@@ -49,7 +49,7 @@ def test_a_run_that_is_lost_once_more_waits_once_more(clock: ManualClock) -> Non
 
 
 def test_a_queue_without_a_limit_waits_for_ever(clock: ManualClock) -> None:
-    queue, run = Queue(lambda ticket: None, None, clock), run_of()
+    queue, run = DispatchQueue(lambda ticket: None, None, clock), run_of()
     queue.put_again(run, 1)
     clock.advance(1e9)
     assert queue.put_again(run, 1)
@@ -59,5 +59,5 @@ def test_a_queue_that_is_away_is_in_the_log(caplog: pytest.LogCaptureFixture) ->
     def refuse(ticket: str) -> None:
         raise ConnectionError("the broker is away")
 
-    assert not Queue(refuse, 30).put(run_of())
+    assert not DispatchQueue(refuse, 30).put(run_of())
     assert "the broker is away" in caplog.text
