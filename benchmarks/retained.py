@@ -53,7 +53,7 @@ def measure(url: str) -> tuple[int, int]:
     before = resident()
     finish(app, MORE)
     after = resident()
-    install(app).machinery.store.close()
+    install(app).process.store.close()
     return before, after
 
 
@@ -64,7 +64,7 @@ def finish(app: Flask, runs: int) -> None:
             for _ in range(AT_ONCE)
         ]
         gevent.joinall(readers, raise_error=True)
-        install(app).machinery.store.sweep()
+        install(app).process.store.sweep()
 
 
 def resident() -> int:

@@ -122,7 +122,7 @@ def opened(name: str) -> Iterator[Flask]:
         app.config.update(STEADY, AISTREAM_STORE=url)
         app.register_blueprint(ours.ai, url_prefix="/ai")
         yield app
-        install(app).machinery.store.close()
+        install(app).process.store.close()
 
 
 if __name__ == "__main__":

@@ -71,8 +71,8 @@ class StreamClient:
         return stream
 
     def _stop(self, response: TestResponse) -> None:
-        machinery = install(self._app).machinery
-        machinery.runner.stop(machinery.store.open(response.headers["AIStream-Run"]), "application")
+        process = install(self._app).process
+        process.runner.stop(process.store.open(response.headers["AIStream-Run"]), "application")
 
 
 class Stream:

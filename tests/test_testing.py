@@ -64,7 +64,7 @@ def test_a_stream_that_hangs_fails_the_test_and_leaves_nothing_running(
     with pytest.raises(AssertionError, match=r"Nothing came for 0.1 s after .*'a'"):
         StreamClient(app, seconds=0.1).read("/ai/chat?prompt=Hi")
     script.wait_closed()
-    until(lambda: install(app).machinery.runner.count == 0)
+    until(lambda: install(app).process.runner.count == 0)
 
 
 def test_a_slow_stream_that_goes_on_does_not_hang(app: Flask, ai: AIStream) -> None:

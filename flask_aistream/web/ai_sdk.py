@@ -14,8 +14,8 @@ from flask_aistream.protocols.ai_sdk import AI_SDK
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
 from flask_aistream.web import cors
-from flask_aistream.web import following
-from flask_aistream.web import starting
+from flask_aistream.web import start
+from flask_aistream.web import stream
 from flask_aistream.web.extension import extension
 from flask_aistream.web.responses import answering
 
@@ -42,13 +42,13 @@ def reconnect(ai: AIStream, provider: str, chat_id: str) -> Response:
     log = latest(ai, provider, chat_id)
     if log is None:
         return Response(status=204)
-    return following.follow(log, BEGINNING, AI_SDK, AI_SDK.options(request.args))
+    return stream.follow(log, BEGINNING, AI_SDK, AI_SDK.options(request.args))
 
 
 def stop(ai: AIStream, provider: str, chat_id: str) -> Response:
     """End the chat's latest run, and say whether this ended it."""
     log = latest(ai, provider, chat_id)
-    stopped = log is not None and extension().machinery.runner.stop(log, "client")
+    stopped = log is not None and extension().process.runner.stop(log, "client")
     return jsonify(run=log.run.id if log else None, stopped=stopped)
 
 
@@ -56,8 +56,8 @@ def latest(ai: AIStream, provider: str, chat_id: str) -> Log | None:
     """The log of the run started last for a chat of this caller, if nobody has read its end."""
     cors.refuse_cross_site(extension().settings, request)
     caller = access.name_of(ai.identify_caller)
-    store = extension().machinery.store
-    run_id = store.latest(starting.scoped(ai.entry(provider), caller, chat_id))
+    store = extension().process.store
+    run_id = store.latest(start.scoped(ai.entry(provider), caller, chat_id))
     try:
         return None if run_id is None else store.open(run_id)
     except RunNotFound:  # Forgotten meanwhile.

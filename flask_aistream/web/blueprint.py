@@ -33,15 +33,11 @@ from flask_aistream.protocols.table import PROTOCOLS
 from flask_aistream.runs.pump import Provider
 from flask_aistream.web import access
 from flask_aistream.web import cors
-from flask_aistream.web import reading
+from flask_aistream.web import parse
 from flask_aistream.web import routes
-from flask_aistream.web import starting
+from flask_aistream.web import start
 from flask_aistream.web.access import Authorize
 from flask_aistream.web.access import Identify
-from flask_aistream.web.entries import Entries
-from flask_aistream.web.entries import Entry
-from flask_aistream.web.entries import check_takes_request
-from flask_aistream.web.entries import name_of
 from flask_aistream.web.executor import execute
 from flask_aistream.web.executor import refuse_immovable
 from flask_aistream.web.extension import Extension
@@ -49,6 +45,10 @@ from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
 from flask_aistream.web.extension import install
 from flask_aistream.web.handle import RunHandle
+from flask_aistream.web.registry import ProviderRegistry
+from flask_aistream.web.registry import RegisteredProvider
+from flask_aistream.web.registry import check_takes_request
+from flask_aistream.web.registry import name_of
 from flask_aistream.web.responses import aistream_error
 from flask_aistream.web.responses import http_error
 
@@ -81,7 +81,7 @@ class AIStream(Blueprint):
 
     def __init__(self, name: str = "aistream") -> None:
         super().__init__(name, "flask_aistream", static_folder="static")
-        self._entries = Entries()
+        self._entries = ProviderRegistry()
         self.identify_caller: Identify | None = None
         self.authorize_start: Authorize | None = None
         self.rendering: dict[str, Render] = {}
@@ -136,7 +136,7 @@ class AIStream(Blueprint):
 
         def register(function: P) -> P:
             check_takes_request(function)
-            entry = Entry(
+            entry = RegisteredProvider(
                 name or name_of(function), function, default_prompt, context, text_only, restart
             )
             self._entries.add(entry)
@@ -183,7 +183,7 @@ class AIStream(Blueprint):
         """Start a run from code: a view of your own, a task, a script. Needs an application context.
 
         Your code is trusted: ``@ai.identify`` and ``@ai.authorize`` are not asked. Every bound of the
-        configuration holds. The run has no reader yet: if none comes, it is stopped as any other run is
+        configuration holds. The run has no hooks yet: if none comes, it is stopped as any other run is
         (``AISTREAM_DETACH_SECONDS``), unless it is in the background.
 
         :param provider: Its name.
@@ -198,13 +198,13 @@ class AIStream(Blueprint):
         :raises KeyReused: The key has started a run with another request.
         :raises Unavailable: Draining, a limit is reached, or the store is away.
         """
-        ours = self._here()
-        reading.check_names(provider=provider, owner=owner, chat=chat, key=key)
-        parsed = reading.given(request, ours.settings, chat=chat, key=key, background=background)
+        ext = self._here()
+        parse.check_names(provider=provider, owner=owner, chat=chat, key=key)
+        parsed = parse.given(request, ext.settings, chat=chat, key=key, background=background)
         if owner is None and isinstance(request, ChatRequest):
             owner = request.owner
-        log = starting.begin(self.entry(provider), parsed, owner, parsed.key, lambda chat: None)
-        return RunHandle(self, ours, log)
+        log = start.begin(self.entry(provider), parsed, owner, parsed.key, lambda chat: None)
+        return RunHandle(self, ext, log)
 
     def attach(self, run_id: str, *, owner: str | EllipsisType | None = ...) -> RunHandle:
         """A run that was started anywhere: here, by a request, in another process. Needs an
@@ -214,10 +214,10 @@ class AIStream(Blueprint):
         :raises RunNotFound: There is none, or it was forgotten.
         :raises StoreUnavailable: The store is away.
         """
-        ours = self._here()
-        store = ours.machinery.store
+        ext = self._here()
+        store = ext.process.store
         log = store.open(run_id) if owner is ... else access.open_log(store, run_id, owner)
-        return RunHandle(self, ours, log)
+        return RunHandle(self, ext, log)
 
     def execute(self, run_id: str) -> Terminal | None:
         """Make a run that ``AISTREAM_EXECUTOR`` has put into a queue, here and now, until it has ended.
@@ -234,7 +234,7 @@ class AIStream(Blueprint):
         """
         return execute(self._here(), run_id)
 
-    def entry(self, name: str) -> Entry:
+    def entry(self, name: str) -> RegisteredProvider:
         """The provider of this name.
 
         :raises ProviderNotFound: There is none.
@@ -247,25 +247,25 @@ class AIStream(Blueprint):
         return tuple(self._entries)
 
     def _installed(self, state: BlueprintSetupState) -> None:
-        ours = install(t.cast(Flask, state.app))
+        ext = install(t.cast(Flask, state.app))
         name = f"{state.name_prefix}.{state.name}".lstrip(".")
-        ours.blueprints[name] = self
-        ours.prefixes[name] = (state.url_prefix or "").rstrip("/")
+        ext.blueprints[name] = self
+        ext.prefixes[name] = (state.url_prefix or "").rstrip("/")
         for entry in self._entries.values():
-            refuse_immovable(entry, ours)
+            refuse_immovable(entry, ext)
 
     def _here(self) -> Extension:
         """What the current application has of us.
 
         :raises RegistrationError: This blueprint is not registered there.
         """
-        ours: Extension | None = current_app.extensions.get("aistream")
-        if ours is None or self not in ours.blueprints.values():
+        ext: Extension | None = current_app.extensions.get("aistream")
+        if ext is None or self not in ext.blueprints.values():
             raise RegistrationError(
                 f"This AIStream is not registered in {current_app.name!r}. Call "
                 "app.register_blueprint(ai) first."
             )
-        return ours
+        return ext
 
     def _cross_origin(self, response: Response) -> Response:
         return cors.allow(extension().settings, current_request(), response)

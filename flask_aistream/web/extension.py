@@ -1,4 +1,4 @@
-"""What one application has of us: its settings, and the machinery of each of its processes."""
+"""What one application has of us: its settings, and the state of each of its processes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ CLEARING_SECONDS = 0.2
 """From a client's leaving to the end of its connection on our side."""
 
 
-class Machinery:
+class ProcessState:
     """Everything that lives in one process: made after the fork: when a gunicorn worker starts, elsewhere
     at the first request."""
 
@@ -174,21 +174,21 @@ class Extension:
         self._app = app
         self.prefixes: dict[str, str] = {}
         self.blueprints: dict[str, AIStream] = {}
-        self._machinery: Machinery | None = None
+        self._process: ProcessState | None = None
         self._lock = threading.Lock()
         on_start(self._begin_early)
 
     @property
-    def machinery(self) -> Machinery:
+    def process(self) -> ProcessState:
         """This process's. A child of a fork gets its own: greenlets, threads and epoll sets stay
         behind in the parent."""
-        machinery = self._machinery
-        if machinery is None or machinery.pid != os.getpid():
+        process = self._process
+        if process is None or process.pid != os.getpid():
             with self._lock:
-                machinery = self._machinery
-                if machinery is None or machinery.pid != os.getpid():
-                    machinery = self._machinery = self._begin()
-        return machinery
+                process = self._process
+                if process is None or process.pid != os.getpid():
+                    process = self._process = self._begin()
+        return process
 
     def blueprint_of(self, provider: str) -> str:
         """Name of a blueprint that has this provider; of any, if none has."""
@@ -196,14 +196,14 @@ class Extension:
         return next(having, next(iter(self.blueprints)))
 
     def _begin_early(self) -> None:
-        """A worker looks after the runs of others, and its first reader need not wait for all of this."""
+        """A worker looks after the runs of others, and its first hooks need not wait for all of this."""
         with contextlib.suppress(Exception):  # Whoever asks for a run will be told.
-            self.machinery  # noqa: B018
+            self.process  # noqa: B018
 
-    def _begin(self) -> Machinery:
+    def _begin(self) -> ProcessState:
         self.settings.check_unchanged(self._app.config)
         url = self._store_url or choose_store(self._app, self.settings, forked=True)
-        return Machinery(self._app, self.settings, url or MEMORY, self._find, self.enqueue)
+        return ProcessState(self._app, self.settings, url or MEMORY, self._find, self.enqueue)
 
     def _find(self, run: Run) -> ProviderCall:
         """How to make the answer of a run that began in another process."""

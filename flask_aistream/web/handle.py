@@ -21,8 +21,8 @@ from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.table import PROTOCOLS
 from flask_aistream.runs.ended import fold_of
 from flask_aistream.stores.base import Log
-from flask_aistream.web import following
-from flask_aistream.web import reading
+from flask_aistream.web import parse
+from flask_aistream.web import stream
 
 if t.TYPE_CHECKING:
     from flask_aistream.web.blueprint import AIStream
@@ -37,9 +37,9 @@ class RunHandle:
     is away.
     """
 
-    def __init__(self, ai: AIStream, ours: Extension, log: Log) -> None:
+    def __init__(self, ai: AIStream, ext: Extension, log: Log) -> None:
         self._ai = ai
-        self._ours = ours
+        self._ext = ext
         self._log = log
 
     def __repr__(self) -> str:
@@ -72,7 +72,7 @@ class RunHandle:
         return fold_of(self._now())
 
     def wait(self, timeout: float | None = None) -> Terminal:
-        """Wait for the end. Meanwhile this counts as a reader: the run is not left alone.
+        """Wait for the end. Meanwhile this counts as a hooks: the run is not left alone.
 
         :param timeout: In seconds; ``None`` for any.
         :returns: ``Finished``, ``Stopped``, ``Failed`` or ``Interrupted``.
@@ -87,7 +87,7 @@ class RunHandle:
     def events(self, after: int = BEGINNING) -> Iterator[Event]:
         """Everything it says, as it says it: text as ``str``, and at last how it ended.
 
-        While it is iterated, this counts as a reader. Closing the iterator leaves the run alone.
+        While it is iterated, this counts as a hooks. Closing the iterator leaves the run alone.
 
         :param after: Number of the last event that is known already. They count gapless from 0, the
             ``RunStarted`` that every run begins with.
@@ -114,7 +114,7 @@ class RunHandle:
 
         :returns: Whether this ended it; else it had ended already.
         """
-        return self._ours.machinery.runner.stop(self._now(), "application")
+        return self._ext.process.runner.stop(self._now(), "application")
 
     def response(self, protocol: str = "native") -> Response:
         """A response that streams it, for a view of your own to return.
@@ -134,36 +134,36 @@ class RunHandle:
             )
         options = {**self._ai.rendering, **wire.options(request.args)}
         asked = ParsedRequest([], cursor=request.args.get("last_event_id"))
-        cursor = reading.cursor_of(request, asked)
+        cursor = parse.cursor_of(request, asked)
         if cursor is not None and cursor.run == self.id:
-            return following.resume(self._now(), cursor, wire, options)
-        return following.follow(self._now(), BEGINNING, wire, options, commit=True)
+            return stream.resume(self._now(), cursor, wire, options)
+        return stream.follow(self._now(), BEGINNING, wire, options, commit=True)
 
     def _now(self) -> Log:
         """The log as far as it has come. That of another process's run is a mirror, which is filled
         only while somebody reads it."""
         try:
-            return self._ours.machinery.store.open(self.id)
+            return self._ext.process.store.open(self.id)
         except RunNotFound:  # Forgotten: nobody else has more of it than we.
             return self._log
 
     @contextlib.contextmanager
     def _tail(self, after: int, seconds: float | None = None) -> Iterator[Tail]:
-        machinery = self._ours.machinery
+        process = self._ext.process
         tail = Tail(
             self._now(),
             after,
-            machinery.waiter(),
-            machinery.timer,
+            process.waiter(),
+            process.timer,
             heartbeat=None,
-            flush_interval=machinery.flush_interval,
+            flush_interval=process.flush_interval,
         )
-        alarm = machinery.timer.later(seconds, tail.close) if seconds is not None else None
-        machinery.runner.attach(self.id)
+        alarm = process.timer.later(seconds, tail.close) if seconds is not None else None
+        process.runner.attach(self.id)
         try:
             yield tail
         finally:
             tail.close()
             if alarm is not None:
                 alarm.cancel()
-            machinery.runner.leave(self.id)
+            process.runner.leave(self.id)

@@ -15,7 +15,7 @@ from flask_aistream.runs.ended import fold_of
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
 from flask_aistream.web import cors
-from flask_aistream.web import following
+from flask_aistream.web import stream
 from flask_aistream.web.extension import extension
 from flask_aistream.web.responses import answering
 
@@ -58,19 +58,19 @@ def retrieve(ai: AIStream, response_id: str) -> Response:
     log = open_log(ai, response_id)
     if request.args.get("stream") in ("true", "1"):
         options = OPENAI_RESPONSES.options(request.args)
-        return following.follow(log, BEGINNING, OPENAI_RESPONSES, options)
+        return stream.follow(log, BEGINNING, OPENAI_RESPONSES, options)
     return said(log)
 
 
 def cancel(ai: AIStream, response_id: str) -> Response:
     """End a response, and say what became of it."""
     log = open_log(ai, response_id)
-    extension().machinery.runner.stop(log, "client")
+    extension().process.runner.stop(log, "client")
     return said(log)
 
 
 def said(log: Log) -> Response:
-    return following.whole_response(log, fold_of(log), OPENAI_RESPONSES)
+    return stream.whole_response(log, fold_of(log), OPENAI_RESPONSES)
 
 
 def open_log(ai: AIStream, response_id: str) -> Log:
@@ -80,4 +80,4 @@ def open_log(ai: AIStream, response_id: str) -> Log:
         raise RunNotFound(response_id)
     caller = access.name_of(ai.identify_caller)
     run_id = response_id.removeprefix(PREFIX)
-    return access.open_log(extension().machinery.store, run_id, caller)
+    return access.open_log(extension().process.store, run_id, caller)

@@ -23,13 +23,13 @@ from flask_aistream.stores.base import Log
 from flask_aistream.web import access
 from flask_aistream.web import ai_sdk
 from flask_aistream.web import cors
-from flask_aistream.web import following
 from flask_aistream.web import openai
-from flask_aistream.web import reading
-from flask_aistream.web import starting
-from flask_aistream.web.entries import Entry
+from flask_aistream.web import parse
+from flask_aistream.web import start
+from flask_aistream.web import stream
 from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
+from flask_aistream.web.registry import RegisteredProvider
 from flask_aistream.web.responses import answering
 from flask_aistream.web.responses import head_response
 from flask_aistream.web.responses import json_response
@@ -71,32 +71,32 @@ def provider_view(ai: AIStream, protocol: WireProtocol) -> t.Callable[..., Respo
         entry = ai.entry(provider) if provider else None
         if request.method == "HEAD":
             return head_response(protocol)
-        if reading.is_prefetch(request):
+        if parse.is_prefetch(request):
             return Response(status=204)
-        parsed = reading.read_ask(protocol, request, settings)
+        parsed = parse.read_ask(protocol, request, settings)
         return start_or_resume(ai, protocol, entry or ai.entry(parsed.provider or ""), parsed)
 
     return view
 
 
 def start_or_resume(
-    ai: AIStream, protocol: WireProtocol, entry: Entry, parsed: ParsedRequest
+    ai: AIStream, protocol: WireProtocol, entry: RegisteredProvider, parsed: ParsedRequest
 ) -> Response:
     """What a provider's own URL does."""
     request = current_request()
     caller = access.name_of(ai.identify_caller)
     options = {**ai.rendering, **parsed.options, **protocol.options(request.args)}
-    cursor = reading.cursor_of(request, parsed)
+    cursor = parse.cursor_of(request, parsed)
     if cursor is not None:
-        log = access.open_log(extension().machinery.store, cursor.run, caller)
-        return following.resume(log, cursor, protocol, options)
-    extension().machinery.connections.check(caller)  # Before anything is started for nobody.
-    log = starting.start(ai, entry, parsed, caller)
+        log = access.open_log(extension().process.store, cursor.run, caller)
+        return stream.resume(log, cursor, protocol, options)
+    extension().process.connections.check(caller)  # Before anything is started for nobody.
+    log = start.start(ai, entry, parsed, caller)
     if parsed.stream or protocol.whole is None:
-        return following.follow(log, BEGINNING, protocol, options, commit=True)
+        return stream.follow(log, BEGINNING, protocol, options, commit=True)
     if parsed.background:
-        return following.whole_response(log, fold_of(log), protocol)
-    return following.answer(log, protocol, options)
+        return stream.whole_response(log, fold_of(log), protocol)
+    return stream.answer(log, protocol, options)
 
 
 def show(ai: AIStream, run_id: str) -> Response:
@@ -108,7 +108,7 @@ def show(ai: AIStream, run_id: str) -> Response:
         "provider": log.run.provider,
         "created": log.run.created,
         "cursor": str(Cursor(run_id, last)),
-        **following.links_of(log.run),
+        **stream.links_of(log.run),
         **fold.to_json(),
     }
     return json_response(NATIVE, dumps(body), run_id)
@@ -120,12 +120,10 @@ def events(ai: AIStream, run_id: str, protocol: WireProtocol = NATIVE) -> Respon
     if request.method == "HEAD":
         return head_response(protocol)
     asked = ParsedRequest([], cursor=request.args.get("last_event_id"))
-    cursor = reading.cursor_of(request, asked) or Cursor(run_id, BEGINNING)
+    cursor = parse.cursor_of(request, asked) or Cursor(run_id, BEGINNING)
     if cursor.run != run_id:
         raise RunNotFound(cursor.run)
-    return following.resume(
-        log, cursor, protocol, {**ai.rendering, **protocol.options(request.args)}
-    )
+    return stream.resume(log, cursor, protocol, {**ai.rendering, **protocol.options(request.args)})
 
 
 def events_in(ai: AIStream, run_id: str, protocol: str) -> Response:
@@ -139,7 +137,7 @@ def events_in(ai: AIStream, run_id: str, protocol: str) -> Response:
 def stop(ai: AIStream, run_id: str) -> Response:
     """End a run, and say what was really stopped."""
     log = open_log(ai, run_id)
-    stopped = extension().machinery.runner.stop(log, "client")
+    stopped = extension().process.runner.stop(log, "client")
     fold, last = folded(log)
     body = {"run": run_id, "stopped": stopped, "events": last + 1, **fold.to_json()}
     return json_response(NATIVE, dumps(body), run_id)
@@ -147,7 +145,7 @@ def stop(ai: AIStream, run_id: str) -> Response:
 
 def health() -> Response:
     """Whether new runs are to be brought here: 200, or 503 once the worker leaves."""
-    runner = extension().machinery.runner
+    runner = extension().process.runner
     response = jsonify(status="draining" if runner.leaving else "ok", runs=runner.count)
     response.status_code = 503 if runner.leaving else 200
     response.headers["Cache-Control"] = "no-store"
@@ -158,4 +156,4 @@ def open_log(ai: AIStream, run_id: str) -> Log:
     """The log of a run, if the caller may see it."""
     cors.refuse_cross_site(extension().settings, request)
     caller = access.name_of(ai.identify_caller)
-    return access.open_log(extension().machinery.store, run_id, caller)
+    return access.open_log(extension().process.store, run_id, caller)

@@ -11,7 +11,7 @@ from flask_aistream import AIStream
 from flask_aistream import RunEnded
 from flask_aistream import run_ended
 from flask_aistream.testing import StreamClient
-from flask_aistream.web.extension import Machinery
+from flask_aistream.web.extension import ProcessState
 from flask_aistream.web.extension import install
 from tests.runs.support import Ends
 
@@ -38,8 +38,8 @@ def streams(app: Flask) -> StreamClient:
 
 
 @pytest.fixture
-def machinery(app: Flask) -> Machinery:
-    return install(app).machinery
+def process(app: Flask) -> ProcessState:
+    return install(app).process
 
 
 @pytest.fixture

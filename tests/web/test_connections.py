@@ -125,7 +125,7 @@ def test_what_a_provider_took_is_given_back_at_its_end(
     ai.provider(name="chat")(Script(database.query, "a", *steps))
     for _ in range(2 * POOL):
         assert streams.read("/ai/chat?prompt=Hi").text == "a"
-        until(lambda: install(app).machinery.runner.count == 0)
+        until(lambda: install(app).process.runner.count == 0)
         until(lambda: database.held == 0)
 
 

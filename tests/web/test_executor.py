@@ -69,7 +69,7 @@ def process(ai: AIStream, queue: list[str], tmp_path: Path, ends: Ends) -> Itera
     begin.keep = keep  # type: ignore[attr-defined]  # A signal holds its receivers weakly.
     yield begin
     for app in processes:
-        install(app).machinery.store.close()
+        install(app).process.store.close()
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_a_run_that_no_worker_takes_fails_and_that_is_told_once(
 ) -> None:
     web, other = process(queue_seconds=0.3), process(queue_seconds=0.3)
     with other.app_context():
-        install(other).machinery.store.running("nobody")  # It lives, and looks after others' runs.
+        install(other).process.store.running("nobody")  # It lives, and looks after others' runs.
     answer = StreamClient(web).read("/ai/chat", json={"prompt": "Hi"})
     assert isinstance(answer.outcome, ev.Failed)
     assert answer.outcome.code == "queue_timeout"
@@ -214,7 +214,7 @@ def test_in_the_background_a_run_goes_on_in_a_worker_without_a_reader(
         run = ai.start("slow", "Hi", background=True)
     worker = Worker(other, ai, queue[0])
     until(lambda: run.text == "Well, ")
-    (live,) = install(other).machinery.runner._active_runs.values()
+    (live,) = install(other).process.runner._active_runs.values()
     assert live.leaving is None
     gate.open()
     assert worker.wait() == ev.Finished()
@@ -258,7 +258,7 @@ def test_a_run_that_has_lost_its_worker_goes_back_into_the_queue(
         run = ai.start("lasting", "Hi")
     lost = Worker(one, ai, queue[0])
     until(lambda: run.text == "Well, ")
-    install(one).machinery.runner.interrupt_all("drain", 0)
+    install(one).process.runner.interrupt_all("drain", 0)
     assert lost.wait() is None  # It has not ended.
     until(lambda: len(queue) > 1)
     assert set(queue[1:]) == {f"{run.id}.1"}
@@ -278,7 +278,7 @@ def test_a_lost_run_that_no_worker_takes_is_interrupted(
         run = ai.start("lasting", "Hi")
     Worker(worker, ai, queue[0])
     until(lambda: run.text == "Well, ")
-    install(worker).machinery.runner.interrupt_all("drain", 0)
+    install(worker).process.runner.interrupt_all("drain", 0)
     assert run.wait(DEADLINE) == ev.Interrupted("owner-lost")
     assert [ended.text for ended in ends.wait()] == ["Well, "]
 

@@ -21,7 +21,7 @@ from flask_aistream.core.events import Finished
 from flask_aistream.testing import Gate
 from flask_aistream.testing import Script
 from flask_aistream.testing import StreamClient
-from flask_aistream.web.extension import Machinery
+from flask_aistream.web.extension import ProcessState
 from flask_aistream.web.extension import install
 from tests.runs.support import Ends
 from tests.runs.support import until
@@ -224,7 +224,7 @@ def test_a_response_that_is_closed_unread_frees_everything(make_app: MakeApp, ai
         response = app.full_dispatch_request()
         response.close()
     script.wait_closed()
-    until(lambda: install(app).machinery.runner.count == 0, "the end of the run")
+    until(lambda: install(app).process.runner.count == 0, "the end of the run")
     assert torn_down
 
 
@@ -250,7 +250,7 @@ def test_a_store_without_room_refuses_starts_and_goes_on_with_what_it_has(
     app = make_app(store_bytes=1024 * 1024)
     streams = StreamClient(app)
     with streams.open("/ai/chat?prompt=Hi") as living:
-        store = install(app).machinery.store
+        store = install(app).process.store
         until(lambda: store.open(living.run).read(11).last == 12, "more than there is room for")
         store.sweep()
         refused = streams.open("/ai/chat?prompt=Hi").response
@@ -271,16 +271,16 @@ def test_a_run_that_takes_too_long_fails(make_app: MakeApp, ai: AIStream) -> Non
 
 
 def test_a_thousand_runs_leave_nothing(
-    ai: AIStream, app: Flask, client: FlaskClient, machinery: Machinery
+    ai: AIStream, app: Flask, client: FlaskClient, process: ProcessState
 ) -> None:
     ai.provider(name="chat")(Script("a"))
     for _ in range(1000):
         client.get("/ai/chat?prompt=Hi").close()
-    until(lambda: machinery.runner.count == 0, "the last run's end")
-    assert len(machinery.encoders._shared) == 0
-    assert not machinery.runner._starting
-    assert machinery.watcher._callbacks == {}
-    live = [entry for entry in machinery.timer._later if entry[-1].callback is not None]
+    until(lambda: process.runner.count == 0, "the last run's end")
+    assert len(process.encoders._shared) == 0
+    assert not process.runner._starting
+    assert process.watcher._callbacks == {}
+    live = [entry for entry in process.timer._later if entry[-1].callback is not None]
     assert len(live) < 10
 
 
@@ -290,7 +290,7 @@ def test_an_application_that_is_gone_leaves_nothing(make_app: MakeApp, ai: AIStr
     def use_one() -> list[weakref.ref[t.Any]]:
         app = make_app()
         StreamClient(app).read("/ai/chat?prompt=Hi")
-        return [weakref.ref(app), weakref.ref(install(app).machinery)]
+        return [weakref.ref(app), weakref.ref(install(app).process)]
 
     gone = use_one()
 
@@ -310,7 +310,7 @@ def test_a_fault_between_the_start_and_the_first_byte_leaves_no_reader_behind(
     script = Script("a", Gate())
     ai.provider(name="chat")(script)
     app = make_app(detach_seconds=0)
-    monkeypatch.setattr("flask_aistream.web.following.stream_response", fail)
+    monkeypatch.setattr("flask_aistream.web.stream.stream_response", fail)
     response = app.test_client().get("/ai/chat?prompt=Hi")
     assert (response.status_code, response.get_json()["error"]["code"]) == (500, "internal_error")
     script.wait_closed()  # Nobody reads it, so it was given up.

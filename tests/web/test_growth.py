@@ -36,7 +36,7 @@ def test_finished_runs_leave_nothing_behind(
     while len(grown) < 8 and (not grown or min(grown) > RUNS // 2):
         finish(app, RUNS)
         grown.append(objects() - before)
-    install(app).machinery.store.close()
+    install(app).process.store.close()
     assert min(grown) <= RUNS // 2
 
 
@@ -46,7 +46,7 @@ def finish(app: Flask, runs: int) -> None:
         assert (
             streams.read("/ai/chat", json={"prompt": "?", "request_id": str(number)}).text == "abc"
         )
-    install(app).machinery.store.sweep()
+    install(app).process.store.sweep()
 
 
 def objects() -> int:

@@ -361,14 +361,14 @@ def test_only_what_may_be_restarted_elsewhere_is_kept_with_its_request(
     app.register_blueprint(ai)
     with StreamClient(app).open("/chat", json={"prompt": "Hi"}) as stream:
         gate.wait_reached()
-        machinery = install(app).machinery
-        request = machinery.store.open(stream.run).run.request
+        process = install(app).process
+        request = process.store.open(stream.run).run.request
         assert bool(request) == restart
         if restart:
             assert ChatRequest.decode(request).prompt == "Hi"
         gate.open()
         assert list(stream)[-1] == Finished()
-    assert machinery.store.open(stream.run).ended
+    assert process.store.open(stream.run).ended
 
 
 @pytest.mark.parametrize("way", ["exempt", "token"])

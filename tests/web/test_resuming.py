@@ -17,7 +17,7 @@ from flask_aistream.testing import Gate
 from flask_aistream.testing import Script
 from flask_aistream.testing import Stream
 from flask_aistream.testing import StreamClient
-from flask_aistream.web.extension import Machinery
+from flask_aistream.web.extension import ProcessState
 from tests.web.conftest import MakeApp
 
 COMING_BACK: list[t.Any] = [
@@ -242,7 +242,7 @@ def test_a_key_belongs_to_its_owner_and_its_provider(
 
 
 def test_many_who_start_under_one_key_start_one_run(
-    streams: StreamClient, script: Script, machinery: Machinery
+    streams: StreamClient, script: Script, process: ProcessState
 ) -> None:
     read: list[Stream] = []
     together = threading.Barrier(8)

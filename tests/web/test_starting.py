@@ -25,7 +25,7 @@ from flask_aistream.core.events import RunStarted
 from flask_aistream.testing import Gate
 from flask_aistream.testing import Script
 from flask_aistream.testing import StreamClient
-from flask_aistream.web.extension import Machinery
+from flask_aistream.web.extension import ProcessState
 from tests.runs.support import until
 from tests.web.conftest import MakeApp
 
@@ -213,7 +213,7 @@ def test_heartbeats_fill_the_silence_before_the_first_token(
 def test_looking_starts_nothing(
     ai: AIStream,
     client: FlaskClient,
-    machinery: Machinery,
+    process: ProcessState,
     method: str,
     headers: dict[str, str],
     status: int,
@@ -224,7 +224,7 @@ def test_looking_starts_nothing(
     assert response.status_code == status
     assert response.data == b""
     assert script.requests == []
-    assert machinery.runner.count == 0
+    assert process.runner.count == 0
 
 
 def test_a_head_tells_what_a_get_would_send(ai: AIStream, client: FlaskClient) -> None:
@@ -342,14 +342,14 @@ def test_data_that_json_has_no_word_for_breaks_no_route(
 
 
 def test_health_is_told(
-    ai: AIStream, client: FlaskClient, streams: StreamClient, machinery: Machinery
+    ai: AIStream, client: FlaskClient, streams: StreamClient, process: ProcessState
 ) -> None:
     gate = Gate()
     ai.provider(name="chat")(Script("a", gate))
     with streams.open("/ai/chat?prompt=Hi"):
         assert client.get("/ai/health").get_json() == {"status": "ok", "runs": 1}
         gate.open()
-    machinery.runner.drain()
+    process.runner.drain()
     draining = client.get("/ai/health")
     assert (draining.status_code, draining.get_json()["status"]) == (503, "draining")
     refused = client.get("/ai/chat?prompt=Hi")

@@ -105,4 +105,4 @@ def test_the_celery_of_the_page_makes_runs(folder: Path) -> None:
     try:
         assert StreamClient(app).read("/ai/chat", json={"prompt": "Hi"}).text == "You said: Hi"
     finally:
-        install(app).machinery.store.close()
+        install(app).process.store.close()

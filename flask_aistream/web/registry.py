@@ -20,7 +20,7 @@ CONTEXTS = ("app", "request")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RegisteredProvider:
     """A registered provider and its options."""
 
     name: str
@@ -31,10 +31,10 @@ class Entry:
     restart: bool
 
 
-class Entries(dict[str, Entry]):
+class ProviderRegistry(dict[str, RegisteredProvider]):
     """Never changed but by :meth:`add`."""
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: RegisteredProvider) -> None:
         """
         :raises RegistrationError: The name is taken, hides a route, or does not fit into a URL; or the
             options exclude each other.
@@ -62,7 +62,7 @@ class Entries(dict[str, Entry]):
             )
         self[name] = entry
 
-    def find(self, name: str) -> Entry:
+    def find(self, name: str) -> RegisteredProvider:
         """
         :raises ProviderNotFound: There is none of this name.
         """

@@ -25,17 +25,19 @@ from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
-from flask_aistream.web import reading
-from flask_aistream.web.entries import Entry
+from flask_aistream.web import parse
 from flask_aistream.web.executor import refuse_immovable
 from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
+from flask_aistream.web.registry import RegisteredProvider
 
 if t.TYPE_CHECKING:
     from flask_aistream.web.blueprint import AIStream
 
 
-def start(ai: AIStream, entry: Entry, parsed: ParsedRequest, caller: str | None) -> Log:
+def start(
+    ai: AIStream, entry: RegisteredProvider, parsed: ParsedRequest, caller: str | None
+) -> Log:
     """Begin a run, or find the one that the request's idempotency key began.
 
     :raises AIStreamError: Something is missing, wrong, or not allowed.
@@ -44,11 +46,11 @@ def start(ai: AIStream, entry: Entry, parsed: ParsedRequest, caller: str | None)
     def allow(chat: ChatRequest) -> None:
         access.authorize(ai.authorize_start, chat)
 
-    return begin(entry, parsed, caller, reading.key_of(current_request(), parsed), allow)
+    return begin(entry, parsed, caller, parse.key_of(current_request(), parsed), allow)
 
 
 def begin(
-    entry: Entry,
+    entry: RegisteredProvider,
     parsed: ParsedRequest,
     caller: str | None,
     key: str | None,
@@ -73,40 +75,42 @@ def begin(
         background=parsed.background,
     )
     if entry.text_only:
-        reading.refuse_media(messages)
+        parse.refuse_media(messages)
     allow(chat)
-    ours = extension()
-    machinery = ours.machinery
-    if ours.enqueue is not None or (entry.restart and machinery.store.shared):
+    ext = extension()
+    process = ext.process
+    if ext.enqueue is not None or (entry.restart and process.store.shared):
         run = replace(run, request=chat.encode())
-    if ours.enqueue is None:
-        log, new = machinery.runner.start(run, entry.call, chat, context_factory(entry))
+    if ext.enqueue is None:
+        log, new = process.runner.start(run, entry.call, chat, context_factory(entry))
     else:
-        refuse_immovable(entry, ours)
-        log, new = machinery.runner.enqueue(run, chat)
+        refuse_immovable(entry, ext)
+        log, new = process.runner.enqueue(run, chat)
     if not new and log.run.fingerprint != run.fingerprint:
         raise KeyReused
     return log
 
 
-def describe(entry: Entry, parsed: ParsedRequest, caller: str | None, key: str | None) -> Run:
+def describe(
+    entry: RegisteredProvider, parsed: ParsedRequest, caller: str | None, key: str | None
+) -> Run:
     return Run(
         id=new_run_id(),
         provider=entry.name,
         created=time.time(),
         owner=caller,
         key=scoped(entry, caller, key) if key else None,
-        fingerprint=reading.fingerprint(parsed) if key else "",
+        fingerprint=parse.fingerprint(parsed) if key else "",
         chat=scoped(entry, caller, parsed.chat) if parsed.chat else None,
     )
 
 
-def scoped(entry: Entry, caller: str | None, name: str) -> str:
+def scoped(entry: RegisteredProvider, caller: str | None, name: str) -> str:
     """A client's name for something, made unique: two owners may choose the same."""
     return "\0".join((entry.name, "" if caller is None else f"@{caller}", name))
 
 
-def default_messages(entry: Entry) -> list[Message]:
+def default_messages(entry: RegisteredProvider) -> list[Message]:
     if entry.default_prompt is None:
         raise RequestError(
             'Nothing was asked: send `prompt` (a string) or `messages` (a list of {"role", "content"}).',
@@ -116,7 +120,7 @@ def default_messages(entry: Entry) -> list[Message]:
     return [{"role": "user", "content": entry.default_prompt}]
 
 
-def context_factory(entry: Entry) -> Callable[[], AbstractContextManager[t.Any]]:
+def context_factory(entry: RegisteredProvider) -> Callable[[], AbstractContextManager[t.Any]]:
     """What the provider's code runs in: a fresh application context, or a copy of this request's."""
     if entry.context == "app":
         return t.cast(Flask, current_app._get_current_object()).app_context  # type: ignore[attr-defined]

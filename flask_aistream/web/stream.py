@@ -28,7 +28,7 @@ from flask_aistream.protocols.wire import dumps
 from flask_aistream.server import sockets
 from flask_aistream.stores.base import Log
 from flask_aistream.web.extension import Extension
-from flask_aistream.web.extension import Machinery
+from flask_aistream.web.extension import ProcessState
 from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
 from flask_aistream.web.responses import failure_response
@@ -70,11 +70,11 @@ def follow(
 
     :param commit: Wait a moment for the first event, so that an early failure is an HTTP error.
     """
-    ours = extension()
-    delivery, tail = deliver(ours, log, after, protocol, options)
+    ext = extension()
+    delivery, tail = deliver(ext, log, after, protocol, options)
     try:
         if commit:
-            first = tail.wait_beyond(0, ours.settings.commit_seconds)
+            first = tail.wait_beyond(0, ext.settings.commit_seconds)
             if isinstance(first, ev.Failed):
                 delivery.close()
                 return failure_response(protocol, first)
@@ -108,29 +108,29 @@ def whole_response(log: Log, fold: Fold, protocol: WireProtocol) -> Response:
 
 
 def deliver(
-    ours: Extension, log: Log, after: int, protocol: WireProtocol, options: Mapping[str, t.Any]
+    ext: Extension, log: Log, after: int, protocol: WireProtocol, options: Mapping[str, t.Any]
 ) -> tuple[Delivery, Tail]:
     """Attach this connection to a log.
 
     :raises Unavailable: There are as many connections as there may be.
     """
-    machinery, settings = ours.machinery, ours.settings
-    machinery.connections.check(log.run.owner)
+    process, settings = ext.process, ext.settings
+    process.connections.check(log.run.owner)
     connection = sockets.socket_of(request.environ)
     fd = sockets.descriptor_of(connection)
     own = not sockets.is_shared(request.environ)
     tail = Tail(
         log,
         after,
-        machinery.waiter(),
-        machinery.timer,
+        process.waiter(),
+        process.timer,
         heartbeat=settings.heartbeat_seconds if protocol.heartbeat else None,
-        flush_interval=machinery.flush_interval,
+        flush_interval=process.flush_interval,
     )
-    reader = Reader(machinery, tail, fd, log.run)
+    hooks = ConnectionHooks(process, tail, fd, log.run)
     delivery = Delivery(
         tail,
-        encoder_for(ours, log.run, protocol, options),
+        encoder_for(ext, log.run, protocol, options),
         after,
         prologue=f"retry: {int(settings.retry_seconds * 1000)}\n".encode()
         if protocol.resumable
@@ -138,36 +138,36 @@ def deliver(
         heartbeat=protocol.heartbeat,
         resumable=protocol.resumable,
         silent=protocol.silent,
-        on_told=reader.told,
-        on_close=reader.leave,
+        on_told=hooks.on_complete,
+        on_close=hooks.on_close,
     )
-    reader.delivery = delivery
-    machinery.runner.attach(log.run.id)
+    hooks.delivery = delivery
+    process.runner.attach(log.run.id)
     if own and settings.send_seconds is not None:
         sockets.bound(connection, settings.send_seconds)
-    machinery.quicken(connection)
-    machinery.connections.add(delivery, fd if own else None, log.run.owner)
+    process.quicken(connection)
+    process.connections.add(delivery, fd if own else None, log.run.owner)
     if fd is not None:
-        machinery.watcher.watch(fd, reader.gone)
-    if machinery.longest_response is not None:
-        machinery.timer.later(machinery.longest_response, lambda: delivery.recall(PAUSE_MS))
+        process.watcher.watch(fd, hooks.on_disconnect)
+    if process.longest_response is not None:
+        process.timer.later(process.longest_response, lambda: delivery.recall(PAUSE_MS))
     return delivery, tail
 
 
-class Reader:
+class ConnectionHooks:
     """One connection that reads a run, and what is to be done when it ends."""
 
-    __slots__ = ("_fd", "_machinery", "_reading", "_run", "_tail", "delivery")
+    __slots__ = ("_fd", "_process", "_reading", "_run", "_tail", "delivery")
 
-    def __init__(self, machinery: Machinery, tail: Tail, fd: int | None, run: Run) -> None:
+    def __init__(self, process: ProcessState, tail: Tail, fd: int | None, run: Run) -> None:
         self.delivery: Delivery | None = None
-        self._machinery = machinery
+        self._process = process
         self._tail = tail
         self._fd = fd
         self._run = run
         self._reading = [run.id]  # It is left once, by whichever thread comes first.
 
-    def gone(self) -> None:
+    def on_disconnect(self) -> None:
         """The client has left: end the run first, if that is to be done, and the connection after it.
 
         Where a thousand leave at once, the last provider need not wait until nine hundred connections are
@@ -175,49 +175,49 @@ class Reader:
         """
         self._tail.close(wake=False)
         self._leave_run()
-        self._machinery.clearing.add(self._tail)
+        self._process.clearing.add(self._tail)
 
-    def told(self) -> None:
+    def on_complete(self) -> None:
         """The client has read the run to its end: whoever asks for its conversation has missed nothing."""
         if self._fd is not None:
             sockets.unbound(self._fd)
         if self._run.chat is not None:
-            self._machinery.store.leave_chat(self._run.chat, self._run.id)
+            self._process.store.leave_chat(self._run.chat, self._run.id)
 
-    def leave(self) -> None:
+    def on_close(self) -> None:
         """The connection has ended."""
         # They know each other: not to be kept for that.
         delivery, self.delivery = self.delivery, None
         if delivery is not None:
-            self._machinery.connections.forget(delivery, self._run.owner)
+            self._process.connections.forget(delivery, self._run.owner)
         if self._fd is not None:
-            self._machinery.watcher.forget(self._fd)
+            self._process.watcher.forget(self._fd)
         self._leave_run()
 
     def _leave_run(self) -> None:
         with contextlib.suppress(IndexError):
-            self._machinery.runner.leave(self._reading.pop())
+            self._process.runner.leave(self._reading.pop())
 
 
 def encoder_for(
-    ours: Extension, run: Run, protocol: WireProtocol, options: Mapping[str, t.Any]
+    ext: Extension, run: Run, protocol: WireProtocol, options: Mapping[str, t.Any]
 ) -> Encoder:
     links = links_of(run)
     context = EncoderContext(run.id, run.provider, run.created, links, options)
     if protocol.stateful:
         return protocol.encoder(context)
     key = (protocol.name, run.id, links["events"])
-    return ours.machinery.encoders.get(key, lambda: protocol.encoder(context))
+    return ext.process.encoders.get(key, lambda: protocol.encoder(context))
 
 
 def links_of(run: Run) -> dict[str, str]:
     """Paths of a run below the blueprint that is being asked; where that is a view of the application's
     own, below one that has its provider."""
-    ours, request = extension(), current_request()
+    ext, request = extension(), current_request()
     name = request.blueprint or ""
-    if name not in ours.blueprints:
-        return links_below(ours.blueprint_of(run.provider), run.id)
-    prefix = ours.prefixes[name]
+    if name not in ext.blueprints:
+        return links_below(ext.blueprint_of(run.provider), run.id)
+    prefix = ext.prefixes[name]
     if current_app.url_default_functions or not PLAIN.fullmatch(prefix):
         return links_below("", run.id)
     # What url_for would say, at a tenth of its cost (2 against 20 µs of the time to the first token).
