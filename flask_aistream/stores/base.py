@@ -5,7 +5,6 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Callable
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import Terminal
@@ -208,34 +207,4 @@ class Store(t.Protocol):
 
     def close(self) -> None:
         """Write what is left and let go of everything. Nothing may be called after it."""
-        ...
-
-
-class Waiter(t.Protocol):
-    """Where a caller sleeps until the store has answered."""
-
-    def wait(self) -> None: ...
-    def wake(self) -> None: ...
-
-
-class Process(t.Protocol):
-    """What a shared store needs of the process it lives in; ``runs.concurrency`` has it."""
-
-    def spawn(self, work: Callable[[], None]) -> object:
-        """Do ``work`` beside everything else: in a greenlet of a patched process, else in a thread."""
-        ...
-
-    def spawn_thread(self, work: Callable[[], None]) -> None:
-        """Do ``work`` in an OS thread, also in a patched process. There it must not touch anything
-        that is patched: no lock of ``threading``, no logging."""
-        ...
-
-    def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
-        """From such a thread: call ``callback``, which must not block, where greenlets live."""
-        ...
-
-    def waiter(self) -> Waiter: ...
-
-    def lock(self) -> AbstractContextManager[object]:
-        """A lock for a few steps that neither block nor let others run."""
         ...

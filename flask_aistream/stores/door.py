@@ -9,13 +9,13 @@ from urllib.parse import unquote
 from urllib.parse import urlsplit
 
 from flask_aistream.errors import StoreUnavailable
-from flask_aistream.stores.base import Process
 from flask_aistream.stores.base import Store
 from flask_aistream.stores.bounds import UNBOUNDED
 from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.stores.shared import SharedStore
+from flask_aistream.timing.concurrency import Spawner
 
 EXAMPLES = (
     "`memory://`, `sqlite:////absolute/path.sqlite`, `redis://host:6379/0`, `rediss://…`, "
@@ -32,7 +32,7 @@ def is_store_url(url: object) -> bool:
     return bool(found) and scheme in ENGINES
 
 
-def open_store(url: str, process: Process, *, patience: float, bounds: Bounds) -> Store:
+def open_store(url: str, process: Spawner, *, patience: float, bounds: Bounds) -> Store:
     """The store that a URL names. Connects later: see :func:`try_store`.
 
     :param patience: Seconds the store may be away before running runs fail.
@@ -43,7 +43,7 @@ def open_store(url: str, process: Process, *, patience: float, bounds: Bounds) -
     return SharedStore(make(url, process, bounds), process, patience=patience, bounds=bounds)
 
 
-def try_store(url: str, process: Process) -> None:
+def try_store(url: str, process: Spawner) -> None:
     """Open a store once, and close it.
 
     :raises StoreUnavailable: It cannot be opened now; ``cause`` says why.
@@ -87,7 +87,7 @@ def cause_of(error: Exception) -> str:
 class Idle:
     """A process in which nothing is started: the store is only tried."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Spawner) -> None:
         self.spawn_thread, self.call_soon_threadsafe = (
             process.spawn_thread,
             process.call_soon_threadsafe,
@@ -103,7 +103,7 @@ class Deaf:
     def stale(self, run_id: str | None) -> None: ...
 
 
-def sqlite_engine(url: str, process: Process, bounds: Bounds) -> Engine:
+def sqlite_engine(url: str, process: Spawner, bounds: Bounds) -> Engine:
     from flask_aistream.stores.sqlite import SqliteEngine
 
     # sqlite:///a is below the working directory, sqlite:////a at the root: as SQLAlchemy reads it.
@@ -111,14 +111,14 @@ def sqlite_engine(url: str, process: Process, bounds: Bounds) -> Engine:
     return SqliteEngine(path, new_name(), bounds)
 
 
-def redis_engine(url: str, process: Process, bounds: Bounds) -> Engine:
+def redis_engine(url: str, process: Spawner, bounds: Bounds) -> Engine:
     from flask_aistream.stores.redis import RedisEngine
     from flask_aistream.stores.redis.client import redis_client
 
     return RedisEngine(lambda: redis_client(url), new_name(), process, bounds)
 
 
-ENGINES: dict[str, Callable[[str, Process, Bounds], Engine] | None] = {
+ENGINES: dict[str, Callable[[str, Spawner, Bounds], Engine] | None] = {
     "memory": None,
     "sqlite": sqlite_engine,
     **dict.fromkeys(

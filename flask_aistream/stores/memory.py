@@ -104,7 +104,7 @@ class MemoryStore:
     """Logs in this process.
 
     :param clock: Seconds, monotonic.
-    :param lock: Makes a lock for short sections; see ``Process.lock``.
+    :param lock: Makes a lock for short sections; see ``Spawner.lock``.
     """
 
     shared = False

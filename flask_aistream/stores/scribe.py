@@ -6,7 +6,7 @@ but not sooner than :func:`pause_after` the last one: under load that makes the 
 is no load nobody waits.
 
 Where the engine is native, the worker is an OS thread beside gevent's hub. What it has to tell is
-told through ``Process.home``; besides its own attributes it touches nothing else.
+told through ``Spawner.call_soon_threadsafe``; besides its own attributes it touches nothing else.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from functools import partial
 from flask_aistream.core.run import Run
 from flask_aistream.errors import AIStreamError
 from flask_aistream.errors import StoreUnavailable
-from flask_aistream.stores.base import Process
 from flask_aistream.stores.engine import BEAT_SECONDS
 from flask_aistream.stores.engine import DEAD_SECONDS
 from flask_aistream.stores.engine import Batch
@@ -33,6 +32,7 @@ from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.engine import Found
 from flask_aistream.stores.engine import Listener
 from flask_aistream.stores.packing import Said
+from flask_aistream.timing.concurrency import Spawner
 
 logger = logging.getLogger("flask_aistream")
 
@@ -141,7 +141,7 @@ class Scribe:
     def __init__(
         self,
         engine: Engine,
-        process: Process,
+        process: Spawner,
         listener: Listener,
         *,
         own: Callable[[], Collection[Page]],

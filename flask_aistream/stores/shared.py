@@ -17,7 +17,6 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreFull
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Orphan
-from flask_aistream.stores.base import Process
 from flask_aistream.stores.bounds import UNBOUNDED
 from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.engine import Batch
@@ -28,6 +27,7 @@ from flask_aistream.stores.mirror import SharedLog
 from flask_aistream.stores.packing import ready
 from flask_aistream.stores.scribe import Job
 from flask_aistream.stores.scribe import Scribe
+from flask_aistream.timing.concurrency import Spawner
 
 
 class SharedStore:
@@ -44,7 +44,7 @@ class SharedStore:
     def __init__(
         self,
         engine: Engine,
-        process: Process,
+        process: Spawner,
         *,
         patience: float,
         bounds: Bounds = UNBOUNDED,

@@ -1,7 +1,7 @@
-"""The contract of concurrency: what greenlets and threads must both be able to do.
+"""Contracts of concurrency, the same for OS threads and greenlets.
 
-The implementations are in ``server/``, which alone knows which of the two a process has. Everything
-else is written to ``threading``, which a patched worker turns into greenlets.
+The implementations are in ``server/``, which alone knows whether gevent has patched the process. All other code
+uses ``threading``, which gevent patches.
 """
 
 from __future__ import annotations
@@ -13,70 +13,83 @@ from contextlib import AbstractContextManager
 
 
 class Waiter(t.Protocol):
-    """Where one reader sleeps."""
+    """Suspends one thread or greenlet until another one wakes it."""
 
     def wait(self) -> None:
-        """Sleep until woken; return at once if woken since the last time. May wake for nothing."""
+        """Block until woken; return at once if woken since the last call. Spurious wake-ups are possible."""
         ...
 
     def wake(self) -> None:
-        """Wake the sleeper. Never blocks; any thread of the process may call it."""
+        """Unblock :meth:`wait`. Never blocks; any thread of the process may call it."""
         ...
 
 
 class Task(t.Protocol):
-    """Work going on beside the requests."""
+    """Work that runs concurrently."""
 
     @property
     def alive(self) -> bool: ...
 
     def interrupt(self) -> None:
-        """End the work where it stands, even in a blocking read, by raising a ``BaseException`` there.
+        """Raise a ``BaseException`` in the task at its current instruction, even in a blocking read.
 
-        Returns at once. Calling it on a task that has ended does nothing.
+        Returns at once. Has no effect on a task that has ended.
         """
         ...
 
 
 class Alarm(t.Protocol):
-    """One timer."""
+    """One timer of the platform."""
 
     def set(self, delay: float) -> None:
-        """Ring once, ``delay`` seconds from now, and not at the time set before."""
+        """Call back once, ``delay`` seconds from now; replaces the time set before."""
         ...
 
 
-class Concurrency(t.Protocol):
-    """How this process does several things at once."""
+class Spawner(t.Protocol):
+    """Starts work, and synchronizes it: all that a store needs."""
 
-    def spawn(self, work: Callable[[], None]) -> Task: ...
+    def spawn(self, work: Callable[[], None]) -> object:
+        """Run ``work`` concurrently: in a greenlet of a patched process, otherwise in a thread."""
+        ...
 
     def spawn_thread(self, work: Callable[[], None]) -> None:
-        """Do ``work`` in an OS thread, also in a patched process. There it must not touch anything
-        that is patched: gevent's locks lose wake-ups between OS threads."""
+        """Run ``work`` in an OS thread, also in a patched process. There it must not touch patched
+        objects (locks of ``threading``, logging): gevent's locks lose wake-ups between OS threads."""
         ...
 
     def call_soon_threadsafe(self, callback: Callable[[], None]) -> None:
-        """From such a thread: call ``callback``, which must not block, where greenlets live."""
+        """Call ``callback`` on the thread that runs the greenlets. It must not block."""
         ...
 
     def waiter(self) -> Waiter: ...
 
-    def alarm(self, ring: Callable[[], None]) -> Alarm:
-        """A timer.
+    def lock(self) -> AbstractContextManager[object]:
+        """A cheap lock for a critical section that neither blocks nor switches greenlets."""
+        ...
 
-        :param ring: A method that does not block. Its object is not kept alive.
+
+class Concurrency(Spawner, t.Protocol):
+    """The concurrency of this process."""
+
+    def spawn(self, work: Callable[[], None]) -> Task:
+        """As :meth:`Spawner.spawn`.
+
+        :raises RuntimeError: No thread can be started.
         """
         ...
 
-    def lock(self) -> AbstractContextManager[object]:
-        """A lock for a few steps that neither block nor let others run, which makes it cheap."""
+    def alarm(self, callback: Callable[[], None], /) -> Alarm:
+        """A timer.
+
+        :param callback: A bound method that does not block. The alarm references its object weakly.
+        """
         ...
 
     def yield_control(self) -> None:
-        """Let others run."""
+        """Let other threads or greenlets run."""
         ...
 
     def asyncio_loop(self) -> asyncio.AbstractEventLoop:
-        """An asyncio loop that is running beside everything else. Made once a process."""
+        """A running asyncio loop, one a process, created at the first call."""
         ...

@@ -23,7 +23,6 @@ from dataclasses import asdict
 
 from flask_aistream.core.run import Run
 from flask_aistream.errors import TooManyRuns
-from flask_aistream.stores.base import Process
 from flask_aistream.stores.bounds import UNBOUNDED
 from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.engine import Batch
@@ -49,6 +48,7 @@ from flask_aistream.stores.redis.scripts import END
 from flask_aistream.stores.redis.scripts import RELINQUISH
 from flask_aistream.stores.redis.server import FAULTS
 from flask_aistream.stores.redis.server import Server
+from flask_aistream.timing.concurrency import Spawner
 
 GROUP = 100
 """Batches of one call: a script holds up everybody else's commands."""
@@ -69,7 +69,7 @@ class RedisEngine:
         self,
         connect: Callable[[], t.Any],
         name: str,
-        process: Process,
+        process: Spawner,
         bounds: Bounds = UNBOUNDED,
         *,
         clock: Callable[[], float] = time.time,
