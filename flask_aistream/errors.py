@@ -10,6 +10,7 @@
     ├── AccessDenied           ``authorize`` said no, or the caller's origin is not allowed
     ├── ProviderNotFound       no provider has this name
     ├── RunNotFound            no run has this id, or it belongs to somebody else
+    ├── RunUnreadable          what the store holds of a run was not written by this package, or by a newer one
     ├── LogEnded               an event was appended after the terminal one
     ├── ChunkUnknown           a provider yielded something no adapter understands
     ├── Unavailable            not now: draining, or a limit is reached
@@ -109,6 +110,20 @@ class RunNotFound(AIStreamError, LookupError):
 
     def __init__(self, run: str) -> None:
         super().__init__(f"There is no run {run[:200]!r} here for you. It may have been forgotten.")
+
+
+class RunUnreadable(AIStreamError):
+    """
+    :param run: Its id.
+    """
+
+    code = "run_unreadable"
+    status = 410
+
+    def __init__(self, run: str) -> None:
+        super().__init__(
+            f"The store holds run {run[:200]!r} in a form that this version cannot read."
+        )
 
 
 class LogEnded(AIStreamError):

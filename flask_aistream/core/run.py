@@ -51,5 +51,11 @@ class Run:
     chat: str | None = None
     request: str = field(default="", repr=False)
 
+    @property
+    def size(self) -> int:
+        """Characters of all that a client may have chosen."""
+        named = (self.owner, self.key, self.chat, self.request)
+        return sum(len(text) for text in named if text)
+
     def readable_by(self, caller: str | None) -> bool:
         return self.owner is None or self.owner == caller

@@ -60,10 +60,12 @@ def try_store(url: str, process: Spawner) -> None:
         ) from None
     try:
         engine.open(Deaf())
-    except engine.faults as error:
-        raise StoreUnavailable(cause_of(error)) from None
-    except (ValueError, TypeError) as error:  # From a client that cannot make sense of its URL.
-        raise ValueError(cause_of(error)) from None
+    except Exception as error:
+        if engine.is_outage(error):
+            raise StoreUnavailable(cause_of(error)) from None
+        if isinstance(error, (ValueError, TypeError)):  # The client cannot read its URL.
+            raise ValueError(cause_of(error)) from None
+        raise
     finally:
         engine.close()
 

@@ -112,9 +112,11 @@ class Engine(t.Protocol):
         """Called in an OS thread even where gevent has patched everything."""
         ...
 
-    @property
-    def faults(self) -> tuple[type[Exception], ...]:
-        """What its driver raises when the database is away."""
+    def is_outage(self, error: Exception) -> bool:
+        """Whether the driver reports the database as unavailable: connection, timeout, lock, space or damage.
+
+        Any other error belongs to the one call that raised it.
+        """
         ...
 
     def open(self, listener: Listener) -> None:
@@ -124,7 +126,10 @@ class Engine(t.Protocol):
     def close(self) -> None: ...
 
     def together(self) -> AbstractContextManager[object]:
-        """Around the calls of one round: all happen or, where the database can do that, none."""
+        """Around the calls of one round: all happen or, where the database can do that, none.
+
+        Nested, around one of these calls: if it raises, its own writes alone are undone.
+        """
         ...
 
     def create(self, run: Run, begin: Batch, most: int | None = None) -> str:
@@ -184,6 +189,13 @@ class Engine(t.Protocol):
 
     def missing(self, run_ids: Collection[str]) -> set[str]:
         """Those of these runs that are not in the database."""
+        ...
+
+    def repair(self, runs: Sequence[Run]) -> set[str]:
+        """Write again whatever the database has lost by which this process's living runs are found.
+
+        :returns: Ids of those whose records are missing; see ``restore``.
+        """
         ...
 
     def forget(self, run_id: str) -> None:

@@ -79,7 +79,7 @@ class MemoryLog(Records):
         with self._lock:
             self._trim()
             self._count()
-            return RUN_BYTES + EVENT_BYTES * len(self._events) + self._bytes
+            return RUN_BYTES + self.run.size + EVENT_BYTES * len(self._events) + self._bytes
 
     def announce(self, tell: Callable[[], None]) -> None:
         tell()

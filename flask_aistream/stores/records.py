@@ -42,8 +42,7 @@ class Records:
         self._most = bounds.max_events or math.inf
         self._most_bytes = bounds.log_bytes or math.inf
         self._bytes = 0
-        # What a log begins with is the same for all: to measure it would delay every first token.
-        self._counted = len(self._events)
+        self._counted = 0
         self._look_at: float = 0 if bounds.log_bytes else self._most
         self._waiting: dict[Wake, None] = {}
         self._waiting_for_end: dict[Wake, None] = {}

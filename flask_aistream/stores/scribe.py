@@ -23,7 +23,6 @@ from collections.abc import Collection
 from functools import partial
 
 from flask_aistream.core.run import Run
-from flask_aistream.errors import AIStreamError
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.engine import BEAT_SECONDS
 from flask_aistream.stores.engine import DEAD_SECONDS
@@ -40,6 +39,9 @@ ROUND_SECONDS = 0.004
 LONGEST_SECONDS = 0.016
 SPARING = 16
 """Of the time, rounds take so small a part, unless it makes the pause between them the longest."""
+
+HEAL_SECONDS = 2.0
+"""Between two looks whether the database still has everything that this process's living runs need."""
 
 RETRY_SECONDS = 0.05
 
@@ -104,9 +106,15 @@ class Job(t.Generic[R]):
         self.value: R
 
     def run(self, engine: Engine) -> None:
+        """
+        :raises Exception: The database is unavailable. Any other error is this job's own.
+        """
         try:
-            self.value, self.error = self.work(engine), None
-        except AIStreamError as error:
+            with engine.together():
+                self.value, self.error = self.work(engine), None
+        except Exception as error:
+            if engine.is_outage(error):
+                raise
             self.error = error
 
     def finish(self) -> None:
@@ -174,6 +182,7 @@ class Scribe:
         self._round_at = clock()
         self._pause = ROUND_SECONDS
         self._beat_at = 0.0
+        self._healed_at = -math.inf
         self._polled_at = -math.inf
         self._tick: float | None = None
         (process.spawn_thread if engine.native else process.spawn)(self._serve)
@@ -229,10 +238,10 @@ class Scribe:
             self._gather()
             try:
                 effects = self._round()
-            except self._engine.faults as fault:
-                self._stumble(str(fault) or type(fault).__name__)
             except Exception as error:
-                self._break(error)
+                if not self._engine.is_outage(error):
+                    self._log(partial(logger.error, "The store failed", exc_info=error))
+                self._stumble(str(error) or type(error).__name__)
             else:
                 self._recover()
                 if effects:
@@ -273,6 +282,7 @@ class Scribe:
             self._engine.poll()
             self._polled_at = self._round_at
         beat = self._count() and self._round_at - self._beat_at >= BEAT_SECONDS
+        heal = beat and self._round_at - self._healed_at >= HEAL_SECONDS
         refused: dict[Page, Found] = {}
         if beat or self._pages or self._jobs:
             with self._engine.together():
@@ -283,6 +293,9 @@ class Scribe:
                 refused |= self._write()
                 for job in self._jobs:
                     job.run(self._engine)
+                if heal:
+                    self._heal()
+                    self._healed_at = self._round_at
         if beat:
             self._beat_at = self._round_at
         self._slept = False
@@ -297,6 +310,13 @@ class Scribe:
             page.forgotten = True
             self._engine.forget(page.run_id)
         return {page: page.as_forgotten() for page in forgotten}
+
+    def _heal(self) -> None:
+        """Write again what the database has lost of this process's living runs."""
+        own = {page.run_id: page for page in self._own()}
+        if own:
+            for run_id in self._engine.repair([page.run for page in own.values()]):
+                own[run_id].revive(self._engine)
 
     def _done(self, refused: dict[Page, Found]) -> list[Effect]:
         effects: list[Effect] = [partial(page.settle, found) for page, found in refused.items()]
@@ -328,8 +348,17 @@ class Scribe:
             Batch.of(page.run_id, page.written, page.unwritten, page.reign) for page in self._pages
         ]
         refused = set(self._engine.write(batches)) if batches else set()
-        settled = {page: self._insist(page) for page in self._pages if page.run_id in refused}
+        settled = {page: self._resolve(page) for page in self._pages if page.run_id in refused}
         return {page: found for page, found in settled.items() if found is not None}
+
+    def _resolve(self, page: Page) -> Found | None:
+        """:returns: See :meth:`_insist`. A run whose records cannot be read is written again."""
+        try:
+            return self._insist(page)
+        except Exception as error:
+            if self._engine.is_outage(error):
+                raise
+            return None if page.revive(self._engine) else page.as_forgotten()
 
     def _insist(self, page: Page) -> Found | None:
         """A batch was refused: because the run has ended or has another owner (then it is returned),
@@ -378,14 +407,6 @@ class Scribe:
         self._fault_since = None
         self._pause = pause_after(self._clock() - self._round_at)
         self.away = self._told = False
-
-    def _break(self, error: Exception) -> None:
-        """Our own mistake. Whoever asked is told; the runs go on, as far as they can."""
-        jobs, self._jobs = self._jobs, regrets(self._jobs)
-        effects: list[Effect] = [partial(job.fail, error) for job in jobs]
-        self._process.call_soon_threadsafe(partial(self._run_all, effects))
-        self._log(lambda: logger.error("The store failed", exc_info=error))
-        self._stumble(repr(error))
 
     def _run_all(self, effects: list[Effect]) -> None:
         for effect in effects:

@@ -628,6 +628,9 @@ def sleep(store: SharedStore) -> Callable[[], None]:
     store.scribe._gather = doze  # type: ignore[method-assign]
     store.scribe.tell(lambda engine: None)
     assert asleep.wait(DEADLINE)
+    pulse = getattr(store.scribe._engine, "_pulse", None)
+    if pulse is not None:
+        pulse.close()
     return awake.set
 
 

@@ -12,16 +12,17 @@ the stream.
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 import typing as t
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence
-from dataclasses import asdict
+
+import redis
 
 from flask_aistream.core.run import Run
+from flask_aistream.errors import RunUnreadable
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.bounds import UNBOUNDED
 from flask_aistream.stores.bounds import Bounds
@@ -32,15 +33,20 @@ from flask_aistream.stores.engine import Listener
 from flask_aistream.stores.engine import Piece
 from flask_aistream.stores.redis.carrier import Carrier
 from flask_aistream.stores.redis.finished import Finished
+from flask_aistream.stores.redis.keys import about_of
+from flask_aistream.stores.redis.keys import beat_key
 from flask_aistream.stores.redis.keys import entry_id
 from flask_aistream.stores.redis.keys import log_key
 from flask_aistream.stores.redis.keys import meta_key
 from flask_aistream.stores.redis.keys import news_of
 from flask_aistream.stores.redis.keys import piece_of
+from flask_aistream.stores.redis.keys import run_of
 from flask_aistream.stores.redis.keys import runs_of
 from flask_aistream.stores.redis.lengths import Lengths
 from flask_aistream.stores.redis.names import Names
+from flask_aistream.stores.redis.processes import BEAT_MILLISECONDS
 from flask_aistream.stores.redis.processes import Processes
+from flask_aistream.stores.redis.pulse import Pulse
 from flask_aistream.stores.redis.scripts import ADOPT
 from flask_aistream.stores.redis.scripts import APPEND
 from flask_aistream.stores.redis.scripts import CREATE
@@ -48,7 +54,11 @@ from flask_aistream.stores.redis.scripts import END
 from flask_aistream.stores.redis.scripts import RELINQUISH
 from flask_aistream.stores.redis.server import FAULTS
 from flask_aistream.stores.redis.server import Server
+from flask_aistream.stores.redis.server import is_outage
 from flask_aistream.timing.concurrency import Spawner
+
+UNREADABLE = (redis.ResponseError, LookupError, TypeError, ValueError)
+"""What reading a key raises that something else has written."""
 
 GROUP = 100
 """Batches of one call: a script holds up everybody else's commands."""
@@ -62,7 +72,6 @@ class RedisEngine:
     """
 
     native = False
-    faults = FAULTS
     rest = None
 
     def __init__(
@@ -84,6 +93,7 @@ class RedisEngine:
         self._names = Names(self._server)
         self._finished = Finished(self._server, name, self._lengths, bounds, clock)
         self._processes = Processes(self._server, name, self._finished, ticks)
+        self._pulse = Pulse(process, beat_key(name), BEAT_MILLISECONDS)
 
     def open(self, listener: Listener) -> None:
         self._server.open()
@@ -92,20 +102,24 @@ class RedisEngine:
             self._process.spawn(self._carrier.listen)
 
     def close(self) -> None:
+        self._pulse.close()
         if self._carrier is not None:
             self._carrier.close()
-            with contextlib.suppress(*self.faults):
+            with contextlib.suppress(*FAULTS):
                 self._wake_carrier()
         self._server.close()
+
+    def is_outage(self, error: Exception) -> bool:
+        return is_outage(error)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         try:
             yield
-        except self.faults as fault:
+        except FAULTS as fault:
             if "maxmemory" in str(fault):
                 # Deleting is all that is allowed now. Later it might be what another process has just saved.
-                with contextlib.suppress(*self.faults):
+                with contextlib.suppress(*FAULTS):
                     self._finished.forget_oldest()
             raise
 
@@ -184,6 +198,14 @@ class RedisEngine:
         return None if said < 0 else bool(said)
 
     def load(self, run_id: str, after: int) -> Found | None:
+        try:
+            return self._load(run_id, after)
+        except UNREADABLE as error:
+            if is_outage(error):
+                raise
+            raise RunUnreadable(run_id) from error
+
+    def _load(self, run_id: str, after: int) -> Found | None:
         with self._server.redis.pipeline(transaction=False) as pipe:
             pipe.hmget(meta_key(run_id), "run", "epoch", "request", "process")
             pipe.exists(log_key(run_id))
@@ -193,8 +215,7 @@ class RedisEngine:
         if about is None or not exists:
             return None
         pieces = [piece_of(key, fields).after(after) for key, fields in entries]
-        run = Run(**json.loads(about), request=(request or b"").decode())
-        found = Found(run, pieces, int(epoch))
+        found = Found(run_of(about, request or b""), pieces, int(epoch))
         if found.ended or process != self._name.encode():
             self._lengths.drop(run_id)
         return found
@@ -220,6 +241,11 @@ class RedisEngine:
             found = iter(pipe.execute())
         return {run_id for run_id in run_ids if not min(next(found), next(found))}
 
+    def repair(self, runs: Sequence[Run]) -> set[str]:
+        self._processes.repair([run.id for run in runs])
+        self._names.repair(runs)
+        return self.missing([run.id for run in runs])
+
     def forget(self, run_id: str) -> None:
         self._lengths.drop(run_id)
 
@@ -243,6 +269,7 @@ class RedisEngine:
 
     def beat(self) -> None:
         self._processes.beat()
+        self._pulse.ensure(self._server.redis)
 
     def orphans(self) -> list[tuple[str, int]]:
         return self._processes.orphans()
@@ -261,14 +288,13 @@ class RedisEngine:
         self._processes.answer_for(process, run.id)
         if process:
             self._lengths.begin(run.id, begin.first, len(begin.data))
-        about = asdict(run)
-        request = about.pop("request")
+        about, request = about_of(run), run.request
         length = entry_id(begin.first + begin.size, begin.epoch)
         said = self._server.run(
             CREATE,
             (log_key(run.id), meta_key(run.id)),
             (
-                *(json.dumps(about), process, begin.epoch, request),
+                *(about, process, begin.epoch, request),
                 *(begin.first, length, begin.data, anew),
             ),
         )

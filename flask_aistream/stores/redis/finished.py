@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import math
 import time
+import typing as t
 from collections.abc import Callable
 from collections.abc import Collection
 
-from flask_aistream.core.run import Run
+import redis
+
 from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.redis.keys import BYTES
 from flask_aistream.stores.redis.keys import ENDED
@@ -17,12 +19,15 @@ from flask_aistream.stores.redis.keys import aliases
 from flask_aistream.stores.redis.keys import log_key
 from flask_aistream.stores.redis.keys import meta_key
 from flask_aistream.stores.redis.keys import news_of
+from flask_aistream.stores.redis.keys import run_of
 from flask_aistream.stores.redis.keys import runs_of
 from flask_aistream.stores.redis.lengths import Lengths
 from flask_aistream.stores.redis.scripts import KEEP
 from flask_aistream.stores.redis.scripts import RELEASE
 from flask_aistream.stores.redis.scripts import SUM
 from flask_aistream.stores.redis.server import Server
+from flask_aistream.stores.redis.server import is_outage
+from flask_aistream.stores.redis.server import raised
 
 SPARE_SECONDS = 60.0
 
@@ -65,10 +70,11 @@ class Finished:
         with self._server.redis.pipeline(transaction=False) as pipe:
             pipe.hmget(meta_key(run_id), "run", "process")
             pipe.memory_usage(log_key(run_id))
-            (about, owner), size = pipe.execute()
+            pipe.memory_usage(meta_key(run_id))
+            (about, owner), log_bytes, meta_bytes = pipe.execute()
         if about is None:
             return
-        run, name = Run(**json.loads(about)), owner.decode()
+        run, name = run_of(about), owner.decode()
         with self._server.redis.pipeline(transaction=False) as pipe:
             if name != teller:
                 pipe.srem(runs_of(name), run_id)
@@ -77,7 +83,7 @@ class Finished:
             # Two that end in one moment keep their order.
             self._ended_at = max(self._clock(), self._ended_at + 1e-6)
             pipe.zadd(ENDED, {run_id: self._ended_at})
-            pipe.hset(BYTES, run_id, (size or 0) + RUN_BYTES)
+            pipe.hset(BYTES, run_id, (log_bytes or 0) + (meta_bytes or 0) + RUN_BYTES)
             pipe.execute()
         # A cluster's pipeline takes neither a script nor PUBLISH.
         if self.keep:
@@ -125,14 +131,15 @@ class Finished:
             names = [name.decode() for name in forgotten]
             for name in names:
                 pipe.hmget(meta_key(name), "run", "teller")
-            known = zip(names, pipe.execute(), strict=True)
+            replies = pipe.execute(raise_on_error=False)
+        known = zip(names, map(about_and_teller, replies), strict=True)
         abouts = {name: about for name, (about, teller) in known if teller is None}
         if not abouts:
             return False
         run_ids = list(abouts)
         for run_id, about in abouts.items():
-            if about is not None:
-                for key in aliases(Run(**json.loads(about))):
+            with contextlib.suppress(LookupError, TypeError, ValueError):  # Not written by us.
+                for key in aliases(run_of(about)) if about else ():
                     self._server.run(RELEASE, (key,), (run_id,))
         with self._server.redis.pipeline(transaction=False) as pipe:
             for run_id in run_ids:
@@ -146,3 +153,10 @@ class Finished:
 
     def forget_oldest(self) -> None:
         self.forget(self._server.redis.zrange(ENDED, 0, FORGET - 1))
+
+
+def about_and_teller(reply: t.Any) -> tuple[bytes | None, bytes | None]:
+    """What a meta key says; nothing, where another program has put a value of another type there."""
+    if isinstance(reply, redis.ResponseError) and not is_outage(reply):
+        return None, None
+    return t.cast("tuple[bytes | None, bytes | None]", raised(reply))

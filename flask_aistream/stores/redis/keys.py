@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from dataclasses import fields
 
 from flask_aistream.core.run import Run
 from flask_aistream.stores.engine import Piece
 from flask_aistream.stores.packing import decode
 
 PREFIX = "aistream:"
+
+FORMAT = 1
+"""Version of what is written here."""
+
+FIELDS = [field.name for field in fields(Run) if field.name != "request"]
 ENDED = f"{PREFIX}ended"
 BYTES = f"{PREFIX}bytes"
 PROCESSES = f"{PREFIX}processes"
@@ -21,6 +28,22 @@ def log_key(run_id: str) -> str:
 
 def meta_key(run_id: str) -> str:
     return f"{PREFIX}{{{run_id}}}:meta"
+
+
+def about_of(run: Run) -> str:
+    """What the ``run`` field of its meta key holds: JSON, without the request."""
+    return json.dumps({name: getattr(run, name) for name in FIELDS} | {"format": FORMAT})
+
+
+def run_of(about: bytes, request: bytes = b"") -> Run:
+    """The inverse of :func:`about_of`. Fields that a newer version has added are ignored.
+
+    :raises ValueError: It is not what any version of this package writes.
+    """
+    values = json.loads(about)
+    return Run(
+        **{name: values[name] for name in FIELDS if name in values}, request=request.decode()
+    )
 
 
 def beat_key(name: str) -> str:

@@ -9,6 +9,7 @@ from flask_aistream.stores.bounds import Length
 from flask_aistream.stores.engine import Batch
 from flask_aistream.stores.redis.keys import entry_id
 from flask_aistream.stores.redis.keys import log_key
+from flask_aistream.stores.redis.keys import meta_key
 from flask_aistream.stores.redis.server import Server
 
 
@@ -40,4 +41,5 @@ class Lengths:
         with self._server.redis.pipeline(transaction=False) as pipe:
             for run_id in self._lengths:
                 pipe.memory_usage(log_key(run_id))
+                pipe.memory_usage(meta_key(run_id))
             return sum(size or 0 for size in pipe.execute())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import typing as t
+from collections.abc import Sequence
 
 from flask_aistream.core.run import Run
 from flask_aistream.stores.redis.keys import alias
+from flask_aistream.stores.redis.keys import aliases
 from flask_aistream.stores.redis.keys import meta_key
 from flask_aistream.stores.redis.scripts import COUNT
 from flask_aistream.stores.redis.scripts import RELEASE
@@ -52,6 +54,16 @@ class Names:
                 pipe.sadd(alias("owner", run.owner), run.id)
             if run.chat is not None:
                 pipe.set(alias("chat", run.chat), run.id)
+            pipe.execute()
+
+    def repair(self, runs: Sequence[Run]) -> None:
+        """Enter living runs again. A name that another run has taken meanwhile stays with that run."""
+        with self._server.redis.pipeline(transaction=False) as pipe:
+            for run in runs:
+                for key in aliases(run):
+                    pipe.set(key, run.id, nx=True)
+                if run.owner is not None:
+                    pipe.sadd(alias("owner", run.owner), run.id)
             pipe.execute()
 
     def running(self, owner: str) -> int:

@@ -6,6 +6,9 @@ import time
 import typing as t
 from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Sequence
+
+import redis
 
 from flask_aistream.stores.engine import BEAT_SECONDS
 from flask_aistream.stores.engine import DEAD_SECONDS
@@ -20,9 +23,15 @@ from flask_aistream.stores.redis.keys import runs_of
 from flask_aistream.stores.redis.scripts import INHERIT
 from flask_aistream.stores.redis.scripts import TOLD
 from flask_aistream.stores.redis.server import Server
+from flask_aistream.stores.redis.server import is_outage
+from flask_aistream.stores.redis.server import raised
 
 WATCH_SECONDS = 2 * BEAT_SECONDS
 """Of ``DEAD_SECONDS``: so long others watch a heartbeat that is missing."""
+
+
+BEAT_MILLISECONDS = int((DEAD_SECONDS - WATCH_SECONDS) * 1000)
+"""Of a heartbeat key, until it expires."""
 
 
 class Processes:
@@ -48,6 +57,13 @@ class Processes:
     def beat(self) -> None:
         self._beat(self._server.redis)
 
+    def repair(self, run_ids: Sequence[str]) -> None:
+        """Enter this process and its living runs again where recovery looks for them."""
+        with self._server.redis.pipeline(transaction=False) as pipe:
+            pipe.sadd(PROCESSES, self._name)
+            pipe.sadd(runs_of(self._name), *run_ids)
+            pipe.execute()
+
     def orphans(self) -> list[tuple[str, int]]:
         found: list[tuple[str, int]] = []
         self._untold = []
@@ -59,8 +75,12 @@ class Processes:
             with self._server.redis.pipeline(transaction=False) as pipe:
                 for run_id in runs:
                     pipe.hmget(meta_key(run_id), "process", "epoch", "token", "teller")
-                about = pipe.execute()
-            for run_id, (process, epoch, token, teller) in zip(runs, about, strict=True):
+                replies = pipe.execute(raise_on_error=False)
+            for run_id, about in zip(runs, replies, strict=True):
+                if isinstance(about, redis.ResponseError) and not is_outage(about):
+                    self._server.redis.srem(runs_of(name), run_id)
+                    continue
+                process, epoch, token, teller = raised(about)
                 if process == name.encode() and token is None:
                     found.append((run_id, int(epoch)))
                 elif teller in (name.encode(), self._name.encode()):
@@ -117,4 +137,4 @@ class Processes:
             pipe.execute()
 
     def _beat(self, client: t.Any) -> None:
-        client.set(beat_key(self._name), 1, px=int((DEAD_SECONDS - WATCH_SECONDS) * 1000))
+        client.set(beat_key(self._name), 1, px=BEAT_MILLISECONDS)

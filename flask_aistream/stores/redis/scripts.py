@@ -8,7 +8,7 @@ local refused = {}
 local entries = string.gmatch(ARGV[1], '(%S+) (%S+) ([^\\n]+)')
 for i, key in ipairs(KEYS) do
   local before, id, data = entries()
-  local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)
+  local last = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', 1)
   if last[1] and last[1][1] == before then
     redis.call('XADD', key, id, 'd', data)
     redis.call('PUBLISH', key, string.match(before, '%d+') - 1 .. ' ' .. data)
@@ -22,7 +22,11 @@ return refused
 # A run that has ended, or has a later owner, is never written anew.
 CREATE = """
 local run, process, epoch, request, first, length, data, anew = unpack(ARGV)
-local known = redis.call('HMGET', KEYS[2], 'epoch', 'token')
+local known = redis.pcall('HMGET', KEYS[2], 'epoch', 'token')
+if known.err then  -- Another program's: a key of ours is a hash.
+  redis.call('DEL', KEYS[2])
+  known = {}
+end
 if known[2] or (known[1] and (anew == '' or tonumber(known[1]) > tonumber(epoch))) then return 0 end
 redis.call('HSET', KEYS[2], 'run', run, 'process', process, 'epoch', epoch, 'request', request)
 redis.call('DEL', KEYS[1])

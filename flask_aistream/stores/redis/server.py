@@ -20,6 +20,37 @@ FAULTS: tuple[type[Exception], ...] = (
 )
 
 
+STATES = (
+    *("maxmemory", "MISCONF", "LOADING", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN"),
+    *("READONLY", "NOAUTH", "NOPERM", "BUSY "),
+)
+"""In an error reply, also of a script: the server refuses every command of its kind."""
+
+REFUSALS = (
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.NoPermissionError,
+    redis.exceptions.ClusterError,
+    redis.exceptions.AskError,
+)
+"""The same, as classes: the client has cut the code off their text."""
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether the connection or the server keeps every command from being done."""
+    if isinstance(error, redis.DataError):
+        return False
+    if isinstance(error, redis.ResponseError) and not isinstance(error, REFUSALS):
+        return any(state in str(error) for state in STATES)
+    return isinstance(error, FAULTS)
+
+
+def raised(reply: t.Any) -> t.Any:
+    """A reply of a pipeline that does not raise by itself."""
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
 class Server:
     """
     :param connect: Makes a client.

@@ -31,6 +31,8 @@ from flask_aistream.stores.engine import Listener
 from flask_aistream.stores.engine import Piece
 from flask_aistream.stores.packing import decode
 from flask_aistream.stores.sqlite.file import File
+from flask_aistream.stores.sqlite.file import is_damage
+from flask_aistream.stores.sqlite.file import is_outage
 from flask_aistream.stores.sqlite.follower import Follower
 from flask_aistream.stores.sqlite.journal import Journal
 from flask_aistream.stores.sqlite.journal import joined
@@ -62,7 +64,6 @@ class SqliteEngine:
     """
 
     native = True
-    faults: tuple[type[Exception], ...] = (sqlite3.Error,)
 
     def __init__(
         self,
@@ -99,18 +100,28 @@ class SqliteEngine:
     def close(self) -> None:
         self._file.close()
 
+    def is_outage(self, error: Exception) -> bool:
+        return is_outage(error)
+
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        self._begun, self._over = [], []
+        outer = not self._file.in_transaction
+        if outer:
+            self._begun, self._over = [], []
+        begun, over = len(self._begun), len(self._over)
         try:
             with self._file.together():
                 yield
-        except BaseException:
-            for run_id in self._begun:
+        except BaseException as error:
+            if isinstance(error, sqlite3.Error) and is_damage(error):
+                self._file.suspect()
+            for run_id in self._begun[begun:]:
                 self._own.pop(run_id, None)
+            del self._begun[begun:], self._over[over:]
             raise
-        for run_id in self._over:
-            self._own.pop(run_id, None)
+        if outer:
+            for run_id in self._over:
+                self._own.pop(run_id, None)
 
     def create(self, run: Run, begin: Batch, most: int | None = None) -> str:
         taken = self._file.execute(
@@ -241,6 +252,9 @@ class SqliteEngine:
             for run_id in run_ids
             if not self._file.execute("SELECT 1 FROM run WHERE id = ?", (run_id,)).fetchone()
         }
+
+    def repair(self, runs: Sequence[Run]) -> set[str]:
+        return self.missing([run.id for run in runs])
 
     def forget(self, run_id: str) -> None:
         self._own.pop(run_id, None)

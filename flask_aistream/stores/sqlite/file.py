@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 import time
 import typing as t
 from collections.abc import Iterator
@@ -18,6 +19,21 @@ OPEN_SECONDS = 10.0
 
 WAL_BYTES = 8 * 1024 * 1024
 
+PRIVATE = 0o600
+
+TRANSACTION = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
+SAVEPOINT = ("SAVEPOINT job", "RELEASE job", ("ROLLBACK TO job", "RELEASE job"))
+"""Statements that begin, complete and undo."""
+
+OWN = (
+    sqlite3.ProgrammingError,
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.NotSupportedError,
+)
+"""Errors of one statement or its values."""
+
 
 class File:
     """
@@ -27,6 +43,7 @@ class File:
     def __init__(self, path: str) -> None:
         self._path = path
         self._db: t.Any = None
+        self._unchecked = True
         self._opened: tuple[int, int] | None = None
 
     def open(self) -> bool:
@@ -34,11 +51,15 @@ class File:
         :returns: Whether it is another file than the last time.
         """
         self.close()
+        make_private(self._path)
         # After a fault, somebody may be waiting to be told.
         patience = OPEN_SECONDS if self._opened is None else BUSY_SECONDS
         self._db = sqlite3.connect(
             self._path, timeout=patience, isolation_level=None, check_same_thread=False
         )
+        if self._unchecked:
+            check_integrity(self._db)
+            self._unchecked = False
         # Takes effect on a new file only.
         self.execute("PRAGMA auto_vacuum = INCREMENTAL")
         switch_to_wal(self._db, patience)
@@ -65,16 +86,27 @@ class File:
     def pragma(self, name: str) -> int:
         return t.cast(int, self.execute(f"PRAGMA {name}").fetchone()[0])
 
+    @property
+    def in_transaction(self) -> bool:
+        return t.cast(bool, self._db.in_transaction)
+
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        self.execute("BEGIN IMMEDIATE")
+        """A transaction; within another one, a savepoint."""
+        begin, commit, undo = SAVEPOINT if self.in_transaction else TRANSACTION
+        self.execute(begin)
         try:
             yield
-            self.execute("COMMIT")
+            self.execute(commit)
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
-                self.execute("ROLLBACK")
+                for statement in undo:
+                    self.execute(statement)
             raise
+
+    def suspect(self) -> None:
+        """Check every page the next time it is opened: a damaged file can be opened all the same."""
+        self._unchecked = True
 
     def check(self) -> None:
         """Who has a file open does not notice when it is deleted, or another is put in its place."""
@@ -87,6 +119,43 @@ class File:
         except FileNotFoundError:
             return None
         return found.st_dev, found.st_ino
+
+
+def make_private(path: str) -> None:
+    """Only this user may read what clients and models have said. SQLite gives the files beside it the same mode."""
+    with contextlib.suppress(OSError):  # Which SQLite words in its own way.
+        # Never opened where it exists: closing it would release the locks of every connection of this process.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE))
+    for name in (path, f"{path}-wal", f"{path}-shm"):
+        with contextlib.suppress(OSError):
+            if stat.S_IMODE(os.stat(name).st_mode) != PRIVATE:
+                os.chmod(name, PRIVATE)
+
+
+def check_integrity(db: sqlite3.Connection) -> None:
+    """
+    :raises sqlite3.DatabaseError: A page is damaged.
+    """
+    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(
+            f"the file is damaged ({' '.join(found.split())}); restore it or name a new file"
+        )
+
+
+def is_damage(error: Exception) -> bool:
+    return type(error) is sqlite3.DatabaseError
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether the file, its disk or a lock keeps every statement from being done."""
+    if isinstance(error, OSError):
+        return True
+    if not isinstance(error, sqlite3.Error) or isinstance(error, OWN):
+        return False
+    # A generic error is one statement's own, unless the tables are gone. (Python 3.10 does not name it.)
+    generic = getattr(error, "sqlite_errorname", "") == "SQLITE_ERROR"
+    return not generic or str(error).startswith("no such table")
 
 
 def switch_to_wal(db: sqlite3.Connection, patience: float) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 2
-"""A file of another version is not touched."""
+APPLICATION = 0x61697374
+"""Of every file of ours, in its header: "aist"."""
+
+FORMAT = 1
+"""Oldest version that can work on the file, in its header. A newer version may add columns and tables."""
 
 TABLES = """
 CREATE TABLE run (
@@ -37,16 +40,21 @@ CREATE TABLE notice (  -- runs that their owner does not know to be ended or ado
 def make(db: sqlite3.Connection) -> None:
     """Make the tables in a new file, within a transaction.
 
-    :raises sqlite3.DatabaseError: It has those of another version.
+    :raises sqlite3.DatabaseError: It is another program's, or of another version.
     """
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version == 0:
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (oldest,) = db.execute("PRAGMA user_version").fetchone()
+    if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         # executescript() would commit first, and two processes may be here at once.
         for statement in TABLES.split(";\n"):
             db.execute(statement)
-        db.execute(f"PRAGMA user_version = {VERSION}")
-    elif version != VERSION:
+        db.execute(f"PRAGMA application_id = {APPLICATION}")
+        db.execute(f"PRAGMA user_version = {FORMAT}")
+    elif application != APPLICATION:
         raise sqlite3.DatabaseError(
-            f"the file was made by another version of flask_aistream (tables {version}, "
-            f"here {VERSION}); name a new file"
+            "the file was made by another program, or by flask_aistream before format 1; name a new file"
+        )
+    elif oldest > FORMAT:
+        raise sqlite3.DatabaseError(
+            f"the file was made by a newer flask_aistream (format {oldest}, here {FORMAT}); name a new file"
         )
