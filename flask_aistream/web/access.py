@@ -1,9 +1,8 @@
-"""Who is asking, and may they."""
+"""Who the caller is, and what the caller may do."""
 
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Callable
 
 from flask import current_app
 
@@ -12,14 +11,28 @@ from flask_aistream.errors import AccessDenied
 from flask_aistream.errors import RunNotFound
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
+from flask_aistream.web.registry import Authorize
+from flask_aistream.web.registry import Identify
 
-Identify = Callable[[], str | None]
-Authorize = Callable[[ChatRequest], bool | None]
+
+def caller_of(identify: Identify | None) -> str | None:
+    """Name of the caller of this request; ``None`` for an anonymous one.
+
+    :param identify: ``@ai.identify``; ``None`` takes Flask-Login's user.
+    :raises TypeError: ``@ai.identify`` returned something that is not a string.
+    """
+    name: t.Any = identify() if identify else flask_login_user()
+    if name is not None and not isinstance(name, str):
+        raise TypeError(
+            f"@ai.identify returned {type(name).__name__} but must return a str, or None for an "
+            "anonymous caller. Use str(user.id)."
+        )
+    return name
 
 
 def flask_login_user() -> str | None:
-    """Id of Flask-Login's user, if the application uses it and somebody is logged in."""
-    # Of the application itself: a proxy that has no such attribute takes four times as long to say so.
+    """Id of Flask-Login's user, if the application uses it and a user is logged in."""
+    # Asked of the application itself: a missing attribute costs four times as much through the proxy.
     if not hasattr(current_app._get_current_object(), "login_manager"):  # type: ignore[attr-defined]
         return None
     from flask_login import current_user  # type: ignore[import-untyped,import-not-found,unused-ignore]
@@ -28,10 +41,10 @@ def flask_login_user() -> str | None:
 
 
 def authorize(check: Authorize | None, request: ChatRequest) -> None:
-    """Ask the application's ``@ai.authorize``, if there is one.
+    """Call ``@ai.authorize``, if there is one.
 
-    :raises AccessDenied: It returned ``False``. What it raises itself passes through.
-    :raises TypeError: It returned something else than it may: whoever forgot to compare meant to refuse some.
+    :raises AccessDenied: It returned ``False``. Exceptions of its own pass through.
+    :raises TypeError: Not a bool; usually a forgotten comparison.
     """
     allowed: t.Any = check is None or check(request)
     if allowed is False:
@@ -44,25 +57,11 @@ def authorize(check: Authorize | None, request: ChatRequest) -> None:
 
 
 def open_log(store: Store, run_id: str, caller: str | None) -> Log:
-    """The log of a run, for those who may see it.
+    """The log of a run that ``caller`` may read.
 
-    :raises RunNotFound: There is none, or it is somebody else's: the answers do not differ.
+    :raises RunNotFound: It does not exist or belongs to another owner; both give the same answer.
     """
     log = store.open(run_id)
     if not log.run.readable_by(caller):
         raise RunNotFound(run_id)
     return log
-
-
-def name_of(identify: Identify | None) -> str | None:
-    """Who is asking.
-
-    :raises TypeError: ``@ai.identify`` returned something that is not a string.
-    """
-    name: t.Any = identify() if identify else flask_login_user()
-    if name is not None and not isinstance(name, str):
-        raise TypeError(
-            f"@ai.identify returned {type(name).__name__} but must return a str, or None for nobody. "
-            "Use str(user.id)."
-        )
-    return name

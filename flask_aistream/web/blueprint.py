@@ -32,28 +32,32 @@ from flask_aistream.protocols.openai_chat import OPENAI_CHAT
 from flask_aistream.protocols.table import PROTOCOLS
 from flask_aistream.runs.pump import Provider
 from flask_aistream.web import access
+from flask_aistream.web import ai_sdk
 from flask_aistream.web import cors
+from flask_aistream.web import openai
 from flask_aistream.web import parse
 from flask_aistream.web import routes
-from flask_aistream.web import start
-from flask_aistream.web.access import Authorize
-from flask_aistream.web.access import Identify
-from flask_aistream.web.executor import execute
 from flask_aistream.web.executor import refuse_immovable
+from flask_aistream.web.extension import KEY
 from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import current_request
+from flask_aistream.web.extension import execute
 from flask_aistream.web.extension import extension
 from flask_aistream.web.extension import install
 from flask_aistream.web.handle import RunHandle
+from flask_aistream.web.mounts import Mount
+from flask_aistream.web.registry import Authorize
+from flask_aistream.web.registry import Identify
 from flask_aistream.web.registry import ProviderRegistry
 from flask_aistream.web.registry import RegisteredProvider
 from flask_aistream.web.registry import check_takes_request
 from flask_aistream.web.registry import name_of
 from flask_aistream.web.responses import aistream_error
 from flask_aistream.web.responses import http_error
+from flask_aistream.web.start import start
 
 ANSWERABLE = (AccessDenied, ProviderNotFound, RequestError, RunNotFound, Unavailable)
-"""What a client can do something about, also where a view of the application's own meets it."""
+"""Errors of a request, which are answered as JSON in views of the application's own, too."""
 
 P = t.TypeVar("P", bound=Provider)
 I = t.TypeVar("I", bound=Identify)  # noqa: E741
@@ -81,15 +85,14 @@ class AIStream(Blueprint):
 
     def __init__(self, name: str = "aistream") -> None:
         super().__init__(name, "flask_aistream", static_folder="static")
-        self._entries = ProviderRegistry()
-        self.identify_caller: Identify | None = None
-        self.authorize_start: Authorize | None = None
-        self.rendering: dict[str, Render] = {}
-        routes.add(self)
-        self.record(self._installed)
-        self.after_request(self._cross_origin)
+        self._registry = ProviderRegistry()
+        routes.add(self, self._registry)
+        ai_sdk.add(self, self._registry)
+        openai.add(self, self._registry)
+        self.record(self._mount)
+        self.after_request(allow_origin)
         self.register_error_handler(HTTPException, lambda error: http_error(NATIVE, error))
-        self.before_app_request(self._unrouted)
+        self.before_app_request(answer_unrouted)
         for kind in ANSWERABLE:
             self.app_errorhandler(kind)(lambda error: aistream_error(NATIVE, error))
 
@@ -136,10 +139,10 @@ class AIStream(Blueprint):
 
         def register(function: P) -> P:
             check_takes_request(function)
-            entry = RegisteredProvider(
+            registered = RegisteredProvider(
                 name or name_of(function), function, default_prompt, context, text_only, restart
             )
-            self._entries.add(entry)
+            self._registry.add(registered)
             return function
 
         return register if function is None else register(function)
@@ -150,7 +153,7 @@ class AIStream(Blueprint):
         Called in the request context. The caller that starts a run owns it: for everybody else it
         does not exist. Without it, Flask-Login's user is taken, where there is one.
         """
-        self.identify_caller = function
+        self._registry.identify = function
         return function
 
     def html(self, function: H) -> H:
@@ -159,7 +162,7 @@ class AIStream(Blueprint):
         Called with each event: return its HTML, ``""`` to show nothing, or ``None`` to leave it to us.
         The text of an answer must be escaped; a template does it.
         """
-        self.rendering = {"render": function}
+        self._registry.rendering = {"render": function}
         return function
 
     def authorize(self, function: A) -> A:
@@ -167,7 +170,7 @@ class AIStream(Blueprint):
 
         Called in the request context with the ``ChatRequest``, before the provider.
         """
-        self.authorize_start = function
+        self._registry.authorize = function
         return function
 
     def start(
@@ -198,13 +201,13 @@ class AIStream(Blueprint):
         :raises KeyReused: The key has started a run with another request.
         :raises Unavailable: Draining, a limit is reached, or the store is away.
         """
-        ext = self._here()
+        ext = self._extension()
         parse.check_names(provider=provider, owner=owner, chat=chat, key=key)
-        parsed = parse.given(request, ext.settings, chat=chat, key=key, background=background)
+        parsed = parse.read_given(request, ext.settings, chat=chat, key=key, background=background)
         if owner is None and isinstance(request, ChatRequest):
             owner = request.owner
-        log = start.begin(self.entry(provider), parsed, owner, parsed.key, lambda chat: None)
-        return RunHandle(self, ext, log)
+        log = start(ext, self._registry.find(provider), parsed, owner)
+        return RunHandle(ext, log, self._registry.rendering)
 
     def attach(self, run_id: str, *, owner: str | EllipsisType | None = ...) -> RunHandle:
         """A run that was started anywhere: here, by a request, in another process. Needs an
@@ -214,10 +217,10 @@ class AIStream(Blueprint):
         :raises RunNotFound: There is none, or it was forgotten.
         :raises StoreUnavailable: The store is away.
         """
-        ext = self._here()
+        ext = self._extension()
         store = ext.process.store
         log = store.open(run_id) if owner is ... else access.open_log(store, run_id, owner)
-        return RunHandle(self, ext, log)
+        return RunHandle(ext, log, self._registry.rendering)
 
     def execute(self, run_id: str) -> Terminal | None:
         """Make a run that ``AISTREAM_EXECUTOR`` has put into a queue, here and now, until it has ended.
@@ -232,60 +235,51 @@ class AIStream(Blueprint):
         :raises ValueError: This is not what the function was given.
         :raises StoreUnavailable: The store is away; nothing was done.
         """
-        return execute(self._here(), run_id)
-
-    def entry(self, name: str) -> RegisteredProvider:
-        """The provider of this name.
-
-        :raises ProviderNotFound: There is none.
-        """
-        return self._entries.find(name)
+        self._extension()
+        return execute(current_app._get_current_object(), run_id)  # type: ignore[attr-defined]
 
     @property
     def provider_names(self) -> tuple[str, ...]:
-        """Of all registered providers, in order of registration."""
-        return tuple(self._entries)
+        """Names of the providers, in order of registration."""
+        return self._registry.names
 
-    def _installed(self, state: BlueprintSetupState) -> None:
+    def _mount(self, state: BlueprintSetupState) -> None:
         ext = install(t.cast(Flask, state.app))
         name = f"{state.name_prefix}.{state.name}".lstrip(".")
-        ext.blueprints[name] = self
-        ext.prefixes[name] = (state.url_prefix or "").rstrip("/")
-        for entry in self._entries.values():
-            refuse_immovable(entry, ext)
+        ext.mounts[name] = Mount((state.url_prefix or "").rstrip("/"), self._registry)
+        if ext.enqueue is not None:
+            for provider in self._registry:
+                refuse_immovable(provider, ext.mounts)
 
-    def _here(self) -> Extension:
-        """What the current application has of us.
+    def _extension(self) -> Extension:
+        """The current application's extension.
 
-        :raises RegistrationError: This blueprint is not registered there.
+        :raises RegistrationError: This ``AIStream`` is not registered in the application.
         """
-        ext: Extension | None = current_app.extensions.get("aistream")
-        if ext is None or self not in ext.blueprints.values():
+        ext: Extension | None = current_app.extensions.get(KEY)
+        if ext is None or not ext.mounts.have(self._registry):
             raise RegistrationError(
                 f"This AIStream is not registered in {current_app.name!r}. Call "
                 "app.register_blueprint(ai) first."
             )
         return ext
 
-    def _cross_origin(self, response: Response) -> Response:
-        return cors.allow(extension().settings, current_request(), response)
 
-    def _unrouted(self) -> Response | None:
-        """Below our prefix, an unknown path and a wrong method are answered by us: with CORS headers,
-        and as JSON. A blueprint's own error handlers never see them."""
-        error = request.routing_exception
-        if isinstance(error, (NotFound, MethodNotAllowed)) and is_below(request.path):
-            return self._cross_origin(http_error(protocol_of(request.path), error))
-        return None
+def allow_origin(response: Response) -> Response:
+    return cors.allow(extension().settings, current_request(), response)
 
 
-def is_below(path: str) -> bool:
-    """Whether ``path`` is below a prefix of ours; without one, the whole application would be."""
-    return any(prefix and path.startswith(f"{prefix}/") for prefix in extension().prefixes.values())
+def answer_unrouted() -> Response | None:
+    """Answer an unknown path or a wrong method below a prefix as the routes do: as JSON, with CORS headers.
+    Flask never asks a blueprint's own error handlers."""
+    error = request.routing_exception
+    if isinstance(error, (NotFound, MethodNotAllowed)) and extension().mounts.cover(request.path):
+        return allow_origin(http_error(protocol_of(request.path), error))
+    return None
 
 
 def protocol_of(path: str) -> WireProtocol:
-    """The dialect whose route ``path`` would be, judged by its end; else the native one."""
+    """The protocol whose route ``path`` ends like; the native one if there is none."""
     if "/v1/" in path:
         return OPENAI_CHAT
     ends = {

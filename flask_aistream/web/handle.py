@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import typing as t
 from collections.abc import Iterator
+from collections.abc import Mapping
 
 from flask import Response
 from flask import request
@@ -17,30 +18,28 @@ from flask_aistream.core.run import Run
 from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import RequestError
 from flask_aistream.errors import RunNotFound
-from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.table import PROTOCOLS
 from flask_aistream.runs.ended import fold_of
 from flask_aistream.stores.base import Log
 from flask_aistream.web import parse
 from flask_aistream.web import stream
-
-if t.TYPE_CHECKING:
-    from flask_aistream.web.blueprint import AIStream
-    from flask_aistream.web.extension import Extension
+from flask_aistream.web.extension import Extension
 
 
 class RunHandle:
-    """One run, wherever it is made. ``ai.start`` and ``ai.attach`` return it.
+    """One run, in whichever process it is made. ``ai.start`` and ``ai.attach`` return it.
 
     Any thread or greenlet of the process may use it, also outside of an application context;
-    only :meth:`response` needs a request. Whatever asks the store raises ``StoreUnavailable`` while that
-    is away.
+    only :meth:`response` needs a request. Methods that read the store raise ``StoreUnavailable`` while it
+    does not answer.
+
+    :param rendering: Encoder options of the ``AIStream``, see ``@ai.html``.
     """
 
-    def __init__(self, ai: AIStream, ext: Extension, log: Log) -> None:
-        self._ai = ai
+    def __init__(self, ext: Extension, log: Log, rendering: Mapping[str, t.Any]) -> None:
         self._ext = ext
         self._log = log
+        self._rendering = rendering
 
     def __repr__(self) -> str:
         return f"<RunHandle {self.id} of {self.run.provider!r}>"
@@ -132,19 +131,19 @@ class RunHandle:
                 "protocol_unknown",
                 404,
             )
-        options = {**self._ai.rendering, **wire.options(request.args)}
-        asked = ParsedRequest([], cursor=request.args.get("last_event_id"))
-        cursor = parse.cursor_of(request, asked)
+        options = {**self._rendering, **wire.options(request.args)}
+        cursor = parse.read_cursor(request)
         if cursor is not None and cursor.run == self.id:
-            return stream.resume(self._now(), cursor, wire, options)
-        return stream.follow(self._now(), BEGINNING, wire, options, commit=True)
+            return stream.resume(self._ext, self._now(), cursor, wire, options)
+        stream.admit(self._ext, self.run.owner)
+        return stream.follow(self._ext, self._now(), BEGINNING, wire, options, commit=True)
 
     def _now(self) -> Log:
-        """The log as far as it has come. That of another process's run is a mirror, which is filled
-        only while somebody reads it."""
+        """The log as far as the store has it. A replica of another process's log is updated only while
+        it has readers."""
         try:
             return self._ext.process.store.open(self.id)
-        except RunNotFound:  # Forgotten: nobody else has more of it than we.
+        except RunNotFound:  # Expired: this handle holds the last copy.
             return self._log
 
     @contextlib.contextmanager

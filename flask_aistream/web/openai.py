@@ -1,9 +1,10 @@
-"""What OpenAI's SDKs need besides their POSTs: models, and responses that can be found again."""
+"""Routes of OpenAI's SDKs besides their POSTs: list models, and retrieve or cancel a response."""
 
 from __future__ import annotations
 
 import typing as t
 
+from flask import Blueprint
 from flask import Response
 from flask import jsonify
 from flask import request
@@ -13,71 +14,76 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.protocols.openai_responses import OPENAI_RESPONSES
 from flask_aistream.runs.ended import fold_of
 from flask_aistream.stores.base import Log
-from flask_aistream.web import access
-from flask_aistream.web import cors
+from flask_aistream.web import routes
 from flask_aistream.web import stream
+from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import extension
+from flask_aistream.web.registry import ProviderRegistry
 from flask_aistream.web.responses import answering
-
-if t.TYPE_CHECKING:
-    from flask_aistream.web.blueprint import AIStream
 
 PREFIX = "resp_"
 
 
-def add(ai: AIStream) -> None:
+def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
     """Put the routes on a blueprint."""
     answer = answering(OPENAI_RESPONSES)
     one = f"{OPENAI_RESPONSES.path}/<response_id>"
-    ai.add_url_rule("/v1/models", "openai-models", answer(lambda: models(ai)))
-    ai.add_url_rule("/v1/models/<name>", "openai-model", answer(lambda name: model(ai, name)))
-    ai.add_url_rule(one, "openai-response", answer(lambda response_id: retrieve(ai, response_id)))
-    ai.add_url_rule(
+    blueprint.add_url_rule("/v1/models", "openai-models", answer(lambda: models(registry)))
+    blueprint.add_url_rule(
+        "/v1/models/<name>", "openai-model", answer(lambda name: model(registry, name))
+    )
+    blueprint.add_url_rule(
+        one, "openai-response", answer(lambda response_id: retrieve(registry, response_id))
+    )
+    blueprint.add_url_rule(
         f"{one}/cancel",
         "openai-cancel",
-        answer(lambda response_id: cancel(ai, response_id)),
+        answer(lambda response_id: cancel(registry, response_id)),
         methods=["POST"],
     )
 
 
-def models(ai: AIStream) -> Response:
-    """Every provider, as a model of its name."""
-    return jsonify(object="list", data=[described(name) for name in ai.provider_names])
+def models(registry: ProviderRegistry) -> Response:
+    """The providers, each as the model of its name."""
+    return jsonify(object="list", data=[model_object(name) for name in registry.names])
 
 
-def model(ai: AIStream, name: str) -> Response:
-    return jsonify(described(ai.entry(name).name))
+def model(registry: ProviderRegistry, name: str) -> Response:
+    return jsonify(model_object(registry.find(name).name))
 
 
-def described(name: str) -> dict[str, t.Any]:
+def model_object(name: str) -> dict[str, t.Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "flask_aistream"}
 
 
-def retrieve(ai: AIStream, response_id: str) -> Response:
+def retrieve(registry: ProviderRegistry, response_id: str) -> Response:
     """A response so far; with ``?stream=true``, its events after ``starting_after``."""
-    log = open_log(ai, response_id)
-    if request.args.get("stream") in ("true", "1"):
-        options = OPENAI_RESPONSES.options(request.args)
-        return stream.follow(log, BEGINNING, OPENAI_RESPONSES, options)
-    return said(log)
+    ext = extension()
+    log = open_log(ext, registry, response_id)
+    if request.args.get("stream") not in ("true", "1"):
+        return response_object(ext, log)
+    stream.admit(ext, log.run.owner)
+    options = OPENAI_RESPONSES.options(request.args)
+    return stream.follow(ext, log, BEGINNING, OPENAI_RESPONSES, options)
 
 
-def cancel(ai: AIStream, response_id: str) -> Response:
-    """End a response, and say what became of it."""
-    log = open_log(ai, response_id)
-    extension().process.runner.stop(log, "client")
-    return said(log)
+def cancel(registry: ProviderRegistry, response_id: str) -> Response:
+    """Stop a response, and answer with its state."""
+    ext = extension()
+    log = open_log(ext, registry, response_id)
+    ext.process.runner.stop(log, "client")
+    return response_object(ext, log)
 
 
-def said(log: Log) -> Response:
-    return stream.whole_response(log, fold_of(log), OPENAI_RESPONSES)
+def response_object(ext: Extension, log: Log) -> Response:
+    return stream.whole(ext, log, fold_of(log), OPENAI_RESPONSES)
 
 
-def open_log(ai: AIStream, response_id: str) -> Log:
-    """The log of a response, if the caller may see it. Any run may be asked for, as ``resp_`` + its id."""
-    cors.refuse_cross_site(extension().settings, request)
+def open_log(ext: Extension, registry: ProviderRegistry, response_id: str) -> Log:
+    """The log of a response that the caller may read. Any run has a response id: ``resp_`` + its id.
+
+    :raises RunNotFound: It does not exist, or belongs to another owner.
+    """
     if not response_id.startswith(PREFIX):
         raise RunNotFound(response_id)
-    caller = access.name_of(ai.identify_caller)
-    run_id = response_id.removeprefix(PREFIX)
-    return access.open_log(extension().process.store, run_id, caller)
+    return routes.open_log(ext, registry, response_id.removeprefix(PREFIX))

@@ -1,4 +1,4 @@
-"""HTTP request → what is asked for."""
+"""HTTP request → ``ParsedRequest``."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def read_ask(protocol: WireProtocol, request: Request, settings: Settings) -> ParsedRequest:
-    """What the request asks for, in the words of its dialect.
+def read_request(protocol: WireProtocol, request: Request, settings: Settings) -> ParsedRequest:
+    """A request to start a run or to resume one. Headers take precedence over fields.
 
-    :raises RequestError: It cannot be understood, or is over a limit.
+    :raises RequestError: It is malformed, or exceeds a limit.
     """
     if request.method == "GET":
         fields = request.args.to_dict()
@@ -39,13 +39,33 @@ def read_ask(protocol: WireProtocol, request: Request, settings: Settings) -> Pa
         fields = read_body(protocol, request, settings)
     parsed = protocol.read(fields)
     check_size(parsed.messages, settings)
-    return parsed
+    return replace(
+        parsed,
+        cursor=request.headers.get("Last-Event-ID") or parsed.cursor,
+        key=request.headers.get("Idempotency-Key") or parsed.key,
+        options={**parsed.options, **protocol.options(request.args)},
+    )
+
+
+def read_cursor(request: Request) -> Cursor | None:
+    """Where a request without a body resumes; ``None`` if it names no cursor.
+
+    :raises CursorInvalid: It is not ``run:number``.
+    """
+    return cursor_of(request.headers.get("Last-Event-ID") or request.args.get("last_event_id"))
+
+
+def cursor_of(text: str | None) -> Cursor | None:
+    """
+    :raises CursorInvalid: It is not ``run:number``.
+    """
+    return Cursor.parse(text) if text else None
 
 
 def read_body(protocol: WireProtocol, request: Request, settings: Settings) -> dict[str, t.Any]:
-    """The JSON object, or form, of a POST.
+    """The fields of a POST: a JSON object or a form.
 
-    :raises RequestError: Too large, not JSON, or not an object.
+    :raises RequestError: The body is too large, not JSON, or not an object.
     """
     request.max_content_length = settings.max_body_bytes
     try:
@@ -54,7 +74,7 @@ def read_body(protocol: WireProtocol, request: Request, settings: Settings) -> d
         data = request.get_data()
     except RequestEntityTooLarge:
         raise RequestError(
-            f"The body is larger than {settings.max_body_bytes} bytes, the most that is read here.",
+            f"The body is larger than {settings.max_body_bytes} bytes, the limit of this server.",
             "body_too_large",
             413,
         ) from None
@@ -78,7 +98,7 @@ def read_body(protocol: WireProtocol, request: Request, settings: Settings) -> d
     return value
 
 
-def given(
+def read_given(
     request: str | Mapping[str, t.Any] | ChatRequest,
     settings: Settings,
     *,
@@ -86,9 +106,9 @@ def given(
     key: str | None,
     background: bool,
 ) -> ParsedRequest:
-    """What the application's own code asks for.
+    """A request of the application's own code, see :meth:`AIStream.start`.
 
-    :raises RequestError: It is none of the three, has something wrong in it, or is over a limit.
+    :raises RequestError: It is of none of the three types, malformed, or exceeds a limit.
     """
     if isinstance(request, ChatRequest):
         messages = request.messages or [Message(role="user", content=request.prompt)]
@@ -105,18 +125,17 @@ def given(
         )
     if parsed.cursor is not None:
         raise RequestError(
-            "The request has `last_event_id`, which resumes a run, and nothing is to be resumed here. "
-            "Take ai.attach(run_id), or leave it out.",
+            "The request has `last_event_id`, which resumes a run, but ai.start starts one. "
+            "Use ai.attach(run_id), or leave it out.",
             "cursor_invalid",
         )
     check_size(parsed.messages, settings)
-    key = checked_key(key or parsed.key)
-    return replace(parsed, chat=chat or parsed.chat, key=key, background=background)
+    return replace(parsed, chat=chat or parsed.chat, key=key or parsed.key, background=background)
 
 
 def check_names(**names: object) -> None:
     """
-    :raises RequestError: One of them is no string.
+    :raises RequestError: A name is not a string.
     """
     for name, value in names.items():
         if value is not None and not isinstance(value, str):
@@ -124,24 +143,10 @@ def check_names(**names: object) -> None:
             raise RequestError(f"{name} is {value!r} ({kind}) but must be a str. Use str({name}).")
 
 
-def cursor_of(request: Request, parsed: ParsedRequest) -> Cursor | None:
-    """Where to resume, ``None`` to start.
-
-    :raises CursorInvalid: Somewhere, but not ``run:number``.
-    """
-    text = request.headers.get("Last-Event-ID") or parsed.cursor
-    return Cursor.parse(text) if text else None
-
-
-def key_of(request: Request, parsed: ParsedRequest) -> str | None:
-    """The idempotency key of a request.
-
-    :raises RequestError: It has characters that cannot be in a header, or too many.
-    """
-    return checked_key(request.headers.get("Idempotency-Key") or parsed.key)
-
-
 def checked_key(key: str | None) -> str | None:
+    """
+    :raises RequestError: The idempotency key is too long, or has characters that no header can hold.
+    """
     if key and not KEY.fullmatch(key):
         raise RequestError(
             "The Idempotency-Key must be 1 to 255 printable ASCII characters without spaces.",
@@ -151,7 +156,7 @@ def checked_key(key: str | None) -> str | None:
 
 
 def fingerprint(parsed: ParsedRequest) -> str:
-    """The same for requests that ask for the same."""
+    """SHA-256 of what a request asks; a retry has the same one."""
     asked = json.dumps([parsed.messages, parsed.params, parsed.chat], sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()
 
@@ -159,7 +164,7 @@ def fingerprint(parsed: ParsedRequest) -> str:
 def check_size(messages: list[Message], settings: Settings) -> None:
     if settings.max_messages is not None and len(messages) > settings.max_messages:
         raise RequestError(
-            f"There are {len(messages)} messages, but at most {settings.max_messages} are taken here.",
+            f"There are {len(messages)} messages, but at most {settings.max_messages} are accepted.",
             "too_many_messages",
             422,
         )
@@ -167,16 +172,15 @@ def check_size(messages: list[Message], settings: Settings) -> None:
     if settings.max_prompt_characters is not None and size > settings.max_prompt_characters:
         raise RequestError(
             f"The messages have {size} characters, but at most {settings.max_prompt_characters} are "
-            "taken here.",
+            "accepted.",
             "prompt_too_long",
             422,
         )
 
 
 def refuse_media(messages: list[Message]) -> None:
-    """Refuse what is not text.
-
-    :raises RequestError: A message has a part of another kind.
+    """
+    :raises RequestError: A message has a part that is not text.
     """
     for place, message in enumerate(messages):
         content = message.get("content")
@@ -191,6 +195,6 @@ def refuse_media(messages: list[Message]) -> None:
 
 
 def is_prefetch(request: Request) -> bool:
-    """A browser looking ahead; nobody has asked for this answer yet."""
+    """Whether a browser only prefetches the page: the user has not opened it yet."""
     asked = (request.environ.get(name, "") for name in ("HTTP_SEC_PURPOSE", "HTTP_PURPOSE"))
     return any("prefetch" in purpose for purpose in asked)

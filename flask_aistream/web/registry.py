@@ -1,27 +1,33 @@
-"""The providers of a blueprint, by name, with their options."""
+"""What one ``AIStream`` registers: providers by name, and the application's callbacks."""
 
 from __future__ import annotations
 
 import inspect
 import re
 import typing as t
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from flask_aistream.core.request import ChatRequest
 from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import RegistrationError
+from flask_aistream.protocols.html import Render
 from flask_aistream.runs.pump import Provider
 
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 RESERVED = frozenset({"runs", "v1", "static", "health"})
-"""First segments of our own routes: a provider of that name could not be reached."""
+"""First path segments of the built-in routes, which a provider of the same name would hide."""
 
 CONTEXTS = ("app", "request")
+
+Identify = Callable[[], str | None]
+Authorize = Callable[[ChatRequest], bool | None]
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredProvider:
-    """A registered provider and its options."""
+    """A provider and its options; see :meth:`AIStream.provider`."""
 
     name: str
     call: Provider
@@ -31,15 +37,37 @@ class RegisteredProvider:
     restart: bool
 
 
-class ProviderRegistry(dict[str, RegisteredProvider]):
-    """Never changed but by :meth:`add`."""
+class ProviderRegistry:
+    """The providers and callbacks of one ``AIStream``.
 
-    def add(self, entry: RegisteredProvider) -> None:
+    :ivar identify: ``@ai.identify``; ``None`` takes Flask-Login's user.
+    :ivar authorize: ``@ai.authorize``; ``None`` allows every start.
+    :ivar rendering: Encoder options made of ``@ai.html``.
+    """
+
+    def __init__(self) -> None:
+        self._providers: dict[str, RegisteredProvider] = {}
+        self.identify: Identify | None = None
+        self.authorize: Authorize | None = None
+        self.rendering: dict[str, Render] = {}
+
+    def __iter__(self) -> t.Iterator[RegisteredProvider]:
+        return iter(self._providers.values())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._providers
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the providers, in order of registration."""
+        return tuple(self._providers)
+
+    def add(self, provider: RegisteredProvider) -> None:
         """
-        :raises RegistrationError: The name is taken, hides a route, or does not fit into a URL; or the
+        :raises RegistrationError: The name is taken, hides a route or is not valid in a URL; or the
             options exclude each other.
         """
-        name = entry.name
+        name = provider.name
         if not NAME.fullmatch(name):
             raise RegistrationError(
                 f"A provider cannot be named {name!r}: use 1 to 64 ASCII letters, digits, `-` and `_`."
@@ -53,23 +81,25 @@ class ProviderRegistry(dict[str, RegisteredProvider]):
             raise RegistrationError(
                 f"There is a provider {name!r} already. Give one of them another name."
             )
-        if entry.context not in CONTEXTS:
-            raise RegistrationError(f'context is {entry.context!r} but must be "app" or "request".')
-        if entry.restart and entry.context == "request":
+        if provider.context not in CONTEXTS:
+            raise RegistrationError(
+                f'context is {provider.context!r} but must be "app" or "request".'
+            )
+        if provider.restart and provider.context == "request":
             raise RegistrationError(
                 f'The provider {name!r} cannot have both restart=True and context="request": another '
                 "process has no request to copy."
             )
-        self[name] = entry
+        self._providers[name] = provider
 
     def find(self, name: str) -> RegisteredProvider:
         """
-        :raises ProviderNotFound: There is none of this name.
+        :raises ProviderNotFound: No provider has this name.
         """
         try:
-            return self[name]
+            return self._providers[name]
         except KeyError:
-            known = ", ".join(sorted(self)) or "none yet"
+            known = ", ".join(sorted(self._providers)) or "none yet"
             raise ProviderNotFound(
                 f"There is no provider {name[:100]!r} here. Registered: {known}."
             ) from None
@@ -79,23 +109,23 @@ def name_of(function: Provider) -> str:
     name = getattr(function, "__name__", None)
     if not isinstance(name, str):
         raise RegistrationError(
-            f'{function!r} has no name of its own. Give it one: @ai.provider(name="chat").'
+            f'{function!r} has no `__name__`. Name the provider: @ai.provider(name="chat").'
         )
     return name
 
 
 def check_takes_request(function: t.Any) -> None:
     """
-    :raises RegistrationError: It cannot be called with one argument.
+    :raises RegistrationError: ``function`` cannot be called with one argument.
     """
     if not callable(function):
         raise RegistrationError(
-            f"A provider must be a function, and {function!r} is none. Put @ai.provider above one; "
-            'for another name than its own: @ai.provider(name="chat").'
+            f"A provider must be a function, but {function!r} is not. Put @ai.provider above a function; "
+            'to give it another name, write @ai.provider(name="chat").'
         )
     try:
         signature = inspect.signature(function)
-    except ValueError:  # Of something built in, which does not tell.
+    except ValueError:  # A built-in without a signature.
         return
     try:
         signature.bind(None)

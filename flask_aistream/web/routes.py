@@ -1,9 +1,10 @@
-"""Every route below the blueprint's prefix."""
+"""The native routes: start, read and stop runs; health; the client's script."""
 
 from __future__ import annotations
 
 import typing as t
 
+from flask import Blueprint
 from flask import Response
 from flask import abort
 from flask import jsonify
@@ -21,130 +22,137 @@ from flask_aistream.runs.ended import fold_of
 from flask_aistream.runs.ended import folded
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
-from flask_aistream.web import ai_sdk
 from flask_aistream.web import cors
-from flask_aistream.web import openai
 from flask_aistream.web import parse
-from flask_aistream.web import start
 from flask_aistream.web import stream
+from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
+from flask_aistream.web.links import links_of
+from flask_aistream.web.registry import ProviderRegistry
 from flask_aistream.web.registry import RegisteredProvider
 from flask_aistream.web.responses import answering
 from flask_aistream.web.responses import head_response
 from flask_aistream.web.responses import json_response
-
-if t.TYPE_CHECKING:
-    from flask_aistream.web.blueprint import AIStream
+from flask_aistream.web.start import start
 
 
-def add(ai: AIStream) -> None:
+def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
     """Put the routes on a blueprint."""
     for protocol in PROTOCOLS.values():
         endpoint = "start" if protocol is NATIVE else protocol.name
-        view = provider_view(ai, protocol)
-        ai.add_url_rule(protocol.path, endpoint, view, methods=list(protocol.methods))
-    ai_sdk.add(ai)
-    openai.add(ai)
+        view = provider_view(registry, protocol)
+        blueprint.add_url_rule(protocol.path, endpoint, view, methods=list(protocol.methods))
     native = answering(NATIVE)
-    ai.add_url_rule("/runs/<run_id>", "run", native(lambda run_id: show(ai, run_id)))
-    ai.add_url_rule("/runs/<run_id>/events", "events", native(lambda run_id: events(ai, run_id)))
-    ai.add_url_rule(
-        "/runs/<run_id>/<protocol>", "events-in", lambda **names: events_in(ai, **names)
+    run = "/runs/<run_id>"
+    blueprint.add_url_rule(run, "run", native(lambda run_id: show(registry, run_id)))
+    blueprint.add_url_rule(
+        f"{run}/events", "events", native(lambda run_id: events(registry, run_id, NATIVE))
     )
-    ai.add_url_rule(
-        "/runs/<run_id>/stop", "stop", native(lambda run_id: stop(ai, run_id)), methods=["POST"]
+    blueprint.add_url_rule(
+        f"{run}/<protocol>", "events-in", lambda **names: events_in(registry, **names)
     )
-    ai.add_url_rule("/health", "health", health)
+    blueprint.add_url_rule(
+        f"{run}/stop", "stop", native(lambda run_id: stop(registry, run_id)), methods=["POST"]
+    )
+    blueprint.add_url_rule("/health", "health", health)
     # A rule of its own: without a prefix, the application's /static/<path> would come first.
-    ai.add_url_rule("/static/aistream.js", "client", lambda: ai.send_static_file("aistream.js"))
+    blueprint.add_url_rule(
+        "/static/aistream.js", "client", lambda: blueprint.send_static_file("aistream.js")
+    )
 
 
-def provider_view(ai: AIStream, protocol: WireProtocol) -> t.Callable[..., Response]:
-    """The view that starts runs of a provider in one dialect."""
+def provider_view(registry: ProviderRegistry, protocol: WireProtocol) -> t.Callable[..., Response]:
+    """The view that starts and resumes a provider's runs in one protocol."""
 
     @answering(protocol)
     def view(provider: str | None = None) -> Response:
-        settings = extension().settings
-        request = current_request()
-        cors.refuse_cross_site(settings, request)
-        entry = ai.entry(provider) if provider else None
+        ext, request = extension(), current_request()
+        cors.refuse_cross_site(ext.settings, request)
+        found = registry.find(provider) if provider else None
         if request.method == "HEAD":
             return head_response(protocol)
         if parse.is_prefetch(request):
             return Response(status=204)
-        parsed = parse.read_ask(protocol, request, settings)
-        return start_or_resume(ai, protocol, entry or ai.entry(parsed.provider or ""), parsed)
+        parsed = parse.read_request(protocol, request, ext.settings)
+        found = found or registry.find(parsed.provider or "")
+        return start_or_resume(ext, registry, protocol, found, parsed)
 
     return view
 
 
 def start_or_resume(
-    ai: AIStream, protocol: WireProtocol, entry: RegisteredProvider, parsed: ParsedRequest
+    ext: Extension,
+    registry: ProviderRegistry,
+    protocol: WireProtocol,
+    provider: RegisteredProvider,
+    parsed: ParsedRequest,
 ) -> Response:
-    """What a provider's own URL does."""
-    request = current_request()
-    caller = access.name_of(ai.identify_caller)
-    options = {**ai.rendering, **parsed.options, **protocol.options(request.args)}
-    cursor = parse.cursor_of(request, parsed)
+    """Answer a request to a provider's URL: with the run that its cursor names, or with a new one."""
+    caller = access.caller_of(registry.identify)
+    options = {**registry.rendering, **parsed.options}
+    cursor = parse.cursor_of(parsed.cursor)
     if cursor is not None:
-        log = access.open_log(extension().process.store, cursor.run, caller)
-        return stream.resume(log, cursor, protocol, options)
-    extension().process.connections.check(caller)  # Before anything is started for nobody.
-    log = start.start(ai, entry, parsed, caller)
+        log = access.open_log(ext.process.store, cursor.run, caller)
+        return stream.resume(ext, log, cursor, protocol, options)
+    stream.admit(ext, caller)  # Before the start: a run without a reader would still be billed.
+    log = start(ext, provider, parsed, caller, registry.authorize)
     if parsed.stream or protocol.whole is None:
-        return stream.follow(log, BEGINNING, protocol, options, commit=True)
+        return stream.follow(ext, log, BEGINNING, protocol, options, commit=True)
     if parsed.background:
-        return stream.whole_response(log, fold_of(log), protocol)
-    return stream.answer(log, protocol, options)
+        return stream.whole(ext, log, fold_of(log), protocol)
+    return stream.answer(ext, log, protocol, options)
 
 
-def show(ai: AIStream, run_id: str) -> Response:
+def show(registry: ProviderRegistry, run_id: str) -> Response:
     """A run so far, as one JSON object."""
-    log = open_log(ai, run_id)
+    ext = extension()
+    log = open_log(ext, registry, run_id)
     fold, last = folded(log)
     body = {
         "run": run_id,
         "provider": log.run.provider,
         "created": log.run.created,
         "cursor": str(Cursor(run_id, last)),
-        **stream.links_of(log.run),
+        **links_of(ext, log.run),
         **fold.to_json(),
     }
     return json_response(NATIVE, dumps(body), run_id)
 
 
-def events(ai: AIStream, run_id: str, protocol: WireProtocol = NATIVE) -> Response:
-    """A run from a cursor on."""
-    log = open_log(ai, run_id)
+def events(registry: ProviderRegistry, run_id: str, protocol: WireProtocol) -> Response:
+    """A run's events after the request's cursor, or all of them."""
+    ext = extension()
+    log = open_log(ext, registry, run_id)
     if request.method == "HEAD":
         return head_response(protocol)
-    asked = ParsedRequest([], cursor=request.args.get("last_event_id"))
-    cursor = parse.cursor_of(request, asked) or Cursor(run_id, BEGINNING)
+    cursor = parse.read_cursor(request) or Cursor(run_id, BEGINNING)
     if cursor.run != run_id:
         raise RunNotFound(cursor.run)
-    return stream.resume(log, cursor, protocol, {**ai.rendering, **protocol.options(request.args)})
+    options = {**registry.rendering, **protocol.options(request.args)}
+    return stream.resume(ext, log, cursor, protocol, options)
 
 
-def events_in(ai: AIStream, run_id: str, protocol: str) -> Response:
-    """A run in any protocol, whichever it was started in."""
+def events_in(registry: ProviderRegistry, run_id: str, protocol: str) -> Response:
+    """The same in any protocol, whichever the run was started in."""
     wire = PROTOCOLS.get(protocol)
     if wire is None:
         abort(404)
-    return answering(wire)(lambda: events(ai, run_id, wire))()
+    return answering(wire)(lambda: events(registry, run_id, wire))()
 
 
-def stop(ai: AIStream, run_id: str) -> Response:
-    """End a run, and say what was really stopped."""
-    log = open_log(ai, run_id)
-    stopped = extension().process.runner.stop(log, "client")
+def stop(registry: ProviderRegistry, run_id: str) -> Response:
+    """Stop a run, and answer with what was stopped."""
+    ext = extension()
+    log = open_log(ext, registry, run_id)
+    stopped = ext.process.runner.stop(log, "client")
     fold, last = folded(log)
     body = {"run": run_id, "stopped": stopped, "events": last + 1, **fold.to_json()}
     return json_response(NATIVE, dumps(body), run_id)
 
 
 def health() -> Response:
-    """Whether new runs are to be brought here: 200, or 503 once the worker leaves."""
+    """Readiness: 200, or 503 while the worker drains."""
     runner = extension().process.runner
     response = jsonify(status="draining" if runner.leaving else "ok", runs=runner.count)
     response.status_code = 503 if runner.leaving else 200
@@ -152,8 +160,11 @@ def health() -> Response:
     return response
 
 
-def open_log(ai: AIStream, run_id: str) -> Log:
-    """The log of a run, if the caller may see it."""
-    cors.refuse_cross_site(extension().settings, request)
-    caller = access.name_of(ai.identify_caller)
-    return access.open_log(extension().process.store, run_id, caller)
+def open_log(ext: Extension, registry: ProviderRegistry, run_id: str) -> Log:
+    """The log of a run that the caller may read.
+
+    :raises AccessDenied: The request is cross-site and carries credentials.
+    :raises RunNotFound: It does not exist, or belongs to another owner.
+    """
+    cors.refuse_cross_site(ext.settings, current_request())
+    return access.open_log(ext.process.store, run_id, access.caller_of(registry.identify))

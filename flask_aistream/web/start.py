@@ -1,4 +1,4 @@
-"""What is asked → a run: one that is begun, or the one that its idempotency key began."""
+"""``ParsedRequest`` → a run: a new one, or the one that its idempotency key started before."""
 
 from __future__ import annotations
 
@@ -27,108 +27,112 @@ from flask_aistream.stores.base import Log
 from flask_aistream.web import access
 from flask_aistream.web import parse
 from flask_aistream.web.executor import refuse_immovable
-from flask_aistream.web.extension import current_request
-from flask_aistream.web.extension import extension
+from flask_aistream.web.extension import Extension
+from flask_aistream.web.registry import Authorize
 from flask_aistream.web.registry import RegisteredProvider
-
-if t.TYPE_CHECKING:
-    from flask_aistream.web.blueprint import AIStream
 
 
 def start(
-    ai: AIStream, entry: RegisteredProvider, parsed: ParsedRequest, caller: str | None
-) -> Log:
-    """Begin a run, or find the one that the request's idempotency key began.
-
-    :raises AIStreamError: Something is missing, wrong, or not allowed.
-    """
-
-    def allow(chat: ChatRequest) -> None:
-        access.authorize(ai.authorize_start, chat)
-
-    return begin(entry, parsed, caller, parse.key_of(current_request(), parsed), allow)
-
-
-def begin(
-    entry: RegisteredProvider,
+    ext: Extension,
+    provider: RegisteredProvider,
     parsed: ParsedRequest,
-    caller: str | None,
-    key: str | None,
-    allow: Callable[[ChatRequest], None],
+    owner: str | None,
+    authorize: Authorize | None = None,
 ) -> Log:
-    """The same, whoever asks.
+    """Start a run, or find the one that the idempotency key started.
 
-    :param allow: Raises where the run may not start.
+    :param authorize: Asked before the run starts; ``None`` allows it.
+    :raises AIStreamError: The request is wrong, not allowed, or cannot be served now.
     """
-    run = describe(entry, parsed, caller, key)
-    messages = parsed.messages or default_messages(entry)
-    chat = ChatRequest(
-        prompt=last_prompt(messages),
-        messages=messages,
-        params=parsed.params,
-        body=parsed.body,
-        provider=entry.name,
-        run=run.id,
-        owner=caller,
-        chat=parsed.chat,
-        continues=parsed.continues,
-        background=parsed.background,
-    )
-    if entry.text_only:
-        parse.refuse_media(messages)
-    allow(chat)
-    ext = extension()
-    process = ext.process
-    if ext.enqueue is not None or (entry.restart and process.store.shared):
-        run = replace(run, request=chat.encode())
-    if ext.enqueue is None:
-        log, new = process.runner.start(run, entry.call, chat, context_factory(entry))
-    else:
-        refuse_immovable(entry, ext)
-        log, new = process.runner.enqueue(run, chat)
+    run = describe(provider, parsed, owner)
+    chat = chat_request(provider, parsed, run)
+    if provider.text_only:
+        parse.refuse_media(chat.messages)
+    access.authorize(authorize, chat)
+    log, new = begin(ext, provider, run, chat)
     if not new and log.run.fingerprint != run.fingerprint:
         raise KeyReused
     return log
 
 
-def describe(
-    entry: RegisteredProvider, parsed: ParsedRequest, caller: str | None, key: str | None
-) -> Run:
+def describe(provider: RegisteredProvider, parsed: ParsedRequest, owner: str | None) -> Run:
+    key = parse.checked_key(parsed.key)
     return Run(
         id=new_run_id(),
-        provider=entry.name,
+        provider=provider.name,
         created=time.time(),
-        owner=caller,
-        key=scoped(entry, caller, key) if key else None,
+        owner=owner,
+        key=scoped(provider, owner, key) if key else None,
         fingerprint=parse.fingerprint(parsed) if key else "",
-        chat=scoped(entry, caller, parsed.chat) if parsed.chat else None,
+        chat=scoped(provider, owner, parsed.chat) if parsed.chat else None,
     )
 
 
-def scoped(entry: RegisteredProvider, caller: str | None, name: str) -> str:
-    """A client's name for something, made unique: two owners may choose the same."""
-    return "\0".join((entry.name, "" if caller is None else f"@{caller}", name))
+def scoped(provider: RegisteredProvider, owner: str | None, name: str) -> str:
+    """A name that a client chose, made unique: two owners may choose the same."""
+    return "\0".join((provider.name, "" if owner is None else f"@{owner}", name))
 
 
-def default_messages(entry: RegisteredProvider) -> list[Message]:
-    if entry.default_prompt is None:
+def chat_request(provider: RegisteredProvider, parsed: ParsedRequest, run: Run) -> ChatRequest:
+    messages = parsed.messages or default_messages(provider)
+    return ChatRequest(
+        prompt=last_prompt(messages),
+        messages=messages,
+        params=parsed.params,
+        body=parsed.body,
+        provider=provider.name,
+        run=run.id,
+        owner=run.owner,
+        chat=parsed.chat,
+        continues=parsed.continues,
+        background=parsed.background,
+    )
+
+
+def default_messages(provider: RegisteredProvider) -> list[Message]:
+    """
+    :raises RequestError: The provider has no default prompt.
+    """
+    if provider.default_prompt is None:
         raise RequestError(
-            'Nothing was asked: send `prompt` (a string) or `messages` (a list of {"role", "content"}).',
+            "The request has no prompt: send `prompt` (a string) or `messages` (a list of "
+            '{"role", "content"}).',
             "prompt_missing",
             422,
         )
-    return [{"role": "user", "content": entry.default_prompt}]
+    return [{"role": "user", "content": provider.default_prompt}]
 
 
-def context_factory(entry: RegisteredProvider) -> Callable[[], AbstractContextManager[t.Any]]:
-    """What the provider's code runs in: a fresh application context, or a copy of this request's."""
-    if entry.context == "app":
+def begin(
+    ext: Extension, provider: RegisteredProvider, run: Run, chat: ChatRequest
+) -> tuple[Log, bool]:
+    """Call the provider here, or queue the run for a worker.
+
+    :returns: The run's log, and whether it is new.
+    """
+    runner = ext.process.runner
+    if ext.enqueue is not None:
+        refuse_immovable(provider, ext.mounts)
+        return runner.enqueue(replace(run, request=chat.encode()), chat)
+    if provider.restart and ext.process.store.shared:
+        run = replace(run, request=chat.encode())
+    return runner.start(run, provider.call, chat, context_factory(provider))
+
+
+def context_factory(
+    provider: RegisteredProvider,
+) -> Callable[[], AbstractContextManager[t.Any]]:
+    """Makes the context of the provider's code: a fresh application context, or a copy of this request's.
+
+    :raises RegistrationError: It needs a request, and there is none.
+    """
+    if provider.context == "app":
         return t.cast(Flask, current_app._get_current_object()).app_context  # type: ignore[attr-defined]
     if not has_request_context():
         raise RegistrationError(
-            f'The provider {entry.name!r} has context="request", and there is no request here. '
+            f'The provider {provider.name!r} has context="request", and there is no request here. '
             'Register it with context="app", or start it in a view.'
         )
-    request.get_data(cache=True)  # The copy could not read the body any more.
+    request.get_data(cache=True)  # The copy cannot read the body from the connection.
     copy = request_ctx.copy()
     return lambda: copy

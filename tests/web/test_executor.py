@@ -312,7 +312,7 @@ def test_a_provider_that_is_not_in_the_worker_fails_the_run(
     web, worker = process(), process()
     with web.app_context():
         run = ai.start("chat", "Hi")
-    del ai._entries["chat"]  # An older version of the code.
+    del ai._registry._providers["chat"]  # An older version of the code.
     outcome = Worker(worker, ai, queue[0]).wait()
     assert isinstance(outcome, ev.Failed)
     assert "There is no provider 'chat' in this process" in caplog.text

@@ -195,7 +195,7 @@ WRONG: dict[str, Wrong] = {
     "kind of provider": (RequestError, "provider is 7 ", (7, "Hi"), {}),
     "kind of request": (RequestError, "The request is a list but must be", ("chat", []), {}),
     "field": (RequestError, "`prompt` is a number", ("chat", {"prompt": 7}), {}),
-    "nothing asked": (RequestError, "Nothing was asked", ("chat", {}), {}),
+    "nothing asked": (RequestError, "The request has no prompt", ("chat", {}), {}),
     "resuming": (RequestError, "ai.attach", ("chat", {"prompt": "", "last_event_id": "a:1"}), {}),
     "key": (RequestError, "printable ASCII", ("chat", "Hi"), {"key": "a b"}),
     "kind of key": (RequestError, "key is 7 .* must be a str", ("chat", "Hi"), {"key": 7}),

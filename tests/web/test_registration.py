@@ -215,7 +215,7 @@ REFUSED: list[t.Any] = [
     ),
     pytest.param({"name": "taken"}, nameless, "already", id="taken"),
     pytest.param({"context": "session"}, nameless, '"app" or "request"', id="context"),
-    pytest.param({}, partial(nameless), "no name of its own", id="nameless"),
+    pytest.param({}, partial(nameless), "no `__name__`", id="nameless"),
     pytest.param({"name": "chat"}, "chat", "must be a function", id="no function"),
     pytest.param({"name": "chat"}, lambda: "a", "one argument, the ChatRequest", id="no argument"),
     pytest.param({"name": "chat"}, lambda one, two: "a", "takes", id="two arguments"),

@@ -1,0 +1,128 @@
+"""Open the connection of one response to one run, and free what it holds when it ends.
+
+A connection ends in one of two ways, and both come to :meth:`ConnectionHooks.on_close`:
+
+- the server closes the response: ``Delivery.close`` → ``on_close``;
+- the client disconnects: the watcher → ``on_disconnect`` → the tail ends → the server closes the response.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from flask_aistream.core.run import Run
+from flask_aistream.delivery.body import Delivery
+from flask_aistream.delivery.tail import Tail
+from flask_aistream.protocols.base import Encoder
+from flask_aistream.protocols.base import WireProtocol
+from flask_aistream.server import sockets
+from flask_aistream.stores.base import Log
+from flask_aistream.web.config import Settings
+from flask_aistream.web.process import ProcessState
+
+PAUSE_MS = 200
+"""Reconnection time of a client whose response reached the longest time a sync worker allows: the worker
+serves other clients meanwhile."""
+
+
+def open_connection(
+    process: ProcessState,
+    settings: Settings,
+    environ: dict[str, t.Any],
+    log: Log,
+    after: int,
+    protocol: WireProtocol,
+    encoder: Encoder,
+) -> tuple[Delivery, Tail]:
+    """Attach the connection of a request to a log.
+
+    :param environ: The request's WSGI environment, which holds the socket.
+    :param after: Number of the last record that the client has.
+    """
+    connection = sockets.socket_of(environ)
+    fd = sockets.descriptor_of(connection)
+    own_fd = None if sockets.is_shared(environ) else fd
+    tail = Tail(
+        log,
+        after,
+        process.waiter(),
+        process.timer,
+        heartbeat=settings.heartbeat_seconds if protocol.heartbeat else None,
+        flush_interval=process.flush_interval,
+    )
+    hooks = ConnectionHooks(process, log.run, tail, fd)
+    delivery = Delivery(
+        tail,
+        encoder,
+        after,
+        prologue=prologue(protocol, settings.retry_seconds),
+        heartbeat=protocol.heartbeat,
+        resumable=protocol.resumable,
+        silent=protocol.silent,
+        on_told=hooks.on_complete,
+        on_close=hooks.on_close,
+    )
+    hooks.delivery = delivery
+    process.runner.attach(log.run.id)
+    if own_fd is not None and settings.send_seconds is not None:
+        sockets.bound(connection, settings.send_seconds)
+    process.quicken(connection)
+    process.connections.add(delivery, own_fd, log.run.owner)
+    if fd is not None:
+        process.watcher.watch(fd, hooks.on_disconnect)
+    if process.longest_response is not None:
+        process.timer.later(process.longest_response, lambda: delivery.recall(PAUSE_MS))
+    return delivery, tail
+
+
+def prologue(protocol: WireProtocol, retry_seconds: float) -> bytes:
+    """What the first write begins with: the reconnection time, where the protocol resumes."""
+    return f"retry: {int(retry_seconds * 1000)}\n".encode() if protocol.resumable else b""
+
+
+class ConnectionHooks:
+    """What happens when one connection completes, disconnects or closes. Any thread may call them.
+
+    :ivar delivery: The response body; ``None`` once closed, so that the two do not keep each other alive.
+    """
+
+    __slots__ = ("_attached", "_fd", "_process", "_run", "_tail", "delivery")
+
+    def __init__(self, process: ProcessState, run: Run, tail: Tail, fd: int | None) -> None:
+        self.delivery: Delivery | None = None
+        self._process = process
+        self._run = run
+        self._tail = tail
+        self._fd = fd
+        self._attached = [run.id]  # Popped by the thread that detaches first.
+
+    def on_complete(self) -> None:
+        """The client was sent the run to its end: its chat has no run to reconnect to."""
+        if self._fd is not None:
+            sockets.unbound(self._fd)
+        if self._run.chat is not None:
+            self._process.store.leave_chat(self._run.chat, self._run.id)
+
+    def on_disconnect(self) -> None:
+        """The client is gone: detach from the run at once, and close the connection a little later.
+
+        When a thousand clients leave at once, their providers are stopped before the connections, which
+        cost more, are cleared.
+        """
+        self._tail.close(wake=False)
+        self._detach()
+        self._process.clearing.add(self._tail)
+
+    def on_close(self) -> None:
+        """The response is closed."""
+        delivery, self.delivery = self.delivery, None
+        if delivery is not None:
+            self._process.connections.forget(delivery, self._run.owner)
+        if self._fd is not None:
+            self._process.watcher.forget(self._fd)
+        self._detach()
+
+    def _detach(self) -> None:
+        with contextlib.suppress(IndexError):
+            self._process.runner.leave(self._attached.pop())

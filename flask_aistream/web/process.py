@@ -1,0 +1,168 @@
+"""The state of one process: store, runner, connections, timers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+from collections.abc import Callable
+from functools import partial
+
+from flask import Flask
+
+from flask_aistream.core.request import ChatRequest
+from flask_aistream.core.run import Run
+from flask_aistream.delivery.body import SharedEncoders
+from flask_aistream.delivery.connections import Connections
+from flask_aistream.delivery.tail import Tail
+from flask_aistream.errors import ProviderNotFound
+from flask_aistream.errors import StoreUnavailable
+from flask_aistream.runs.dispatch import DispatchQueue
+from flask_aistream.runs.ended import RunEnded
+from flask_aistream.runs.restart import ProviderCall
+from flask_aistream.runs.runner import Runner
+from flask_aistream.server.detect import concurrency
+from flask_aistream.server.detect import quickener
+from flask_aistream.server.gunicorn import Lifecycle
+from flask_aistream.server.gunicorn import announce
+from flask_aistream.server.gunicorn import longest_response
+from flask_aistream.server.watcher import DisconnectWatcher
+from flask_aistream.stores.bounds import Bounds
+from flask_aistream.stores.door import open_store
+from flask_aistream.timing.coalesce import Coalescer
+from flask_aistream.timing.concurrency import Waiter
+from flask_aistream.timing.flush import FlushInterval
+from flask_aistream.timing.timer import Timer
+from flask_aistream.web.config import Settings
+from flask_aistream.web.executor import Enqueue
+from flask_aistream.web.mounts import Mounts
+from flask_aistream.web.signals import run_ended
+
+SWEEP_SECONDS = 5.0
+RECOVER_SECONDS = 0.5
+
+CLEARING_SECONDS = 0.2
+"""From a client's disconnect to the end of its connection on the server's side."""
+
+
+class ProcessState:
+    """Per-process state, created after fork: when a gunicorn worker starts, elsewhere at the first request.
+
+    :param enqueue: Puts runs into the executor's queue; ``None`` calls providers in this process.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        settings: Settings,
+        store_url: str,
+        mounts: Mounts,
+        enqueue: Enqueue | None,
+    ) -> None:
+        self.pid = os.getpid()
+        self._app = app
+        self._mounts = mounts
+        self._concurrency = concurrency()
+        self.flush_interval = FlushInterval(settings.flush_seconds, settings.flush_busy_seconds)
+        self.timer = Timer(self._concurrency, self.flush_interval)
+        self.quicken = quickener()
+        self.watcher = DisconnectWatcher()
+        self.clearing = Coalescer(partial(self.timer.later, CLEARING_SECONDS), Tail.close)
+        self.connections = Connections(
+            self._concurrency.lock(),
+            patience=settings.send_seconds,
+            most=settings.max_connections,
+            most_per_owner=settings.max_connections_per_owner,
+        )
+        self.encoders = SharedEncoders(self._concurrency.lock())
+        self.store = open_store(
+            store_url,
+            self._concurrency,
+            patience=settings.store_seconds,
+            bounds=Bounds(
+                retain=settings.retain_seconds,
+                max_runs=settings.retain_runs,
+                max_events=settings.log_events,
+                log_bytes=settings.log_bytes,
+                store_bytes=settings.store_bytes,
+            ),
+        )
+        self.runner = Runner(
+            self.store,
+            self._concurrency,
+            self.timer,
+            detach=settings.detach_seconds,
+            run_seconds=settings.run_seconds,
+            max_runs=settings.max_runs,
+            max_runs_per_owner=settings.max_runs_per_owner,
+            queue=DispatchQueue(enqueue, settings.queue_seconds) if enqueue else None,
+            on_end=self._send_run_ended,
+            heard=lambda: bool(run_ended.receivers),
+            find=self._resolve_provider,
+            max_restarts=settings.max_restarts,
+        )
+        self._lifecycle = Lifecycle(
+            self.runner,
+            later=self.timer.later,
+            spawn=self._concurrency.spawn,
+            recall=self.connections.recall if self.store.shared else None,
+            budget=settings.drain_seconds,
+        )
+        self.longest_response = longest_response()
+        if self.longest_response is not None:
+            announce(
+                "flask_aistream: a sync worker serves one stream at a time; until it ends, other requests "
+                "to this worker wait, Stop among them. Start gunicorn with -k gevent."
+            )
+        self._sweep()
+        self._watch_writes()
+        if self.store.shared:
+            self._recover()
+
+    def waiter(self) -> Waiter:
+        return self._concurrency.waiter()
+
+    def _send_run_ended(self, ended: RunEnded) -> None:
+        if run_ended.receivers:
+            with self._app.app_context():
+                run_ended.send(self._app, ended=ended)
+
+    def _resolve_provider(self, run: Run) -> ProviderCall:
+        """How to call the provider of a run that another process started."""
+        request, context_factory = ChatRequest.decode(run.request), self._app.app_context
+        found = self._mounts.providers_named(run.provider)
+        if len(found) != 1:
+            return ProviderCall(missing_provider, request, context_factory)
+        (provider,) = found
+        return ProviderCall(provider.call, request, context_factory, provider.restart)
+
+    def _sweep(self) -> None:
+        self._concurrency.spawn(ignoring_outage(self.store.sweep))
+        self.timer.later(SWEEP_SECONDS, self._sweep)
+
+    def _watch_writes(self) -> None:
+        if self.connections.rest is not None:
+            self.connections.sweep()
+            self.timer.later(self.connections.rest, self._watch_writes)
+
+    def _recover(self) -> None:
+        self._concurrency.spawn(ignoring_outage(self.runner.recover))
+        self.timer.later(RECOVER_SECONDS, self._recover)
+
+
+def ignoring_outage(work: Callable[[], None]) -> Callable[[], None]:
+    """``work``, which is repeated soon, without the error of an unavailable store."""
+
+    def attempt() -> None:
+        with contextlib.suppress(StoreUnavailable):
+            work()
+
+    return attempt
+
+
+def missing_provider(request: ChatRequest) -> t.NoReturn:
+    """Stands in for a provider that the code of this process does not have."""
+    raise ProviderNotFound(
+        f"There is no provider {request.provider!r} in this process, or more than one: its code is not "
+        "that of the process which started the run."
+    )
