@@ -16,8 +16,8 @@ from hypothesis import settings
 
 from flask_aistream import AIStream
 from flask_aistream.stores.memory import MemoryStore
-from flask_aistream.testing import ManualClock
 from tests import left_open
+from tests.doubles import ManualClock
 from tests.upstream import Upstream
 
 what_was_left_open_is_dropped_here = left_open.what_was_left_open_is_dropped_here

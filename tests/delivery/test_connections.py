@@ -12,7 +12,7 @@ import pytest
 from flask_aistream.delivery.connections import Connections
 from flask_aistream.errors import TooManyConnections
 from flask_aistream.errors import Unavailable
-from flask_aistream.testing import ManualClock
+from tests.doubles import ManualClock
 
 PATIENCE = 30.0
 

@@ -16,11 +16,11 @@ from flask_aistream.stores.base import Log
 from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import DEADLINE
-from flask_aistream.testing import ManualClock
-from flask_aistream.testing import ManualConcurrency
 from flask_aistream.timing.concurrency import Waiter
 from flask_aistream.timing.flush import FlushInterval
 from flask_aistream.timing.timer import Timer
+from tests.doubles import ManualClock
+from tests.doubles import ManualConcurrency
 from tests.runs.support import new_log
 from tests.runs.support import until
 

@@ -20,11 +20,11 @@ from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import DEADLINE
-from flask_aistream.testing import ManualAlarm
-from flask_aistream.testing import ManualClock
-from flask_aistream.testing import ManualConcurrency
 from flask_aistream.timing.flush import FlushInterval
 from flask_aistream.timing.timer import Timer
+from tests.doubles import ManualAlarm
+from tests.doubles import ManualClock
+from tests.doubles import ManualConcurrency
 
 REQUEST = ChatRequest("Hi", [{"role": "user", "content": "Hi"}])
 

@@ -8,7 +8,7 @@ from flask_aistream.core.run import read_ticket
 from flask_aistream.core.run import ticket_of
 from flask_aistream.runs.dispatch import DispatchQueue
 from flask_aistream.stores.base import Orphan
-from flask_aistream.testing import ManualClock
+from tests.doubles import ManualClock
 from tests.runs.support import new_log
 from tests.runs.support import run_of
 

@@ -11,9 +11,9 @@ from flask_aistream.core.run import Run
 from flask_aistream.runs.dispatch import DispatchQueue
 from flask_aistream.stores.memory import MemoryLog
 from flask_aistream.testing import Gate
-from flask_aistream.testing import ManualClock
-from flask_aistream.testing import ManualConcurrency
 from flask_aistream.testing import Script
+from tests.doubles import ManualClock
+from tests.doubles import ManualConcurrency
 from tests.runs.support import Bench
 from tests.runs.support import ThreadsOnManualTime
 from tests.runs.support import run_of

@@ -31,7 +31,7 @@ from flask_aistream.runs.pump import Pump
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.bounds import UNBOUNDED
 from flask_aistream.stores.memory import MemoryLog
-from flask_aistream.testing import ManualClock
+from tests.doubles import ManualClock
 from tests.runs.support import REQUEST
 from tests.runs.support import events_of
 from tests.runs.support import new_log

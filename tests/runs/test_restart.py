@@ -25,8 +25,8 @@ from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.stores.sqlite import SqliteEngine
 from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import Gate
-from flask_aistream.testing import ManualClock
 from flask_aistream.testing import Script
+from tests.doubles import ManualClock
 from tests.runs.support import Bench
 from tests.runs.support import ThreadsOnManualTime
 from tests.runs.support import new_log

@@ -26,12 +26,12 @@ from flask_aistream.runs.termination import STUBBORN_SECONDS
 from flask_aistream.stores.base import Log
 from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import Gate
-from flask_aistream.testing import ManualClock
-from flask_aistream.testing import ManualConcurrency
-from flask_aistream.testing import ManualTask
 from flask_aistream.testing import Script
 from flask_aistream.timing.concurrency import Task
 from flask_aistream.timing.flush import FlushInterval
+from tests.doubles import ManualClock
+from tests.doubles import ManualConcurrency
+from tests.doubles import ManualTask
 from tests.runs.support import Bench
 from tests.runs.support import ThreadsOnManualTime
 from tests.runs.support import events_of

@@ -23,8 +23,8 @@ from flask_aistream.stores.engine import Piece
 from flask_aistream.stores.mirror import SharedLog
 from flask_aistream.stores.shared import SharedStore
 from flask_aistream.testing import DEADLINE
-from flask_aistream.testing import ManualClock
 from tests.core.samples import EVENTS
+from tests.doubles import ManualClock
 from tests.server.servers import wait_for
 from tests.stores.contract import at_once
 from tests.stores.contract import begin

@@ -21,8 +21,8 @@ from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
-from flask_aistream.testing import ManualClock
 from tests.core.samples import EVENTS
+from tests.doubles import ManualClock
 
 THREADS = 8
 DEADLINE = 10.0

@@ -27,7 +27,7 @@ from flask_aistream.stores.redis import carrier
 from flask_aistream.stores.redis.client import redis_client
 from flask_aistream.stores.shared import SharedStore
 from flask_aistream.stores.sqlite import SqliteEngine
-from flask_aistream.testing import ManualClock
+from tests.doubles import ManualClock
 from tests.network import Proxy
 from tests.server.servers import wait_for
 from tests.stores import shared

@@ -7,7 +7,7 @@ import pytest
 from flask_aistream.core import events as ev
 from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.memory import MemoryStore
-from flask_aistream.testing import ManualClock
+from tests.doubles import ManualClock
 from tests.stores.contract import StoreContract
 from tests.stores.contract import Wakes
 from tests.stores.contract import begin

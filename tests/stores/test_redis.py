@@ -14,7 +14,7 @@ from flask_aistream.stores.redis import RedisEngine
 from flask_aistream.stores.redis.client import redis_client
 from flask_aistream.stores.redis.keys import beat_key
 from flask_aistream.stores.redis.processes import WATCH_SECONDS
-from flask_aistream.testing import ManualClock
+from tests.doubles import ManualClock
 from tests.server.servers import wait_for
 from tests.stores.across import AcrossContract
 from tests.stores.across import made

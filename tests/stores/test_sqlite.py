@@ -10,7 +10,7 @@ import pytest
 from flask_aistream.core import events as ev
 from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.sqlite import SqliteEngine
-from flask_aistream.testing import ManualClock
+from tests.doubles import ManualClock
 from tests.stores.across import AcrossContract
 from tests.stores.across import made
 from tests.stores.contract import MEGABYTE

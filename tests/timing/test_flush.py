@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from flask_aistream.testing import ManualClock
 from flask_aistream.timing.flush import CHECK_SECONDS
 from flask_aistream.timing.flush import LATE
 from flask_aistream.timing.flush import FlushInterval
+from tests.doubles import ManualClock
 
 BASE, MOST = 0.005, 0.03
 

@@ -11,10 +11,10 @@ import pytest
 
 from flask_aistream.server.threads import Threads
 from flask_aistream.testing import DEADLINE
-from flask_aistream.testing import ManualClock
-from flask_aistream.testing import ManualConcurrency
 from flask_aistream.timing.flush import FlushInterval
 from flask_aistream.timing.timer import Timer
+from tests.doubles import ManualClock
+from tests.doubles import ManualConcurrency
 from tests.runs.support import until
 
 FLUSH = 0.5
