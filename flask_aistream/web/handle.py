@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import typing as t
+from collections.abc import Generator
 from collections.abc import Iterator
 from collections.abc import Mapping
 
@@ -83,7 +84,7 @@ class RunHandle:
                     return t.cast(Terminal, page.events[-1])
         raise TimeoutError(f"Run {self.id} has not ended within {timeout} s.")
 
-    def events(self, after: int = BEGINNING) -> Iterator[Event]:
+    def events(self, after: int = BEGINNING) -> Generator[Event, None, None]:
         """Everything it says, as it says it: text as ``str``, and at last how it ended.
 
         While it is iterated, this counts as a hooks. Closing the iterator leaves the run alone.

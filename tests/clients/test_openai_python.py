@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import openai
 import pytest
+from openai.types.responses import Response
 
 from tests.clients.stories import joined
 from tests.clients.stories import text_of
@@ -128,18 +129,26 @@ def test_a_refusal_is_raised_with_its_sentence_and_not_tried_again(
 def test_bad_requests_and_unknown_models_are_the_sdks_own_errors(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model="nobody", messages=[{"role": "user", "content": "x"}])
+    wizard: t.Any = {"role": "wizard", "content": "x"}
     with pytest.raises(openai.BadRequestError, match="role"):
-        client.chat.completions.create(model="tell", messages=[{"role": "wizard", "content": "x"}])  # type: ignore
-    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+        client.chat.completions.create(model="tell", messages=[wizard])
+    picture: t.Any = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
     with pytest.raises(openai.UnprocessableEntityError, match="takes only text"):
         client.chat.completions.create(
             model="blind", messages=[{"role": "user", "content": [picture]}]
-        )  # type: ignore
+        )
 
 
 def test_every_provider_is_a_model(client: openai.OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["tell", "echo", "ask", "blind"]
     assert client.models.retrieve("echo").object == "model"
+
+
+def response_of(event: object) -> Response:
+    """The response object of an event that has one."""
+    response = getattr(event, "response", None)
+    assert isinstance(response, Response)
+    return response
 
 
 @pytest.mark.parametrize("story", [*COMPLETE, *BROKEN])
@@ -156,8 +165,8 @@ def test_responses_stream_every_story(client: openai.OpenAI, story: str) -> None
     }
     last = events[-1]
     assert last.type == f"response.{ends.get(story, 'completed')}"
-    again = client.responses.retrieve(last.response.id)
-    assert again.to_dict() == last.response.to_dict()
+    final = response_of(last)
+    assert client.responses.retrieve(final.id).to_dict() == final.to_dict()
 
 
 @pytest.mark.parametrize("story", [story for story in COMPLETE if story != "usage-length"])
@@ -184,13 +193,14 @@ def test_a_background_response_is_found_again_from_any_of_its_events(client: ope
         if len(seen) == 12:
             break
     stream.close()
-    id = seen[0].response.id
+    id = response_of(seen[0]).id
     rest = list(client.responses.retrieve(id, stream=True, starting_after=seen[-1].sequence_number))
     numbers = [event.sequence_number for event in [*seen, *rest]]
     assert numbers == list(range(len(numbers)))
-    assert rest[-1].response.output_text == "".join(f"{number} " for number in range(40))
+    text = response_of(rest[-1]).output_text
+    assert text == "".join(f"{number} " for number in range(40))
     with client.responses.stream(response_id=id, starting_after=5) as helper:
-        assert helper.get_final_response().output_text == rest[-1].response.output_text
+        assert helper.get_final_response().output_text == text
 
 
 def test_a_background_response_is_polled_and_cancelled(client: openai.OpenAI) -> None:

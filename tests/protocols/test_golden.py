@@ -19,6 +19,7 @@ from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.table import PROTOCOLS
 from flask_aistream.protocols.wire import dumps
 from flask_aistream.sse.decode import Decoder
+from flask_aistream.sse.frame import Frame
 from tests.protocols.stories import ODD
 from tests.protocols.stories import STORIES
 from tests.protocols.stories import SUBJECT
@@ -31,7 +32,10 @@ ALL = [
     for story in STORIES
 ]
 STREAMS = [
-    pytest.param(*param.values, id=param.id) for param in ALL if param.values[0].name != "text"
+    pytest.param(protocol, story, id=f"{name}-{story}")
+    for name, protocol in PROTOCOLS.items()
+    for story in STORIES
+    if name != "text"
 ]
 WHOLE = [
     pytest.param(protocol, story, id=f"{name}-{story}")
@@ -55,8 +59,12 @@ def transcript(protocol: WireProtocol, story: str) -> bytes:
     return protocol.encoder(SUBJECT).encode(0, STORIES[story])
 
 
-def decoded(data: bytes) -> list:
+def decoded(data: bytes) -> list[Frame]:
     return Decoder().feed(data)
+
+
+def payloads(data: bytes) -> list[str]:
+    return [frame.data or "" for frame in decoded(data)]
 
 
 @pytest.mark.parametrize(("protocol", "story"), ALL)
@@ -121,9 +129,9 @@ def test_every_frame_is_ascii_json_on_one_line_or_html(protocol: WireProtocol, s
 @pytest.mark.parametrize("story", STORIES)
 def test_optional_fields_are_left_out_and_never_null(name: str, story: str) -> None:
     values = {"data", "output", "input", "value"}
-    for frame in decoded(transcript(PROTOCOLS[name], story)):
-        if frame.data != "[DONE]":
-            chunk = json.loads(frame.data)
+    for data in payloads(transcript(PROTOCOLS[name], story)):
+        if data != "[DONE]":
+            chunk = json.loads(data)
             assert not [key for key, value in chunk.items() if value is None and key not in values]
 
 
@@ -177,8 +185,8 @@ def test_values_that_json_cannot_write_break_no_stream(protocol: WireProtocol) -
 def test_with_include_usage_every_chunk_says_so_and_the_last_one_has_it() -> None:
     subject = replace(SUBJECT, options={"include_usage": True})
     data = PROTOCOLS["openai-chat"].encoder(subject).encode(0, STORIES["usage-length"])
-    *chunks, done = [frame.data for frame in decoded(data)]
-    *chunks, last = [json.loads(chunk) for chunk in chunks]
+    *texts, done = payloads(data)
+    *chunks, last = [json.loads(text) for text in texts]
     assert [chunk["usage"] for chunk in chunks] == [None] * len(chunks)
     assert last["choices"] == []
     assert last["usage"] == {
@@ -194,19 +202,19 @@ def test_with_include_usage_every_chunk_says_so_and_the_last_one_has_it() -> Non
 @pytest.mark.parametrize("story", STORIES)
 def test_a_response_resumes_after_any_of_its_sequence_numbers(story: str) -> None:
     protocol = PROTOCOLS["openai-responses"]
-    frames = decoded(transcript(protocol, story))
-    numbers = [json.loads(frame.data)["sequence_number"] for frame in frames]
-    assert numbers == list(range(len(frames)))
+    events = payloads(transcript(protocol, story))
+    numbers = [json.loads(event)["sequence_number"] for event in events]
+    assert numbers == list(range(len(events)))
     for number in numbers:
         subject = replace(SUBJECT, options=protocol.options({"starting_after": str(number)}))
-        rest = decoded(protocol.encoder(subject).encode(0, STORIES[story]))
-        assert rest == frames[number + 1 :]
+        rest = payloads(protocol.encoder(subject).encode(0, STORIES[story]))
+        assert rest == events[number + 1 :]
 
 
 @pytest.mark.parametrize("story", STORIES)
 def test_the_last_event_of_a_response_repeats_what_a_retrieval_gives(story: str) -> None:
     protocol = PROTOCOLS["openai-responses"]
-    last = json.loads(decoded(transcript(protocol, story))[-1].data)
+    last = json.loads(payloads(transcript(protocol, story))[-1])
     assert protocol.whole
     answer = json.loads(dumps(protocol.whole(Fold(STORIES[story]), SUBJECT)))
     assert answer == last["response"]
@@ -224,7 +232,7 @@ def test_a_response_under_way_holds_what_was_said_so_far() -> None:
 def test_ids_of_ag_ui_messages_differ_between_runs() -> None:
     def ids(run: str) -> set[str]:
         encoder = PROTOCOLS["ag-ui"].encoder(replace(SUBJECT, run=run))
-        frames = (json.loads(frame.data) for frame in decoded(encoder.encode(0, STORIES["tools"])))
+        frames = map(json.loads, payloads(encoder.encode(0, STORIES["tools"])))
         return {frame["messageId"] for frame in frames if "messageId" in frame}
 
     assert not ids("r1") & ids("r2")
@@ -243,7 +251,7 @@ def test_text_comes_out_of_html_as_it_went_in() -> None:
 
     parser = Text()
     frames = decoded(transcript(PROTOCOLS["html"], "odd"))
-    parser.feed("".join(frame.data for frame in frames if frame.event is None))
+    parser.feed("".join(frame.data or "" for frame in frames if frame.event is None))
     parser.close()
     halves = ("\ud83d", "\ude00")
     assert parser.text == "".join("\ufffd" if text in halves else text for text in ODD)

@@ -441,7 +441,8 @@ def test_a_wrong_option_is_refused(name: str, query: dict[str, str]) -> None:
 
 def test_an_openai_error_says_its_kind() -> None:
     def kind(status: int) -> str:
-        return json.loads(PROTOCOLS["openai-chat"].error("c", "m", status))["error"]["type"]
+        body = json.loads(PROTOCOLS["openai-chat"].error("c", "m", status))
+        return str(body["error"]["type"])
 
     kinds = [kind(status) for status in (400, 401, 404, 422, 429, 500, 503)]
     assert kinds == [

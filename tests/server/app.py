@@ -173,8 +173,11 @@ def fails_late(request: ChatRequest) -> Iterator[str]:
 
 @ai.provider(name="fails-early")
 def fails_early(request: ChatRequest) -> Iterator[str]:
+    yield leak()
+
+
+def leak() -> str:
     raise RuntimeError("the password is hunter2")
-    yield
 
 
 @ai.provider(name="openai")
@@ -183,9 +186,10 @@ def openai_sdk(request: ChatRequest) -> Iterator[t.Any]:
     from openai import OpenAI
 
     client = OpenAI(base_url=os.environ["UPSTREAM"] + "/v1", api_key="none")
+    messages: t.Any = request.messages
     try:
         yield from client.chat.completions.create(
-            model=request.params["model"], messages=request.messages, stream=True
+            model=request.params["model"], messages=messages, stream=True
         )
     finally:
         note("closed", run=request.run)
@@ -196,7 +200,8 @@ def anthropic_sdk(request: ChatRequest) -> Iterator[t.Any]:
     from anthropic import Anthropic
 
     client = Anthropic(base_url=os.environ["UPSTREAM"], api_key="none")
-    model, messages = request.params["model"], request.messages
+    model: str = request.params["model"]
+    messages: t.Any = request.messages
     with client.messages.stream(model=model, max_tokens=100, messages=messages) as stream:
         yield from stream.text_stream
 

@@ -99,7 +99,7 @@ def test_a_connection_that_is_kept_is_quickened_once(pair: Pair) -> None:
     assert type(pair.ours) is QuickSocket
 
 
-class Other(socket):  # type: ignore[misc]
+class Other(socket):
     """As gevent's own for TLS."""
 
 

@@ -46,7 +46,8 @@ class DetachMonitor:
         await reader.readuntil(b"\r\n\r\n")
         self._open += 1
         self.most_open = max(self.most_open, self._open)
-        decoder, texts = Decoder(), []
+        decoder = Decoder()
+        texts: list[str] = []
         while data := await reader.read(65536):
             texts += map(text_of, decoder.feed(data))
         self._open -= 1

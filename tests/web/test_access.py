@@ -214,7 +214,7 @@ def test_whoever_has_too_many_streams_open_gets_no_other_and_starts_no_run(
         assert after.status_code == 200
 
 
-class User(UserMixin):  # type: ignore[misc]
+class User(UserMixin):
     def __init__(self, id: str) -> None:
         self.id = id
 

@@ -32,7 +32,7 @@ def test_finished_runs_leave_nothing_behind(
     finish(app, 50)
     before = objects()
     # What comes and goes is gone at one time or another.
-    grown = []
+    grown: list[int] = []
     while len(grown) < 8 and (not grown or min(grown) > RUNS // 2):
         finish(app, RUNS)
         grown.append(objects() - before)
