@@ -43,16 +43,16 @@ class Fold:
             if type(event) is str:
                 self._delta("text", event)
             else:
-                self._one(event)
+                self._add_event(event)
 
     @property
     def text(self) -> str:
         """All text deltas, joined."""
-        return self._joined("text")
+        return self._text_of("text")
 
     @property
     def reasoning(self) -> str:
-        return self._joined("reasoning")
+        return self._text_of("reasoning")
 
     @property
     def status(self) -> str:
@@ -64,14 +64,14 @@ class Fold:
         message: dict[str, t.Any] = {"status": self.status, "text": self.text}
         if self.reasoning:
             message["reasoning"] = self.reasoning
-        message["parts"] = [self._finished(part) for part in self.parts]
+        message["parts"] = [self._part_json(part) for part in self.parts]
         if self.usage:
-            message["usage"] = present(self.usage)
+            message["usage"] = compact_fields(self.usage)
         if self.terminal:
-            message["end"] = present(self.terminal, but=("status",))
+            message["end"] = compact_fields(self.terminal, exclude=("status",))
         return message
 
-    def _one(self, event: ev.Event) -> None:
+    def _add_event(self, event: ev.Event) -> None:
         match event:
             case str():
                 self._delta("text", event)
@@ -91,7 +91,7 @@ class Fold:
             case ev.ToolError():
                 self._tool(event.id, state="error", error=event.message)
             case ev.SourceUrl() | ev.SourceDocument() | ev.File():
-                self.parts.append({"type": PART_TYPES[type(event)], **present(event)})
+                self.parts.append({"type": PART_TYPES[type(event)], **compact_fields(event)})
             case ev.Data():
                 self._data(event)
             case ev.Usage():
@@ -115,18 +115,18 @@ class Fold:
         return self._tools[call]
 
     def _data(self, event: ev.Data) -> None:
-        part = {"type": "data", **present(event)}
-        for place, old in enumerate(self.parts):
+        part = {"type": "data", **compact_fields(event)}
+        for index, old in enumerate(self.parts):
             if event.id is not None and (old.get("name"), old.get("id")) == (event.name, event.id):
-                self.parts[place] = part
+                self.parts[index] = part
                 return
         self.parts.append(part)
 
-    def _joined(self, kind: str) -> str:
+    def _text_of(self, kind: str) -> str:
         parts = (part for part in self.parts if part["type"] == kind)
         return "".join("".join(self._deltas[id(part)]) for part in parts)
 
-    def _finished(self, part: Part) -> Part:
+    def _part_json(self, part: Part) -> Part:
         if id(part) not in self._deltas:
             return dict(part)
         return {"type": part["type"], "text": "".join(self._deltas[id(part)])}
@@ -135,17 +135,17 @@ class Fold:
 PART_TYPES = {ev.SourceUrl: "source-url", ev.SourceDocument: "source-document", ev.File: "file"}
 
 
-def present(value: t.Any, but: t.Container[str] = ()) -> dict[str, t.Any]:
-    """The fields of a dataclass value, without those in ``but`` and those that need not be there and are
+def compact_fields(value: t.Any, exclude: t.Container[str] = ()) -> dict[str, t.Any]:
+    """The fields of a dataclass value, without those in ``exclude`` and those that need not be there and are
     ``None``."""
     named = ((field, getattr(value, field.name)) for field in fields(value))
     return {
         field.name: it
         for field, it in named
-        if field.name not in but and (it is not None or field.default is MISSING)
+        if field.name not in exclude and (it is not None or field.default is MISSING)
     }
 
 
 def merged(old: ev.Usage | None, new: ev.Usage) -> ev.Usage:
     """``new`` over ``old``, field by field: SDKs report input and output at different moments."""
-    return new if old is None else replace(old, **present(new))
+    return new if old is None else replace(old, **compact_fields(new))

@@ -16,13 +16,13 @@ Message = dict[str, t.Any]
 that we do not know are kept as they came."""
 
 
-class Stop:
+class StopSignal:
     """Whether a run was stopped, and whom to tell. Each callback is taken once, by whichever thread."""
 
-    __slots__ = ("asked", "callbacks")
+    __slots__ = ("callbacks", "requested")
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self.callbacks: list[t.Callable[[], object]] = []
 
     def take(self) -> list[t.Callable[[], object]]:
@@ -65,7 +65,7 @@ class ChatRequest:
     background: bool = False
     so_far: str = field(default="", repr=False)
     restarts: int = 0
-    _stop: Stop = field(default_factory=Stop, repr=False, compare=False)
+    _stop: StopSignal = field(default_factory=StopSignal, repr=False, compare=False)
 
     def encode(self) -> str:
         """As JSON, all ASCII, for a provider in another process: everything but who is to be told of a
@@ -73,7 +73,7 @@ class ChatRequest:
 
         :raises RequestError: It holds something that JSON has not.
         """
-        values = {name: getattr(self, name) for name in SENT}
+        values = {name: getattr(self, name) for name in ENCODED_FIELDS}
         try:
             return json.dumps(values, separators=(",", ":"))
         except (TypeError, ValueError, RecursionError) as error:
@@ -88,7 +88,7 @@ class ChatRequest:
     def decode(cls, text: str) -> ChatRequest:
         """The inverse of :meth:`encode`. Fields this version does not know are dropped."""
         values = json.loads(text)
-        return cls(**{name: values[name] for name in SENT if name in values})
+        return cls(**{name: values[name] for name in ENCODED_FIELDS if name in values})
 
     def on_stop(self, callback: t.Callable[[], object]) -> None:
         """Call ``callback`` when the run is stopped while the provider still works.
@@ -98,22 +98,24 @@ class ChatRequest:
         was stopped already, here and now.
         """
         self._stop.callbacks.append(callback)
-        if self._stop.asked:
+        if self._stop.requested:
             for missed in self._stop.take():
                 missed()
 
     @property
-    def to_be_told(self) -> bool:
+    def has_stop_callbacks(self) -> bool:
         """Whether somebody has asked to be called at a stop."""
         return bool(self._stop.callbacks)
 
-    def stopping(self) -> list[t.Callable[[], object]]:
+    def request_stop(self) -> list[t.Callable[[], object]]:
         """The callbacks given to :meth:`on_stop` so far; those given from now on are called at once."""
-        self._stop.asked = True
+        self._stop.requested = True
         return self._stop.take()
 
 
-SENT = tuple(field.name for field in fields(ChatRequest) if not field.name.startswith("_"))
+ENCODED_FIELDS = tuple(
+    field.name for field in fields(ChatRequest) if not field.name.startswith("_")
+)
 
 
 def text_of(content: t.Any) -> str:

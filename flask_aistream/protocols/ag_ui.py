@@ -12,22 +12,22 @@ import typing as t
 from collections.abc import Iterator
 
 from flask_aistream.core import events as ev
+from flask_aistream.core.fold import compact_fields
 from flask_aistream.core.fold import merged
-from flask_aistream.core.fold import present
 from flask_aistream.core.request import Message
 from flask_aistream.protocols.ai_sdk import usage
 from flask_aistream.protocols.base import NOTHING
 from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
-from flask_aistream.protocols.endings import fault
-from flask_aistream.protocols.fields import missing
-from flask_aistream.protocols.fields import mistyped
-from flask_aistream.protocols.fields import others
+from flask_aistream.protocols.endings import failure_of
+from flask_aistream.protocols.fields import missing_field
+from flask_aistream.protocols.fields import other_fields
 from flask_aistream.protocols.fields import text_field
+from flask_aistream.protocols.fields import wrong_type
 from flask_aistream.protocols.messages import Part
-from flask_aistream.protocols.messages import answering
 from flask_aistream.protocols.messages import check_content
+from flask_aistream.protocols.messages import check_tool_messages
 from flask_aistream.protocols.messages import file_part
 from flask_aistream.protocols.messages import role_of
 from flask_aistream.protocols.spans import TEXT
@@ -41,11 +41,11 @@ OWN_FIELDS = {"threadId", "runId", "protocolVersion", "messages"}
 ROLES = ("developer", "system", "user", "assistant", "tool", "reasoning", "activity")
 
 # Turns of the conversation that no model takes back; they stay in the body.
-UNSAID = {"reasoning", "activity"}
+IGNORED_ROLES = {"reasoning", "activity"}
 
 
-State = t.Literal["named", "saying", "complete", "answered"]
-OPEN = ("named", "saying")
+State = t.Literal["started", "streaming", "complete", "answered"]
+OPEN = ("started", "streaming")
 
 
 class AGUIEncoder(SpanEncoder):
@@ -53,10 +53,10 @@ class AGUIEncoder(SpanEncoder):
         super().__init__(context)
         thread = context.options.get("thread", context.run)
         self._ids = {"threadId": thread, "runId": context.options.get("run", context.run)}
-        self._made = 0
+        self._message_count = 0
         self._message = ""
-        self._turn: str | None = None
-        self._tool_call_assembler: dict[str, State] = {}
+        self._parent_message: str | None = None
+        self._calls: dict[str, State] = {}
         self._step: str | None = None
         self._usage: ev.Usage | None = None
 
@@ -65,10 +65,10 @@ class AGUIEncoder(SpanEncoder):
             case ev.RunStarted():
                 yield {"type": "RUN_STARTED", **self._ids, "protocolVersion": VERSION}
             case ev.Reasoning():
-                yield from self.thought(event)
-            case ev.ToolCallStarted() if event.id not in self._tool_call_assembler:
+                yield from self.encode_reasoning(event)
+            case ev.ToolCallStarted() if event.id not in self._calls:
                 yield from self._open_call(event.id, event.name)
-            case ev.ToolCallArguments() if self._tool_call_assembler.get(event.id) in OPEN:
+            case ev.ToolCallArguments() if self._calls.get(event.id) in OPEN:
                 yield self._arguments(event.id, event.delta)
             case ev.ToolCall():
                 yield from self._complete(event)
@@ -89,10 +89,10 @@ class AGUIEncoder(SpanEncoder):
             case ev.Finished() | ev.Stopped() | ev.Failed() | ev.Interrupted():
                 yield from self._end(event)
 
-    def opening(self, span: str) -> Iterator[Json]:
+    def open_span(self, span: str) -> Iterator[Json]:
         self._message = self._new_id()
         if span == TEXT:
-            self._turn = self._message
+            self._parent_message = self._message
             yield {"type": "TEXT_MESSAGE_START", "messageId": self._message, "role": "assistant"}
         else:
             yield {"type": "REASONING_START", "messageId": self._message}
@@ -102,11 +102,11 @@ class AGUIEncoder(SpanEncoder):
                 "role": "reasoning",
             }
 
-    def delta(self, span: str, text: str) -> Json:
+    def encode_delta(self, span: str, text: str) -> Json:
         kind = "TEXT_MESSAGE_CONTENT" if span == TEXT else "REASONING_MESSAGE_CONTENT"
         return {"type": kind, "messageId": self._message, "delta": text}
 
-    def closing(self, span: str) -> Iterator[Json]:
+    def close_span(self, span: str) -> Iterator[Json]:
         if span == TEXT:
             yield {"type": "TEXT_MESSAGE_END", "messageId": self._message}
         else:
@@ -118,59 +118,65 @@ class AGUIEncoder(SpanEncoder):
         yield {"type": "CUSTOM", "name": "gap", "value": {"first": first}}
 
     def _new_id(self) -> str:
-        self._made += 1
-        return f"{self.context.run}-{self._made}"
+        self._message_count += 1
+        return f"{self.context.run}-{self._message_count}"
 
     def _open_call(self, id: str, name: str) -> Iterator[Json]:
-        yield from self.switch(None)
+        yield from self.switch_span(None)
         # Calls made in one turn belong to one message: no model takes them back otherwise.
-        if self._turn is None:
-            self._turn = self._new_id()
-        self._tool_call_assembler[id] = "named"
+        if self._parent_message is None:
+            self._parent_message = self._new_id()
+        self._calls[id] = "started"
         start = {"type": "TOOL_CALL_START", "toolCallId": id, "toolCallName": name}
-        yield {**start, "parentMessageId": self._turn}
+        yield {**start, "parentMessageId": self._parent_message}
 
     def _arguments(self, id: str, delta: str) -> Json:
-        self._tool_call_assembler[id] = "saying"
+        self._calls[id] = "streaming"
         return {"type": "TOOL_CALL_ARGS", "toolCallId": id, "delta": delta}
 
     def _complete(self, event: ev.ToolCall) -> Iterator[Json]:
-        if event.id not in self._tool_call_assembler:
+        if event.id not in self._calls:
             yield from self._open_call(event.id, event.name)
-        if self._tool_call_assembler[event.id] == "named":
-            yield self._arguments(event.id, plain(event.arguments))
+        if self._calls[event.id] == "started":
+            yield self._arguments(event.id, as_text(event.arguments))
         yield from self._close_call(event.id)
 
     def _close_call(self, id: str) -> Iterator[Json]:
-        if self._tool_call_assembler[id] in OPEN:
-            self._tool_call_assembler[id] = "complete"
+        if self._calls[id] in OPEN:
+            self._calls[id] = "complete"
             yield {"type": "TOOL_CALL_END", "toolCallId": id}
 
     def _answer(
         self, id: str, result: t.Any, more: t.Mapping[str, t.Any] = NOTHING
     ) -> Iterator[Json]:
-        if self._tool_call_assembler.get(id, "answered") == "answered":
+        if self._calls.get(id, "answered") == "answered":
             return
-        yield from self.switch(None)
+        yield from self.switch_span(None)
         yield from self._close_call(id)
-        self._tool_call_assembler[id] = "answered"
-        self._turn = None
+        self._calls[id] = "answered"
+        self._parent_message = None
         ids = {"messageId": self._new_id(), "toolCallId": id}
-        yield {"type": "TOOL_CALL_RESULT", **ids, "content": plain(result), "role": "tool", **more}
+        yield {
+            "type": "TOOL_CALL_RESULT",
+            **ids,
+            "content": as_text(result),
+            "role": "tool",
+            **more,
+        }
 
     def _close_step(self) -> Iterator[Json]:
-        yield from self.switch(None)
+        yield from self.switch_span(None)
         if self._step is not None:
             yield {"type": "STEP_FINISHED", "stepName": self._step}
             self._step = None
 
     def _end(self, event: ev.Terminal) -> Iterator[Json]:
         counts = {"usage": [usage(self._usage)]} if self._usage else {}
-        failed = fault(event)
+        failed = failure_of(event)
         if failed and not isinstance(event, ev.Stopped):
             yield {"type": "RUN_ERROR", "message": failed.message, "code": failed.code, **counts}
             return
-        for call in self._tool_call_assembler:
+        for call in self._calls:
             yield from self._close_call(call)
         yield from self._close_step()
         yield {"type": "RUN_FINISHED", **self._ids, **self._outcome(event), **counts}
@@ -178,13 +184,15 @@ class AGUIEncoder(SpanEncoder):
     def _outcome(self, event: ev.Terminal) -> Json:
         if not isinstance(event, ev.Finished):
             return {"outcome": {"type": "cancelled"}}
-        pending = [call for call, state in self._tool_call_assembler.items() if state != "answered"]
-        waiting = {"pendingToolCallIds": pending} if pending else {}
-        why = {} if event.reason == "stop" else {"metadata": {"finishReason": event.reason}}
-        return {"outcome": {"type": "success", **waiting}, **why}
+        pending = [call for call, state in self._calls.items() if state != "answered"]
+        pending_ids = {"pendingToolCallIds": pending} if pending else {}
+        finish_reason = (
+            {} if event.reason == "stop" else {"metadata": {"finishReason": event.reason}}
+        )
+        return {"outcome": {"type": "success", **pending_ids}, **finish_reason}
 
 
-def plain(value: t.Any) -> str:
+def as_text(value: t.Any) -> str:
     """Text as it is, everything else as JSON."""
     return value if isinstance(value, str) else dumps(value)
 
@@ -195,9 +203,9 @@ CUSTOM = {ev.SourceUrl: "source-url", ev.SourceDocument: "source-document", ev.F
 def custom(event: ev.SourceUrl | ev.SourceDocument | ev.File | ev.Data) -> Json:
     """AG-UI has no word for these but its own extension point."""
     if isinstance(event, ev.Data):
-        identified = {} if event.id is None else {"metadata": {"id": event.id}}
-        return {"type": "CUSTOM", "name": event.name, "value": event.value, **identified}
-    return {"type": "CUSTOM", "name": CUSTOM[type(event)], "value": present(event)}
+        metadata = {} if event.id is None else {"metadata": {"id": event.id}}
+        return {"type": "CUSTOM", "name": event.name, "value": event.value, **metadata}
+    return {"type": "CUSTOM", "name": CUSTOM[type(event)], "value": compact_fields(event)}
 
 
 def read(body: dict[str, t.Any]) -> ParsedRequest:
@@ -206,33 +214,35 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
     :raises RequestError: ``messages`` is missing, or a field is wrong.
     """
     if body.get("messages") is None:
-        raise missing("messages", "a list of AG-UI messages")
+        raise missing_field("messages", "a list of AG-UI messages")
     if not isinstance(body["messages"], list):
-        raise mistyped("messages", body["messages"], "a list of AG-UI messages")
+        raise wrong_type("messages", body["messages"], "a list of AG-UI messages")
     thread = text_field(body, "threadId")
     run = text_field(body, "runId")
-    named = {"thread": thread, "run": run}
+    ids = {"thread": thread, "run": run}
     return ParsedRequest(
         messages=read_thread(body["messages"]),
-        params=others(body, OWN_FIELDS),
+        params=other_fields(body, OWN_FIELDS),
         body=body,
         chat=thread,
-        options={name: value for name, value in named.items() if value is not None},
+        options={name: value for name, value in ids.items() if value is not None},
     )
 
 
 def read_thread(items: list[t.Any]) -> list[Message]:
     """AG-UI messages in OpenAI's shape."""
-    read = [read_message(item, place) for place, item in enumerate(items)]
-    return answering([message for message in read if message["role"] not in UNSAID])
+    read = [read_message(item, index) for index, item in enumerate(items)]
+    return check_tool_messages(
+        [message for message in read if message["role"] not in IGNORED_ROLES]
+    )
 
 
-def read_message(item: t.Any, place: int) -> Message:
-    role = role_of(item, place, ROLES)
-    if role in UNSAID:
+def read_message(item: t.Any, index: int) -> Message:
+    role = role_of(item, index, ROLES)
+    if role in IGNORED_ROLES:
         return {"role": role}
     content = item.get("content")
-    check_content(content, role, place)
+    check_content(content, role, index)
     if isinstance(content, list):
         content = [openai_part(part) for part in content]
     message: Message = {"role": role, "content": content}

@@ -19,9 +19,9 @@ from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
-from flask_aistream.protocols.endings import fault
-from flask_aistream.protocols.fields import missing
-from flask_aistream.protocols.fields import others
+from flask_aistream.protocols.endings import failure_of
+from flask_aistream.protocols.fields import missing_field
+from flask_aistream.protocols.fields import other_fields
 from flask_aistream.protocols.fields import text_field
 from flask_aistream.protocols.messages import read_messages
 from flask_aistream.protocols.spans import Json
@@ -45,21 +45,21 @@ class AISDKEncoder(SpanEncoder):
 
     def __init__(self, context: EncoderContext) -> None:
         super().__init__(context)
-        self._reason: bool = context.options.get("reason", True)
-        self._interrupted: bool = context.options.get("interrupted", False)
+        self._send_reason: bool = context.options.get("reason", True)
+        self._send_interrupted: bool = context.options.get("interrupted", False)
         self._message = f"msg_{context.run}"
         self._spans = 0
         self._started = False
-        self._step = False
-        self._tool_call_assembler: set[str] = set()
+        self._step_open = False
+        self._calls: set[str] = set()
         self._usage: ev.Usage | None = None
 
-    def template(self, value: Json) -> str:
+    def frame_template(self, value: Json) -> str:
         text = data_frame(value)
         # The client refuses a stream in which these keys appear, wherever they are.
         if '"__proto__"' in text or '"constructor"' in text:
-            text = data_frame(harmless(value))
-        return text + DONE if value["type"] in ENDS else text
+            text = data_frame(without_prototype_keys(value))
+        return text + DONE if value["type"] in TERMINAL_TYPES else text
 
     def encode_event(self, event: ev.Event) -> Iterator[Json]:
         match event:
@@ -67,44 +67,44 @@ class AISDKEncoder(SpanEncoder):
                 self._message = event.continues or self._message
                 yield from self._start()
             case ev.Reasoning():
-                yield from self.thought(event)
+                yield from self.encode_reasoning(event)
             case ev.ToolCallStarted() | ev.ToolCallArguments() | ev.ToolCall():
                 yield from self._call(event)
-            case ev.ToolResult() if event.id in self._tool_call_assembler:
+            case ev.ToolResult() if event.id in self._calls:
                 yield {
                     "type": "tool-output-available",
                     "toolCallId": event.id,
                     "output": event.result,
                 }
-            case ev.ToolError() if event.id in self._tool_call_assembler:
+            case ev.ToolError() if event.id in self._calls:
                 yield {
                     "type": "tool-output-error",
                     "toolCallId": event.id,
                     "errorText": event.message,
                 }
             case ev.SourceUrl() | ev.SourceDocument() | ev.File() | ev.Data():
-                yield from self._stepping()
+                yield from self._open_step()
                 yield part(event)
             case ev.Usage():
                 self._usage = merged(self._usage, event)
             case ev.StepStarted():
                 yield from self._close_step()
-                yield from self._stepping()
+                yield from self._open_step()
             case ev.StepFinished():
                 yield from self._close_step()
             case ev.Finished() | ev.Stopped() | ev.Failed() | ev.Interrupted():
                 yield from self._close_step()
                 yield from self._end(event)
 
-    def opening(self, span: str) -> Iterator[Json]:
-        yield from self._stepping()
+    def open_span(self, span: str) -> Iterator[Json]:
+        yield from self._open_step()
         self._spans += 1
         yield {"type": f"{span}-start", "id": self._id(span)}
 
-    def delta(self, span: str, text: str) -> Json:
+    def encode_delta(self, span: str, text: str) -> Json:
         return {"type": f"{span}-delta", "id": self._id(span), "delta": text}
 
-    def closing(self, span: str) -> Iterator[Json]:
+    def close_span(self, span: str) -> Iterator[Json]:
         yield {"type": f"{span}-end", "id": self._id(span)}
 
     def encode_gap(self, first: int) -> Iterator[Json]:
@@ -123,7 +123,7 @@ class AISDKEncoder(SpanEncoder):
         self, event: ev.ToolCallStarted | ev.ToolCallArguments | ev.ToolCall
     ) -> Iterator[Json]:
         if isinstance(event, ev.ToolCallArguments):
-            if event.id in self._tool_call_assembler:
+            if event.id in self._calls:
                 yield {
                     "type": "tool-input-delta",
                     "toolCallId": event.id,
@@ -131,46 +131,46 @@ class AISDKEncoder(SpanEncoder):
                 }
             return
         # Text after the call is a part of its own, so that the page shows both in their order.
-        yield from self.switch(None)
-        yield from self._stepping()
-        named = {"toolCallId": event.id, "toolName": event.name}
+        yield from self.switch_span(None)
+        yield from self._open_step()
+        tool = {"toolCallId": event.id, "toolName": event.name}
         if isinstance(event, ev.ToolCall):
-            yield {"type": "tool-input-available", **named, "input": event.arguments}
-        elif event.id not in self._tool_call_assembler:
-            yield {"type": "tool-input-start", **named}
-        self._tool_call_assembler.add(event.id)
+            yield {"type": "tool-input-available", **tool, "input": event.arguments}
+        elif event.id not in self._calls:
+            yield {"type": "tool-input-start", **tool}
+        self._calls.add(event.id)
 
-    def _stepping(self) -> Iterator[Json]:
-        if not self._step:
-            self._step = True
+    def _open_step(self) -> Iterator[Json]:
+        if not self._step_open:
+            self._step_open = True
             yield {"type": "start-step"}
 
     def _close_step(self) -> Iterator[Json]:
-        yield from self.switch(None)
-        if self._step:
-            self._step = False
+        yield from self.switch_span(None)
+        if self._step_open:
+            self._step_open = False
             yield {"type": "finish-step"}
 
     def _end(self, event: ev.Terminal) -> Iterator[Json]:
         metadata = {"usage": usage(self._usage)} if self._usage else {}
         if isinstance(event, ev.Finished) or (
-            isinstance(event, ev.Interrupted) and self._interrupted
+            isinstance(event, ev.Interrupted) and self._send_interrupted
         ):
             finish = event.reason if isinstance(event, ev.Finished) else "interrupted"
-            reason = {"finishReason": finish} if self._reason else {}
+            reason = {"finishReason": finish} if self._send_reason else {}
             counts = {"messageMetadata": metadata} if metadata else {}
             yield {"type": "finish", **reason, **counts}
             return
         if metadata:
             yield {"type": "message-metadata", "messageMetadata": metadata}
-        problem = fault(event)
-        if isinstance(event, ev.Stopped) or problem is None:
+        failure = failure_of(event)
+        if isinstance(event, ev.Stopped) or failure is None:
             yield {"type": "abort"}
         else:
-            yield {"type": "error", "errorText": problem.message}
+            yield {"type": "error", "errorText": failure.message}
 
 
-ENDS = {"finish", "abort", "error"}
+TERMINAL_TYPES = {"finish", "abort", "error"}
 
 
 def part(event: ev.SourceUrl | ev.SourceDocument | ev.File | ev.Data) -> Json:
@@ -185,13 +185,13 @@ def part(event: ev.SourceUrl | ev.SourceDocument | ev.File | ev.Data) -> Json:
                 "sourceId": event.id,
                 "mediaType": event.media_type,
             }
-            named = {} if event.filename is None else {"filename": event.filename}
-            return {**document, "title": event.title, **named}
+            tool = {} if event.filename is None else {"filename": event.filename}
+            return {**document, "title": event.title, **tool}
         case ev.File():
             return {"type": "file", "url": event.url, "mediaType": event.media_type}
         case ev.Data():
-            identified = {} if event.id is None else {"id": event.id}
-            return {"type": f"data-{event.name}", **identified, "data": event.value}
+            id_field = {} if event.id is None else {"id": event.id}
+            return {"type": f"data-{event.name}", **id_field, "data": event.value}
 
 
 def usage(usage: ev.Usage) -> Json:
@@ -205,14 +205,18 @@ def usage(usage: ev.Usage) -> Json:
     return {name: count for name, count in counts.items() if count is not None}
 
 
-def harmless(value: t.Any) -> t.Any:
+def without_prototype_keys(value: t.Any) -> t.Any:
     """``value`` without the keys that could reach an object's prototype."""
     if isinstance(value, dict):
         kept = (
             key for key in value if key != "__proto__" and not reaches_prototype(key, value[key])
         )
-        return {key: harmless(value[key]) for key in kept}
-    return [harmless(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: without_prototype_keys(value[key]) for key in kept}
+    return (
+        [without_prototype_keys(item) for item in value]
+        if isinstance(value, (list, tuple))
+        else value
+    )
 
 
 def reaches_prototype(key: t.Any, value: t.Any) -> bool:
@@ -224,19 +228,21 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
 
     :raises RequestError: Neither is there, or one has the wrong type.
     """
-    messages = read_said(body)
+    messages = read_conversation(body)
     if messages is None:
-        raise missing("messages", "the list of UI messages that `useChat` sends, or a `prompt`")
+        raise missing_field(
+            "messages", "the list of UI messages that `useChat` sends, or a `prompt`"
+        )
     return ParsedRequest(
         messages=messages,
-        params=others(body, OWN_FIELDS),
+        params=other_fields(body, OWN_FIELDS),
         body=body,
         chat=text_field(body, "id"),
-        continues=continued(body),
+        continues=continued_message(body),
     )
 
 
-def read_said(body: dict[str, t.Any]) -> list[Message] | None:
+def read_conversation(body: dict[str, t.Any]) -> list[Message] | None:
     """What the body says, ``None`` where it says nothing."""
     if body.get("messages") is not None:
         return read_messages(body["messages"])
@@ -246,10 +252,10 @@ def read_said(body: dict[str, t.Any]) -> list[Message] | None:
     return None if prompt is None else [Message(role="user", content=prompt)]
 
 
-def continued(body: dict[str, t.Any]) -> str | None:
+def continued_message(body: dict[str, t.Any]) -> str | None:
     """The id of the assistant's message that this run goes on with (a tool ran in the browser)."""
-    said = body.get("messages")
-    last = said[-1] if isinstance(said, list) and said else None
+    messages = body.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else None
     if (
         isinstance(last, dict)
         and last.get("role") == "assistant"

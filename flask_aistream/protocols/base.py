@@ -32,7 +32,7 @@ class ParsedRequest:
     :param key: Idempotency key, ``None`` for none.
     :param options: What the dialect's encoder wants to remember (``include_usage`` …).
     :param provider: Name of the provider, where the dialect says it in the body and not in the path.
-    :param stream: Whether frames are wanted; else one whole answer (``Dialect.whole``).
+    :param stream: Whether frames are wanted; else one whole answer (``WireProtocol.response_body``).
     :param background: Whether the answer is to be made without the client waiting for it.
     """
 
@@ -55,7 +55,7 @@ class EncoderContext:
 
     :param created: When the run began, seconds since the epoch.
     :param links: Paths of this run: ``events`` and ``stop``.
-    :param options: ``Ask.options`` of the request being answered.
+    :param options: ``ParsedRequest.options`` of the request being answered.
     """
 
     run: str
@@ -91,25 +91,25 @@ class WireProtocol:
     """One wire protocol: a row of the table, and all that the web layer knows of it.
 
     :param path: Of its route, below the blueprint's prefix. ``<provider>`` stands for a provider's
-        name; without it, the request names one (``Ask.provider``).
+        name; without it, the request names one (``ParsedRequest.provider``).
     :param read: Request body (or query) → ``ParsedRequest``.
         Raises ``RequestError`` saying what was wrong and what would be right.
     :param encoder: Makes the encoder of one connection.
     :param error: ``(code, message, status)`` → body of an HTTP error in this dialect.
     :param methods: Of its route. A ``GET`` has its fields in the query.
-    :param forms: A ``POST`` body may be a form as well as JSON.
-    :param bare: A body that is only a JSON string is the field of this name; ``None`` refuses it.
+    :param accepts_forms: A ``POST`` body may be a form as well as JSON.
+    :param string_body_field: A body that is only a JSON string is the field of this name; ``None`` refuses it.
     :param options: Query of any request in this dialect → what its encoder must know besides
-        ``Ask.options``. Raises ``RequestError``.
-    :param whole: Fold of a run that ended (or, in the background, did not) → the answer as one JSON
+        ``ParsedRequest.options``. Raises ``RequestError``.
+    :param response_body: Fold of a run that ended (or, in the background, did not) → the answer as one JSON
         object; ``None`` where the dialect only streams.
     :param heartbeat: Bytes that keep a silent connection open; ``None`` where the format has none.
     :param stateful: A frame depends on those before it, so every connection begins at the beginning.
     :param resumable: Frames carry ids, clients come back with ``Last-Event-ID``, and want to be told a
         reconnection time.
-    :param silent: Terminal events this format has no word for. The delivery then breaks the connection
+    :param aborted_by: Terminal events this format has no word for. The delivery then breaks the connection
         off after the last byte, so that the client sees a network error and not a complete answer.
-    :param again: A resume at the very end is answered with the last record again. Where it is not,
+    :param repeat_last: A resume at the very end is answered with the last record again. Where it is not,
         the answer is 204, which tells an ``EventSource`` (but no htmx) to stop.
     :param headers: Response headers besides those every stream has.
     :param error_headers: Status of an HTTP error → its headers besides those every error has.
@@ -122,17 +122,17 @@ class WireProtocol:
     encoder: Callable[[EncoderContext], Encoder]
     error: Callable[[str, str, int], str]
     methods: tuple[str, ...] = ("POST",)
-    forms: bool = False
-    bare: str | None = None
+    accepts_forms: bool = False
+    string_body_field: str | None = None
     options: Callable[[Mapping[str, str]], Mapping[str, t.Any]] = no_options
-    whole: Callable[[Fold, EncoderContext], dict[str, t.Any]] | None = None
+    response_body: Callable[[Fold, EncoderContext], dict[str, t.Any]] | None = None
     content_type: str = EVENT_STREAM
     error_type: str = "application/json"
     heartbeat: bytes | None = HEARTBEAT
     stateful: bool = False
     resumable: bool = False
-    silent: tuple[type[Terminal], ...] = ()
-    again: bool = False
+    aborted_by: tuple[type[Terminal], ...] = ()
+    repeat_last: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     error_headers: Callable[[int], Mapping[str, str]] = no_headers
     run_header: str | None = None

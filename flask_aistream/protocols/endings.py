@@ -10,7 +10,7 @@ INTERRUPTED = ev.Failed(
 )
 
 
-def fault(terminal: ev.Terminal) -> ev.Failed | None:
+def failure_of(terminal: ev.Terminal) -> ev.Failed | None:
     """What is wrong with an answer that ended like this; ``None``: it is complete."""
     match terminal:
         case ev.Finished():

@@ -6,7 +6,7 @@ import typing as t
 
 from flask_aistream.errors import RequestError
 
-JSON_KINDS: dict[type, str] = {
+JSON_TYPES: dict[type, str] = {
     dict: "an object",
     list: "a list",
     str: "a string",
@@ -17,16 +17,16 @@ JSON_KINDS: dict[type, str] = {
 }
 
 
-def kind_of(value: t.Any) -> str:
+def json_type(value: t.Any) -> str:
     """A JSON value's kind, in JSON's words."""
-    return JSON_KINDS.get(type(value), "something else")
+    return JSON_TYPES.get(type(value), "something else")
 
 
 def text_field(body: t.Mapping[str, t.Any], name: str) -> str | None:
     """The string ``body`` has under ``name``; ``None`` where it has none, or null."""
     value = body.get(name)
     if value is not None and not isinstance(value, str):
-        raise mistyped(name, value, "a string")
+        raise wrong_type(name, value, "a string")
     return value
 
 
@@ -34,20 +34,20 @@ def flag_field(body: t.Mapping[str, t.Any], name: str) -> bool:
     """The boolean ``body`` has under ``name``; false where it has none, or null."""
     value = body.get(name)
     if value is not None and not isinstance(value, bool):
-        raise mistyped(name, value, "a boolean")
+        raise wrong_type(name, value, "a boolean")
     return bool(value)
 
 
-def others(body: t.Mapping[str, t.Any], own: t.Container[str]) -> dict[str, t.Any]:
+def other_fields(body: t.Mapping[str, t.Any], own: t.Container[str]) -> dict[str, t.Any]:
     """The fields of ``body`` that are not the dialect's ``own``: they go to the provider."""
     return {name: value for name, value in body.items() if name not in own}
 
 
-def mistyped(name: str, value: t.Any, wanted: str) -> RequestError:
+def wrong_type(name: str, value: t.Any, wanted: str) -> RequestError:
     return RequestError(
-        f"`{name}` is {kind_of(value)} but must be {wanted}.", f"{name}_invalid", 422
+        f"`{name}` is {json_type(value)} but must be {wanted}.", f"{name}_invalid", 422
     )
 
 
-def missing(name: str, wanted: str) -> RequestError:
+def missing_field(name: str, wanted: str) -> RequestError:
     return RequestError(f"`{name}` is missing; it must be {wanted}.", f"{name}_missing", 422)

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from collections.abc import Sequence
 
 from flask_aistream.core import events as ev
-from flask_aistream.core.unicode import valid
+from flask_aistream.core.unicode import well_formed
 from flask_aistream.protocols import native
 from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.base import WireProtocol
-from flask_aistream.protocols.endings import fault
+from flask_aistream.protocols.endings import failure_of
 from flask_aistream.protocols.wire import dumps
 from flask_aistream.sse.encode import encode
 from flask_aistream.sse.frame import Frame
@@ -27,14 +27,14 @@ from flask_aistream.sse.frame import Frame
 Render = Callable[[ev.Event], str | None]
 
 # The event type of each event that does not belong into the answer.
-NAMES: dict[type, str] = {**native.NAMES, ev.RunStarted: "run"}
+EVENT_NAMES: dict[type, str] = {**native.EVENT_NAMES, ev.RunStarted: "run"}
 IN_ANSWER = (str, ev.SourceUrl, ev.SourceDocument, ev.File)
 DONE = "done"
 
 # htmx 4 drops a fragment that is only white space, unless there is an element in it.
 BLANK = re.compile(r"[\s\ufeff]+")
 
-REFERENCES = str.maketrans(
+CHARACTER_REFERENCES = str.maketrans(
     {
         "&": "&amp;",
         "<": "&lt;",
@@ -47,8 +47,8 @@ REFERENCES = str.maketrans(
 )
 
 # A link is made of nothing else: `javascript:` would run.
-LINKS = ("http://", "https://")
-IMAGES = (*LINKS, "data:image/")
+LINK_SCHEMES = ("http://", "https://")
+IMAGE_SCHEMES = (*LINK_SCHEMES, "data:image/")
 
 
 class HTMLEncoder:
@@ -57,14 +57,14 @@ class HTMLEncoder:
 
     def __init__(self, context: EncoderContext) -> None:
         self._run = context.run
-        self._render: Render = context.options.get("render", nothing)
+        self._render: Render = context.options.get("render", render_default)
 
     def encode(self, first: int, events: Sequence[ev.Event]) -> bytes:
-        ours = self._render is nothing
+        default = self._render is render_default
         frames = [
             # By hand: a fragment of ours is one line, and Frame + encode cost five times as much.
-            f"id: {self._run}:{number}\ndata: {words(event)}\n\n"
-            if ours and type(event) is str
+            f"id: {self._run}:{number}\ndata: {text_fragment(event)}\n\n"
+            if default and type(event) is str
             else self._frames(number, event)
             for number, event in enumerate(events, first)
         ]
@@ -80,13 +80,13 @@ class HTMLEncoder:
             html = fragment(event)
         if isinstance(event, ev.TERMINAL):
             # The id rides on the last frame of the record: who saw only the first gets both again.
-            shown = encode(Frame(valid(html))) if html else ""
-            return shown + encode(Frame(reason(event), DONE, id))
-        name = None if isinstance(event, IN_ANSWER) else NAMES[type(event)]
-        return encode(Frame(valid(html), name, id))
+            shown = encode(Frame(well_formed(html))) if html else ""
+            return shown + encode(Frame(end_reason(event), DONE, id))
+        name = None if isinstance(event, IN_ANSWER) else EVENT_NAMES[type(event)]
+        return encode(Frame(well_formed(html), name, id))
 
 
-def nothing(event: ev.Event) -> None:
+def render_default(event: ev.Event) -> None:
     return None
 
 
@@ -94,87 +94,87 @@ def fragment(event: ev.Event) -> str:
     """An event as HTML. Safe to put into a page: nothing in it is markup but ours."""
     match event:
         case str():
-            return words(event)
+            return text_fragment(event)
         case ev.Reasoning():
-            return escaped(event.text)
+            return escape(event.text)
         case ev.ToolCallStarted() | ev.ToolCall():
-            return f'<code data-tool="{escaped(event.id)}">{escaped(event.name)}</code>'
+            return f'<code data-tool="{escape(event.id)}">{escape(event.name)}</code>'
         case ev.ToolCallArguments():
-            return escaped(event.delta)
+            return escape(event.delta)
         case ev.ToolResult():
-            return f'<code data-tool="{escaped(event.id)}">{escaped(dumps(event.result))}</code>'
+            return f'<code data-tool="{escape(event.id)}">{escape(dumps(event.result))}</code>'
         case ev.ToolError():
-            return f'<em data-tool="{escaped(event.id)}">{escaped(event.message)}</em>'
+            return f'<em data-tool="{escape(event.id)}">{escape(event.message)}</em>'
         case ev.SourceUrl():
-            return source(event)
+            return source_fragment(event)
         case ev.SourceDocument():
-            return f"<cite>{escaped(event.title)}</cite>"
+            return f"<cite>{escape(event.title)}</cite>"
         case ev.File():
-            return file(event)
+            return file_fragment(event)
         case ev.Data():
-            value = escaped(dumps(event.value))
-            return f'<data data-name="{escaped(event.name)}" value="{value}"></data>'
+            value = escape(dumps(event.value))
+            return f'<data data-name="{escape(event.name)}" value="{value}"></data>'
         case ev.Usage():
             return "" if event.total_tokens is None else str(event.total_tokens)
         case ev.StepStarted() | ev.StepFinished():
-            return escaped(event.name)
+            return escape(event.name)
         case ev.RunStarted():
-            return escaped(event.run)
+            return escape(event.run)
         case _:
-            return failure(event)
+            return failure_fragment(event)
 
 
-def words(text: str) -> str:
-    safe = escaped(text)
+def text_fragment(text: str) -> str:
+    safe = escape(text)
     return f"<span>{safe}</span>" if BLANK.fullmatch(text) else safe
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     # Line ends as references: an event stream knows them only as ends of lines of its own.
-    return valid(text).translate(REFERENCES)
+    return well_formed(text).translate(CHARACTER_REFERENCES)
 
 
-def source(event: ev.SourceUrl) -> str:
-    title = escaped(event.title or event.url)
-    if not event.url.lower().startswith(LINKS):
+def source_fragment(event: ev.SourceUrl) -> str:
+    title = escape(event.title or event.url)
+    if not event.url.lower().startswith(LINK_SCHEMES):
         return f"<cite>{title}</cite>"
-    return f'<a href="{escaped(event.url)}" rel="noopener noreferrer">{title}</a>'
+    return f'<a href="{escape(event.url)}" rel="noopener noreferrer">{title}</a>'
 
 
-def file(event: ev.File) -> str:
-    if event.media_type.startswith("image/") and event.url.lower().startswith(IMAGES):
-        return f'<img src="{escaped(event.url)}" alt="">'
-    if event.url.lower().startswith(LINKS):
-        return f'<a href="{escaped(event.url)}" rel="noopener noreferrer">{escaped(event.media_type)}</a>'
-    return f"<cite>{escaped(event.media_type)}</cite>"
+def file_fragment(event: ev.File) -> str:
+    if event.media_type.startswith("image/") and event.url.lower().startswith(IMAGE_SCHEMES):
+        return f'<img src="{escape(event.url)}" alt="">'
+    if event.url.lower().startswith(LINK_SCHEMES):
+        return f'<a href="{escape(event.url)}" rel="noopener noreferrer">{escape(event.media_type)}</a>'
+    return f"<cite>{escape(event.media_type)}</cite>"
 
 
-def failure(event: ev.Terminal) -> str:
-    wrong = fault(event)
-    if wrong is None or isinstance(event, ev.Stopped):
+def failure_fragment(event: ev.Terminal) -> str:
+    failure = failure_of(event)
+    if failure is None or isinstance(event, ev.Stopped):
         return ""
-    return f'<p role="alert" data-code="{escaped(wrong.code)}">{escaped(wrong.message)}</p>'
+    return f'<p role="alert" data-code="{escape(failure.code)}">{escape(failure.message)}</p>'
 
 
-def reason(event: ev.Terminal) -> str:
+def end_reason(event: ev.Terminal) -> str:
     if isinstance(event, ev.Finished):
         return event.reason
-    return "error" if isinstance(event, ev.Failed) else t.cast(ev.Failed, fault(event)).code
+    return "error" if isinstance(event, ev.Failed) else t.cast(ev.Failed, failure_of(event)).code
 
 
 def error(code: str, message: str, status: int) -> str:
-    return f'<p role="alert" data-code="{escaped(code)}">{escaped(message)}</p>'
+    return f'<p role="alert" data-code="{escape(code)}">{escape(message)}</p>'
 
 
 HTML = WireProtocol(
     name="html",
     path="/<provider>/html",
     methods=("GET", "POST"),
-    forms=True,
+    accepts_forms=True,
     read=native.read,
     encoder=HTMLEncoder,
     error=error,
     error_type="text/html; charset=utf-8",
     resumable=True,
-    again=True,
+    repeat_last=True,
 )

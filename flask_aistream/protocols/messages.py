@@ -12,7 +12,7 @@ import typing as t
 
 from flask_aistream.core.request import Message
 from flask_aistream.errors import RequestError
-from flask_aistream.protocols.fields import mistyped
+from flask_aistream.protocols.fields import wrong_type
 from flask_aistream.protocols.wire import dumps
 
 Part = dict[str, t.Any]
@@ -20,11 +20,11 @@ Part = dict[str, t.Any]
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 # Parts of a UI message that only tell a page how to draw it; the whole of it stays in the body.
-UNSAID = {"reasoning", "source-url", "source-document"}
+IGNORED_PARTS = {"reasoning", "source-url", "source-document"}
 STEP = "step-start"
 
 # States of a tool part in which the tool has answered.
-ANSWERED = {"output-available", "output-error", "output-denied"}
+COMPLETED_STATES = {"output-available", "output-error", "output-denied"}
 DENIED = "The user did not allow this call."
 
 
@@ -34,72 +34,76 @@ def read_messages(value: t.Any) -> list[Message]:
     :raises RequestError: ``value`` is not a list of messages; says which one is wrong.
     """
     if not isinstance(value, list):
-        raise mistyped("messages", value, "a list of objects with `role` and `content`")
-    return answering([m for place, item in enumerate(value) for m in read_message(item, place)])
+        raise wrong_type("messages", value, "a list of objects with `role` and `content`")
+    return check_tool_messages(
+        [m for index, item in enumerate(value) for m in read_message(item, index)]
+    )
 
 
-def read_message(item: t.Any, place: int) -> list[Message]:
+def read_message(item: t.Any, index: int) -> list[Message]:
     """One message; a UI message with tool parts becomes several."""
-    role = role_of(item, place, ROLES)
+    role = role_of(item, index, ROLES)
     if isinstance(item.get("parts"), list):
-        return from_parts(role, check_parts(item["parts"], place))
-    check_content(item.get("content"), role, place)
+        return from_parts(role, check_parts(item["parts"], index))
+    check_content(item.get("content"), role, index)
     return [dict(item)]
 
 
-def role_of(item: t.Any, place: int, roles: t.Sequence[str]) -> str:
+def role_of(item: t.Any, index: int, roles: t.Sequence[str]) -> str:
     """The role of a message.
 
     :raises RequestError: It is no object, or has none of ``roles``.
     """
     role = item.get("role") if isinstance(item, dict) else None
     if not isinstance(role, str) or role not in roles:
-        raise wrong(place, f"must be an object whose `role` is one of {', '.join(roles)}")
+        raise invalid_message(index, f"must be an object whose `role` is one of {', '.join(roles)}")
     return role
 
 
-def check_content(content: t.Any, role: str, place: int) -> None:
+def check_content(content: t.Any, role: str, index: int) -> None:
     # An assistant that only called tools said nothing.
     if content is None and role == "assistant":
         return
     if not isinstance(content, (str, list)):
-        raise wrong(place, "must have a `content` that is a string or a list of parts")
+        raise invalid_message(index, "must have a `content` that is a string or a list of parts")
     if isinstance(content, list):
-        check_parts(content, place)
+        check_parts(content, index)
 
 
-def check_parts(parts: list[t.Any], place: int) -> list[Part]:
+def check_parts(parts: list[t.Any], index: int) -> list[Part]:
     """``parts`` if each one says what it is."""
     for part in parts:
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-            raise wrong(place, "has a part that is not an object with a `type`")
+            raise invalid_message(index, "has a part that is not an object with a `type`")
         if part["type"] == "text" and not isinstance(part.get("text"), str):
-            raise wrong(place, "has a text part whose `text` is not a string")
+            raise invalid_message(index, "has a text part whose `text` is not a string")
         if is_tool(part) and not isinstance(part["toolCallId"], str):
-            raise wrong(place, "has a tool part whose `toolCallId` is not a string")
+            raise invalid_message(index, "has a tool part whose `toolCallId` is not a string")
     return parts
 
 
-def answering(messages: list[Message]) -> list[Message]:
+def check_tool_messages(messages: list[Message]) -> list[Message]:
     """``messages`` if every tool message answers a call made before it; no model takes another."""
-    called: set[str] = set()
-    for place, message in enumerate(messages):
+    called_ids: set[str] = set()
+    for index, message in enumerate(messages):
         if message["role"] == "assistant":
-            called |= set(calls_of(message, place))
+            called_ids |= set(call_ids(message, index))
         elif message["role"] == "tool" and not isinstance(message.get("tool_call_id"), str):
-            raise wrong(place, "is a tool message and must have the `tool_call_id` it answers")
-        elif message["role"] == "tool" and message["tool_call_id"] not in called:
+            raise invalid_message(
+                index, "is a tool message and must have the `tool_call_id` it answers"
+            )
+        elif message["role"] == "tool" and message["tool_call_id"] not in called_ids:
             call = message["tool_call_id"][:100]
-            raise wrong(
-                place, f"answers the tool call {call!r}, which no assistant message before it made"
+            raise invalid_message(
+                index, f"answers the tool call {call!r}, which no assistant message before it made"
             )
     return messages
 
 
-def calls_of(message: Message, place: int) -> list[str]:
+def call_ids(message: Message, index: int) -> list[str]:
     calls = message.get("tool_calls") or []
     if not isinstance(calls, list) or not all(is_call(call) for call in calls):
-        raise wrong(place, "has `tool_calls` that are not a list of objects with an `id`")
+        raise invalid_message(index, "has `tool_calls` that are not a list of objects with an `id`")
     return [call["id"] for call in calls]
 
 
@@ -109,17 +113,17 @@ def is_call(call: t.Any) -> bool:
 
 def from_parts(role: str, parts: list[Part]) -> list[Message]:
     """An AI SDK UI message. Each turn of an assistant is a message, followed by its tools' answers."""
-    return [message for turn in turns(parts) for message in from_turn(role, turn)]
+    return [message for turn in split_turns(parts) for message in from_turn(role, turn)]
 
 
-def turns(parts: list[Part]) -> list[list[Part]]:
+def split_turns(parts: list[Part]) -> list[list[Part]]:
     """``parts``, cut where a model must have been called again: at a step, or at what follows a tool.
 
     Parts that only matter to a page are left out.
     """
     found: list[list[Part]] = [[]]
     for part in parts:
-        if part["type"] in UNSAID or part["type"].startswith("data-"):
+        if part["type"] in IGNORED_PARTS or part["type"].startswith("data-"):
             continue
         if part["type"] == STEP or (found[-1] and is_tool(found[-1][-1]) and not is_tool(part)):
             found.append([])
@@ -137,7 +141,10 @@ def from_turn(role: str, parts: list[Part]) -> list[Message]:
         message["content"] = "".join(part["text"] for part in content)
     if tools:
         message["tool_calls"] = [tool_call(part) for part in tools]
-    return [message, *(tool_message(part) for part in tools if part.get("state") in ANSWERED)]
+    return [
+        message,
+        *(tool_message(part) for part in tools if part.get("state") in COMPLETED_STATES),
+    ]
 
 
 def is_tool(part: Part) -> bool:
@@ -176,11 +183,11 @@ def openai_call(id: str, name: str, arguments: t.Any) -> Part:
 
 
 def tool_message(part: Part) -> Message:
-    told = {"output-error": part.get("errorText"), "output-denied": DENIED}
-    output = told.get(part["state"], part.get("output"))
+    outputs = {"output-error": part.get("errorText"), "output-denied": DENIED}
+    output = outputs.get(part["state"], part.get("output"))
     text = output if isinstance(output, str) else dumps(output)
     return {"role": "tool", "tool_call_id": part["toolCallId"], "content": text}
 
 
-def wrong(place: int, what: str) -> RequestError:
-    return RequestError(f"`messages[{place}]` {what}.", "messages_invalid", 422)
+def invalid_message(index: int, what: str) -> RequestError:
+    return RequestError(f"`messages[{index}]` {what}.", "messages_invalid", 422)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-from json.encoder import encode_basestring_ascii as quoted
+from json.encoder import encode_basestring_ascii as quote
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.fold import Fold
@@ -24,12 +24,12 @@ from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
-from flask_aistream.protocols.endings import fault
+from flask_aistream.protocols.endings import failure_of
 from flask_aistream.protocols.fields import flag_field
-from flask_aistream.protocols.fields import missing
-from flask_aistream.protocols.fields import mistyped
-from flask_aistream.protocols.fields import others
+from flask_aistream.protocols.fields import missing_field
+from flask_aistream.protocols.fields import other_fields
 from flask_aistream.protocols.fields import text_field
+from flask_aistream.protocols.fields import wrong_type
 from flask_aistream.protocols.messages import openai_call
 from flask_aistream.protocols.messages import read_messages
 from flask_aistream.protocols.wire import data_frame
@@ -40,7 +40,7 @@ Json = dict[str, t.Any]
 DONE = "data: [DONE]\n\n"
 
 # "other" has no word here; a client that gets none fails.
-REASONS: dict[ev.FinishReason, str] = {
+FINISH_REASONS: dict[ev.FinishReason, str] = {
     "stop": "stop",
     "length": "length",
     "tool-calls": "tool_calls",
@@ -55,28 +55,28 @@ class ChatEncoder:
     """Stateful: tool calls are counted, citations and usage are kept for the end."""
 
     def __init__(self, context: EncoderContext) -> None:
-        self._subject = context
-        self._counting = bool(context.options.get("include_usage"))
+        self._context = context
+        self._include_usage = bool(context.options.get("include_usage"))
         head, _, tail = self._delta({"content": ""}).rpartition('""')
         self._head, self._tail = head, tail
-        self._tool_call_assembler: dict[str, Call] = {}
+        self._calls: dict[str, CallProgress] = {}
         self._citations: list[Json] = []
         self._usage: ev.Usage | None = None
-        self._broken = False
+        self._ended = False
 
     def encode(self, first: int, events: Sequence[ev.Event]) -> bytes:
-        if self._broken:
+        if self._ended:
             return b""
         head, tail = self._head, self._tail
         frames = [
-            f"{head}{quoted(event)}{tail}" if type(event) is str else "".join(self._frames(event))
+            f"{head}{quote(event)}{tail}" if type(event) is str else "".join(self._frames(event))
             for event in events
         ]
         return "".join(frames).encode("ascii")
 
     def gap(self, first: int) -> bytes:
-        self._broken = True
-        return problem("gap", lost(first), 410).encode("ascii")
+        self._ended = True
+        return error_frame("gap", gap_message(first), 410).encode("ascii")
 
     def _frames(self, event: ev.Event) -> Iterator[str]:
         match event:
@@ -84,9 +84,9 @@ class ChatEncoder:
                 yield self._delta({"role": "assistant", "content": ""})
             case ev.Reasoning():
                 yield self._delta({"reasoning_content": event.text})
-            case ev.ToolCallStarted() if event.id not in self._tool_call_assembler:
+            case ev.ToolCallStarted() if event.id not in self._calls:
                 yield self._call(event.id, event.name, "")
-            case ev.ToolCallArguments() if event.id in self._tool_call_assembler:
+            case ev.ToolCallArguments() if event.id in self._calls:
                 yield self._arguments(event.id, event.delta)
             case ev.ToolCall():
                 yield from self._complete(event)
@@ -98,65 +98,65 @@ class ChatEncoder:
                 yield from self._end(event)
 
     def _call(self, id: str, name: str, arguments: str) -> str:
-        call = self._tool_call_assembler[id] = Call(len(self._tool_call_assembler), bool(arguments))
+        call = self._calls[id] = CallProgress(len(self._calls), bool(arguments))
         return self._delta(
             {"tool_calls": [{"index": call.index, **openai_call(id, name, arguments)}]}
         )
 
     def _arguments(self, id: str, delta: str) -> str:
-        call = self._tool_call_assembler[id]
-        call.said = True
+        call = self._calls[id]
+        call.has_arguments = True
         return self._delta(
             {"tool_calls": [{"index": call.index, "function": {"arguments": delta}}]}
         )
 
     def _complete(self, event: ev.ToolCall) -> Iterator[str]:
         arguments = openai_call(event.id, event.name, event.arguments)["function"]["arguments"]
-        if event.id not in self._tool_call_assembler:
+        if event.id not in self._calls:
             yield self._call(event.id, event.name, arguments)
-        elif not self._tool_call_assembler[event.id].said:
+        elif not self._calls[event.id].has_arguments:
             yield self._arguments(event.id, arguments)
 
     def _end(self, event: ev.Terminal) -> Iterator[str]:
-        failed = fault(event)
+        failed = failure_of(event)
         if failed:
-            yield problem(failed.code, failed.message, failed.status)
+            yield error_frame(failed.code, failed.message, failed.status)
             return
         # All at once: the helpers of the two SDKs disagree on how lists in deltas add up.
         delta = {"annotations": self._citations} if self._citations else {}
         yield self._delta(delta, finish_reason(event))
-        if self._counting:
+        if self._include_usage:
             counts = usage(self._usage) if self._usage else None
             yield data_frame({**self._base(), "choices": [], "usage": counts})
         yield DONE
 
     def _delta(self, delta: Json, reason: str | None = None) -> str:
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
-        counts = {"usage": None} if self._counting else {}
+        counts = {"usage": None} if self._include_usage else {}
         return data_frame({**self._base(), "choices": [choice], **counts})
 
     def _base(self) -> Json:
-        return head_of(self._subject, "chat.completion.chunk")
+        return completion_head(self._context, "chat.completion.chunk")
 
 
-def lost(first: int) -> str:
+def gap_message(first: int) -> str:
     return f"The answer cannot be repeated in full: its records before {first} were trimmed away."
 
 
-class Call:
+class CallProgress:
     """A tool call under way.
 
-    :param said: Some of its arguments were sent.
+    :param has_arguments: Some of its arguments were sent.
     """
 
-    __slots__ = ("index", "said")
+    __slots__ = ("has_arguments", "index")
 
-    def __init__(self, index: int, said: bool) -> None:
+    def __init__(self, index: int, has_arguments: bool) -> None:
         self.index = index
-        self.said = said
+        self.has_arguments = has_arguments
 
 
-def head_of(context: EncoderContext, kind: str) -> Json:
+def completion_head(context: EncoderContext, kind: str) -> Json:
     return {
         "id": f"chatcmpl-{context.run}",
         "object": kind,
@@ -166,7 +166,7 @@ def head_of(context: EncoderContext, kind: str) -> Json:
 
 
 def finish_reason(event: ev.Terminal | None) -> str | None:
-    return REASONS[event.reason] if isinstance(event, ev.Finished) else None
+    return FINISH_REASONS[event.reason] if isinstance(event, ev.Finished) else None
 
 
 def citation(event: ev.SourceUrl, index: int, at: int = 0) -> Json:
@@ -191,7 +191,7 @@ def usage(usage: ev.Usage) -> Json:
     return counts
 
 
-def whole(fold: Fold, context: EncoderContext) -> Json:
+def response_body(fold: Fold, context: EncoderContext) -> Json:
     """The answer to a request without ``stream``."""
     parts = fold.to_json()["parts"]
     calls = [call_of(part) for part in parts if part["type"] == "tool" and "name" in part]
@@ -213,7 +213,7 @@ def whole(fold: Fold, context: EncoderContext) -> Json:
         "logprobs": None,
         "finish_reason": finish_reason(fold.terminal),
     }
-    answer = {**head_of(context, "chat.completion"), "choices": [choice]}
+    answer = {**completion_head(context, "chat.completion"), "choices": [choice]}
     return {**answer, "usage": usage(fold.usage)} if fold.usage else answer
 
 
@@ -233,13 +233,13 @@ def bad_request(read: Reader) -> Reader:
     """``read``, answering with OpenAI's one status for whatever is wrong with a body."""
 
     @functools.wraps(read)
-    def reading(body: dict[str, t.Any]) -> ParsedRequest:
+    def read_or_400(body: dict[str, t.Any]) -> ParsedRequest:
         try:
             return read(body)
-        except RequestError as wrong:
-            raise RequestError(str(wrong), wrong.code, 400) from None
+        except RequestError as error:
+            raise RequestError(str(error), error.code, 400) from None
 
-    return reading
+    return read_or_400
 
 
 @bad_request
@@ -249,7 +249,7 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
     :raises RequestError: ``model`` or ``messages`` is missing or wrong.
     """
     if body.get("messages") is None:
-        raise missing("messages", "a list of objects with `role` and `content`")
+        raise missing_field("messages", "a list of objects with `role` and `content`")
     messages = read_messages(body["messages"])
     if not messages:
         raise RequestError(
@@ -257,7 +257,7 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
         )
     return ParsedRequest(
         messages=messages,
-        params=others(body, OWN_FIELDS),
+        params=other_fields(body, OWN_FIELDS),
         body=body,
         options=stream_options(body),
         provider=model_of(body),
@@ -268,7 +268,7 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
 def model_of(body: dict[str, t.Any]) -> str:
     model = text_field(body, "model")
     if not model:
-        raise missing("model", "the name of a provider; `GET /v1/models` lists them")
+        raise missing_field("model", "the name of a provider; `GET /v1/models` lists them")
     return model
 
 
@@ -277,21 +277,23 @@ def stream_options(body: dict[str, t.Any]) -> Json:
     if wanted is None:
         return {}
     if not isinstance(wanted, dict):
-        raise mistyped("stream_options", wanted, 'an object such as {"include_usage": true}')
+        raise wrong_type("stream_options", wanted, 'an object such as {"include_usage": true}')
     return {"include_usage": flag_field(wanted, "include_usage")}
 
 
-def problem(code: str, message: str, status: int) -> str:
+def error_frame(code: str, message: str, status: int) -> str:
     """An error after the first byte; every SDK raises it."""
     return f"data: {error(code, message, status)}\n\n"
 
 
 def error(code: str, message: str, status: int) -> str:
-    code = CODES.get(code, code)
-    return dumps({"error": {"message": message, "type": kind(status), "param": None, "code": code}})
+    code = OPENAI_CODES.get(code, code)
+    return dumps(
+        {"error": {"message": message, "type": error_type(status), "param": None, "code": code}}
+    )
 
 
-CODES = {"provider_not_found": "model_not_found"}
+OPENAI_CODES = {"provider_not_found": "model_not_found"}
 
 
 def error_headers(status: int) -> Mapping[str, str]:
@@ -299,14 +301,14 @@ def error_headers(status: int) -> Mapping[str, str]:
     return {"x-should-retry": "true" if status in (429, 503) else "false"}
 
 
-KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
 
 
-def kind(status: int) -> str:
+def error_type(status: int) -> str:
     """OpenAI's name for a class of errors."""
     if status == 429:
         return "rate_limit_error"
-    return KINDS.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
 
 
 OPENAI_CHAT = WireProtocol(
@@ -315,7 +317,7 @@ OPENAI_CHAT = WireProtocol(
     read=read,
     encoder=ChatEncoder,
     error=error,
-    whole=whole,
+    response_body=response_body,
     stateful=True,
     error_headers=error_headers,
     run_header="x-request-id",

@@ -12,7 +12,7 @@ import typing as t
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-from json.encoder import encode_basestring_ascii as quoted
+from json.encoder import encode_basestring_ascii as quote
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.fold import Fold
@@ -22,21 +22,21 @@ from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
-from flask_aistream.protocols.endings import fault
+from flask_aistream.protocols.endings import failure_of
 from flask_aistream.protocols.fields import flag_field
-from flask_aistream.protocols.fields import missing
-from flask_aistream.protocols.fields import mistyped
-from flask_aistream.protocols.fields import others
+from flask_aistream.protocols.fields import missing_field
+from flask_aistream.protocols.fields import other_fields
 from flask_aistream.protocols.fields import text_field
+from flask_aistream.protocols.fields import wrong_type
 from flask_aistream.protocols.messages import Part
-from flask_aistream.protocols.messages import answering
 from flask_aistream.protocols.messages import check_content
+from flask_aistream.protocols.messages import check_tool_messages
 from flask_aistream.protocols.messages import openai_call
 from flask_aistream.protocols.messages import role_of
 from flask_aistream.protocols.openai_chat import bad_request
 from flask_aistream.protocols.openai_chat import error
 from flask_aistream.protocols.openai_chat import error_headers
-from flask_aistream.protocols.openai_chat import lost
+from flask_aistream.protocols.openai_chat import gap_message
 from flask_aistream.protocols.openai_chat import model_of
 from flask_aistream.protocols.spans import TEXT
 from flask_aistream.protocols.spans import Json
@@ -62,9 +62,9 @@ class ResponsesEncoder(SpanEncoder):
         self._sequence = 0
         self._output: list[Json] = []
         self._item: Json = {}
-        self._said: list[str] = []
-        self._notes: list[Json] = []
-        self._tool_call_assembler: dict[str, Call] = {}
+        self._deltas: list[str] = []
+        self._annotations: list[Json] = []
+        self._calls: dict[str, CallItem] = {}
         self._usage: ev.Usage | None = None
         self._terminal: ev.Terminal | None = None
 
@@ -75,19 +75,19 @@ class ResponsesEncoder(SpanEncoder):
                 break
             if type(event) is str:
                 if self._span != TEXT:
-                    frames += map(self.frame, self.switch(TEXT))
-                self._said.append(event)
-                frames.append(self._numbered(f"{self._head}{quoted(event)}{self._tail}"))
+                    frames += map(self.frame, self.switch_span(TEXT))
+                self._deltas.append(event)
+                frames.append(self._with_sequence_number(f"{self._head}{quote(event)}{self._tail}"))
             else:
                 frames += map(self.frame, self.encode_event(event))
         return "".join(frames).encode("ascii")
 
-    def template(self, value: Json) -> str:
+    def frame_template(self, value: Json) -> str:
         # The number comes last, so that nothing before it has to be made anew for every delta.
         return f'event: {value["type"]}\ndata: {dumps(value)[:-1]},"sequence_number":'
 
     def frame(self, value: Json) -> str:
-        return self._numbered(self.template(value))
+        return self._with_sequence_number(self.frame_template(value))
 
     def encode_event(self, event: ev.Event) -> Iterator[Json]:
         match event:
@@ -95,15 +95,15 @@ class ResponsesEncoder(SpanEncoder):
                 yield {"type": "response.created", "response": self.response()}
                 yield {"type": "response.in_progress", "response": self.response()}
             case ev.Reasoning():
-                yield from self.thought(event)
-                self._said.append(event.text)
-            case ev.ToolCallStarted() if event.id not in self._tool_call_assembler:
+                yield from self.encode_reasoning(event)
+                self._deltas.append(event.text)
+            case ev.ToolCallStarted() if event.id not in self._calls:
                 yield from self._open_call(event.id, event.name)
-            case ev.ToolCallArguments() if event.id in self._tool_call_assembler:
+            case ev.ToolCallArguments() if event.id in self._calls:
                 yield from self._arguments(event.id, event.delta)
             case ev.ToolCall():
                 yield from self._complete(event)
-            case ev.ToolResult() | ev.ToolError() if event.id in self._tool_call_assembler:
+            case ev.ToolResult() | ev.ToolError() if event.id in self._calls:
                 yield from self._close_call(event.id)
             case ev.SourceUrl() | ev.SourceDocument():
                 yield from self._annotate(event)
@@ -114,8 +114,8 @@ class ResponsesEncoder(SpanEncoder):
             case ev.Finished() | ev.Stopped() | ev.Failed() | ev.Interrupted():
                 yield from self._end(event)
 
-    def opening(self, span: str) -> Iterator[Json]:
-        self._said, self._notes = [], []
+    def open_span(self, span: str) -> Iterator[Json]:
+        self._deltas, self._annotations = [], []
         if span == TEXT:
             message = {"type": "message", "status": "in_progress", "role": "assistant"}
             yield self._add("msg", {**message, "content": []})
@@ -129,14 +129,14 @@ class ResponsesEncoder(SpanEncoder):
                 "response.reasoning_summary_part.added", summary_index=0, part=empty
             )
 
-    def delta(self, span: str, text: str) -> Json:
+    def encode_delta(self, span: str, text: str) -> Json:
         if span == TEXT:
             at = {"content_index": 0}
             return self._in_item("response.output_text.delta", **at, delta=text, logprobs=[])
         return self._in_item("response.reasoning_summary_text.delta", summary_index=0, delta=text)
 
-    def closing(self, span: str) -> Iterator[Json]:
-        item = self._filled()
+    def close_span(self, span: str) -> Iterator[Json]:
+        item = self._item_so_far()
         if span == TEXT:
             part = item["content"][0]
             at = {"content_index": 0}
@@ -151,14 +151,18 @@ class ResponsesEncoder(SpanEncoder):
         yield self._done(len(self._output) - 1)
 
     def encode_gap(self, first: int) -> Iterator[Json]:
-        yield from self._end(ev.Failed("gap", lost(first), 410))
+        yield from self._end(ev.Failed("gap", gap_message(first), 410))
 
     def response(self) -> Json:
         """The answer as far as it was said."""
         counts = usage(self._usage) if self._usage else None
-        return {**head_of(self.context, self._terminal), "output": self._items(), "usage": counts}
+        return {
+            **response_head(self.context, self._terminal),
+            "output": self._items_so_far(),
+            "usage": counts,
+        }
 
-    def _numbered(self, template: str) -> str:
+    def _with_sequence_number(self, template: str) -> str:
         number = self._sequence
         self._sequence += 1
         return f"{template}{number}}}\n\n" if number > self._after else ""
@@ -177,15 +181,15 @@ class ResponsesEncoder(SpanEncoder):
         index = len(self._output) - 1
         return {"type": type, "item_id": self._item["id"], "output_index": index, **fields}
 
-    def _filled(self) -> Json:
+    def _item_so_far(self) -> Json:
         """The open item with what was said in it so far."""
-        text = "".join(self._said)
+        text = "".join(self._deltas)
         if self._span == TEXT:
-            return {**self._item, "content": [text_part(text, self._notes)]}
+            return {**self._item, "content": [text_part(text, self._annotations)]}
         return {**self._item, "summary": [{"type": "summary_text", "text": text}]}
 
-    def _items(self) -> list[Json]:
-        return [*self._output[:-1], self._filled()] if self._span else list(self._output)
+    def _items_so_far(self) -> list[Json]:
+        return [*self._output[:-1], self._item_so_far()] if self._span else list(self._output)
 
     def _status(self) -> str:
         return (
@@ -193,28 +197,28 @@ class ResponsesEncoder(SpanEncoder):
         )
 
     def _open_call(self, id: str, name: str) -> Iterator[Json]:
-        yield from self.switch(None)
+        yield from self.switch_span(None)
         call = {"type": "function_call", "status": "in_progress", "call_id": id, "name": name}
         yield self._add("fc", {**call, "arguments": ""})
-        self._tool_call_assembler[id] = Call(len(self._output) - 1, self._item["id"])
+        self._calls[id] = CallItem(len(self._output) - 1, self._item["id"])
 
     def _arguments(self, id: str, delta: str) -> Iterator[Json]:
-        call = self._tool_call_assembler[id]
+        call = self._calls[id]
         if call.open:
             call.arguments.append(delta)
             at = {"item_id": call.item, "output_index": call.index}
             yield {"type": "response.function_call_arguments.delta", **at, "delta": delta}
 
     def _complete(self, event: ev.ToolCall) -> Iterator[Json]:
-        if event.id not in self._tool_call_assembler:
+        if event.id not in self._calls:
             yield from self._open_call(event.id, event.name)
-        if not self._tool_call_assembler[event.id].arguments:
+        if not self._calls[event.id].arguments:
             call = openai_call(event.id, event.name, event.arguments)
             yield from self._arguments(event.id, call["function"]["arguments"])
         yield from self._close_call(event.id)
 
     def _close_call(self, id: str) -> Iterator[Json]:
-        call = self._tool_call_assembler[id]
+        call = self._calls[id]
         if not call.open:
             return
         call.open = False
@@ -226,16 +230,18 @@ class ResponsesEncoder(SpanEncoder):
         yield self._done(call.index)
 
     def _annotate(self, event: ev.SourceUrl | ev.SourceDocument) -> Iterator[Json]:
-        yield from self.switch(TEXT)
-        note = annotation(event, sum(map(len, self._said)))
-        self._notes.append(note)
-        at = {"content_index": 0, "annotation_index": len(self._notes) - 1}
-        yield self._in_item("response.output_text.annotation.added", **at, annotation=note)
+        yield from self.switch_span(TEXT)
+        annotation_json = annotation(event, sum(map(len, self._deltas)))
+        self._annotations.append(annotation_json)
+        at = {"content_index": 0, "annotation_index": len(self._annotations) - 1}
+        yield self._in_item(
+            "response.output_text.annotation.added", **at, annotation=annotation_json
+        )
 
     def _image(self, event: ev.File) -> Iterator[Json]:
         data = IMAGE.fullmatch(event.url)
         if data:
-            yield from self.switch(None)
+            yield from self.switch_span(None)
             yield self._add(
                 "ig", {"type": "image_generation_call", "status": "in_progress", "result": None}
             )
@@ -244,14 +250,14 @@ class ResponsesEncoder(SpanEncoder):
 
     def _end(self, event: ev.Terminal) -> Iterator[Json]:
         self._terminal = event
-        yield from self.switch(None)
-        for call in self._tool_call_assembler:
+        yield from self.switch_span(None)
+        for call in self._calls:
             yield from self._close_call(call)
-        yield {"type": f"response.{END[status(event)]}", "response": self.response()}
+        yield {"type": f"response.{END_EVENTS[status(event)]}", "response": self.response()}
 
 
-class Call:
-    """A tool call under way: place and id of its item, and its arguments so far."""
+class CallItem:
+    """A tool call under way: index and id of its item, and its arguments so far."""
 
     __slots__ = ("arguments", "index", "item", "open")
 
@@ -263,7 +269,7 @@ class Call:
 
 
 # There is no event for a cancelled answer; its status says what happened.
-END = {
+END_EVENTS = {
     "completed": "completed",
     "incomplete": "incomplete",
     "cancelled": "incomplete",
@@ -283,9 +289,9 @@ def status(terminal: ev.Terminal | None) -> str:
             return "failed"
 
 
-def head_of(context: EncoderContext, terminal: ev.Terminal | None) -> Json:
+def response_head(context: EncoderContext, terminal: ev.Terminal | None) -> Json:
     state = status(terminal)
-    failed = fault(terminal) if terminal and state == "failed" else None
+    failed = failure_of(terminal) if terminal and state == "failed" else None
     reason = INCOMPLETE.get(terminal.reason) if isinstance(terminal, ev.Finished) else None
     return {
         "id": f"resp_{context.run}",
@@ -327,7 +333,7 @@ def usage(usage: ev.Usage) -> Json:
     }
 
 
-def whole(fold: Fold, context: EncoderContext) -> Json:
+def response_body(fold: Fold, context: EncoderContext) -> Json:
     """The response object of a run, whether it has ended or not."""
     encoder = ResponsesEncoder(context)
     encoder.encode(0, list(unfold(fold)))
@@ -340,20 +346,20 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
 
     :raises RequestError: ``model`` or ``input`` is missing or wrong.
     """
-    given = body.get("input")
-    if given is None:
-        raise missing("input", "a string or a list of input items")
-    if not isinstance(given, (str, list)):
-        raise mistyped("input", given, "a string or a list of input items")
-    messages = read_input(given)
+    items = body.get("input")
+    if items is None:
+        raise missing_field("input", "a string or a list of input items")
+    if not isinstance(items, (str, list)):
+        raise wrong_type("input", items, "a string or a list of input items")
+    messages = read_input(items)
     # What an earlier response called is not in this request.
-    messages = messages if body.get("previous_response_id") else answering(messages)
+    messages = messages if body.get("previous_response_id") else check_tool_messages(messages)
     instructions = text_field(body, "instructions")
     if instructions is not None:
         messages = [Message(role="system", content=instructions), *messages]
     return ParsedRequest(
         messages=messages,
-        params=others(body, OWN_FIELDS),
+        params=other_fields(body, OWN_FIELDS),
         body=body,
         provider=model_of(body),
         stream=flag_field(body, "stream"),
@@ -361,22 +367,22 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
     )
 
 
-def read_input(given: str | list[t.Any]) -> list[Message]:
+def read_input(items: str | list[t.Any]) -> list[Message]:
     """Input items in the shape of chat messages. Items that are no part of a chat stay in the body."""
-    if isinstance(given, str):
-        return [Message(role="user", content=given)]
+    if isinstance(items, str):
+        return [Message(role="user", content=items)]
     messages: list[Message] = []
-    for place, item in enumerate(given):
+    for index, item in enumerate(items):
         if not isinstance(item, dict) or not isinstance(item.get("type", "message"), str):
-            raise wrong(place, "must be an object with a `type`, or with `role` and `content`")
-        READERS.get(item.get("type", "message"), skip)(item, place, messages)
+            raise wrong(index, "must be an object with a `type`, or with `role` and `content`")
+        READERS.get(item.get("type", "message"), skip)(item, index, messages)
     return messages
 
 
-def read_message(item: Json, place: int, messages: list[Message]) -> None:
-    role = role_of(item, place, ROLES)
+def read_message(item: Json, index: int, messages: list[Message]) -> None:
+    role = role_of(item, index, ROLES)
     content = item.get("content")
-    check_content(content, role, place)
+    check_content(content, role, index)
     if isinstance(content, list):
         content = [chat_part(part) for part in content]
         if all(part["type"] == "text" for part in content):
@@ -384,24 +390,24 @@ def read_message(item: Json, place: int, messages: list[Message]) -> None:
     messages.append({"role": role, "content": content})
 
 
-def read_call(item: Json, place: int, messages: list[Message]) -> None:
+def read_call(item: Json, index: int, messages: list[Message]) -> None:
     id, name, arguments = (item.get(key) for key in ("call_id", "name", "arguments"))
     if not (isinstance(id, str) and isinstance(name, str) and isinstance(arguments, str)):
-        raise wrong(place, "must have `call_id`, `name` and `arguments`, all strings")
+        raise wrong(index, "must have `call_id`, `name` and `arguments`, all strings")
     if not messages or messages[-1]["role"] != "assistant":
         messages.append({"role": "assistant", "content": None})
     messages[-1].setdefault("tool_calls", []).append(openai_call(id, name, arguments))
 
 
-def read_output(item: Json, place: int, messages: list[Message]) -> None:
+def read_output(item: Json, index: int, messages: list[Message]) -> None:
     output = item.get("output")
     if not isinstance(item.get("call_id"), str) or not isinstance(output, (str, list)):
-        raise wrong(place, "must have a `call_id` and an `output`")
+        raise wrong(index, "must have a `call_id` and an `output`")
     content = output if isinstance(output, str) else dumps(output)
     messages.append({"role": "tool", "tool_call_id": item["call_id"], "content": content})
 
 
-def skip(item: Json, place: int, messages: list[Message]) -> None:
+def skip(item: Json, index: int, messages: list[Message]) -> None:
     pass
 
 
@@ -427,8 +433,8 @@ def chat_part(part: Part) -> Part:
             return part
 
 
-def wrong(place: int, what: str) -> RequestError:
-    return RequestError(f"`input[{place}]` {what}.", "input_invalid", 422)
+def wrong(index: int, what: str) -> RequestError:
+    return RequestError(f"`input[{index}]` {what}.", "input_invalid", 422)
 
 
 def options(query: Mapping[str, str]) -> Mapping[str, t.Any]:
@@ -451,7 +457,7 @@ OPENAI_RESPONSES = WireProtocol(
     encoder=ResponsesEncoder,
     error=error,
     options=options,
-    whole=whole,
+    response_body=response_body,
     stateful=True,
     error_headers=error_headers,
     run_header="x-request-id",

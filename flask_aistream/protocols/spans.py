@@ -12,7 +12,7 @@ import typing as t
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from json.encoder import encode_basestring_ascii as quoted
+from json.encoder import encode_basestring_ascii as quote
 
 from flask_aistream.core import events as ev
 from flask_aistream.protocols.base import EncoderContext
@@ -38,8 +38,8 @@ class SpanEncoder(abc.ABC):
         for event in events:
             if type(event) is str:
                 if self._span != TEXT:
-                    frames += map(self.frame, self.switch(TEXT))
-                frames.append(f"{self._head}{quoted(event)}{self._tail}")
+                    frames += map(self.frame, self.switch_span(TEXT))
+                frames.append(f"{self._head}{quote(event)}{self._tail}")
             else:
                 frames += map(self.frame, self.encode_event(event))
         return "".join(frames).encode("ascii")
@@ -47,43 +47,43 @@ class SpanEncoder(abc.ABC):
     def gap(self, first: int) -> bytes:
         return "".join(map(self.frame, self.encode_gap(first))).encode("ascii")
 
-    def switch(self, span: str | None) -> Iterator[Json]:
+    def switch_span(self, span: str | None) -> Iterator[Json]:
         """Close the open span, if it is another one, and open ``span``."""
         if span == self._span:
             return
         if self._span:
-            yield from self.closing(self._span)
+            yield from self.close_span(self._span)
         self._span = span
         if span:
-            yield from self.opening(span)
-            head, _, tail = self.template(self.delta(span, "")).rpartition('""')
+            yield from self.open_span(span)
+            head, _, tail = self.frame_template(self.encode_delta(span, "")).rpartition('""')
             self._head, self._tail = head, tail
 
-    def thought(self, event: ev.Reasoning) -> Iterator[Json]:
-        yield from self.switch(REASONING)
-        yield self.delta(REASONING, event.text)
+    def encode_reasoning(self, event: ev.Reasoning) -> Iterator[Json]:
+        yield from self.switch_span(REASONING)
+        yield self.encode_delta(REASONING, event.text)
 
-    def template(self, value: Json) -> str:
+    def frame_template(self, value: Json) -> str:
         """The frame of ``value``, where only a delta in it changes."""
         return data_frame(value)
 
     def frame(self, value: Json) -> str:
         """The frame of ``value``. Called once for every frame that is sent, except for text."""
-        return self.template(value)
+        return self.frame_template(value)
 
     @abc.abstractmethod
     def encode_event(self, event: ev.Event) -> Iterable[Json]:
         """The payloads of one event that is not text."""
 
     @abc.abstractmethod
-    def opening(self, span: str) -> Iterable[Json]: ...
+    def open_span(self, span: str) -> Iterable[Json]: ...
 
     @abc.abstractmethod
-    def delta(self, span: str, text: str) -> Json:
+    def encode_delta(self, span: str, text: str) -> Json:
         """One delta. ``text`` is the last string in it that can be empty."""
 
     @abc.abstractmethod
-    def closing(self, span: str) -> Iterable[Json]: ...
+    def close_span(self, span: str) -> Iterable[Json]: ...
 
     @abc.abstractmethod
     def encode_gap(self, first: int) -> Iterable[Json]:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import Message
-from flask_aistream.core.unicode import Characters
+from flask_aistream.core.unicode import SurrogateJoiner
 from flask_aistream.protocols import ai_sdk
 from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
-from flask_aistream.protocols.fields import missing
-from flask_aistream.protocols.fields import others
+from flask_aistream.protocols.fields import missing_field
+from flask_aistream.protocols.fields import other_fields
 from flask_aistream.protocols.fields import text_field
 from flask_aistream.protocols.wire import dumps
 
@@ -27,12 +27,12 @@ class TextEncoder:
     """Stateful only in that half a character waits for its other half."""
 
     def __init__(self, context: EncoderContext) -> None:
-        self._whole = Characters()
+        self._surrogates = SurrogateJoiner()
 
     def encode(self, first: int, events: Sequence[ev.Event]) -> bytes:
         text = "".join([event for event in events if type(event) is str])
         ended = bool(events) and isinstance(events[-1], ev.TERMINAL)
-        return self._whole.join(text, last=ended).encode()
+        return self._surrogates.join(text, last=ended).encode()
 
     def gap(self, first: int) -> bytes:
         return b""
@@ -45,11 +45,11 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
     :raises RequestError: The body is empty, or a field has the wrong type.
     """
     if not body:
-        raise missing("prompt", "a string; `messages` would do as well")
-    messages = ai_sdk.read_said(body)
+        raise missing_field("prompt", "a string; `messages` would do as well")
+    messages = ai_sdk.read_conversation(body)
     if messages is None:
         messages = [Message(role="user", content=dumps(body))]
-    params = others(body, ai_sdk.OWN_FIELDS)
+    params = other_fields(body, ai_sdk.OWN_FIELDS)
     return ParsedRequest(messages=messages, params=params, body=body, chat=text_field(body, "id"))
 
 
@@ -63,10 +63,10 @@ TEXT = WireProtocol(
     read=read,
     encoder=TextEncoder,
     error=error,
-    bare="prompt",
+    string_body_field="prompt",
     content_type=PLAIN,
     error_type=PLAIN,
     heartbeat=None,
     stateful=True,
-    silent=(ev.Stopped, ev.Failed, ev.Interrupted),
+    aborted_by=(ev.Stopped, ev.Failed, ev.Interrupted),
 )

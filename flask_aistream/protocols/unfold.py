@@ -14,7 +14,7 @@ Part = dict[str, t.Any]
 def unfold(fold: Fold) -> Iterator[ev.Event]:
     """The fewest events whose fold is ``fold``."""
     for part in fold.to_json()["parts"]:
-        yield from PARTS[part["type"]](part)
+        yield from EVENTS_OF_PART[part["type"]](part)
     if fold.usage:
         yield fold.usage
     if fold.terminal:
@@ -35,7 +35,7 @@ def tool(part: Part) -> Iterator[ev.Event]:
         yield ev.ToolError(id, part["error"])
 
 
-PARTS: dict[str, t.Callable[[Part], Iterator[ev.Event]]] = {
+EVENTS_OF_PART: dict[str, t.Callable[[Part], Iterator[ev.Event]]] = {
     "text": lambda part: iter((part["text"],)),
     "reasoning": lambda part: iter((ev.Reasoning(part["text"]),)),
     "tool": tool,

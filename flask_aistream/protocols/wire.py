@@ -17,32 +17,32 @@ ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, skipkeys=True
 def dumps(value: t.Any) -> str:
     """One line of ASCII JSON."""
     try:
-        return paired(ENCODER.encode(value))
+        return replace_lone_surrogates(ENCODER.encode(value))
     except ValueError:
-        return paired(ENCODER.encode(finite(value)))
+        return replace_lone_surrogates(ENCODER.encode(null_non_finite(value)))
 
 
-def paired(text: str) -> str:
+def replace_lone_surrogates(text: str) -> str:
     """ASCII JSON without halves of characters: a strict parser (Rust's, Swift's) refuses it for one."""
     if "\\ud" not in text:
         return text
-    return HALVES.sub(lambda found: found[1] or "\\ufffd", text)
+    return SURROGATES.sub(lambda found: found[1] or "\\ufffd", text)
 
 
 # What may stay is in the group: a pair, and any other escape, also of a backslash before "ud83d".
-HALVES = re.compile(
+SURROGATES = re.compile(
     r"(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\[^u]|\\u(?!d[89a-f]))|\\ud[89a-f][0-9a-f]{2}"
 )
 
 
-def finite(value: t.Any) -> t.Any:
+def null_non_finite(value: t.Any) -> t.Any:
     """``value`` with null for every number that JSON cannot write."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: null_non_finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
+        return [null_non_finite(item) for item in value]
     return value
 
 

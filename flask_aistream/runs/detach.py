@@ -69,7 +69,7 @@ class DetachMonitor:
             if patience > 0:
                 self._look_again(live, patience)
                 return
-        if self._store.shared or live.request.to_be_told:
+        if self._store.shared or live.request.has_stop_callbacks:
             self._abandon(live)
         else:
             # Nothing in here waits: a thousand who leave at once are not to become a thousand tasks.

@@ -15,7 +15,7 @@ from types import FunctionType
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
-from flask_aistream.core.unicode import Characters
+from flask_aistream.core.unicode import SurrogateJoiner
 from flask_aistream.errors import ChunkUnknown
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import ProviderError
@@ -54,12 +54,12 @@ class Pump:
 
     __slots__ = (
         "_before",
-        "_characters",
         "_chunks",
         "_clock",
         "_log",
         "_provider",
         "_request",
+        "_surrogates",
         "_surroundings",
         "_terminal",
         "_write",
@@ -83,7 +83,7 @@ class Pump:
         self._clock = clock
         self._before = before
         self._chunks: Chunks | None = None  # Whoever says only text needs none.
-        self._characters = Characters()
+        self._surrogates = SurrogateJoiner()
         self._terminal: ev.Terminal = ev.Finished()
         self.first_at: float | None = None
 
@@ -193,8 +193,8 @@ class Pump:
 
     def _append(self, event: ev.Event) -> bool:
         if type(event) is str:
-            if self._characters.half or not event.isascii():
-                event = self._characters.join(event)
+            if self._surrogates.pending or not event.isascii():
+                event = self._surrogates.join(event)
                 if not event:  # Half a character: it is written with its other half.
                     return not self._log.ended
             event = INTERN_POOL[event]
@@ -213,7 +213,7 @@ class Pump:
         for event in self._chunks.close() if self._chunks else ():
             if not self._say(event):  # An end that comes after what was not taken says nothing.
                 break
-        rest = self._characters.join("", last=True)
+        rest = self._surrogates.join("", last=True)
         if rest:
             self._append(rest)
         return self._terminal

@@ -190,7 +190,7 @@ class Termination:
     def _let_go(self, live: ActiveRun) -> None:
         if not self.forget(live):
             return
-        for callback in live.request.stopping():
+        for callback in live.request.request_stop():
             try:
                 callback()
             except Exception:

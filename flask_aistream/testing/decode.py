@@ -8,10 +8,10 @@ from dataclasses import MISSING
 from dataclasses import fields
 
 from flask_aistream.core import events as ev
-from flask_aistream.protocols.native import NAMES
+from flask_aistream.protocols.native import EVENT_NAMES
 from flask_aistream.sse.frame import Frame
 
-EVENT_TYPES = {name: kind for kind, name in NAMES.items()}
+EVENT_TYPES = {name: kind for kind, name in EVENT_NAMES.items()}
 
 
 def decode_event(frame: Frame, failure: dict[str, str]) -> ev.Event | None:

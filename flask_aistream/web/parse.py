@@ -19,7 +19,7 @@ from flask_aistream.core.request import text_of
 from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
-from flask_aistream.protocols.fields import kind_of
+from flask_aistream.protocols.fields import json_type
 from flask_aistream.protocols.native import NATIVE
 from flask_aistream.web.config import Settings
 
@@ -69,7 +69,7 @@ def read_body(protocol: WireProtocol, request: Request, settings: Settings) -> d
     """
     request.max_content_length = settings.max_body_bytes
     try:
-        if protocol.forms and request.mimetype in FORMS:
+        if protocol.accepts_forms and request.mimetype in FORMS:
             return request.form.to_dict()
         data = request.get_data()
     except RequestEntityTooLarge:
@@ -88,11 +88,11 @@ def read_body(protocol: WireProtocol, request: Request, settings: Settings) -> d
             '{"prompt": "Hello"} with Content-Type: application/json.',
             "body_invalid",
         ) from None
-    if protocol.bare and isinstance(value, str):
-        return {protocol.bare: value}
+    if protocol.string_body_field and isinstance(value, str):
+        return {protocol.string_body_field: value}
     if not isinstance(value, dict):
         raise RequestError(
-            f'The body is {kind_of(value)} but must be an object such as {{"prompt": "Hello"}}.',
+            f'The body is {json_type(value)} but must be an object such as {{"prompt": "Hello"}}.',
             "body_invalid",
         )
     return value

@@ -97,7 +97,7 @@ def start_or_resume(
         return stream.resume(ext, log, cursor, protocol, options)
     stream.admit(ext, caller)  # Before the start: a run without a reader would still be billed.
     log = start(ext, provider, parsed, caller, registry.authorize)
-    if parsed.stream or protocol.whole is None:
+    if parsed.stream or protocol.response_body is None:
         return stream.follow(ext, log, BEGINNING, protocol, options, commit=True)
     if parsed.background:
         return stream.whole(ext, log, fold_of(log), protocol)

@@ -17,7 +17,7 @@ from flask_aistream.delivery.tail import Tail
 from flask_aistream.protocols.base import Encoder
 from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.base import WireProtocol
-from flask_aistream.protocols.endings import fault
+from flask_aistream.protocols.endings import failure_of
 from flask_aistream.protocols.wire import dumps
 from flask_aistream.stores.base import Log
 from flask_aistream.web.connection import open_connection
@@ -50,7 +50,7 @@ def resume(
     page = log.read(cursor.number, limit=1)
     after = cursor.number
     if page.ended and not page.events:
-        if not protocol.again:
+        if not protocol.repeat_last:
             return Response(status=204)
         after -= 1
     admit(ext, log.run.owner)
@@ -95,7 +95,7 @@ def answer(ext: Extension, log: Log, protocol: WireProtocol, options: Options) -
         delivery.close()
     if fold.terminal is None:  # The client disconnected, which closed the tail.
         return Response(status=499)
-    failed = fault(fold.terminal)
+    failed = failure_of(fold.terminal)
     return failure_response(protocol, failed) if failed else whole(ext, log, fold, protocol)
 
 
@@ -103,8 +103,8 @@ def whole(ext: Extension, log: Log, fold: Fold, protocol: WireProtocol) -> Respo
     """A run so far as one JSON object, in a protocol that has such an answer."""
     run = log.run
     context = EncoderContext(run.id, run.provider, run.created, links_of(ext, run))
-    assert protocol.whole
-    return json_response(protocol, dumps(protocol.whole(fold, context)), run.id)
+    assert protocol.response_body
+    return json_response(protocol, dumps(protocol.response_body(fold, context)), run.id)
 
 
 def attach(

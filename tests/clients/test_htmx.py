@@ -11,7 +11,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.support.wait import WebDriverWait
 
-from flask_aistream.core.unicode import Characters
+from flask_aistream.core.unicode import SurrogateJoiner
 from tests.clients.stories import text_of
 from tests.network import Proxy
 from tests.protocols.stories import STORIES
@@ -55,7 +55,7 @@ def test_every_story_is_shown_exactly_and_ends(
 ) -> None:
     open_page(browser, base_of(url), page, story)
     until(browser, "seen.closed > 0")
-    characters = Characters()
+    characters = SurrogateJoiner()
     whole = characters.join(text_of(story)) + characters.join("", last=True)
     assert text(browser) == SHOWN.get(story, whole)
     assert browser.execute_script("return seen.opened") == 1

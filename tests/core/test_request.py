@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_aistream.core.request import ChatRequest
-from flask_aistream.core.request import Stop
+from flask_aistream.core.request import StopSignal
 from flask_aistream.core.request import last_prompt
 from flask_aistream.core.request import text_of
 from flask_aistream.errors import RequestError
@@ -56,18 +56,18 @@ def test_two_requests_do_not_share_what_they_hold() -> None:
     one, other = ChatRequest("", []), ChatRequest("", [])
     one.params["a"] = 1
     one.on_stop(lambda: None)
-    assert (other.params, other.stopping()) == ({}, [])
+    assert (other.params, other.request_stop()) == ({}, [])
 
 
 def test_callbacks_for_a_stop_are_called_once_also_when_they_come_too_late() -> None:
     called: list[str] = []
     request = ChatRequest("", [])
     request.on_stop(lambda: called.append("early"))
-    for callback in request.stopping():
+    for callback in request.request_stop():
         callback()
     request.on_stop(lambda: called.append("late"))
     assert called == ["early", "late"]
-    assert request.stopping() == []
+    assert request.request_stop() == []
 
 
 TEXTS = st.text(st.characters(codec=None))  # Half a surrogate pair and NUL too.
@@ -89,7 +89,7 @@ REQUESTS = st.builds(
     chat=st.none() | TEXTS,
     continues=st.none() | TEXTS,
     background=st.booleans(),
-    _stop=st.builds(Stop),
+    _stop=st.builds(StopSignal),
 )
 
 
@@ -108,7 +108,7 @@ def test_a_request_of_a_newer_version_is_understood() -> None:
 def test_whom_to_tell_of_a_stop_stays_here() -> None:
     request = ChatRequest("Hi", [])
     request.on_stop(lambda: None)
-    assert ChatRequest.decode(request.encode()).stopping() == []
+    assert ChatRequest.decode(request.encode()).request_stop() == []
 
 
 def nested() -> dict[str, t.Any]:

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from flask_aistream.core.unicode import Characters
-from flask_aistream.protocols.wire import paired
+from flask_aistream.core.unicode import SurrogateJoiner
+from flask_aistream.protocols.wire import replace_lone_surrogates
 
 CASES = [
     pytest.param(["a", "é", ""], "aé", id="whole text passes"),
@@ -23,7 +23,7 @@ CASES = [
 
 @pytest.mark.parametrize(("texts", "whole"), CASES)
 def test_text_is_valid_unicode_however_it_was_cut(texts: list[str], whole: str) -> None:
-    characters = Characters()
+    characters = SurrogateJoiner()
     joined = "".join(characters.join(text) for text in texts) + characters.join("", last=True)
     assert joined == whole
 
@@ -40,4 +40,4 @@ def test_text_is_valid_unicode_however_it_was_cut(texts: list[str], whole: str) 
     ],
 )
 def test_json_holds_no_half_characters(text: str, read: str) -> None:
-    assert json.loads(paired(json.dumps(text))) == read
+    assert json.loads(replace_lone_surrogates(json.dumps(text))) == read

@@ -6,7 +6,7 @@ from flask_aistream.core import events as ev
 from flask_aistream.protocols.base import EncoderContext
 
 RUN = "r1"
-SUBJECT = EncoderContext(
+CONTEXT = EncoderContext(
     run=RUN,
     provider="chat",
     created=1_760_000_000.75,

@@ -12,8 +12,8 @@ import pytest
 from flask_aistream.core import events as ev
 from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.table import PROTOCOLS
+from tests.protocols.stories import CONTEXT
 from tests.protocols.stories import START
-from tests.protocols.stories import SUBJECT
 
 PAGES = (1, 16, 256)
 TOKENS = 4096
@@ -27,7 +27,7 @@ INTERN_POOL: list[ev.Event] = [" tok", " über", "…", " a", "\n\n", " stream",
 
 def seconds(protocol: WireProtocol, page: int) -> float:
     """CPU to word ``TOKENS`` text tokens in pages of ``page``."""
-    encoder = protocol.encoder(SUBJECT)
+    encoder = protocol.encoder(CONTEXT)
     encoder.encode(0, (START, "first"))
     pages = [(n, INTERN_POOL[n : n + page]) for n in range(0, TOKENS, page)]
     before = time.thread_time()

@@ -20,9 +20,9 @@ from flask_aistream.protocols.table import PROTOCOLS
 from flask_aistream.protocols.wire import dumps
 from flask_aistream.sse.decode import Decoder
 from flask_aistream.sse.frame import Frame
+from tests.protocols.stories import CONTEXT
 from tests.protocols.stories import ODD
 from tests.protocols.stories import STORIES
-from tests.protocols.stories import SUBJECT
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -41,7 +41,7 @@ WHOLE = [
     pytest.param(protocol, story, id=f"{name}-{story}")
     for name, protocol in PROTOCOLS.items()
     for story in STORIES
-    if protocol.whole
+    if protocol.response_body
 ]
 
 # What ends a stream in each protocol.
@@ -56,7 +56,7 @@ TERMINAL = {
 
 
 def transcript(protocol: WireProtocol, story: str) -> bytes:
-    return protocol.encoder(SUBJECT).encode(0, STORIES[story])
+    return protocol.encoder(CONTEXT).encode(0, STORIES[story])
 
 
 def decoded(data: bytes) -> list[Frame]:
@@ -74,8 +74,8 @@ def test_a_story_is_worded_exactly_like_this(protocol: WireProtocol, story: str)
 
 @pytest.mark.parametrize(("protocol", "story"), WHOLE)
 def test_a_whole_answer_is_worded_exactly_like_this(protocol: WireProtocol, story: str) -> None:
-    assert protocol.whole
-    answer = json.dumps(protocol.whole(Fold(STORIES[story]), SUBJECT), indent=1) + "\n"
+    assert protocol.response_body
+    answer = json.dumps(protocol.response_body(Fold(STORIES[story]), CONTEXT), indent=1) + "\n"
     compare(GOLDEN / protocol.name / f"{story}.json", answer.encode())
 
 
@@ -91,7 +91,7 @@ def test_page_by_page_in_any_cut_is_the_same_as_at_once(protocol: WireProtocol, 
     events = STORIES[story]
     at_once = transcript(protocol, story)
     for size in range(1, len(events)):
-        encoder = protocol.encoder(SUBJECT)
+        encoder = protocol.encoder(CONTEXT)
         pages = range(0, len(events), size)
         assert b"".join(encoder.encode(n, events[n : n + size]) for n in pages) == at_once
 
@@ -141,14 +141,14 @@ def test_only_chunks_of_ai_5_are_sent_unless_a_newer_client_is_known(
     version: int, story: str
 ) -> None:
     protocol = PROTOCOLS["ai-sdk"]
-    subject = replace(SUBJECT, options=protocol.options({"version": str(version)}))
-    assert protocol.encoder(subject).encode(0, STORIES[story]) == transcript(protocol, story)
+    context = replace(CONTEXT, options=protocol.options({"version": str(version)}))
+    assert protocol.encoder(context).encode(0, STORIES[story]) == transcript(protocol, story)
 
 
 def test_ai_7_is_told_that_an_answer_was_interrupted() -> None:
     protocol = PROTOCOLS["ai-sdk"]
-    subject = replace(SUBJECT, options=protocol.options({"version": "7"}))
-    data = protocol.encoder(subject).encode(0, STORIES["interrupted"])
+    context = replace(CONTEXT, options=protocol.options({"version": "7"}))
+    data = protocol.encoder(context).encode(0, STORIES["interrupted"])
     assert b'{"type":"finish","finishReason":"interrupted"}' in data
     assert b'"error"' not in data
 
@@ -156,7 +156,7 @@ def test_ai_7_is_told_that_an_answer_was_interrupted() -> None:
 def test_the_prototype_of_an_object_is_out_of_reach() -> None:
     poison = {"__proto__": {"x": 1}, "a": [{"constructor": {"prototype": 1}, "b": 1}]}
     events = (*STORIES["empty"][:1], ev.ToolCall("c", "t", poison), ev.Finished())
-    data = PROTOCOLS["ai-sdk"].encoder(SUBJECT).encode(0, events)
+    data = PROTOCOLS["ai-sdk"].encoder(CONTEXT).encode(0, events)
     assert b'"input":{"a":[{"b":1}]}' in data
 
 
@@ -177,14 +177,14 @@ def test_values_that_json_cannot_write_break_no_stream(protocol: WireProtocol) -
         ev.ToolCall("c", "t", values),
         ev.Finished(),
     )
-    data = protocol.encoder(SUBJECT).encode(0, events)
+    data = protocol.encoder(CONTEXT).encode(0, events)
     assert b"NaN" not in data
     assert b"Infinity" not in data
 
 
 def test_with_include_usage_every_chunk_says_so_and_the_last_one_has_it() -> None:
-    subject = replace(SUBJECT, options={"include_usage": True})
-    data = PROTOCOLS["openai-chat"].encoder(subject).encode(0, STORIES["usage-length"])
+    context = replace(CONTEXT, options={"include_usage": True})
+    data = PROTOCOLS["openai-chat"].encoder(context).encode(0, STORIES["usage-length"])
     *texts, done = payloads(data)
     *chunks, last = [json.loads(text) for text in texts]
     assert [chunk["usage"] for chunk in chunks] == [None] * len(chunks)
@@ -206,8 +206,8 @@ def test_a_response_resumes_after_any_of_its_sequence_numbers(story: str) -> Non
     numbers = [json.loads(event)["sequence_number"] for event in events]
     assert numbers == list(range(len(events)))
     for number in numbers:
-        subject = replace(SUBJECT, options=protocol.options({"starting_after": str(number)}))
-        rest = payloads(protocol.encoder(subject).encode(0, STORIES[story]))
+        context = replace(CONTEXT, options=protocol.options({"starting_after": str(number)}))
+        rest = payloads(protocol.encoder(context).encode(0, STORIES[story]))
         assert rest == events[number + 1 :]
 
 
@@ -215,15 +215,15 @@ def test_a_response_resumes_after_any_of_its_sequence_numbers(story: str) -> Non
 def test_the_last_event_of_a_response_repeats_what_a_retrieval_gives(story: str) -> None:
     protocol = PROTOCOLS["openai-responses"]
     last = json.loads(payloads(transcript(protocol, story))[-1])
-    assert protocol.whole
-    answer = json.loads(dumps(protocol.whole(Fold(STORIES[story]), SUBJECT)))
+    assert protocol.response_body
+    answer = json.loads(dumps(protocol.response_body(Fold(STORIES[story]), CONTEXT)))
     assert answer == last["response"]
 
 
 def test_a_response_under_way_holds_what_was_said_so_far() -> None:
-    whole = PROTOCOLS["openai-responses"].whole
+    whole = PROTOCOLS["openai-responses"].response_body
     assert whole
-    so_far = whole(Fold(STORIES["tools"][:4]), SUBJECT)
+    so_far = whole(Fold(STORIES["tools"][:4]), CONTEXT)
     assert so_far["status"] == "in_progress"
     assert so_far["output"][0]["content"][0]["text"] == "Looking."
     assert so_far["output"][1]["status"] == "in_progress"
@@ -231,7 +231,7 @@ def test_a_response_under_way_holds_what_was_said_so_far() -> None:
 
 def test_ids_of_ag_ui_messages_differ_between_runs() -> None:
     def ids(run: str) -> set[str]:
-        encoder = PROTOCOLS["ag-ui"].encoder(replace(SUBJECT, run=run))
+        encoder = PROTOCOLS["ag-ui"].encoder(replace(CONTEXT, run=run))
         frames = map(json.loads, payloads(encoder.encode(0, STORIES["tools"])))
         return {frame["messageId"] for frame in frames if "messageId" in frame}
 
@@ -267,8 +267,8 @@ def test_an_application_may_render_events_of_html_itself() -> None:
             else None
         )
 
-    subject = replace(SUBJECT, options={"render": render})
-    frames = decoded(PROTOCOLS["html"].encoder(subject).encode(0, STORIES["text"]))
+    context = replace(CONTEXT, options={"render": render})
+    frames = decoded(PROTOCOLS["html"].encoder(context).encode(0, STORIES["text"]))
     assert [frame.data for frame in frames] == ["", "Hel", "<b>lo</b>\n", " world", "stop"]
 
 
@@ -276,7 +276,7 @@ def test_an_application_may_render_events_of_html_itself() -> None:
     "protocol", [d for d in PROTOCOLS.values() if d.name != "text"], ids=lambda d: d.name
 )
 def test_trimmed_history_is_told(protocol: WireProtocol) -> None:
-    encoder = protocol.encoder(SUBJECT)
+    encoder = protocol.encoder(CONTEXT)
     data = encoder.gap(7) + encoder.encode(7, ("rest", ev.Finished()))
     assert b"gap" in data
 

@@ -14,8 +14,8 @@ import os
 import ssl
 import typing as t
 
-from flask_aistream.stores.base import Process
 from flask_aistream.stores.engine import BEAT_SECONDS
+from flask_aistream.timing.concurrency import Spawner
 
 REPLY_SECONDS = 1.0
 
@@ -26,7 +26,7 @@ class Pulse:
     :param milliseconds: Until the key expires.
     """
 
-    def __init__(self, process: Process, key: str, milliseconds: int) -> None:
+    def __init__(self, process: Spawner, key: str, milliseconds: int) -> None:
         self._process = process
         self._key = key
         self._milliseconds = milliseconds
