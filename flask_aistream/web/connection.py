@@ -59,7 +59,7 @@ def open_connection(
         prologue=prologue(protocol, settings.retry_seconds),
         heartbeat=protocol.heartbeat,
         resumable=protocol.resumable,
-        silent=protocol.silent,
+        silent=protocol.aborted_by,
         on_told=hooks.on_complete,
         on_close=hooks.on_close,
     )

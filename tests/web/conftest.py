@@ -11,8 +11,8 @@ from flask_aistream import AIStream
 from flask_aistream import RunEnded
 from flask_aistream import run_ended
 from flask_aistream.testing import StreamClient
-from flask_aistream.web.extension import ProcessState
 from flask_aistream.web.extension import install
+from flask_aistream.web.process import ProcessState
 from tests.runs.support import Ends
 
 MakeApp = Callable[..., Flask]

@@ -17,7 +17,7 @@ from flask_aistream.testing import Gate
 from flask_aistream.testing import Script
 from flask_aistream.testing import Stream
 from flask_aistream.testing import StreamClient
-from flask_aistream.web.extension import ProcessState
+from flask_aistream.web.process import ProcessState
 from tests.web.conftest import MakeApp
 
 COMING_BACK: list[t.Any] = [

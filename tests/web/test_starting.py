@@ -25,7 +25,7 @@ from flask_aistream.core.events import RunStarted
 from flask_aistream.testing import Gate
 from flask_aistream.testing import Script
 from flask_aistream.testing import StreamClient
-from flask_aistream.web.extension import ProcessState
+from flask_aistream.web.process import ProcessState
 from tests.runs.support import until
 from tests.web.conftest import MakeApp
 
