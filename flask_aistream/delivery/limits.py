@@ -1,0 +1,78 @@
+"""How many connections a process and each owner may have open."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+
+from flask_aistream.errors import TooManyConnections
+from flask_aistream.errors import Unavailable
+
+
+class ConnectionLimits:
+    """Counts connections from before their run starts until they close.
+
+    :param lock: For a few steps that do not block.
+    :param most: Connections of this process at once; ``None`` for any number.
+    :param most_per_owner: Of one owner at once; ``None`` for any number. Anonymous callers are not counted.
+    """
+
+    __slots__ = ("_count", "_lock", "_most", "_most_per_owner", "_per_owner")
+
+    def __init__(
+        self,
+        lock: AbstractContextManager[object],
+        *,
+        most: int | None = None,
+        most_per_owner: int | None = None,
+    ) -> None:
+        self._lock = lock
+        self._most = most
+        self._most_per_owner = most_per_owner
+        self._count = 0
+        self._per_owner: dict[str, int] = {}
+
+    def acquire(self, owner: str | None) -> ConnectionSlot:
+        """Take the place of one connection.
+
+        Call it once a request, before anything is started for it, and release the slot when the
+        connection closes or the request fails.
+
+        :raises Unavailable: The process has as many as it may have.
+        :raises TooManyConnections: The owner has.
+        """
+        with self._lock:
+            if self._most is not None and self._count >= self._most:
+                raise Unavailable(
+                    "The server has as many streams open as it can. Try again in a moment."
+                )
+            if owner is not None and self._most_per_owner is not None:
+                count = self._per_owner.get(owner, 0)
+                if count >= self._most_per_owner:
+                    raise TooManyConnections(self._most_per_owner)
+                self._per_owner[owner] = count + 1
+            self._count += 1
+        return ConnectionSlot(self, owner)
+
+    def _release(self, owner: str | None) -> None:
+        with self._lock:
+            self._count -= 1
+            if owner is not None and self._most_per_owner is not None:
+                left = self._per_owner.pop(owner) - 1
+                if left:
+                    self._per_owner[owner] = left
+
+
+class ConnectionSlot:
+    """The place of one connection, held until :meth:`release`."""
+
+    __slots__ = ("_held", "_owner")
+
+    def __init__(self, limits: ConnectionLimits, owner: str | None) -> None:
+        self._held = [limits]
+        self._owner = owner
+
+    def release(self) -> None:
+        """Give the place back. Any thread may call it, any number of times."""
+        with contextlib.suppress(IndexError):  # Released already: only one thread can pop.
+            self._held.pop()._release(self._owner)

@@ -1,0 +1,58 @@
+"""How many connections a process and an owner may have open."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from flask_aistream.delivery.limits import ConnectionLimits
+from flask_aistream.errors import TooManyConnections
+from flask_aistream.errors import Unavailable
+
+
+def limits(**most: int | None) -> ConnectionLimits:
+    return ConnectionLimits(threading.Lock(), **most)
+
+
+def test_a_process_refuses_connections_beyond_its_limit_until_one_is_released() -> None:
+    limited = limits(most=2)
+    first, _ = limited.acquire("ann"), limited.acquire(None)
+    with pytest.raises(Unavailable) as caught:
+        limited.acquire(None)
+    assert caught.value.status == 503
+    first.release()
+    limited.acquire(None)
+
+
+def test_an_owner_is_limited_and_other_owners_are_not() -> None:
+    limited = limits(most_per_owner=2)
+    first, _ = limited.acquire("ann"), limited.acquire("ann")
+    with pytest.raises(TooManyConnections, match="2 streams") as caught:
+        limited.acquire("ann")
+    assert caught.value.status == 429
+    for other in ("bob", None, None, None):
+        limited.acquire(other)
+    first.release()
+    limited.acquire("ann")
+
+
+def test_a_slot_that_is_released_twice_counts_once() -> None:
+    limited = limits(most=2, most_per_owner=2)
+    first, _ = limited.acquire("ann"), limited.acquire("ann")
+    first.release()
+    first.release()
+    limited.acquire("ann")
+    with pytest.raises(Unavailable):
+        limited.acquire("ann")
+
+
+def test_a_refused_connection_takes_no_place() -> None:
+    limited = limits(most=2, most_per_owner=1)
+    first = limited.acquire("ann")
+    for _ in range(3):
+        with pytest.raises(TooManyConnections):
+            limited.acquire("ann")
+    limited.acquire("bob")
+    first.release()
+    limited.acquire("ann")
