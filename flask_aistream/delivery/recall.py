@@ -33,7 +33,7 @@ class Recall:
         self._remaining: list[Delivery] = []
         self._batch = 0
 
-    def recall(self, *, everybody: bool = False) -> bool:
+    def recall(self, everybody: bool = False) -> bool:
         """Recall the next batch. Does not block.
 
         :param everybody: All that are left, in one batch.

@@ -171,6 +171,10 @@ class Runner:
         has ended."""
         self._recovery.recover(here=not self.leaving)
 
+    def announce_leaving(self) -> None:
+        """The process will end: runs that other processes lost are left to others."""
+        self.leaving = True
+
     def drain(self) -> None:
         """Start nothing any more."""
         self.leaving = self.draining = True

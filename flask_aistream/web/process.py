@@ -23,9 +23,9 @@ from flask_aistream.runs.restart import ProviderCall
 from flask_aistream.runs.runner import Runner
 from flask_aistream.server.detect import concurrency
 from flask_aistream.server.detect import quickener
-from flask_aistream.server.gunicorn import Lifecycle
 from flask_aistream.server.gunicorn import announce
 from flask_aistream.server.gunicorn import longest_response
+from flask_aistream.server.lifecycle import Lifecycle
 from flask_aistream.server.watcher import DisconnectWatcher
 from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.door import open_store
@@ -40,6 +40,9 @@ from flask_aistream.web.signals import run_ended
 
 SWEEP_SECONDS = 5.0
 RECOVER_SECONDS = 0.5
+
+CLEANUP_SECONDS = 1.0
+"""Time that providers get to clean up after they were interrupted."""
 
 CLEARING_SECONDS = 0.2
 """From a client's disconnect to the end of its connection on the server's side."""
@@ -102,10 +105,13 @@ class ProcessState:
             max_restarts=settings.max_restarts,
         )
         self._lifecycle = Lifecycle(
-            self.runner,
+            announce=self.runner.announce_leaving,
+            refuse_starts=self.runner.drain,
+            running=lambda: self.runner.count,
+            interrupt=lambda: self.runner.interrupt_all("drain", CLEANUP_SECONDS),
+            recall=self.connections.recall if self.store.shared else None,
             later=self.timer.later,
             spawn=self._concurrency.spawn,
-            recall=self.connections.recall if self.store.shared else None,
             budget=settings.drain_seconds,
         )
         self.longest_response = longest_response()

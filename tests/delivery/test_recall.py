@@ -44,7 +44,7 @@ def test_the_rest_can_be_recalled_in_one_batch() -> None:
     deliveries = [FakeDelivery() for _ in range(25)]
     recall = recall_of(deliveries)
     assert recall.recall()
-    assert not recall.recall(everybody=True)
+    assert not recall.recall(True)
     assert all(len(delivery.recalled) == 1 for delivery in deliveries)
 
 
