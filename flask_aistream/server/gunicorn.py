@@ -6,6 +6,7 @@ gunicorn passes nothing to applications. The worker is found through the signal 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import typing as t
@@ -13,17 +14,13 @@ from collections.abc import Callable
 
 from flask_aistream.server.sockets import descriptor_of
 
+logger = logging.getLogger("flask_aistream")
+
 
 def find_worker() -> t.Any:
     """The gunicorn worker that this process is, or ``None``."""
     worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return worker if hasattr(worker, "alive") and hasattr(worker, "cfg") else None
-
-
-def worker_count() -> int:
-    """Number of workers; 1 under another server."""
-    worker = find_worker()
-    return int(worker.cfg.workers) if worker is not None else 1
 
 
 def replaces_another() -> bool:
@@ -43,11 +40,13 @@ def longest_response() -> float | None:
     return float(worker.cfg.timeout) / 2 or None
 
 
-def announce(sentence: str) -> None:
-    """Log a sentence once for all workers, in gunicorn's own log: the application's may show no INFO."""
+def announce(sentence: str, level: int = logging.INFO) -> None:
+    """Log a sentence; under gunicorn once for all workers, in its own log, which shows INFO by default."""
     worker = find_worker()
-    if worker is not None and worker.age == 1:
-        worker.log.info(sentence)
+    if worker is None:
+        logger.log(level, sentence)
+    elif worker.age == 1:
+        worker.log.log(level, sentence)
 
 
 def on_start(callback: Callable[[], None]) -> None:

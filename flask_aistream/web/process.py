@@ -27,6 +27,7 @@ from flask_aistream.server.gunicorn import announce
 from flask_aistream.server.gunicorn import longest_response
 from flask_aistream.server.lifecycle import Lifecycle
 from flask_aistream.server.watcher import DisconnectWatcher
+from flask_aistream.server.wrappers import log_limit
 from flask_aistream.stores.bounds import Bounds
 from flask_aistream.stores.door import open_store
 from flask_aistream.timing.coalesce import Coalescer
@@ -120,6 +121,7 @@ class ProcessState:
                 "flask_aistream: a sync worker serves one stream at a time; until it ends, other requests "
                 "to this worker wait, Stop among them. Start gunicorn with -k gevent."
             )
+        log_limit()
         self._sweep()
         self._watch_writes()
         if self.store.shared:

@@ -13,7 +13,7 @@ from flask_aistream.errors import StoreUnavailable
 from flask_aistream.server.detect import concurrency
 from flask_aistream.server.gunicorn import announce
 from flask_aistream.server.gunicorn import replaces_another
-from flask_aistream.server.gunicorn import worker_count
+from flask_aistream.server.siblings import may_have_siblings
 from flask_aistream.stores.door import try_store
 from flask_aistream.stores.door import without_password
 from flask_aistream.web.config import Settings
@@ -27,13 +27,14 @@ FILE = "aistream.sqlite"
 def choose_store(app: Flask, settings: Settings, *, forked: bool = False) -> str | None:
     """URL of the application's store.
 
-    :param forked: Asked in the process that will serve. With ``--preload`` the application is made
-        before there are workers to count.
+    :param forked: Asked in the process that will serve. A server may load the application before it forks.
     :returns: ``None``: ask again, after the fork.
     :raises ConfigError: The store that was configured cannot be opened.
     """
     if settings.store is None:
-        return shared_by_workers(app) if worker_count() > 1 else MEMORY if forked else None
+        if not forked:
+            return None
+        return shared_by_processes(app) if may_have_siblings() else MEMORY
     try:
         try_store(settings.store, concurrency())
     except StoreUnavailable as error:
@@ -44,10 +45,11 @@ def choose_store(app: Flask, settings: Settings, *, forked: bool = False) -> str
         logger.error("%s Until it can be, starts are answered with 503.", refusal)
     except ValueError as error:
         raise cannot_be_opened(settings.store, str(error)) from None
-    if settings.store.startswith(MEMORY) and worker_count() > 1:
+    if settings.store.startswith(MEMORY) and may_have_siblings():
         announce(
-            f"flask_aistream: AISTREAM_STORE is `{settings.store}`, so every worker keeps its own runs, and "
-            "another one cannot resume or stop them. Leave it out: then they share a file."
+            f"flask_aistream: AISTREAM_STORE is `{settings.store}`, so each process keeps its own runs, and "
+            "others cannot resume or stop them. Leave it out: then they share a file.",
+            logging.WARNING,
         )
     return settings.store
 
@@ -58,7 +60,7 @@ def cannot_be_opened(url: str, cause: str) -> ConfigError:
     )
 
 
-def shared_by_workers(app: Flask) -> str:
+def shared_by_processes(app: Flask) -> str:
     """A file in the instance folder, if it can be made."""
     path = os.path.join(app.instance_path, FILE)
     url = f"sqlite:///{quote(path)}"
@@ -68,11 +70,12 @@ def shared_by_workers(app: Flask) -> str:
     except (OSError, StoreUnavailable) as error:
         cause = error.cause if isinstance(error, StoreUnavailable) else error
         announce(
-            f"flask_aistream: {path} cannot be opened ({cause}), so every worker keeps its own runs, "
-            "and another one cannot resume or stop them. Set AISTREAM_STORE."
+            f"flask_aistream: {path} cannot be opened ({cause}), so each process keeps its own runs, "
+            "and others cannot resume or stop them. Set AISTREAM_STORE.",
+            logging.WARNING,
         )
         return MEMORY
     announce(
-        f"flask_aistream: the workers share their runs in {path}. Set AISTREAM_STORE for another place."
+        f"flask_aistream: the processes share their runs in {path}. Set AISTREAM_STORE for another place."
     )
     return url
