@@ -1,1 +1,1 @@
-"""What we know of WSGI servers and their workers; the only code that names gunicorn or gevent."""
+"""WSGI servers and their workers: what runs on gevent or threads, and what knows gunicorn."""

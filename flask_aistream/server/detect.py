@@ -1,4 +1,4 @@
-"""Greenlets or threads: whatever this process runs on."""
+"""Whether this process runs on gevent or on threads."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ def patched_by_gevent() -> bool:
 
 
 def served_by_gevent() -> bool:
+    """Whether the caller is a greenlet, as a request is under gevent's own server."""
     gevent = sys.modules.get("gevent")
     return gevent is not None and isinstance(gevent.getcurrent(), gevent.Greenlet)
 
 
 def concurrency() -> Greenlets | Threads:
-    """How this process does several things at once. Ask after the fork, not before.
+    """The concurrency of this process. Call it after the fork.
 
-    :raises ConfigError: gevent does, and nothing that waits knows of it.
+    :raises ConfigError: gevent serves the process but has not patched it.
     """
     if patched_by_gevent():
         from flask_aistream.server.greenlets import Greenlets
@@ -35,7 +36,7 @@ def concurrency() -> Greenlets | Threads:
         return Greenlets()
     if served_by_gevent():
         raise ConfigError(
-            "gevent serves this process but has not patched it, so one stream that waits would hold up all "
+            "gevent serves this process but has not patched it, so one stream that waits would block all "
             "others. Begin the program with `from gevent import monkey; monkey.patch_all()`, or start it "
             "with gunicorn -k gevent, which does that."
         )

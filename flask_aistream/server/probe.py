@@ -1,8 +1,7 @@
-"""Ask whether anybody answers at the addresses of this server, without asking for anything.
+"""Whether a process accepts connections at an address, found out without sending a request.
 
-A connection is made and ends at once. Whoever accepts it sees the end and closes it, and nothing is
-logged; while nobody does, it waits in the kernel. A worker whose threads are all taken accepts and does
-not close, so what is known then is that a client would be served.
+The probe connects and shuts down its sending side. A server that accepts it reads the end and closes the
+connection, and logs nothing; until one does, the connection waits in the kernel's queue.
 """
 
 from __future__ import annotations
@@ -15,38 +14,38 @@ import typing as t
 from flask_aistream.server.sockets import descriptor_of
 
 Address = tuple[int, t.Any]
-"""Family and name of a listening socket: 0.0.0.0 is connected to as it stands."""
+"""Family and name of a listening socket. Connecting to 0.0.0.0 reaches this host."""
 
 
 def addresses_of(listeners: t.Iterable[t.Any]) -> list[Address]:
-    """Where they listen. Those that are closed are left out."""
+    """The addresses of open listening sockets."""
     return [(it.family, it.getsockname()) for it in listeners if descriptor_of(it) is not None]
 
 
 def answers(address: Address, seconds: float, *, tls: bool) -> bool:
-    """Whether a new connection is served within so many seconds. Blocks for as long.
+    """Whether a new connection is accepted and closed within so many seconds. Blocks for as long.
 
-    Who is not allowed to connect cannot know, and takes it for granted.
+    If connecting is forbidden, assume a successor answers.
 
-    :param tls: What listens there expects a handshake, and complains about a connection without one.
+    :param tls: The server expects a handshake, and would log an error without one.
     """
     family, name = address
-    with contextlib.suppress(OSError), socket.socket(family) as asking:
-        asking.settimeout(seconds)
+    with contextlib.suppress(OSError), socket.socket(family) as probe:
+        probe.settimeout(seconds)
         try:
-            asking.connect(name)
+            probe.connect(name)
         except PermissionError:
             return True
         if tls:
-            with greeting().wrap_socket(asking):
+            with unverified_context().wrap_socket(probe):
                 return True
-        asking.shutdown(socket.SHUT_WR)
-        return not asking.recv(1)
+        probe.shutdown(socket.SHUT_WR)
+        return not probe.recv(1)
     return False
 
 
-def greeting() -> ssl.SSLContext:
-    """For a handshake with ourselves: nothing is said in it, so it does not matter who answers."""
+def unverified_context() -> ssl.SSLContext:
+    """For a handshake with this very host, in which nothing is sent."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

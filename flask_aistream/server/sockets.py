@@ -1,7 +1,7 @@
-"""The socket below a response: found, bounded, cut off.
+"""The socket below a response: find it, bound what the kernel buffers, shut it down.
 
-A client that stops reading must cost neither memory nor a thread for ever. The kernel would take up to
-4 MB for it and then wait without limit.
+A client that stops reading must not cost memory or a thread for ever. Without bounds the kernel buffers up
+to 4 MB for it, and then a write blocks without limit.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ import typing as t
 from collections.abc import Callable
 
 SEND_BUFFER = 64 * 1024
-"""Bytes that the kernel may hold for one client (Linux doubles it). On a path of 100 ms that still lets
-a megabyte a second through."""
+"""Bytes that the kernel may buffer for one client (Linux doubles it). At a round trip of 100 ms that still
+allows a megabyte a second."""
 
 UNACKNOWLEDGED = 1.5
-"""How much longer than the watchdog the kernel waits. It is there for clients that vanish while nothing
-is written; of one that vanishes during a write, gunicorn reports the kernel's error with a traceback,
-and the watchdog's not at all."""
+"""TCP_USER_TIMEOUT, as a multiple of the watchdog's patience. The watchdog should come first: gunicorn logs
+the kernel's error with a traceback. The kernel covers clients that vanish while nothing is written."""
 
 INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 
 def socket_of(environ: dict[str, t.Any]) -> t.Any:
-    """The connection of a request, where the server tells it, else ``None``.
+    """The connection of a request, or ``None`` if the server does not reveal it.
 
     gunicorn (gevent, gthread, sync) and werkzeug put the socket into the environment; gevent's own
     WSGI server holds it behind its input.
@@ -39,12 +38,12 @@ def socket_of(environ: dict[str, t.Any]) -> t.Any:
 
 
 def is_shared(environ: dict[str, t.Any]) -> bool:
-    """Whether the connection carries other responses beside this one."""
+    """Whether the connection may carry other responses at the same time (HTTP/2)."""
     return environ.get("HTTP_VERSION") == "2"
 
 
 def descriptor_of(connection: t.Any) -> int | None:
-    """The number of an open socket, ``None`` for a closed one or none at all."""
+    """The file descriptor of an open socket; ``None`` for a closed one, or for none."""
     try:
         fd = connection.fileno()
     except (AttributeError, OSError):
@@ -53,19 +52,19 @@ def descriptor_of(connection: t.Any) -> int | None:
 
 
 def bound(connection: t.Any, seconds: float) -> None:
-    """Bound what the kernel holds for this client, and for how long it waits for one that vanished."""
+    """Bound what the kernel buffers for this client, and how long it waits for an acknowledgement."""
     if getattr(connection, "family", None) not in INTERNET:
         return
-    with contextlib.suppress(OSError):  # It is gone already, or this kernel has no such option.
+    with contextlib.suppress(OSError):  # Closed already, or the kernel has no such option.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         limit = int(seconds * UNACKNOWLEDGED * 1000)
         connection.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, limit)
 
 
 def unbound(fd: int) -> None:
-    """Let the kernel choose again what it holds, for whatever else is sent on a connection that is kept.
+    """Let the kernel size the buffer again, for other responses on a connection that is kept alive.
 
-    To set the old size would not do: a size that was set is one that does not grow.
+    Setting the old size is not enough: a size that was set by hand does not grow.
     """
     try_on(fd, lambda same: same.setsockopt(socket.SOL_SOCKET, BUFFER_LOCK, 0))
 
@@ -73,32 +72,32 @@ def unbound(fd: int) -> None:
 USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", -1)
 
 BUFFER_LOCK = 72
-"""SO_BUF_LOCK of Linux (5.15), which Python has no name for."""
+"""SO_BUF_LOCK of Linux 5.15; Python has no name for it."""
 
 
 def cut(fd: int) -> None:
-    """End a connection under the hands of whoever is writing to it."""
+    """Shut a connection down while another thread may be writing to it."""
     try_on(fd, lambda same: same.shutdown(socket.SHUT_RDWR))
 
 
 def hang_up(fd: int) -> None:
-    """Say that nothing more will come. What was written before still arrives."""
+    """Shut down the sending side. What was written before still arrives."""
     try_on(fd, lambda same: same.shutdown(socket.SHUT_WR))
 
 
 def take_error(fd: int) -> None:
-    """Take away the error that the next write would be told first.
+    """Clear the pending error of a socket, which the next write would raise.
 
-    Of a client that vanished that is a time-out, which gunicorn reports with a traceback. Without it
-    the write is told that the connection is closed, which is no news to anybody.
+    For a client that vanished it is a timeout, which gunicorn logs with a traceback. Without it the write
+    raises EPIPE, which servers ignore.
     """
     try_on(fd, lambda same: same.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
 
 def try_on(fd: int, act: Callable[[_socket.socket], object]) -> None:
-    """Do something to a socket that may be gone by now, which is fine."""
-    # A copy of the descriptor: closing ours must not close the server's, and a TLS socket would first
-    # try to say goodbye. Of the plain kind, which gevent's hub knows nothing of.
+    """Apply ``act`` to the socket of a descriptor; do nothing if it is closed."""
+    # On a copy of the descriptor: closing ours must not close the server's, and a TLS socket would first
+    # send a closing alert. As a plain socket, which gevent's hub does not watch.
     with contextlib.suppress(OSError):
         same = _socket.socket(fileno=os.dup(fd))
         try:

@@ -57,7 +57,7 @@ LOOPS_LOCK = threading.Lock()
 
 
 class ThreadTask:
-    """A daemon thread that can be interrupted, once; at the end of the process, a call."""
+    """A daemon thread that can be interrupted once. While the interpreter shuts down, a plain call."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
@@ -68,7 +68,7 @@ class ThreadTask:
             self._thread.start()
         except RuntimeError as error:
             # In Python 3.12 an interpreter that shuts down starts no thread, in 3.12.0 and 3.12.1 not even
-            # while it waits for other threads; but the ends of runs are still to be told.
+            # while it waits for other threads; but `run_ended` is still to be sent.
             if "shutdown" not in str(error):
                 raise
             self._run()
@@ -91,20 +91,20 @@ class ThreadTask:
             finally:
                 self._disarm()
         except Interrupt:
-            self._disarm()  # It may have come while we were disarming. There is no second one.
+            self._disarm()  # Raised during _disarm(). There is no second one.
 
     def _disarm(self) -> None:
-        """From here on, nothing is raised: an interrupt that is still on its way arrives in here."""
+        """Raise nothing from here on: a pending interrupt is raised inside this method."""
         with self._lock:
             self._armed = False
-        time.sleep(0)  # Python looks for it after every call into C.
+        time.sleep(0)  # Python checks for asynchronous exceptions after every call into C.
 
 
 class ThreadWaiter:
-    """A lock that stays locked until somebody is woken.
+    """A lock that is locked until the next wake-up.
 
     Not an ``Event``, which is Python code: a stop could interrupt a provider's thread in the middle of
-    waking a reader, who then sleeps on. It is also several times as fast.
+    waking a reader, which would then never wake. A lock is also several times as fast.
     """
 
     __slots__ = ("_gate",)
@@ -117,16 +117,16 @@ class ThreadWaiter:
         self._gate.acquire()
 
     def wake(self) -> None:
-        with contextlib.suppress(RuntimeError):  # It was open already.
+        with contextlib.suppress(RuntimeError):  # Unlocked already.
             self._gate.release()
 
 
-LOOK_UP_SECONDS = 60.0
-"""Longest sleep of the alarm's thread, after which it looks whether anybody still wants it."""
+CHECK_SECONDS = 60.0
+"""Longest sleep of an alarm's thread, which then checks whether the alarm still exists."""
 
 
 class ThreadAlarm:
-    """One thread that sleeps until the time that was set last, and ends when nobody has the alarm."""
+    """One thread that sleeps until the time that was set last, and ends once the alarm is garbage."""
 
     def __init__(self, ring: Callable[[], None]) -> None:
         self._ring = weakref.WeakMethod(ring)
@@ -157,9 +157,9 @@ class Due:
             self._changed.notify()
 
     def wait(self) -> bool:
-        """Sleep, but not for ever.
+        """Sleep until the alarm is due, at most :data:`CHECK_SECONDS`.
 
-        :returns: Whether it is time.
+        :returns: Whether it is due.
         """
         with self._changed:
             left = self._left()
@@ -171,8 +171,8 @@ class Due:
             return True
 
     def _left(self) -> float:
-        at = LOOK_UP_SECONDS if self._at is None else self._at - time.monotonic()
-        return min(at, LOOK_UP_SECONDS)
+        at = CHECK_SECONDS if self._at is None else self._at - time.monotonic()
+        return min(at, CHECK_SECONDS)
 
 
 def sleep_and_ring(sleeping: weakref.ref[ThreadAlarm], due: Due) -> None:
@@ -183,7 +183,7 @@ def sleep_and_ring(sleeping: weakref.ref[ThreadAlarm], due: Due) -> None:
             return
         if now:
             alarm.ring()
-        del alarm  # Not to be kept alive while sleeping.
+        del alarm  # Sleep without a reference to it.
 
 
 def daemon(work: Callable[[], object], name: str) -> threading.Thread:
@@ -195,21 +195,21 @@ def daemon(work: Callable[[], object], name: str) -> threading.Thread:
 def raise_in(ident: int) -> None:
     """Raise ``Interrupt`` in a thread, as soon as it runs Python code again.
 
-    Passing NULL to take that back would work, but leaves the interpreter looking for interrupts after
-    every instruction from then on.
+    Passing NULL would cancel that, but leaves the interpreter checking for exceptions after every
+    instruction from then on.
     """
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Interrupt))
 
 
 def unblock(ident: int) -> None:
-    """Shut down the socket a thread is reading from, if that is what it is doing.
+    """Shut down the socket that a thread is reading from, if it is.
 
     Nothing else ends a blocking read of another thread: closing the SDK's stream does not.
     """
     frame = frame_of(ident)
     found = socket_of(frame) if frame else None
     if found is not None:
-        # A copy of the descriptor, as a TLS socket would first try to say goodbye.
+        # On a copy of the descriptor: a TLS socket would first send a closing alert.
         with (
             contextlib.suppress(OSError, ValueError),
             socket.socket(fileno=socket.dup(found.fileno())) as same,
@@ -217,17 +217,16 @@ def unblock(ident: int) -> None:
             same.shutdown(socket.SHUT_RDWR)
 
 
-LOOKING = threading.Lock()
+INSPECTING = threading.Lock()
 
 
 def frame_of(ident: int) -> FrameType | None:
-    """Where a thread is now.
+    """The current frame of a thread.
 
-    Python 3.11 holds a lock of the interpreter meanwhile. A collection in there runs Python code, which
-    lets other threads run; the first of them that needs that lock, to start a thread, waits for ever and
-    keeps everybody waiting.
+    Python 3.11 holds a lock of the interpreter meanwhile. A garbage collection in there runs Python code
+    and may switch threads; the next thread that starts another one needs the same lock: a deadlock.
     """
-    with LOOKING:
+    with INSPECTING:
         collects = gc.isenabled()
         gc.disable()
         try:
@@ -237,15 +236,12 @@ def frame_of(ident: int) -> FrameType | None:
                 gc.enable()
 
 
-# How the readers of sockets call what they read from: httpcore, http.client and ssl, urllib3, redis.
+# Attributes that hold the socket in httpcore, http.client and ssl, urllib3, redis.
 SOCKETS = ("_sock", "sock", "_socket", "socket", "_connection")
 
 
 def socket_of(frame: FrameType) -> socket.socket | None:
-    """The socket that the innermost frames of a thread belong to.
-
-    The two innermost ones only: further out, a socket may be somebody else's.
-    """
+    """The socket that one of the two innermost frames reads; frames further out may use another one."""
     inner: FrameType | None = frame
     for _ in range(2):
         if inner is None:

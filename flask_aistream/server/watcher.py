@@ -1,7 +1,7 @@
-"""See a client leave at once, not at the next write.
+"""Notice a disconnected client at once, not at the next write.
 
-One watcher a process: an epoll set that waits for hang-ups only. It never reads from a socket, so it
-does not mind TLS or requests sent ahead.
+One watcher a process: an epoll set that waits for hang-ups only. It never reads from a socket, so TLS and
+pipelined requests do not disturb it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from flask_aistream.server.sockets import take_error
 
 logger = logging.getLogger("flask_aistream")
 
-# select.EPOLLRDHUP without EPOLLIN: the peer has closed its side. HUP and ERR are always implied.
+# select.EPOLLRDHUP without EPOLLIN: the peer has closed its side. HUP and ERR are always reported.
 RDHUP = 0x2000
 HANGUP = RDHUP | (1 << 30)  # EPOLLRDHUP | EPOLLONESHOT
 ERROR = 0x8  # EPOLLERR
 
 
 class DisconnectWatcher:
-    """Calls back when the other side of a socket goes away.
+    """Calls back when the peer of a socket disconnects.
 
-    Half-closed counts as gone: it cannot be told from closed, and a client that was not gone resumes.
+    Half-closed counts as disconnected: it looks the same, and a client that is still there resumes.
     """
 
     def __init__(self) -> None:
@@ -37,9 +37,9 @@ class DisconnectWatcher:
         self._epoll: t.Any = None
 
     def watch(self, fd: int, callback: Callable[[], None]) -> bool:
-        """Call ``callback`` once when the peer of ``fd`` leaves. It must not block.
+        """Call ``callback`` once when the peer of ``fd`` disconnects. It must not block.
 
-        :returns: False where this platform cannot tell; heartbeats find out later.
+        :returns: False on a platform without epoll; there the next heartbeat fails instead.
         """
         if self._epoll is None:
             with self._lock:
@@ -50,12 +50,12 @@ class DisconnectWatcher:
         self._callbacks[fd] = callback
         try:
             self._epoll.register(fd, HANGUP)
-        except FileExistsError:  # A descriptor number used again before it was forgotten.
+        except FileExistsError:  # The descriptor was closed and reused before forget().
             self._epoll.modify(fd, HANGUP)
         return True
 
     def forget(self, fd: int) -> None:
-        """Stop watching. To be called before ``fd`` is closed."""
+        """Stop watching. Call it before ``fd`` is closed."""
         if self._callbacks.pop(fd, None) is not None:
             with contextlib.suppress(OSError):
                 self._epoll.unregister(fd)
@@ -73,38 +73,38 @@ class DisconnectWatcher:
     def _await_on_hub(self, epoll: t.Any) -> None:
         import gevent
 
-        # An epoll set is itself pollable: the hub wakes when one of its members has news.
+        # An epoll set is itself pollable: the hub wakes when one of its members is ready.
         self._io = gevent.get_hub().loop.io(epoll.fileno(), 1)
-        # Nothing is closed or accepted between that and the callbacks: all of it needs the hub.
+        # Nothing is closed or accepted between poll() and the callbacks: both need the hub.
         self._io.start(lambda: self._report(epoll.poll(0), lambda fd: True))
 
     def _poll_forever(self, epoll: t.Any) -> None:
         while True:
             self._report(epoll.poll(), has_left)
 
-    def _report(self, news: list[tuple[int, int]], has_left: Callable[[int], bool]) -> None:
-        for fd, what in news:
+    def _report(self, events: list[tuple[int, int]], has_left: Callable[[int], bool]) -> None:
+        for fd, mask in events:
             callback = self._callbacks.get(fd)
-            # In this order: should the number be another connection's by now, then either that one is still
-            # there, or the callback is one of a connection that is not.
+            # The callback first, then the socket: if the number was reused meanwhile, either the new
+            # connection is open, or the callback belongs to one that is not.
             if callback and has_left(fd):
-                if what & ERROR:
+                if mask & ERROR:
                     take_error(fd)
                 try:
                     callback()
-                except Exception:  # One connection must not blind us to all others.
-                    logger.exception("A connection that left could not be closed")
+                except Exception:  # The watcher must go on for all other connections.
+                    logger.exception("Could not end the connection of a client that left")
 
 
 def has_left(fd: int) -> bool:
-    """Whether the peer of an open socket is gone, now."""
-    now = select.poll()
-    now.register(fd, RDHUP)
-    return any(what & (RDHUP | select.POLLHUP | select.POLLERR) for _, what in now.poll(0))
+    """Whether the peer of an open socket has disconnected by now."""
+    poll = select.poll()
+    poll.register(fd, RDHUP)
+    return any(mask & (RDHUP | select.POLLHUP | select.POLLERR) for _, mask in poll.poll(0))
 
 
 def native_epoll() -> t.Any:
-    """An epoll set, also where gevent has hidden them; ``False`` where the platform has none."""
+    """An epoll set, also where gevent has hidden the class; ``False`` where the platform has none."""
     if not sys.platform.startswith("linux"):
         return False
     if patched_by_gevent():
