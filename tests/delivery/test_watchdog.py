@@ -8,11 +8,11 @@ import typing as t
 import pytest
 
 from flask_aistream.delivery.watchdog import WriteWatchdog
-from flask_aistream.testing import ManualClock
 from tests.delivery.support import FakeDelivery
 from tests.delivery.support import as_delivery
 from tests.delivery.support import is_open
 from tests.delivery.support import registry_of
+from tests.doubles import ManualClock
 
 PATIENCE = 30.0
 Pair = tuple[socket.socket, socket.socket]

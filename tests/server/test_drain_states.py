@@ -11,10 +11,10 @@ from flask_aistream.server.drain import Drain
 from flask_aistream.server.drain import Event
 from flask_aistream.server.drain import Process
 from flask_aistream.server.drain import State
-from flask_aistream.testing import ManualClock
-from flask_aistream.testing import ManualConcurrency
 from flask_aistream.timing.flush import FlushInterval
 from flask_aistream.timing.timer import Timer
+from tests.doubles import ManualClock
+from tests.doubles import ManualConcurrency
 
 BUDGET = 10.0
 
