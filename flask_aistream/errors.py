@@ -1,34 +1,34 @@
-"""Every error raised on purpose.
+"""All errors that this package raises.
 
     AIStreamError
-    ├── ConfigError            a configuration key has a value it cannot have
-    ├── RegistrationError      a provider or blueprint cannot be registered like this
-    ├── FrameError             a field of an event stream would break the stream
-    ├── RequestError           the request is wrong; says what would be right
-    │   ├── CursorInvalid      a Last-Event-ID that is not ``run:number``
-    │   └── KeyReused          an idempotency key came back with another body
-    ├── AccessDenied           ``authorize`` said no, or the caller's origin is not allowed
+    ├── ConfigError            a configuration key has an invalid value
+    ├── RegistrationError      a provider or blueprint cannot be registered
+    ├── FrameError             a field would corrupt the event stream, or a block is too large
+    ├── RequestError           the request is invalid; the message says what is expected
+    │   ├── CursorInvalid      a Last-Event-ID is not ``run:number``, or is beyond the log
+    │   └── KeyReused          an idempotency key was reused with another body
+    ├── AccessDenied           ``authorize`` denied the call, or the origin is not allowed
     ├── ProviderNotFound       no provider has this name
-    ├── RunNotFound            no run has this id, or it belongs to somebody else
-    ├── RunUnreadable          what the store holds of a run was not written by this package, or by a newer one
-    ├── LogEnded               an event was appended after the terminal one
-    ├── ChunkUnknown           a provider yielded something no adapter understands
-    ├── Unavailable            not now: draining, or a limit is reached
-    │   ├── StoreFull          no room for another run
-    │   ├── TooManyRuns        its owner has as many as are allowed
-    │   ├── TooManyConnections its reader has as many as are allowed
-    │   └── StoreUnavailable   the store does not answer
-    └── ProviderError          raised by an application's provider to fail in its own words
+    ├── RunNotFound            no run has this id, or it has another owner
+    ├── RunUnreadable          the stored run has an unknown format, or a newer version
+    ├── LogEnded               an event was appended after the terminal event
+    ├── ChunkUnknown           a provider yielded a type that no adapter accepts
+    ├── Unavailable            the server is draining, or a limit is reached
+    │   ├── StoreFull          the store has no room for another run
+    │   ├── TooManyRuns        the owner has reached its limit of live runs
+    │   ├── TooManyConnections the caller has reached its limit of streams
+    │   └── StoreUnavailable   the store does not respond
+    └── ProviderError          raised by a provider, with a code and message for clients
 
-``code`` is stable and meant for programs, the message for people. The HTTP status is looked up at
-the edge (``web/responses.py``); nothing below it knows HTTP.
+``code`` is stable and meant for programs, the message for people. ``web/responses.py`` maps each error to
+its HTTP status.
 """
 
 from __future__ import annotations
 
 
 class AIStreamError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of every error in this package."""
 
     code = "error"
 
@@ -46,12 +46,11 @@ class FrameError(AIStreamError, ValueError):
 
 
 class RequestError(AIStreamError, ValueError):
-    """The request cannot be understood.
+    """The request is invalid.
 
-    :param message: What was wrong and what would be right.
-    :param code: Stable name of the fault.
-    :param status: HTTP status of the answer: 400 (unreadable), 413 (too large) or 422 (readable, not
-        acceptable).
+    :param message: What was received and what is expected.
+    :param code: Stable error code.
+    :param status: HTTP status: 400 (malformed), 413 (too large) or 422 (well-formed, not acceptable).
     """
 
     def __init__(self, message: str, code: str = "request_invalid", status: int = 400) -> None:
@@ -62,18 +61,18 @@ class RequestError(AIStreamError, ValueError):
 
 class CursorInvalid(RequestError):
     """
-    :param last: Number of the last record there is, where the cursor is beyond it.
+    :param last: Number of the last record, if the cursor is beyond it; ``None`` if it cannot be parsed.
     """
 
     def __init__(self, text: str, last: int | None = None) -> None:
-        wrong = (
+        reason = (
             "expected `run:number`, as sent in the `id` field"
             if last is None
-            else f"the run has come to {last} only"
+            else f"the last record of the run is number {last}"
         )
         super().__init__(
-            f"Cannot resume from Last-Event-ID {text[:200]!r}: {wrong}. "
-            "Leave it out to start a new run.",
+            f"Cannot resume from Last-Event-ID {text[:200]!r}: {reason}. "
+            "Omit it to start a new run.",
             "cursor_invalid",
         )
 
@@ -81,22 +80,22 @@ class CursorInvalid(RequestError):
 class KeyReused(RequestError):
     def __init__(self) -> None:
         super().__init__(
-            "This Idempotency-Key already started a run with another body. Send the same body to "
-            "attach to that run, or a new key to start another.",
+            "A run with this Idempotency-Key was started with another body. Send the same body to "
+            "attach to that run, or a new key to start another one.",
             "key_reused",
             422,
         )
 
 
 class AccessDenied(AIStreamError):
-    """The caller may not do this. Raise it from ``@ai.authorize`` to say why.
+    """The caller is not allowed to do this. Raise it in ``@ai.authorize`` to give a reason.
 
-    :param status: 401 where logging in would help, else 403.
+    :param status: 401 if logging in would help, else 403.
     """
 
     code = "access_denied"
 
-    def __init__(self, message: str = "You may not do this.", status: int = 403) -> None:
+    def __init__(self, message: str = "You are not allowed to do this.", status: int = 403) -> None:
         super().__init__(message)
         self.status = status
 
@@ -109,7 +108,9 @@ class RunNotFound(AIStreamError, LookupError):
     code = "run_not_found"
 
     def __init__(self, run: str) -> None:
-        super().__init__(f"There is no run {run[:200]!r} here for you. It may have been forgotten.")
+        super().__init__(
+            f"Run {run[:200]!r} does not exist, has expired, or belongs to another caller."
+        )
 
 
 class RunUnreadable(AIStreamError):
@@ -131,7 +132,7 @@ class LogEnded(AIStreamError):
 
 
 class ChunkUnknown(AIStreamError, TypeError):
-    """A provider yielded something that no adapter understands."""
+    """A provider yielded a value that no adapter accepts."""
 
     code = "chunk_unknown"
 
@@ -139,27 +140,26 @@ class ChunkUnknown(AIStreamError, TypeError):
         kind = type(chunk)
         name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
         super().__init__(
-            f"The provider yielded a {name}, which no adapter understands. {MEANT.get(kind, SAYABLE)}"
+            f"The provider yielded a {name}, which no adapter accepts. {ADVICE.get(kind, EXPECTED)}"
         )
 
 
-SAYABLE = "Yield str, an event of flask_aistream (Data for something of your own), or a chunk of a supported SDK."
+EXPECTED = (
+    "Yield str, an event of flask_aistream (Data for your own data), or a chunk of a supported SDK."
+)
 
-MEANT: dict[type, str] = {
-    type(
-        None
-    ): "Where a model says nothing, yield nothing (`if text: yield text`), or yield the SDK's chunks "
-    "as they come.",
-    bytes: "Text is str: decode it.",
+ADVICE: dict[type, str] = {
+    type(None): "Skip empty deltas (`if text: yield text`), or yield the SDK's chunks unchanged.",
+    bytes: "Text must be str: decode it.",
 }
-"""What to do about what is often yielded by mistake."""
+"""Types that are often yielded by mistake → what to do."""
 
 
 class Unavailable(AIStreamError):
-    """Not now.
+    """The request cannot be served now.
 
-    :param retry_after: Seconds after which trying again makes sense.
-    :param status: 429 where the caller is over a limit of its own, else 503.
+    :param retry_after: Seconds to wait before a retry.
+    :param status: 429 if the caller exceeds its own limit, else 503.
     """
 
     code = "unavailable"
@@ -171,62 +171,61 @@ class Unavailable(AIStreamError):
 
 
 class StoreFull(Unavailable):
-    """The runs that are being made take all the room there is."""
+    """Live runs use all the room in the store."""
 
     code = "store_full"
 
     def __init__(self) -> None:
-        super().__init__("There is no room for another run now. Try again in a moment.", 5.0)
+        super().__init__("The store has no room for another run. Try again in a moment.", 5.0)
 
 
 class StoreUnavailable(Unavailable):
-    """The store does not answer, or cannot be opened.
+    """The store does not respond, or cannot be opened.
 
-    :param cause: What it said.
+    :param cause: Error text of the store's driver.
     """
 
     code = "store_unavailable"
 
     def __init__(self, cause: str = "") -> None:
-        super().__init__("The store of runs does not answer. Try again in a moment.", 2.0)
+        super().__init__("The run store does not respond. Try again in a moment.", 2.0)
         self.cause = cause
 
 
 class TooManyRuns(Unavailable):
-    """An owner has as many runs going on as are allowed at once.
+    """The owner has reached its limit of live runs.
 
-    :param most: How many.
+    :param most: The limit.
     """
 
     def __init__(self, most: int) -> None:
         super().__init__(
-            f"You have {most} answers running, which is the most at once. "
-            "Stop one, or wait for one to end.",
+            f"You have {most} live runs, which is the limit. Stop one, or wait for one to end.",
             status=429,
         )
 
 
 class TooManyConnections(Unavailable):
-    """Somebody reads as many streams at once as are allowed.
+    """The caller has reached its limit of open streams.
 
-    :param most: How many.
+    :param most: The limit.
     """
 
     def __init__(self, most: int) -> None:
         super().__init__(
-            f"You have {most} streams open, which is the most at once. Close one, or wait for one to end.",
+            f"You have {most} open streams, which is the limit. Close one, or wait for one to end.",
             status=429,
         )
 
 
 class ProviderError(AIStreamError):
-    """Raise it in a provider to end the run as failed in your own words.
+    """Raise it in a provider to fail the run with a code and message for clients.
 
-    Any other exception is told to clients only as ``provider_error`` with a reference to the log.
+    For any other exception clients get the code ``provider_error`` and a reference to the log.
 
-    :param code: Stable name of the fault, for programs.
-    :param message: A sentence that clients may see.
-    :param status: HTTP status if nothing was streamed yet.
+    :param code: Stable error code, for programs.
+    :param message: Error message that clients see.
+    :param status: HTTP status if no byte was sent yet.
     """
 
     def __init__(self, code: str, message: str, *, status: int = 502) -> None:

@@ -1,1 +1,1 @@
-"""What a run is: events, cursors, pages, requests. Pure: no I/O, no clock, no thread, no Flask."""
+"""Runs, events, cursors, pages and requests. Pure: no I/O, no clock, no thread, no Flask."""

@@ -1,4 +1,4 @@
-"""Event ⇄ JSON, for everything that keeps or shows a log outside this process."""
+"""Event ⇄ JSON, for stores and APIs that hold a log outside this process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in NAMES}
 
 
 def to_json(event: events.Event) -> t.Any:
-    """A string for text, else an object whose ``type`` names the event."""
+    """A string for a text delta, else an object whose ``type`` names the event."""
     if isinstance(event, str):
         return event
     kind = type(event)
@@ -42,9 +42,9 @@ def to_json(event: events.Event) -> t.Any:
 def from_json(value: t.Any) -> events.Event:
     """The inverse of :func:`to_json`.
 
-    Fields this version does not know are dropped, so that a newer writer does not break it.
+    Unknown fields are dropped, so an older reader can read what a newer writer wrote.
 
-    :raises KeyError: ``type`` names no event.
+    :raises KeyError: ``type`` is not the name of an event.
     """
     if isinstance(value, str):
         return value

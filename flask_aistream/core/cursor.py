@@ -1,4 +1,4 @@
-"""Where a connection stands in a log."""
+"""A position in a log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flask_aistream.errors import CursorInvalid
 
-# \d would accept digits of other scripts. 15 digits keep the number exact in JavaScript.
+# [0-9], because \d also matches digits of other scripts. JavaScript represents 15 digits exactly.
 CURSOR = re.compile(r"([A-Za-z0-9_-]{1,64}):([0-9]{1,15})")
 
 BEGINNING = -1
@@ -15,10 +15,10 @@ BEGINNING = -1
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The last record read. ``Cursor(run)`` stands before the first one.
+    """The position after one record. ``Cursor(run)`` is the position before the first record.
 
     :param run: Id of the run: ASCII letters, digits, ``-`` and ``_``.
-    :param number: Number of the last record read; records count gapless from 0.
+    :param number: Number of the last record read; record numbers are gapless and begin at 0.
     """
 
     run: str
@@ -26,14 +26,14 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        """Read what an ``id`` field said.
+        """Parse the value of an ``id`` field.
 
         :raises CursorInvalid: ``text`` is not ``run:number``.
         """
-        found = CURSOR.fullmatch(text)
-        if not found:
+        match = CURSOR.fullmatch(text)
+        if not match:
             raise CursorInvalid(text)
-        return cls(found[1], int(found[2]))
+        return cls(match[1], int(match[2]))
 
     def __str__(self) -> str:
         return f"{self.run}:{self.number}"

@@ -1,8 +1,8 @@
-"""What a run can say.
+"""The events of a run.
 
-A text delta is a plain ``str``: it is by far the most frequent event, and a class of its own would
-cost more to make than everything else the log does with it. Every other event is a frozen value.
-A log ends with exactly one of the four terminal events, and nothing follows it.
+A text delta is a plain ``str``. It is by far the most frequent event, and constructing an object for each
+would cost more than appending it to the log. Every other event is a frozen dataclass.
+A log ends with exactly one of four terminal events; nothing can be appended after it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ FinishReason = t.Literal["stop", "length", "tool-calls", "content-filter", "othe
 FINISH_REASONS: tuple[FinishReason, ...] = t.get_args(FinishReason)
 
 Json = t.Any
-"""A value ``json.dumps`` accepts."""
+"""A value that ``json.dumps`` accepts."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The run exists. Always record 0, written by us, never by a provider.
+    """Record 0 of every run. The library writes it; a provider cannot.
 
-    :param continues: Id of the client's message that the run goes on with, instead of a new one.
+    :param continues: Id of the client's message that the answer extends; ``None`` for a new message.
     """
 
     run: str
@@ -31,14 +31,14 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """A delta of what the model thinks before, or while, it answers."""
+    """A delta of the model's reasoning."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCallStarted:
-    """The model began to call a tool; its arguments follow as deltas under the same ``id``."""
+    """The model began a tool call. Its arguments follow as deltas with the same ``id``."""
 
     id: str
     name: str
@@ -54,9 +54,9 @@ class ToolCallArguments:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool call is complete. It may come without a ``ToolCallStarted`` before it.
+    """A complete tool call. A ``ToolCallStarted`` before it is optional.
 
-    :param arguments: The parsed JSON, or the raw text where the model wrote no valid JSON.
+    :param arguments: The parsed JSON, or the raw text if the model wrote invalid JSON.
     """
 
     id: str
@@ -66,7 +66,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool answered."""
+    """The result of a tool call."""
 
     id: str
     result: Json
@@ -74,7 +74,7 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class ToolError:
-    """A tool failed. ``message`` is shown to clients."""
+    """A tool call failed. Clients see ``message``."""
 
     id: str
     message: str
@@ -82,7 +82,7 @@ class ToolError:
 
 @dataclass(frozen=True, slots=True)
 class SourceUrl:
-    """A page the answer rests on."""
+    """A web page that the answer cites."""
 
     id: str
     url: str
@@ -91,7 +91,7 @@ class SourceUrl:
 
 @dataclass(frozen=True, slots=True)
 class SourceDocument:
-    """A document, not on the web, the answer rests on."""
+    """A document without a URL that the answer cites."""
 
     id: str
     title: str
@@ -101,9 +101,9 @@ class SourceDocument:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file the model made.
+    """A file that the model generated.
 
-    :param url: Where it is, often a ``data:`` URL.
+    :param url: Its location, often a ``data:`` URL.
     """
 
     url: str
@@ -112,10 +112,10 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Something of the application's own.
+    """Application-defined data.
 
-    :param name: ASCII letters, digits, ``-`` and ``_``; names the kind of data.
-    :param id: A later ``Data`` of the same name and id replaces this one on the client.
+    :param name: Kind of data: ASCII letters, digits, ``-`` and ``_``.
+    :param id: A later ``Data`` with the same name and id replaces this one on the client.
     """
 
     name: str
@@ -125,12 +125,12 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens used by the run so far. A later one replaces an earlier one, field by field.
+    """Token counts of the run so far. A later event replaces an earlier one, field by field.
 
-    :param input_tokens: All tokens read, those from a cache included.
-    :param output_tokens: All tokens written, those of reasoning included.
+    :param input_tokens: All input tokens, cached ones included.
+    :param output_tokens: All output tokens, reasoning included.
     :param reasoning_tokens: The part of ``output_tokens`` spent on reasoning.
-    :param cached_tokens: The part of ``input_tokens`` that came from a cache.
+    :param cached_tokens: The part of ``input_tokens`` read from a cache.
     """
 
     input_tokens: int | None = None
@@ -147,7 +147,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class StepStarted:
-    """One model call of several begins (an agent that loops over tools)."""
+    """Begin of one model call among several, as in an agent's tool loop."""
 
     name: str = ""
 
@@ -159,10 +159,10 @@ class StepFinished:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Terminal: the provider came to its end.
+    """Terminal: the provider returned.
 
-    A provider may yield it to give the reason; it is written when the provider has ended, so what
-    an SDK reports after the reason (usage) is not lost. The last reason given counts.
+    A provider may yield it to set the reason. It is appended after the provider has returned, so usage that
+    an SDK reports after the finish reason is kept. The last reason wins.
     """
 
     reason: FinishReason = "stop"
@@ -171,15 +171,16 @@ class Finished:
         if self.reason not in FINISH_REASONS:
             raise ValueError(
                 f"Finished({self.reason!r}): the reason must be one of {', '.join(FINISH_REASONS)}. "
-                "Take `other` for what is none of them."
+                "Use `other` for any other reason."
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Terminal: somebody ended the run.
+    """Terminal: the run was stopped before its end.
 
-    :param by: ``client`` (asked to), ``detach`` (nobody came back to read), ``application``.
+    :param by: ``client`` (a stop request), ``detach`` (no reader for ``AISTREAM_DETACH_SECONDS``) or
+        ``application``.
     """
 
     by: str = "client"
@@ -187,11 +188,11 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Terminal: the run broke.
+    """Terminal: the run failed.
 
-    :param code: Stable, for programs.
-    :param message: A sentence that clients may see.
-    :param status: What HTTP would have answered, had nothing been streamed yet.
+    :param code: Stable error code, for programs.
+    :param message: Error message that clients see.
+    :param status: HTTP status of the response if the run failed before its first byte was sent.
     """
 
     code: str
@@ -199,20 +200,20 @@ class Failed:
     status: int = 500
 
     def __post_init__(self) -> None:
-        # An exception as the message is easily written. No store could keep it, and the run would not end.
+        # Failed("x", error) is a likely mistake. No store can serialize an exception, so the run would never end.
         if not (isinstance(self.code, str) and isinstance(self.message, str)):
             raise TypeError(
                 f"Failed({self.code!r}, {self.message!r}): the code and the message must be strings. "
-                "Take str(error) for an exception, if clients may see what it says."
+                "For an exception pass str(error), if clients may see its text."
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """Terminal: the process that ran the provider went away before it was done.
+    """Terminal: the process that ran the provider ended first.
 
-    :param cause: ``drain`` (the server was stopped), ``owner-lost`` (it died) or ``killed`` (the provider
-        was ended from outside).
+    :param cause: ``drain`` (the server shut down), ``owner-lost`` (the process died) or ``killed`` (the
+        provider's greenlet or thread was killed from outside).
     """
 
     cause: str = "drain"

@@ -1,4 +1,4 @@
-"""Events → the message they add up to."""
+"""Events → the message they add up to (a fold)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ STATUS: dict[type, str] = {
 
 
 class Fold:
-    """Everything a run has said so far, as one message that grows.
+    """The events of a run so far, folded into one message.
 
-    ``parts`` keeps the order in which things were said; neighbouring deltas are one part, and a tool
-    call is one part from its first sign to its result.
+    ``parts`` preserves the order of the events. Consecutive deltas of one kind are one part; a tool call is
+    one part from its start to its result.
 
-    :ivar count: Events added.
+    :ivar count: Number of events added.
     """
 
     def __init__(self, events: t.Iterable[ev.Event] = ()) -> None:
@@ -56,11 +56,11 @@ class Fold:
 
     @property
     def status(self) -> str:
-        """``running``, or how the run ended: ``finished stopped failed interrupted``."""
+        """``running``, ``finished``, ``stopped``, ``failed`` or ``interrupted``."""
         return STATUS[type(self.terminal)] if self.terminal else "running"
 
     def to_json(self) -> dict[str, t.Any]:
-        """The message as one JSON object, with only the keys that have something to say."""
+        """The message as one JSON object; keys without a value are left out."""
         message: dict[str, t.Any] = {"status": self.status, "text": self.text}
         if self.reasoning:
             message["reasoning"] = self.reasoning
@@ -98,13 +98,13 @@ class Fold:
                 self.usage = merged(self.usage, event)
             case ev.Finished() | ev.Stopped() | ev.Failed() | ev.Interrupted():
                 self.terminal = event
-            case _:  # RunStarted and steps: they leave nothing in the message.
+            case _:  # RunStarted and steps add no part.
                 pass
 
     def _delta(self, kind: str, text: str) -> None:
         if not (self.parts and self.parts[-1]["type"] == kind):
             self.parts.append({"type": kind})
-        # Joined only when asked for: += on a growing string is quadratic over a long answer.
+        # Joined on access: += for every delta would be quadratic in the length of the answer.
         self._deltas.setdefault(id(self.parts[-1]), []).append(text)
 
     def _tool(self, call: str, **changes: t.Any) -> Part:
@@ -136,16 +136,18 @@ PART_TYPES = {ev.SourceUrl: "source-url", ev.SourceDocument: "source-document", 
 
 
 def compact_fields(value: t.Any, exclude: t.Container[str] = ()) -> dict[str, t.Any]:
-    """The fields of a dataclass value, without those in ``exclude`` and those that need not be there and are
-    ``None``."""
-    named = ((field, getattr(value, field.name)) for field in fields(value))
+    """The fields of a dataclass value as a dict, without optional fields that are ``None``.
+
+    :param exclude: Names of fields to leave out.
+    """
+    pairs = ((field, getattr(value, field.name)) for field in fields(value))
     return {
-        field.name: it
-        for field, it in named
-        if field.name not in exclude and (it is not None or field.default is MISSING)
+        field.name: content
+        for field, content in pairs
+        if field.name not in exclude and (content is not None or field.default is MISSING)
     }
 
 
 def merged(old: ev.Usage | None, new: ev.Usage) -> ev.Usage:
-    """``new`` over ``old``, field by field: SDKs report input and output at different moments."""
+    """``new`` over ``old``, field by field: SDKs report input and output tokens in separate chunks."""
     return new if old is None else replace(old, **compact_fields(new))

@@ -1,6 +1,6 @@
 """Consecutive records of one log.
 
-Numbers are gapless, so a page needs only the first one: nothing is made per record.
+Record numbers are gapless, so a page stores only the first one and allocates nothing per record.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from flask_aistream.core.events import Event
 
 
 class Page(t.NamedTuple):
-    """What a log holds after a cursor, at one moment.
+    """The records after a cursor, read in one step.
 
-    :param first: Number of ``events[0]``. Larger than the cursor's number + 1 where older records
-        were trimmed away; the difference is a gap that readers must be told.
+    :param first: Number of ``events[0]``. If older records were trimmed, it is larger than the cursor's
+        number + 1, and readers must be sent a gap.
     :param events: The events, in order.
-    :param ended: The last of ``events`` is the terminal one, or stood before the cursor.
+    :param ended: The log has ended and this page reaches its end.
     """
 
     first: int
@@ -25,7 +25,7 @@ class Page(t.NamedTuple):
 
     @property
     def last(self) -> int:
-        """Number of the last record, ``first - 1`` for an empty page."""
+        """Number of the last record; ``first - 1`` for an empty page."""
         return self.first + len(self.events) - 1
 
     def records(self) -> t.Iterator[tuple[int, Event]]:

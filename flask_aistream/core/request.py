@@ -1,4 +1,4 @@
-"""What a caller asks of a provider, whatever dialect it was asked in."""
+"""The request that a provider is called with, independent of the wire protocol."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dataclasses import fields
 from flask_aistream.errors import RequestError
 
 Message = dict[str, t.Any]
-"""One turn in OpenAI's chat shape: ``{"role": …, "content": str | [part, …], …}``. Parts and roles
-that we do not know are kept as they came."""
+"""One turn in OpenAI's chat shape: ``{"role": …, "content": str | [part, …], …}``. Unknown
+parts and roles are kept unchanged."""
 
 
 class StopSignal:
-    """Whether a run was stopped, and whom to tell. Each callback is taken once, by whichever thread."""
+    """A stop request and its callbacks. Thread-safe: each callback is returned by ``take`` once."""
 
     __slots__ = ("callbacks", "requested")
 
@@ -35,22 +35,21 @@ class StopSignal:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """What a provider is called with. Plain data: it may be sent to another process.
+    """The argument of a provider. Plain data that can be sent to another process.
 
     :param prompt: Text of the last user message.
-    :param messages: The conversation in OpenAI's chat shape, ready for most SDKs.
+    :param messages: The conversation in OpenAI's chat format, which most SDKs accept.
     :param params: Every other field of the request (``model``, ``temperature``, your own).
-    :param body: The request as it came, in its own dialect.
-    :param provider: Name of the provider asked.
+    :param body: The request body in the client's own protocol.
+    :param provider: Name of the provider.
     :param run: Id of this run.
-    :param owner: Who asked, as named by ``@ai.identify``; ``None`` for nobody in particular.
-    :param chat: Id of the conversation, where the dialect has one.
-    :param continues: Id of the assistant's message that this run goes on with (a tool ran in the
-        browser), where the dialect has one.
-    :param background: The run is to come to its end, also if nobody reads it.
-    :param so_far: Text that the run has said already, where it is restarted: go on from there. See
-        ``@ai.provider(restart=True)``.
-    :param restarts: How often that has happened.
+    :param owner: The caller as returned by ``@ai.identify``; ``None`` for an anonymous one.
+    :param chat: Id of the conversation, if the protocol has one.
+    :param continues: Id of the assistant message that this run extends (after a tool call in the browser),
+        if the protocol has one.
+    :param background: The run continues without readers.
+    :param so_far: Text generated before a restart; continue after it. See ``@ai.provider(restart=True)``.
+    :param restarts: Number of restarts so far.
     """
 
     prompt: str
@@ -68,10 +67,9 @@ class ChatRequest:
     _stop: StopSignal = field(default_factory=StopSignal, repr=False, compare=False)
 
     def encode(self) -> str:
-        """As JSON, all ASCII, for a provider in another process: everything but who is to be told of a
-        stop, which is that process's affair.
+        """Serialize for a provider in another process, as ASCII JSON. Stop callbacks are not included.
 
-        :raises RequestError: It holds something that JSON has not.
+        :raises RequestError: A value has no JSON form, or is nested too deeply.
         """
         values = {name: getattr(self, name) for name in ENCODED_FIELDS}
         try:
@@ -79,36 +77,36 @@ class ChatRequest:
         except (TypeError, ValueError, RecursionError) as error:
             raise RequestError(
                 f"The request cannot be sent to another process ({error}): `messages`, `params` and "
-                "`body` must hold what JSON has, and not be nested too deeply.",
+                "`body` may hold only JSON values, not nested too deeply.",
                 "request_invalid",
                 422,
             ) from None
 
     @classmethod
     def decode(cls, text: str) -> ChatRequest:
-        """The inverse of :meth:`encode`. Fields this version does not know are dropped."""
+        """The inverse of :meth:`encode`. Unknown fields are dropped."""
         values = json.loads(text)
         return cls(**{name: values[name] for name in ENCODED_FIELDS if name in values})
 
     def on_stop(self, callback: t.Callable[[], object]) -> None:
-        """Call ``callback`` when the run is stopped while the provider still works.
+        """Call ``callback`` when the run is stopped before the provider has returned.
 
-        Needed only where a provider waits in something that neither a greenlet kill nor closing its
-        socket can interrupt (a C extension under threads). It runs in the stopper's thread; if the run
-        was stopped already, here and now.
+        Needed only if the provider blocks in a call that neither a greenlet kill nor closing its socket
+        interrupts (a C extension under threads). The callback runs in the thread that stops the run, or
+        immediately if the run is already stopped.
         """
         self._stop.callbacks.append(callback)
         if self._stop.requested:
-            for missed in self._stop.take():
-                missed()
+            for pending in self._stop.take():
+                pending()
 
     @property
     def has_stop_callbacks(self) -> bool:
-        """Whether somebody has asked to be called at a stop."""
+        """Whether :meth:`on_stop` has callbacks that were not called yet."""
         return bool(self._stop.callbacks)
 
     def request_stop(self) -> list[t.Callable[[], object]]:
-        """The callbacks given to :meth:`on_stop` so far; those given from now on are called at once."""
+        """Mark the run as stopped and return the callbacks to call. Later ones are called immediately."""
         self._stop.requested = True
         return self._stop.take()
 
@@ -119,7 +117,7 @@ ENCODED_FIELDS = tuple(
 
 
 def text_of(content: t.Any) -> str:
-    """The text of a message's content: a string, or the text parts of a list joined.
+    """The text of a message's content: the string itself, or the joined text parts of a list.
 
     Sources: OpenAI Chat Completions (``content`` parts), AI SDK UI messages (``parts``).
     """
@@ -132,6 +130,6 @@ def text_of(content: t.Any) -> str:
 
 
 def last_prompt(messages: t.Sequence[Message]) -> str:
-    """Text of the last user message, ``""`` where there is none."""
-    asked = (m for m in reversed(messages) if m.get("role") == "user")
-    return next((text_of(message.get("content")) for message in asked), "")
+    """Text of the last user message; ``""`` if there is none."""
+    user = (m for m in reversed(messages) if m.get("role") == "user")
+    return next((text_of(message.get("content")) for message in user), "")

@@ -1,4 +1,4 @@
-"""What is known of a run besides its log."""
+"""The metadata of a run."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import field
 
 
 def new_run_id() -> str:
-    """128 random bits, in ASCII that is safe in an ``id`` field and in a path."""
+    """128 random bits in ASCII that is safe in an ``id`` field and in a URL path."""
     return secrets.token_urlsafe(16)
 
 
 def ticket_of(run_id: str, epoch: int) -> str:
-    """What a queue holds of a run that waits for an owner.
+    """The queue entry of a run that waits for an owner.
 
-    :param epoch: Owners it has had. A task that comes twice finds it in another epoch, and does nothing.
+    :param epoch: Number of previous owners. A ticket delivered twice names an old epoch and is ignored.
     """
     return f"{run_id}.{epoch}" if epoch else run_id
 
@@ -23,7 +23,7 @@ def ticket_of(run_id: str, epoch: int) -> str:
 def read_ticket(ticket: str) -> tuple[str, int]:
     """The inverse of :func:`ticket_of`.
 
-    :raises ValueError: It was not made by that.
+    :raises ValueError: ``ticket`` was not made by :func:`ticket_of`.
     """
     run_id, _, epoch = ticket.partition(".")
     return run_id, int(epoch or 0)
@@ -34,12 +34,12 @@ class Run:
     """One call of a provider.
 
     :param created: Seconds since the epoch.
-    :param owner: Who may read and stop it; ``None`` for whoever knows the id.
-    :param key: Idempotency key, made unique for its owner and provider; ``None`` for none.
-    :param fingerprint: Of the request that started it; another one under the same key is refused.
-    :param chat: Conversation, made unique for its owner and provider; ``None`` for none.
-    :param request: The request as JSON, where another process may have to call the provider; a store
-        need not keep it beyond the end.
+    :param owner: The caller who may read and stop it; ``None``: any caller who knows the id.
+    :param key: Idempotency key, scoped to the owner and provider; ``None`` for none.
+    :param fingerprint: Hash of the request. A different request with the same key is rejected.
+    :param chat: Conversation id, scoped to the owner and provider; ``None`` for none.
+    :param request: The request as JSON, if another process may have to call the provider. A store may drop
+        it when the run ends.
     """
 
     id: str

@@ -1,19 +1,22 @@
-"""A model's text may end inside a character: JSON can hold half of one, hardly anything else can."""
+"""Characters that an upstream split into surrogate halves.
+
+JSON can escape half of a UTF-16 pair; UTF-8 and most JSON parsers reject it.
+"""
 
 from __future__ import annotations
 
 import re
 
-HIGH = range(0xD800, 0xDC00)
-LONE = re.compile("[\ud800-\udfff]")
+HIGH_SURROGATES = range(0xD800, 0xDC00)
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class SurrogateJoiner:
-    """Joins the halves of characters that a UTF-16 upstream cut in two.
+    """Joins surrogate pairs that were split between two texts.
 
-    Half a character at the end waits for the next text; one that stays alone becomes U+FFFD.
+    A high surrogate at the end of a text waits for the next one. A lone surrogate becomes U+FFFD.
 
-    :ivar pending: What waits. Where nothing does, ASCII need not be joined.
+    :ivar pending: The waiting high surrogate, or ``""``.
     """
 
     __slots__ = ("pending",)
@@ -22,21 +25,21 @@ class SurrogateJoiner:
         self.pending = ""
 
     def join(self, text: str, *, last: bool = False) -> str:
-        """``text`` as valid Unicode; may be empty where only half a character came.
+        """``text`` as well-formed Unicode; empty if it held only a high surrogate.
 
-        :param last: Nothing follows: a waiting pending is given up.
+        :param last: No text follows, so nothing is kept pending.
         """
         if not self.pending and text.isascii():
             return text
         text = self.pending + text
         self.pending = ""
-        if text and not last and ord(text[-1]) in HIGH:
+        if text and not last and ord(text[-1]) in HIGH_SURROGATES:
             text, self.pending = text[:-1], text[-1]
         return well_formed(text)
 
 
 def well_formed(text: str) -> str:
-    """``text`` with halves that meet joined, and U+FFFD for every other."""
-    if text.isascii() or not LONE.search(text):
+    """``text`` with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
+    if text.isascii() or not SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,1 +1,1 @@
-"""The event-stream format (WHATWG HTML, "Server-sent events"). Pure, knows nothing of runs."""
+"""The event-stream format (WHATWG HTML, "Server-sent events"). Pure, and independent of runs."""

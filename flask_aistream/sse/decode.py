@@ -1,4 +1,4 @@
-"""Bytes of an event stream → frames, however the bytes are cut."""
+"""Bytes of an event stream → frames. Incremental: a chunk may end anywhere."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from flask_aistream.errors import FrameError
 from flask_aistream.sse.frame import Frame
 
 MAX_BLOCK = 16 * 1024 * 1024
-"""Characters of one block. A stream that never ends a block would otherwise fill the memory."""
+"""Characters of one block. Bounds the memory used for a block that never ends."""
 
 
 class Decoder:
-    """Fed with bytes, answers with the frames they complete.
+    """Incremental decoder: ``feed`` takes bytes and returns the frames they complete.
 
-    A block that the end of the stream cuts off is never given out: the format says so, and half an
-    event would be a lie.
+    A block that is incomplete when the stream ends is discarded, as the format requires.
 
-    :ivar last_event_id: The id a client would send back now; survives frames without one.
-    :ivar retry: Last reconnection time told, in milliseconds.
+    :ivar last_event_id: Current value for ``Last-Event-ID``; unchanged by frames without an id.
+    :ivar retry: Last reconnection time received, in milliseconds.
 
     Source: WHATWG HTML, "Parsing an event stream" and "Interpreting an event stream".
     """
@@ -28,7 +27,7 @@ class Decoder:
         self.last_event_id = ""
         self.retry: int | None = None
         self._max_block = max_block
-        # "utf-8-sig" would drop one BOM too, but only with the whole BOM in the first chunk.
+        # "utf-8-sig" removes a BOM too, but only if the first chunk contains all of it.
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._started = False
         self._after_cr = False
@@ -37,17 +36,17 @@ class Decoder:
         self._size = 0
 
     def feed(self, data: bytes) -> list[Frame]:
-        """Take the next bytes.
+        """Decode the next bytes.
 
-        :returns: One frame for each block they complete that had a field, in order.
-        :raises FrameError: A block grows beyond ``max_block`` characters.
+        :returns: The frames of the completed blocks that have at least one field, in order.
+        :raises FrameError: A block is longer than ``max_block`` characters.
         """
         text = self._utf8.decode(data)
         if text and not self._started:
             self._started = True
             text = text.removeprefix("\ufeff")
         if text and self._after_cr:
-            # A CR that ended the last chunk was a line end; the LF after it belongs to it.
+            # The last chunk ended with CR, which ended its line. This LF is the second half of a CRLF.
             self._after_cr = False
             text = text.removeprefix("\n")
         if text.endswith("\r"):
@@ -70,7 +69,7 @@ class Decoder:
 
     def _take(self, line: str) -> None:
         self._block.take(line)
-        # Unlike an id, it does not wait for the end of its block.
+        # Takes effect at once; an id takes effect at the end of its block.
         if self._block.retry is not None:
             self.retry = self._block.retry
 
@@ -106,13 +105,13 @@ class Block:
     def take(self, line: str) -> None:
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
-        match name:  # "" is a comment; an unknown name is ignored.
+        match name:  # "" is a comment. Unknown names are ignored.
             case "data":
                 self.data.append(value)
             case "event":
                 self.event = value
             case "id" if "\0" not in value:
                 self.id = value
-            # Longer numbers mean nothing, and int() raises on very long ones.
+            # Longer numbers are meaningless, and int() raises on very long ones.
             case "retry" if value.isascii() and value.isdigit() and len(value) <= 15:
                 self.retry = int(value)

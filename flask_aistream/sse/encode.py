@@ -6,17 +6,17 @@ import re
 
 from flask_aistream.sse.frame import Frame
 
-# The only three line ends of the format. str.splitlines() knows eight more (U+2028, U+0085 …)
-# and would cut a model's text in the middle of a line.
+# The format has three line ends. str.splitlines() has eight more (U+2028, U+0085 …) and would split a
+# model's text within a line.
 LINE_END = re.compile("\r\n|\r|\n")
 
-# One LF only: after a blank line, clients that saw an `id:` before dispatch an empty event, and some
-# of them fail on it (openai-python, httpx-sse, fetch-event-source).
+# One LF only. A blank line would dispatch an empty event in clients that saw an `id:` before, and some of
+# them fail on it (openai-python, httpx-sse, fetch-event-source).
 HEARTBEAT = b": ping\n"
 
 
 def encode(frame: Frame) -> str:
-    """The block of ``frame``, ended by its blank line. Lines end with LF only."""
+    """The block of ``frame`` with its final blank line. Lines end with LF."""
     lines = []
     if frame.retry is not None:
         lines.append(f"retry: {frame.retry}")

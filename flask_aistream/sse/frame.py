@@ -1,4 +1,4 @@
-"""One block of an event stream, before it is bytes."""
+"""The fields of one block of an event stream."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from flask_aistream.errors import FrameError
 
-# U+0000 is legal in an event type, but makes every client ignore an id.
-BREAKING = {"event": re.compile("[\r\n]"), "id": re.compile("[\r\n\0]")}
+# U+0000 is allowed in an event type; in an id it makes clients ignore the field.
+FORBIDDEN = {"event": re.compile("[\r\n]"), "id": re.compile("[\r\n\0]")}
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One block of an event stream, before it is bytes.
 
-    :param data: Payload. ``None`` sends no field, ``""`` sends an empty one (which still dispatches).
-    :param event: Type, a single line; ``None`` dispatches as ``message``.
-    :param id: Single line without U+0000; comes back as ``Last-Event-ID``. ``""`` resets it.
+    :param data: Payload. ``None`` sends no field; ``""`` sends an empty one, which still dispatches.
+    :param event: Event type, a single line. ``None`` dispatches as ``message``.
+    :param id: Single line without U+0000, sent back by clients as ``Last-Event-ID``. ``""`` resets it.
     :param retry: Reconnection time in milliseconds, 0 or more.
     :raises FrameError: ``event`` or ``id`` holds CR or LF, ``id`` U+0000, or ``retry`` is negative.
 
@@ -33,10 +33,10 @@ class Frame:
 
     def __post_init__(self) -> None:
         for name, value in (("event", self.event), ("id", self.id)):
-            if value is not None and BREAKING[name].search(value):
+            if value is not None and FORBIDDEN[name].search(value):
                 raise FrameError(
-                    f"The `{name}` field {value[:100]!r} holds a line break or U+0000, which would "
-                    "end it early. Put such text into `data`."
+                    f"The `{name}` field {value[:100]!r} contains a line break or U+0000. "
+                    "Put such text into `data`."
                 )
         if self.retry is not None and self.retry < 0:
             raise FrameError(f"`retry` is {self.retry} but must be 0 or more (milliseconds).")

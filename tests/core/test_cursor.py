@@ -46,7 +46,7 @@ def test_an_id_field_is_a_cursor(text: str, cursor: Cursor) -> None:
 
 @pytest.mark.parametrize("text", MALFORMED)
 def test_anything_else_is_refused_in_words_that_tell_what_is_right(text: str) -> None:
-    with pytest.raises(CursorInvalid, match=r"expected `run:number`.*Leave it out"):
+    with pytest.raises(CursorInvalid, match=r"expected `run:number`.*Omit it"):
         Cursor.parse(text)
 
 

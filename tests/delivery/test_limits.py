@@ -28,7 +28,7 @@ def test_a_process_refuses_connections_beyond_its_limit_until_one_is_released() 
 def test_an_owner_is_limited_and_other_owners_are_not() -> None:
     limited = limits(most_per_owner=2)
     first, _ = limited.acquire("ann"), limited.acquire("ann")
-    with pytest.raises(TooManyConnections, match="2 streams") as caught:
+    with pytest.raises(TooManyConnections, match="2 open streams") as caught:
         limited.acquire("ann")
     assert caught.value.status == 429
     for other in ("bob", None, None, None):

@@ -660,7 +660,7 @@ def test_more_runs_of_one_owner_than_allowed_are_refused(clock: ManualClock) -> 
     bench = Bench(clock, ManualConcurrency(clock), max_runs_per_owner=2)
     for owner in ("ann", "bob", "ann", None, None, None):
         bench.start(Script("a"), owner)
-    with pytest.raises(Unavailable, match="2 answers") as caught:
+    with pytest.raises(Unavailable, match="2 live runs") as caught:
         bench.start(Script("a"), "ann")
     assert caught.value.status == 429
     bench.start(Script("a"), "bob")

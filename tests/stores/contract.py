@@ -109,7 +109,7 @@ class StoreContract:
     def test_a_cursor_beyond_the_log_is_refused(self, log: Log) -> None:
         log.append("a")
         assert log.read(1).events == []
-        with pytest.raises(CursorInvalid, match="has come to 1 only"):
+        with pytest.raises(CursorInvalid, match="last record of the run is number 1"):
             log.read(2)
 
     # The end.

@@ -63,7 +63,7 @@ BODIES: list[t.Any] = [
     ({"prompt": "Hi", "request_id": "é"}, 400, "key_invalid", "Idempotency-Key"),
     ({"prompt": "Hi", "request_id": "x" * 256}, 400, "key_invalid", "Idempotency-Key"),
     ({"prompt": "Hi", "last_event_id": "r/1"}, 400, "cursor_invalid", "run:number"),
-    ({"prompt": "Hi", "last_event_id": "r:1"}, 404, "run_not_found", "no run"),
+    ({"prompt": "Hi", "last_event_id": "r:1"}, 404, "run_not_found", "does not exist"),
 ]
 
 

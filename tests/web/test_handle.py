@@ -182,7 +182,7 @@ def test_authorize_is_not_asked_but_the_bounds_hold(
     ai.authorize(lambda request: False)
     with make_app(max_runs_per_owner=1, max_prompt_characters=5).app_context():
         ai.start("slow", "Hi", owner="ann")
-        with pytest.raises(Unavailable, match="most at once"):
+        with pytest.raises(Unavailable, match="which is the limit"):
             ai.start("slow", "Hi", owner="ann")
         with pytest.raises(RequestError, match="at most 5"):
             ai.start("chat", "Hello!")
