@@ -1,4 +1,4 @@
-"""Events → frames, and requests in a client's own dialect; one file a protocol. Pure.
+"""Wire protocols: events → frames, and request bodies → ``ParsedRequest``. One file each. Pure.
 
-A new protocol is a file with a ``WireProtocol`` in it and a row in ``table.py``.
+A new protocol is a file that defines a ``WireProtocol``, and a row in ``table.py``.
 """

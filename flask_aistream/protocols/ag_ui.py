@@ -1,7 +1,7 @@
-"""AG-UI 1.0: what ``HttpAgent`` and CopilotKit read.
+"""AG-UI 1.0, for ``HttpAgent`` and CopilotKit.
 
-Everything that opens is closed before the run is, except where the run fails: then ``RUN_ERROR`` is
-the last word. Ids of messages are unique in a thread, not only in a run; so they begin with the run's.
+Messages, calls and steps are closed before ``RUN_FINISHED``; ``RUN_ERROR`` may leave them open. Message ids must
+be unique in a thread, not only in a run, so they begin with the run's id.
 
 Source: npm ``@ag-ui/client`` and pip ``ag-ui-protocol`` 1.0.0 (``verifyEvents``, ``defaultApplyEvents``).
 """
@@ -40,7 +40,7 @@ VERSION = "1.0"
 OWN_FIELDS = {"threadId", "runId", "protocolVersion", "messages"}
 ROLES = ("developer", "system", "user", "assistant", "tool", "reasoning", "activity")
 
-# Turns of the conversation that no model takes back; they stay in the body.
+# Messages that no model accepts as input. They stay in the body.
 IGNORED_ROLES = {"reasoning", "activity"}
 
 
@@ -123,7 +123,7 @@ class AGUIEncoder(SpanEncoder):
 
     def _open_call(self, id: str, name: str) -> Iterator[Json]:
         yield from self.switch_span(None)
-        # Calls made in one turn belong to one message: no model takes them back otherwise.
+        # Calls of one turn share one parent message; models accept them as history only in this form.
         if self._parent_message is None:
             self._parent_message = self._new_id()
         self._calls[id] = "started"
@@ -193,7 +193,7 @@ class AGUIEncoder(SpanEncoder):
 
 
 def as_text(value: t.Any) -> str:
-    """Text as it is, everything else as JSON."""
+    """A string unchanged, any other value as JSON."""
     return value if isinstance(value, str) else dumps(value)
 
 
@@ -201,7 +201,7 @@ CUSTOM = {ev.SourceUrl: "source-url", ev.SourceDocument: "source-document", ev.F
 
 
 def custom(event: ev.SourceUrl | ev.SourceDocument | ev.File | ev.Data) -> Json:
-    """AG-UI has no word for these but its own extension point."""
+    """A ``CUSTOM`` event: AG-UI has no other for these."""
     if isinstance(event, ev.Data):
         metadata = {} if event.id is None else {"metadata": {"id": event.id}}
         return {"type": "CUSTOM", "name": event.name, "value": event.value, **metadata}
@@ -209,7 +209,7 @@ def custom(event: ev.SourceUrl | ev.SourceDocument | ev.File | ev.Data) -> Json:
 
 
 def read(body: dict[str, t.Any]) -> ParsedRequest:
-    """A ``RunAgentInput``; its ``state``, ``tools``, ``context`` … are the provider's parameters.
+    """A ``RunAgentInput``. ``state``, ``tools``, ``context`` … become the provider's params.
 
     :raises RequestError: ``messages`` is missing, or a field is wrong.
     """
@@ -230,10 +230,10 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
 
 
 def read_thread(items: list[t.Any]) -> list[Message]:
-    """AG-UI messages in OpenAI's shape."""
-    read = [read_message(item, index) for index, item in enumerate(items)]
+    """AG-UI messages in OpenAI's chat format."""
+    messages = [read_message(item, index) for index, item in enumerate(items)]
     return check_tool_messages(
-        [message for message in read if message["role"] not in IGNORED_ROLES]
+        [message for message in messages if message["role"] not in IGNORED_ROLES]
     )
 
 
@@ -256,7 +256,7 @@ def read_message(item: t.Any, index: int) -> Message:
 
 
 def openai_part(part: Part) -> Part:
-    """A content part in OpenAI's shape, or as it came where that has none."""
+    """A content part in OpenAI's chat format; unchanged if that format has no equivalent."""
     source = part.get("source")
     if not isinstance(source, dict) or not isinstance(source.get("value"), str):
         return part
@@ -270,7 +270,7 @@ def openai_part(part: Part) -> Part:
 
 
 def error(code: str, message: str, status: int) -> str:
-    # The client shows `HTTP <status>: <body>`.
+    # The client displays `HTTP <status>: <body>`.
     return dumps({"error": {"code": code, "message": message}})
 
 

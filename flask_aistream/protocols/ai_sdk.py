@@ -1,7 +1,7 @@
-"""The AI SDK's UI message stream: what ``useChat`` and ``useCompletion`` read.
+"""The AI SDK's UI message stream, for ``useChat`` and ``useCompletion``.
 
-Only the chunks of ai 5 are used, with only the fields they have there: a client fails on any other.
-``?version=`` of the client allows newer ones.
+Only chunks and fields of ai 5 are sent, since a client rejects a stream with any other. A newer client asks
+for more with ``?version=``.
 
 Source: npm ``ai`` 5.0.277, 6.0.326 and 7.0.173 (``uiMessageChunkSchema``, ``processUIMessageStream``).
 """
@@ -28,7 +28,7 @@ from flask_aistream.protocols.spans import Json
 from flask_aistream.protocols.spans import SpanEncoder
 from flask_aistream.protocols.wire import data_frame
 
-# `?version=` → what the encoder may use. Before 5.0.92 a `finish` with a reason was an error.
+# `?version=` → options of the encoder. Before 5.0.92 clients reject a `finish` chunk with a reason.
 VERSIONS: Mapping[str, Mapping[str, t.Any]] = {
     "5.0": {"reason": False},
     "5": {},
@@ -41,7 +41,7 @@ OWN_FIELDS = {"id", "messages", "message", "prompt", "trigger", "messageId"}
 
 
 class AISDKEncoder(SpanEncoder):
-    """Keeps the order the client enforces: what is named was opened before, and only once."""
+    """Sends chunks in the order that the client enforces: each id is opened once, before its other chunks."""
 
     def __init__(self, context: EncoderContext) -> None:
         super().__init__(context)
@@ -56,7 +56,7 @@ class AISDKEncoder(SpanEncoder):
 
     def frame_template(self, value: Json) -> str:
         text = data_frame(value)
-        # The client refuses a stream in which these keys appear, wherever they are.
+        # The client rejects a stream with these keys at any depth.
         if '"__proto__"' in text or '"constructor"' in text:
             text = data_frame(without_prototype_keys(value))
         return text + DONE if value["type"] in TERMINAL_TYPES else text
@@ -130,7 +130,7 @@ class AISDKEncoder(SpanEncoder):
                     "inputTextDelta": event.delta,
                 }
             return
-        # Text after the call is a part of its own, so that the page shows both in their order.
+        # Text after the call becomes a new part, so that a page shows both in order.
         yield from self.switch_span(None)
         yield from self._open_step()
         tool = {"toolCallId": event.id, "toolName": event.name}
@@ -174,7 +174,7 @@ TERMINAL_TYPES = {"finish", "abort", "error"}
 
 
 def part(event: ev.SourceUrl | ev.SourceDocument | ev.File | ev.Data) -> Json:
-    """A chunk that stands for itself."""
+    """The single chunk of an event."""
     match event:
         case ev.SourceUrl():
             source: Json = {"type": "source-url", "sourceId": event.id, "url": event.url}
@@ -206,7 +206,7 @@ def usage(usage: ev.Usage) -> Json:
 
 
 def without_prototype_keys(value: t.Any) -> t.Any:
-    """``value`` without the keys that could reach an object's prototype."""
+    """``value`` without keys that could modify an object's prototype."""
     if isinstance(value, dict):
         kept = (
             key for key in value if key != "__proto__" and not reaches_prototype(key, value[key])
@@ -224,9 +224,9 @@ def reaches_prototype(key: t.Any, value: t.Any) -> bool:
 
 
 def read(body: dict[str, t.Any]) -> ParsedRequest:
-    """A chat (``messages``, or the last ``message`` alone) or a completion (``prompt``).
+    """A chat (``messages``, or only the last ``message``) or a completion (``prompt``).
 
-    :raises RequestError: Neither is there, or one has the wrong type.
+    :raises RequestError: The body has none of them, or one of the wrong type.
     """
     messages = read_conversation(body)
     if messages is None:
@@ -243,7 +243,7 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
 
 
 def read_conversation(body: dict[str, t.Any]) -> list[Message] | None:
-    """What the body says, ``None`` where it says nothing."""
+    """The conversation in the body; ``None`` if there is none."""
     if body.get("messages") is not None:
         return read_messages(body["messages"])
     if body.get("message") is not None:
@@ -253,7 +253,7 @@ def read_conversation(body: dict[str, t.Any]) -> list[Message] | None:
 
 
 def continued_message(body: dict[str, t.Any]) -> str | None:
-    """The id of the assistant's message that this run goes on with (a tool ran in the browser)."""
+    """Id of the assistant message that this run extends, after a tool call in the browser."""
     messages = body.get("messages")
     last = messages[-1] if isinstance(messages, list) and messages else None
     if (
@@ -266,7 +266,7 @@ def continued_message(body: dict[str, t.Any]) -> str | None:
 
 
 def options(query: Mapping[str, str]) -> Mapping[str, t.Any]:
-    """``?version=``: the oldest version of npm ``ai`` among the clients."""
+    """``?version=``: the oldest version of npm ``ai`` among the application's clients."""
     version = query.get("version", "5")
     if version not in VERSIONS:
         raise RequestError(
@@ -278,7 +278,7 @@ def options(query: Mapping[str, str]) -> Mapping[str, t.Any]:
 
 
 def error(code: str, message: str, status: int) -> str:
-    # The client shows the body as it is.
+    # The client displays the body unchanged.
     return message
 
 

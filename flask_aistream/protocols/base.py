@@ -1,4 +1,4 @@
-"""What a wire protocol is: a ``WireProtocol`` that reads requests and makes encoders."""
+"""The interface of a wire protocol: ``WireProtocol``, ``ParsedRequest`` and ``Encoder``."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ NOTHING: Mapping[str, t.Any] = {}
 
 @dataclass(frozen=True, slots=True)
 class ParsedRequest:
-    """What a request asked for, read out of its dialect.
+    """A request, parsed from the body (or query) of one protocol.
 
-    :param messages: The conversation in OpenAI's chat shape; empty where nothing was said.
-    :param params: Fields that are neither messages nor the dialect's own machinery.
-    :param body: The whole request as it came.
-    :param chat: Id of the conversation, where the dialect has one.
-    :param continues: Id of the client's message that the answer goes on with; ``None``: a new one.
-    :param cursor: Where to resume, as text; ``None`` starts a run.
-    :param key: Idempotency key, ``None`` for none.
-    :param options: What the dialect's encoder wants to remember (``include_usage`` …).
-    :param provider: Name of the provider, where the dialect says it in the body and not in the path.
-    :param stream: Whether frames are wanted; else one whole answer (``WireProtocol.response_body``).
-    :param background: Whether the answer is to be made without the client waiting for it.
+    :param messages: The conversation in OpenAI's chat format; empty if the body has none.
+    :param params: Fields that the protocol does not define, for the provider.
+    :param body: The whole request body.
+    :param chat: Id of the conversation, if the protocol has one.
+    :param continues: Id of the client's message that the answer extends; ``None`` for a new message.
+    :param cursor: Cursor to resume from, as text; ``None`` starts a run.
+    :param key: Idempotency key; ``None`` for none.
+    :param options: Options for the protocol's encoder (``include_usage`` …).
+    :param provider: Name of the provider, if the protocol has it in the body instead of the path.
+    :param stream: False requests a single JSON response (``WireProtocol.response_body``).
+    :param background: The run continues without readers.
     """
 
     messages: list[Message]
@@ -51,11 +51,11 @@ class ParsedRequest:
 
 @dataclass(frozen=True, slots=True)
 class EncoderContext:
-    """What an encoder may know of a run besides its events.
+    """What an encoder gets besides the events.
 
-    :param created: When the run began, seconds since the epoch.
-    :param links: Paths of this run: ``events`` and ``stop``.
-    :param options: ``ParsedRequest.options`` of the request being answered.
+    :param created: Start of the run, in seconds since the epoch.
+    :param links: URL paths of the run, by name: ``events`` and ``stop``.
+    :param options: ``ParsedRequest.options`` and the options of the query.
     """
 
     run: str
@@ -66,15 +66,21 @@ class EncoderContext:
 
 
 class Encoder(t.Protocol):
-    """Words one log for one connection. Called by one reader at a time, in order."""
+    """Encodes one log for one connection. Not thread-safe; called with consecutive records, in order."""
 
     def encode(self, first: int, events: Sequence[Event]) -> bytes:
-        """The frames of consecutive events, the first of which is record number ``first``."""
+        """The frames of consecutive events.
+
+        :param first: Record number of ``events[0]``.
+        """
         ...
 
     def gap(self, first: int) -> bytes:
-        """What to say where the records before number ``first`` were trimmed away. Empty where the
-        format has no word for it: the delivery then breaks the connection off."""
+        """The frames that report trimmed records.
+
+        :param first: Number of the first record that is left.
+        :returns: Empty if the format cannot report a gap; the connection is then aborted.
+        """
         ...
 
 
@@ -88,32 +94,30 @@ def no_headers(status: int) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class WireProtocol:
-    """One wire protocol: a row of the table, and all that the web layer knows of it.
+    """One wire protocol: a row of ``PROTOCOLS``.
 
-    :param path: Of its route, below the blueprint's prefix. ``<provider>`` stands for a provider's
-        name; without it, the request names one (``ParsedRequest.provider``).
-    :param read: Request body (or query) → ``ParsedRequest``.
-        Raises ``RequestError`` saying what was wrong and what would be right.
-    :param encoder: Makes the encoder of one connection.
-    :param error: ``(code, message, status)`` → body of an HTTP error in this dialect.
-    :param methods: Of its route. A ``GET`` has its fields in the query.
-    :param accepts_forms: A ``POST`` body may be a form as well as JSON.
-    :param string_body_field: A body that is only a JSON string is the field of this name; ``None`` refuses it.
-    :param options: Query of any request in this dialect → what its encoder must know besides
-        ``ParsedRequest.options``. Raises ``RequestError``.
-    :param response_body: Fold of a run that ended (or, in the background, did not) → the answer as one JSON
-        object; ``None`` where the dialect only streams.
-    :param heartbeat: Bytes that keep a silent connection open; ``None`` where the format has none.
-    :param stateful: A frame depends on those before it, so every connection begins at the beginning.
-    :param resumable: Frames carry ids, clients come back with ``Last-Event-ID``, and want to be told a
-        reconnection time.
-    :param aborted_by: Terminal events this format has no word for. The delivery then breaks the connection
-        off after the last byte, so that the client sees a network error and not a complete answer.
-    :param repeat_last: A resume at the very end is answered with the last record again. Where it is not,
-        the answer is 204, which tells an ``EventSource`` (but no htmx) to stop.
-    :param headers: Response headers besides those every stream has.
-    :param error_headers: Status of an HTTP error → its headers besides those every error has.
-    :param run_header: Response header that tells the run's id, besides ``AIStream-Run``.
+    :param path: URL rule below the blueprint's prefix. Without ``<provider>`` in it, the body names the
+        provider (``ParsedRequest.provider``).
+    :param read: Request body (or query) → ``ParsedRequest``. Raises ``RequestError``.
+    :param encoder: Creates the encoder of one connection.
+    :param error: ``(code, message, status)`` → body of an HTTP error.
+    :param methods: HTTP methods of the route. A ``GET`` has its fields in the query.
+    :param accepts_forms: A ``POST`` body may be a form or JSON.
+    :param string_body_field: Field that a body of one JSON string stands for; ``None`` rejects such a body.
+    :param options: Query of any request → options for the encoder. Raises ``RequestError``.
+    :param response_body: Fold of a run → body of a response without streaming. ``None`` if the protocol
+        always streams.
+    :param heartbeat: Bytes that keep a silent connection open; ``None`` if the format has none.
+    :param stateful: Frames depend on earlier frames, so every connection is encoded from record 0.
+    :param resumable: Frames carry ids, clients reconnect with ``Last-Event-ID``, and the stream begins with
+        a reconnection time.
+    :param aborted_by: Terminal events that the format cannot express. The connection is aborted after the
+        last byte, so the client sees a network error instead of a complete answer.
+    :param repeat_last: A request that resumes at the end of the log gets the last record again. Otherwise
+        the status is 204, which makes ``EventSource`` stop reconnecting; htmx ignores it.
+    :param headers: Additional response headers of a stream.
+    :param error_headers: HTTP status → additional headers of an error response.
+    :param run_header: Response header that holds the run's id, besides ``AIStream-Run``.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The ends a run can have, for dialects that know only success and error."""
+"""Terminal events as failures, for protocols that have only success and error."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from flask_aistream.core import events as ev
 
 STOPPED = ev.Failed("stopped", "The run was stopped before it was complete.", 409)
 INTERRUPTED = ev.Failed(
-    "interrupted", "The server went away before the answer was complete. Ask again.", 503
+    "interrupted", "The server stopped before the answer was complete. Try again.", 503
 )
 
 
 def failure_of(terminal: ev.Terminal) -> ev.Failed | None:
-    """What is wrong with an answer that ended like this; ``None``: it is complete."""
+    """The failure to report for ``terminal``; ``None`` if the answer is complete."""
     match terminal:
         case ev.Finished():
             return None

@@ -1,4 +1,4 @@
-"""Reading one field of a request body, and saying in JSON's words what was wrong with it."""
+"""Read one field of a request body; errors name JSON types."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ JSON_TYPES: dict[type, str] = {
 
 
 def json_type(value: t.Any) -> str:
-    """A JSON value's kind, in JSON's words."""
-    return JSON_TYPES.get(type(value), "something else")
+    """The JSON type of ``value``, with its article."""
+    return JSON_TYPES.get(type(value), "another type")
 
 
 def text_field(body: t.Mapping[str, t.Any], name: str) -> str | None:
-    """The string ``body`` has under ``name``; ``None`` where it has none, or null."""
+    """The string field ``name``; ``None`` if it is absent or null.
+
+    :raises RequestError: It has another type.
+    """
     value = body.get(name)
     if value is not None and not isinstance(value, str):
         raise wrong_type(name, value, "a string")
@@ -31,7 +34,10 @@ def text_field(body: t.Mapping[str, t.Any], name: str) -> str | None:
 
 
 def flag_field(body: t.Mapping[str, t.Any], name: str) -> bool:
-    """The boolean ``body`` has under ``name``; false where it has none, or null."""
+    """The boolean field ``name``; False if it is absent or null.
+
+    :raises RequestError: It has another type.
+    """
     value = body.get(name)
     if value is not None and not isinstance(value, bool):
         raise wrong_type(name, value, "a boolean")
@@ -39,7 +45,7 @@ def flag_field(body: t.Mapping[str, t.Any], name: str) -> bool:
 
 
 def other_fields(body: t.Mapping[str, t.Any], own: t.Container[str]) -> dict[str, t.Any]:
-    """The fields of ``body`` that are not the dialect's ``own``: they go to the provider."""
+    """The fields of ``body`` that the protocol does not define; they become the provider's params."""
     return {name: value for name, value in body.items() if name not in own}
 
 

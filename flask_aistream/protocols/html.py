@@ -1,8 +1,8 @@
-"""HTML fragments, for htmx 2 and 4 and whatever else swaps them in.
+"""HTML fragments, for htmx 2 and 4 and other clients that swap fragments in.
 
-What belongs into the answer (text, links, images, a failure) comes in unnamed events: the only ones that
-htmx 4 swaps, and ``sse-swap="message"`` in htmx 2. Everything else has a name. The last event is
-``done``: both versions would otherwise reconnect for ever, also on 204.
+Text, links, images and failures are unnamed events: htmx 4 swaps no others, and htmx 2 has them as
+``sse-swap="message"``. All other events are named. The last event is ``done``; without it both versions
+reconnect forever, also after 204.
 
 Source: npm ``htmx.org`` 2.0.11 with ``htmx-ext-sse`` 2.2.4, ``htmx.org`` 4.0.1 with its ``hx-sse``.
 """
@@ -26,12 +26,12 @@ from flask_aistream.sse.frame import Frame
 
 Render = Callable[[ev.Event], str | None]
 
-# The event type of each event that does not belong into the answer.
+# SSE event types of the events that are not part of the answer.
 EVENT_NAMES: dict[type, str] = {**native.EVENT_NAMES, ev.RunStarted: "run"}
 IN_ANSWER = (str, ev.SourceUrl, ev.SourceDocument, ev.File)
 DONE = "done"
 
-# htmx 4 drops a fragment that is only white space, unless there is an element in it.
+# htmx 4 drops a fragment that is only white space. Inside an element it is kept.
 BLANK = re.compile(r"[\s\ufeff]+")
 
 CHARACTER_REFERENCES = str.maketrans(
@@ -46,14 +46,14 @@ CHARACTER_REFERENCES = str.maketrans(
     }
 )
 
-# A link is made of nothing else: `javascript:` would run.
+# The only schemes that become links; `javascript:` would be executed.
 LINK_SCHEMES = ("http://", "https://")
 IMAGE_SCHEMES = (*LINK_SCHEMES, "data:image/")
 
 
 class HTMLEncoder:
-    """Stateless. ``options["render"]`` is asked first, with each event: it returns HTML, or ``None`` to
-    leave it to us; ``""`` shows nothing."""
+    """Stateless. ``options["render"]`` is called with each event first. It returns HTML; ``""`` shows nothing,
+    ``None`` selects the default fragment."""
 
     def __init__(self, context: EncoderContext) -> None:
         self._run = context.run
@@ -62,7 +62,9 @@ class HTMLEncoder:
     def encode(self, first: int, events: Sequence[ev.Event]) -> bytes:
         default = self._render is render_default
         frames = [
-            # By hand: a fragment of ours is one line, and Frame + encode cost five times as much.
+            # Inline, since a default fragment is one line. With Frame and encode() a whole stream of 20,000
+            # tokens takes 3.60 instead of 1.48 µs of CPU a token (59 %, quartiles 58 to 59; paired,
+            # interleaved, median of ten).
             f"id: {self._run}:{number}\ndata: {text_fragment(event)}\n\n"
             if default and type(event) is str
             else self._frames(number, event)
@@ -79,9 +81,9 @@ class HTMLEncoder:
         if html is None:
             html = fragment(event)
         if isinstance(event, ev.TERMINAL):
-            # The id rides on the last frame of the record: who saw only the first gets both again.
-            shown = encode(Frame(well_formed(html))) if html else ""
-            return shown + encode(Frame(end_reason(event), DONE, id))
+            # Only the last frame has the id: a client disconnected between the two gets both again.
+            alert = encode(Frame(well_formed(html))) if html else ""
+            return alert + encode(Frame(end_reason(event), DONE, id))
         name = None if isinstance(event, IN_ANSWER) else EVENT_NAMES[type(event)]
         return encode(Frame(well_formed(html), name, id))
 
@@ -91,7 +93,7 @@ def render_default(event: ev.Event) -> None:
 
 
 def fragment(event: ev.Event) -> str:
-    """An event as HTML. Safe to put into a page: nothing in it is markup but ours."""
+    """The default HTML of an event. All text in it is escaped."""
     match event:
         case str():
             return text_fragment(event)
@@ -130,7 +132,7 @@ def text_fragment(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    # Line ends as references: an event stream knows them only as ends of lines of its own.
+    # Line ends become character references, since the event stream would split the data at them.
     return well_formed(text).translate(CHARACTER_REFERENCES)
 
 

@@ -1,7 +1,7 @@
-"""Conversations in the shapes clients send → OpenAI's chat shape.
+"""Conversations in the formats of clients → OpenAI's chat format.
 
-Lenient where a newer client may say more: fields and parts we do not know are kept for the provider.
-Strict where no model could follow: a message has a role that is one, and a tool answers a call.
+Lenient with newer clients: unknown fields and parts are kept for the provider. Strict about what no model accepts:
+every message has a known role, and every tool message answers an earlier call.
 
 Sources: OpenAI Chat Completions (``role``, ``content``), AI SDK UI messages (``role``, ``parts``).
 """
@@ -19,19 +19,19 @@ Part = dict[str, t.Any]
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
-# Parts of a UI message that only tell a page how to draw it; the whole of it stays in the body.
+# Parts of a UI message that matter only for rendering. They stay in the body.
 IGNORED_PARTS = {"reasoning", "source-url", "source-document"}
 STEP = "step-start"
 
-# States of a tool part in which the tool has answered.
+# States of a tool part that has a result.
 COMPLETED_STATES = {"output-available", "output-error", "output-denied"}
-DENIED = "The user did not allow this call."
+DENIED = "The user denied this call."
 
 
 def read_messages(value: t.Any) -> list[Message]:
-    """Messages in either shape, as the client sent them.
+    """Messages in OpenAI's or the AI SDK's format.
 
-    :raises RequestError: ``value`` is not a list of messages; says which one is wrong.
+    :raises RequestError: ``value`` is not a list of messages; the text names the invalid one.
     """
     if not isinstance(value, list):
         raise wrong_type("messages", value, "a list of objects with `role` and `content`")
@@ -41,7 +41,7 @@ def read_messages(value: t.Any) -> list[Message]:
 
 
 def read_message(item: t.Any, index: int) -> list[Message]:
-    """One message; a UI message with tool parts becomes several."""
+    """One message. A UI message with tool parts becomes several."""
     role = role_of(item, index, ROLES)
     if isinstance(item.get("parts"), list):
         return from_parts(role, check_parts(item["parts"], index))
@@ -52,7 +52,7 @@ def read_message(item: t.Any, index: int) -> list[Message]:
 def role_of(item: t.Any, index: int, roles: t.Sequence[str]) -> str:
     """The role of a message.
 
-    :raises RequestError: It is no object, or has none of ``roles``.
+    :raises RequestError: ``item`` is not an object with one of ``roles``.
     """
     role = item.get("role") if isinstance(item, dict) else None
     if not isinstance(role, str) or role not in roles:
@@ -61,7 +61,7 @@ def role_of(item: t.Any, index: int, roles: t.Sequence[str]) -> str:
 
 
 def check_content(content: t.Any, role: str, index: int) -> None:
-    # An assistant that only called tools said nothing.
+    # An assistant message with only tool calls has no content.
     if content is None and role == "assistant":
         return
     if not isinstance(content, (str, list)):
@@ -71,7 +71,7 @@ def check_content(content: t.Any, role: str, index: int) -> None:
 
 
 def check_parts(parts: list[t.Any], index: int) -> list[Part]:
-    """``parts`` if each one says what it is."""
+    """``parts``, if each is an object with a valid ``type``."""
     for part in parts:
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
             raise invalid_message(index, "has a part that is not an object with a `type`")
@@ -83,7 +83,7 @@ def check_parts(parts: list[t.Any], index: int) -> list[Part]:
 
 
 def check_tool_messages(messages: list[Message]) -> list[Message]:
-    """``messages`` if every tool message answers a call made before it; no model takes another."""
+    """``messages``, if every tool message answers an earlier call. Models reject others."""
     called_ids: set[str] = set()
     for index, message in enumerate(messages):
         if message["role"] == "assistant":
@@ -112,28 +112,28 @@ def is_call(call: t.Any) -> bool:
 
 
 def from_parts(role: str, parts: list[Part]) -> list[Message]:
-    """An AI SDK UI message. Each turn of an assistant is a message, followed by its tools' answers."""
+    """The parts of a UI message. Each assistant turn becomes a message, followed by its tool messages."""
     return [message for turn in split_turns(parts) for message in from_turn(role, turn)]
 
 
 def split_turns(parts: list[Part]) -> list[list[Part]]:
-    """``parts``, cut where a model must have been called again: at a step, or at what follows a tool.
+    """``parts``, split at each new model call: at a step, or after a tool part.
 
-    Parts that only matter to a page are left out.
+    Parts that matter only for rendering are left out.
     """
-    found: list[list[Part]] = [[]]
+    turns: list[list[Part]] = [[]]
     for part in parts:
         if part["type"] in IGNORED_PARTS or part["type"].startswith("data-"):
             continue
-        if part["type"] == STEP or (found[-1] and is_tool(found[-1][-1]) and not is_tool(part)):
-            found.append([])
+        if part["type"] == STEP or (turns[-1] and is_tool(turns[-1][-1]) and not is_tool(part)):
+            turns.append([])
         if part["type"] != STEP:
-            found[-1].append(part)
-    return [turn for turn in found if turn] or [[]]
+            turns[-1].append(part)
+    return [turn for turn in turns if turn] or [[]]
 
 
 def from_turn(role: str, parts: list[Part]) -> list[Message]:
-    """Text alone becomes a string; tool parts become calls and their results."""
+    """Only text parts become a string; tool parts become calls and tool messages."""
     tools = [part for part in parts if is_tool(part)]
     content = [openai_part(part) for part in parts if not is_tool(part)]
     message: Message = {"role": role, "content": content}
@@ -153,7 +153,7 @@ def is_tool(part: Part) -> bool:
 
 
 def openai_part(part: Part) -> Part:
-    """A part of a UI message in OpenAI's shape, or as it came where that has none."""
+    """A UI message part in OpenAI's chat format; unchanged if that format has no equivalent."""
     if part["type"] == "text":
         return {"type": "text", "text": part["text"]}
     if part["type"] == "file" and isinstance(part.get("url"), str):
@@ -162,7 +162,7 @@ def openai_part(part: Part) -> Part:
 
 
 def file_part(url: str, media_type: str, filename: str | None) -> Part | None:
-    """A file in OpenAI's shape: an image, or data that is sent along. ``None``: it has no word for it."""
+    """A file in OpenAI's chat format: an image, or inline data. ``None`` if there is no equivalent."""
     if media_type.startswith("image/"):
         return {"type": "image_url", "image_url": {"url": url}}
     if url.startswith("data:"):
@@ -172,12 +172,12 @@ def file_part(url: str, media_type: str, filename: str | None) -> Part | None:
 
 def tool_call(part: Part) -> Part:
     name = part.get("toolName") or part["type"].removeprefix("tool-")
-    given = part.get("input", part.get("rawInput"))
-    return openai_call(part["toolCallId"], str(name), {} if given is None else given)
+    arguments = part.get("input", part.get("rawInput"))
+    return openai_call(part["toolCallId"], str(name), {} if arguments is None else arguments)
 
 
 def openai_call(id: str, name: str, arguments: t.Any) -> Part:
-    """A tool call in OpenAI's shape; ``arguments`` that are text stay the text they are."""
+    """A tool call in OpenAI's chat format. ``arguments`` that are a string are not encoded again."""
     text = arguments if isinstance(arguments, str) else dumps(arguments)
     return {"id": id, "type": "function", "function": {"name": name, "arguments": text}}
 

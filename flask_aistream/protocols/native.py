@@ -1,14 +1,13 @@
-"""The native protocol: JSON in frames that a plain ``EventSource`` can follow and resume.
+"""The native protocol: JSON frames that a plain ``EventSource`` can read and resume.
 
-Unnamed events are text, or the end: each has ``text``, or ``action: "terminate"``. Everything else
-has a name. Every frame of an event carries its ``run:number`` as ``id``.
+Unnamed frames are text deltas (``text``) or the end (``action: "terminate"``). All other frames are named.
+The last frame of every record has its ``run:number`` as ``id``.
 """
 
 from __future__ import annotations
 
 import typing as t
 from collections.abc import Sequence
-from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quote
 
 from flask_aistream.core import events as ev
@@ -22,8 +21,8 @@ from flask_aistream.protocols.fields import text_field
 from flask_aistream.protocols.messages import read_messages
 from flask_aistream.protocols.wire import dumps
 
-# The SSE event type of each event that is neither text nor an end.
-# A name of "error" would hit the listeners of EventSource's own error event.
+# SSE event types. Text and terminal events have none. "error" is not used: it would trigger the listeners
+# of EventSource's own error event.
 EVENT_NAMES: dict[type, str] = {
     ev.RunStarted: "run",
     ev.Reasoning: "reasoning",
@@ -45,7 +44,7 @@ OWN_FIELDS = {"prompt", "messages", "last_event_id", "request_id"}
 
 
 class NativeEncoder:
-    """Stateless: a record's frame depends on nothing before it."""
+    """Stateless: frames do not depend on earlier records."""
 
     __slots__ = ("_links", "_run")
 
@@ -54,7 +53,8 @@ class NativeEncoder:
         self._links = context.links
 
     def encode(self, first: int, events: Sequence[ev.Event]) -> bytes:
-        # Text is worded by hand: a tenth of the cost of Frame + json.dumps (0.13 against 1.5 µs).
+        # Text frames are formatted inline: with frame() and dumps() a whole stream of 20,000 tokens takes 2.62
+        # instead of 0.90 µs of CPU a token (66 %, quartiles 64 to 66; paired, interleaved, median of ten).
         head = f"id: {self._run}:"
         frames = [
             f'{head}{number}\ndata: {{"text":{quote(event)}}}\n\n'
@@ -71,13 +71,10 @@ class NativeEncoder:
     def _frames(self, number: int, event: ev.Event) -> str:
         id = f"{self._run}:{number}"
         match event:
-            case str():
-                return frame(id, dumps({"text": event}))
             case ev.RunStarted():
                 value = {"run": event.run, "provider": event.provider, **self._links}
             case ev.Failed():
-                # The id rides on the last frame of the record: who saw only the first one gets both
-                # again instead of never seeing the end.
+                # Only the second frame has the id: a client disconnected between the two gets both again.
                 failure = dumps({"code": event.code, "message": event.message})
                 return f"event: failure\ndata: {failure}\n\n" + frame(id, terminate_data("error"))
             case ev.Finished():
@@ -92,18 +89,17 @@ class NativeEncoder:
 
 
 def frame(id: str, data: str, name: str = "") -> str:
-    """One frame of one line of JSON."""
+    """A frame with one line of JSON."""
     head = f"id: {id}\nevent: {name}\n" if name else f"id: {id}\n"
     return f"{head}data: {data}\n\n"
 
 
-@lru_cache(maxsize=32)
 def terminate_data(reason: str) -> str:
     return dumps({"action": "terminate", "reason": reason})
 
 
 def read(body: dict[str, t.Any]) -> ParsedRequest:
-    """``prompt`` or ``messages``; both: the prompt follows the messages.
+    """``prompt`` or ``messages``. With both, the prompt is appended to the messages.
 
     :raises RequestError: One of them has the wrong type.
     """

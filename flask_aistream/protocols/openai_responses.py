@@ -1,6 +1,6 @@
-"""OpenAI's Responses: items that are added, filled and done, each event with a sequence number.
+"""OpenAI's Responses: output items are added, streamed and done; every event has a sequence number.
 
-The numbers depend on nothing but the log, so ``starting_after`` resumes any run at any of them.
+The numbers depend only on the log, so ``starting_after`` can resume any run at any of them.
 
 Source: pip ``openai`` 3.54.0, npm ``openai`` 7.57.0 (``ResponseStream``).
 """
@@ -47,14 +47,14 @@ from flask_aistream.protocols.wire import dumps
 OWN_FIELDS = {"model", "input", "instructions", "stream", "stream_options", "background"}
 ROLES = ("system", "developer", "user", "assistant")
 
-# Why an answer that ended in good order is not complete.
+# Finish reasons of an incomplete response.
 INCOMPLETE = {"length": "max_output_tokens", "content-filter": "content_filter"}
 
 IMAGE = re.compile(r"data:image/[^,]*;base64,(.*)", re.DOTALL)
 
 
 class ResponsesEncoder(SpanEncoder):
-    """Keeps the whole answer: the last event repeats it."""
+    """Stateful: keeps the whole response, which the last event contains."""
 
     def __init__(self, context: EncoderContext) -> None:
         super().__init__(context)
@@ -83,7 +83,7 @@ class ResponsesEncoder(SpanEncoder):
         return "".join(frames).encode("ascii")
 
     def frame_template(self, value: Json) -> str:
-        # The number comes last, so that nothing before it has to be made anew for every delta.
+        # The number is the last field, so the text before it is the same for every delta of a span.
         return f'event: {value["type"]}\ndata: {dumps(value)[:-1]},"sequence_number":'
 
     def frame(self, value: Json) -> str:
@@ -154,7 +154,7 @@ class ResponsesEncoder(SpanEncoder):
         yield from self._end(ev.Failed("gap", gap_message(first), 410))
 
     def response(self) -> Json:
-        """The answer as far as it was said."""
+        """The response object so far."""
         counts = usage(self._usage) if self._usage else None
         return {
             **response_head(self.context, self._terminal),
@@ -182,7 +182,7 @@ class ResponsesEncoder(SpanEncoder):
         return {"type": type, "item_id": self._item["id"], "output_index": index, **fields}
 
     def _item_so_far(self) -> Json:
-        """The open item with what was said in it so far."""
+        """The open item with its content so far."""
         text = "".join(self._deltas)
         if self._span == TEXT:
             return {**self._item, "content": [text_part(text, self._annotations)]}
@@ -257,7 +257,7 @@ class ResponsesEncoder(SpanEncoder):
 
 
 class CallItem:
-    """A tool call under way: index and id of its item, and its arguments so far."""
+    """A tool call that is being streamed: index and id of its item, and its arguments so far."""
 
     __slots__ = ("arguments", "index", "item", "open")
 
@@ -268,7 +268,7 @@ class CallItem:
         self.open = True
 
 
-# There is no event for a cancelled answer; its status says what happened.
+# There is no event for a cancelled response; its status tells it apart.
 END_EVENTS = {
     "completed": "completed",
     "incomplete": "incomplete",
@@ -315,7 +315,7 @@ def text_part(text: str, annotations: list[Json]) -> Json:
 
 
 def annotation(event: ev.SourceUrl | ev.SourceDocument, at: int) -> Json:
-    """A source, as an annotation of the text at ``at``."""
+    """A source as an annotation at offset ``at`` of the text."""
     if isinstance(event, ev.SourceUrl):
         source = {"url": event.url, "title": event.title or event.url}
         return {"type": "url_citation", **source, "start_index": at, "end_index": at}
@@ -334,7 +334,7 @@ def usage(usage: ev.Usage) -> Json:
 
 
 def response_body(fold: Fold, context: EncoderContext) -> Json:
-    """The response object of a run, whether it has ended or not."""
+    """The response object of a run, ended or not."""
     encoder = ResponsesEncoder(context)
     encoder.encode(0, list(unfold(fold)))
     return encoder.response()
@@ -342,7 +342,7 @@ def response_body(fold: Fold, context: EncoderContext) -> Json:
 
 @bad_request
 def read(body: dict[str, t.Any]) -> ParsedRequest:
-    """A response to create; the model is the provider's name.
+    """A response to create. ``model`` is the provider's name.
 
     :raises RequestError: ``model`` or ``input`` is missing or wrong.
     """
@@ -352,7 +352,7 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
     if not isinstance(items, (str, list)):
         raise wrong_type("input", items, "a string or a list of input items")
     messages = read_input(items)
-    # What an earlier response called is not in this request.
+    # The calls of an earlier response are not in this request.
     messages = messages if body.get("previous_response_id") else check_tool_messages(messages)
     instructions = text_field(body, "instructions")
     if instructions is not None:
@@ -368,7 +368,7 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
 
 
 def read_input(items: str | list[t.Any]) -> list[Message]:
-    """Input items in the shape of chat messages. Items that are no part of a chat stay in the body."""
+    """Input items as chat messages. Items without an equivalent stay in the body."""
     if isinstance(items, str):
         return [Message(role="user", content=items)]
     messages: list[Message] = []
@@ -419,7 +419,7 @@ READERS: Mapping[str, t.Callable[[Json, int, list[Message]], None]] = {
 
 
 def chat_part(part: Part) -> Part:
-    """An input part in the shape of chat completions, or as it came where that has none."""
+    """An input part in the format of chat completions; unchanged if there is no equivalent."""
     match part:
         case {"type": "input_text" | "output_text", "text": str(text)}:
             return {"type": "text", "text": text}
@@ -438,7 +438,7 @@ def wrong(index: int, what: str) -> RequestError:
 
 
 def options(query: Mapping[str, str]) -> Mapping[str, t.Any]:
-    """``?starting_after=`` of a retrieved stream."""
+    """``?starting_after=``: resume a retrieved stream after this sequence number."""
     after = query.get("starting_after")
     if after is None:
         return {}

@@ -1,6 +1,6 @@
-"""Plain text: the deltas and nothing else, for ``curl``, ``useCompletion`` and ``useObject``.
+"""Plain text: only the text deltas, for ``curl``, ``useCompletion`` and ``useObject``.
 
-The format has no word for an error: an answer that is not complete ends with a broken connection.
+The format cannot express an error: an incomplete answer ends with an aborted connection.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PLAIN = "text/plain; charset=utf-8"
 
 
 class TextEncoder:
-    """Stateful only in that half a character waits for its other half."""
+    """Stateful because a surrogate pair may be split between two calls."""
 
     def __init__(self, context: EncoderContext) -> None:
         self._surrogates = SurrogateJoiner()
@@ -39,13 +39,14 @@ class TextEncoder:
 
 
 def read(body: dict[str, t.Any]) -> ParsedRequest:
-    """As for the AI SDK; any other object is what ``useObject`` submits, and is asked as it stands.
-    (A string it submits comes as ``prompt``.)
+    """An AI SDK body, or any other object as ``useObject`` submits it: its JSON becomes the prompt.
+
+    A body of one JSON string arrives here as ``prompt``.
 
     :raises RequestError: The body is empty, or a field has the wrong type.
     """
     if not body:
-        raise missing_field("prompt", "a string; `messages` would do as well")
+        raise missing_field("prompt", "a string, unless there are `messages`")
     messages = ai_sdk.read_conversation(body)
     if messages is None:
         messages = [Message(role="user", content=dumps(body))]

@@ -1,4 +1,4 @@
-"""Fold → events that add up to it: for a dialect whose whole answer repeats its stream."""
+"""Fold → events with the same fold, for protocols that derive the response body from the stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Part = dict[str, t.Any]
 
 
 def unfold(fold: Fold) -> Iterator[ev.Event]:
-    """The fewest events whose fold is ``fold``."""
+    """The shortest sequence of events whose fold is ``fold``."""
     for part in fold.to_json()["parts"]:
         yield from EVENTS_OF_PART[part["type"]](part)
     if fold.usage:

@@ -1,4 +1,4 @@
-"""JSON as it may stand in an event stream."""
+"""JSON encoding for event streams: one line of ASCII."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import math
 import re
 import typing as t
 
-# One line of ASCII is safe for every line splitter and every cut of the bytes. NaN is no JSON, and one
-# of it would end a client's whole stream. What an application puts into its data and JSON has no word
-# for (a date, a UUID) is said as Python would print it: failing here would break every reader of a
-# log that is already written.
+# ASCII on one line survives any line splitter and any chunking of the bytes. NaN is invalid JSON, and a
+# client would fail on the whole stream. Values without a JSON form (dates, UUIDs) are converted by str():
+# raising here would break every reader of a log that is already written.
 ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, skipkeys=True, default=str)
 
 
@@ -23,20 +22,20 @@ def dumps(value: t.Any) -> str:
 
 
 def replace_lone_surrogates(text: str) -> str:
-    """ASCII JSON without halves of characters: a strict parser (Rust's, Swift's) refuses it for one."""
+    """ASCII JSON without lone surrogates, which strict parsers (Rust, Swift) reject."""
     if "\\ud" not in text:
         return text
-    return SURROGATES.sub(lambda found: found[1] or "\\ufffd", text)
+    return SURROGATES.sub(lambda match: match[1] or "\\ufffd", text)
 
 
-# What may stay is in the group: a pair, and any other escape, also of a backslash before "ud83d".
+# Group 1 is what stays: a surrogate pair, or any other escape (also an escaped backslash before "ud83d").
 SURROGATES = re.compile(
     r"(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\[^u]|\\u(?!d[89a-f]))|\\ud[89a-f][0-9a-f]{2}"
 )
 
 
 def null_non_finite(value: t.Any) -> t.Any:
-    """``value`` with null for every number that JSON cannot write."""
+    """``value`` with NaN and infinities replaced by null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
@@ -47,5 +46,5 @@ def null_non_finite(value: t.Any) -> t.Any:
 
 
 def data_frame(value: t.Any) -> str:
-    """An unnamed frame whose payload is ``value``."""
+    """An unnamed frame with ``value`` as its payload."""
     return f"data: {dumps(value)}\n\n"

@@ -13,7 +13,7 @@ from tests.protocols.stories import PIXEL
 from tests.protocols.stories import STORIES
 
 VERSIONS = [5, 6, 7]
-INTERRUPTED = "The server went away before the answer was complete. Ask again."
+INTERRUPTED = "The server stopped before the answer was complete. Try again."
 ERRORS = {"failed": "The model did not answer.", "interrupted": INTERRUPTED}
 
 

@@ -24,7 +24,7 @@ SHOWN = {
     "sources-data": "SeeAn <example>javascript:alert(1)A report these.",
     "files": "Here: text/csvdone.",
     "failed": "So farThe model did not answer.",
-    "interrupted": "The server went away before the answer was complete. Ask again.",
+    "interrupted": "The server stopped before the answer was complete. Try again.",
 }
 
 

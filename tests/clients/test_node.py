@@ -12,7 +12,7 @@ from tests.protocols.stories import STORIES
 BROKEN = {
     "failed": "The model did not answer.",
     "stopped": "The run was stopped before it was complete.",
-    "interrupted": "The server went away before the answer was complete. Ask again.",
+    "interrupted": "The server stopped before the answer was complete. Try again.",
 }
 
 
