@@ -42,6 +42,16 @@ class Log(t.Protocol):
         """The terminal event is in the log. Cheap: it is asked once a token."""
         ...
 
+    @property
+    def terminal(self) -> Terminal | None:
+        """The terminal event, once it is in the log; ``None`` before. O(1): reads no other event."""
+        ...
+
+    @property
+    def tail(self) -> int:
+        """Number of the last record that :meth:`read` returns now. O(1)."""
+        ...
+
     def append(self, event: Event) -> None:
         """Write one event that is not terminal. Readers see it once it is in the store.
 

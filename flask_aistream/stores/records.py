@@ -7,7 +7,9 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
+from flask_aistream.core.events import TERMINAL
 from flask_aistream.core.events import Event
+from flask_aistream.core.events import Terminal
 from flask_aistream.core.page import Page
 from flask_aistream.core.run import Run
 from flask_aistream.errors import CursorInvalid
@@ -52,6 +54,11 @@ class Records:
     def tail(self) -> int:
         """Number of the last record."""
         return self._trimmed + len(self._events) - 1
+
+    @property
+    def terminal(self) -> Terminal | None:
+        last = self._events[-1] if self._events else None
+        return last if isinstance(last, TERMINAL) else None
 
     def read(self, after: int, limit: int = PAGE) -> Page:
         with self._lock:

@@ -14,6 +14,7 @@ from flask import request
 from flask_aistream.core.cursor import BEGINNING
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import Terminal
+from flask_aistream.core.fold import STATUS
 from flask_aistream.core.fold import Fold
 from flask_aistream.core.run import Run
 from flask_aistream.delivery.tail import Tail
@@ -59,7 +60,9 @@ class RunHandle:
         """``running`` (or ``queued``, see ``AISTREAM_EXECUTOR``), or how it ended: ``finished``,
         ``stopped``, ``failed`` or ``interrupted``."""
         log = self._now()
-        return fold_of(log).status if log.epoch or log.ended else "queued"
+        if log.terminal is not None:
+            return STATUS[type(log.terminal)]
+        return "running" if log.epoch else "queued"
 
     @property
     def text(self) -> str:
@@ -72,17 +75,20 @@ class RunHandle:
         return fold_of(self._now())
 
     def wait(self, timeout: float | None = None) -> Terminal:
-        """Wait for the end. Meanwhile this counts as a hooks: the run is not left alone.
+        """Wait for the end. Meanwhile the run counts as read, so it is not stopped for lack of readers.
 
         :param timeout: In seconds; ``None`` for any.
         :returns: ``Finished``, ``Stopped``, ``Failed`` or ``Interrupted``.
         :raises TimeoutError: It has not ended by then. It goes on.
         """
-        with self._tail(BEGINNING, timeout) as tail:
-            for page in tail:
-                if page is not None and page.ended:
-                    return t.cast(Terminal, page.events[-1])
-        raise TimeoutError(f"Run {self.id} has not ended within {timeout} s.")
+        log = self._now()
+        if log.terminal is None:
+            with self._tail(log, log.tail, timeout) as tail:
+                for _ in tail:
+                    pass
+        if log.terminal is None:
+            raise TimeoutError(f"Run {self.id} has not ended within {timeout} s.")
+        return log.terminal
 
     def events(self, after: int = BEGINNING) -> Generator[Event, None, None]:
         """Everything it says, as it says it: text as ``str``, and at last how it ended.
@@ -95,7 +101,7 @@ class RunHandle:
         :raises RequestError: The log was trimmed (``AISTREAM_LOG_EVENTS``) and begins only later.
         """
         number = after
-        with self._tail(after) as tail:
+        with self._tail(self._now(), after) as tail:
             for page in tail:
                 if page is None:
                     continue
@@ -148,10 +154,10 @@ class RunHandle:
             return self._log
 
     @contextlib.contextmanager
-    def _tail(self, after: int, seconds: float | None = None) -> Iterator[Tail]:
+    def _tail(self, log: Log, after: int, seconds: float | None = None) -> Iterator[Tail]:
         process = self._ext.process
         tail = Tail(
-            self._now(),
+            log,
             after,
             process.waiter(),
             process.timer,

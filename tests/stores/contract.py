@@ -78,8 +78,10 @@ class StoreContract:
 
     @pytest.mark.parametrize("event", [e for e in EVENTS if isinstance(e, ev.TERMINAL)], ids=repr)
     def test_every_end_comes_back_as_it_was(self, log: Log, event: ev.Terminal) -> None:
+        assert (log.terminal, log.tail) == (None, 0)
         assert log.end(event)
         assert log.read(0) == Page(1, [event], True)
+        assert (log.terminal, log.tail) == (event, 1)
 
     def test_reading_goes_on_after_any_record(self, log: Log) -> None:
         fill(log, 10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import typing as t
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ from flask.testing import FlaskClient
 from flask_aistream import AIStream
 from flask_aistream import ChatRequest
 from flask_aistream.core import events as ev
+from flask_aistream.core.page import Page
 from flask_aistream.errors import AIStreamError
 from flask_aistream.errors import CursorInvalid
 from flask_aistream.errors import KeyReused
@@ -21,6 +23,8 @@ from flask_aistream.errors import RegistrationError
 from flask_aistream.errors import RequestError
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import Unavailable
+from flask_aistream.stores.base import PAGE
+from flask_aistream.stores.memory import MemoryLog
 from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import Gate
 from flask_aistream.testing import StreamClient
@@ -117,6 +121,31 @@ def test_waiting_ends_in_time(ai: AIStream, gate: Gate) -> None:
     assert run.status == "running"
     gate.open()
     assert run.wait(DEADLINE) == run.wait(0) == ev.Finished()
+
+
+@needs_context
+def test_status_and_wait_do_not_read_what_the_run_has_produced_so_far(
+    ai: AIStream, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ai.start("slow", "Hi")
+    until(lambda: run.text == "Well, ")
+    reads: list[int] = []
+    read = MemoryLog.read
+
+    def counted(log: MemoryLog, after: int, limit: int = PAGE) -> Page:
+        reads.append(after)
+        return read(log, after, limit)
+
+    monkeypatch.setattr(MemoryLog, "read", counted)
+    assert (run.status, reads) == ("running", [])
+    waiting = threading.Thread(target=run.wait, args=(DEADLINE,))
+    waiting.start()
+    until(lambda: reads, "the first look for new events")
+    gate.open()
+    waiting.join(DEADLINE)
+    assert min(reads) == 1  # "Well, " has number 1.
+    reads.clear()
+    assert (run.status, run.wait(0), reads) == ("finished", ev.Finished(), [])
 
 
 @needs_context
