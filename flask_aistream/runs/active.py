@@ -1,100 +1,159 @@
-"""A run while it is being pumped in this process: what its runner has to know of it."""
+"""The runs whose providers are called in this process."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from flask_aistream.core import events as ev
-from flask_aistream.core.request import ChatRequest
+from flask_aistream.errors import Unavailable
 from flask_aistream.runs.bridge import LoopTask
-from flask_aistream.runs.pump import Provider
+from flask_aistream.runs.call import ProviderCall
 from flask_aistream.runs.pump import Pump
-from flask_aistream.runs.restart import ContextFactory
 from flask_aistream.stores.base import Log
 from flask_aistream.timing.concurrency import Task
 from flask_aistream.timing.timer import Handle
 
 
 class ActiveRun:
-    """A run that is being pumped in this process.
+    """A run whose provider is called in this process.
 
-    :param before: Tokens used before the run was restarted.
+    :param previous_usage: Tokens that earlier calls of a restarted run have used.
+    :ivar epoch: The epoch in which this process owns the run.
+    :ivar ending: Set by the first caller that ends the run; the provider must not be interrupted after that.
+    :ivar pending_announcements: Ends of this run that are not announced yet.
+    :ivar read_elsewhere: Another process had a reader of this run at the last check.
+    :ivar deadline: Time, by the clock, at which the run has reached its maximum duration.
+    :ivar on_removed: Called when this process stops working on the run.
     """
 
     __slots__ = (
+        "deadline",
+        "detach_timer",
+        "ending",
         "epoch",
-        "followed",
         "interrupted",
-        "leaving",
         "log",
         "loop_task",
-        "on_over",
-        "over",
-        "owed",
+        "on_removed",
+        "pending_announcements",
         "pump",
+        "read_elsewhere",
         "request",
         "started",
         "task",
-        "until",
     )
 
     def __init__(
         self,
         log: Log,
-        provider: Provider,
-        request: ChatRequest,
-        context_factory: ContextFactory,
+        call: ProviderCall,
         clock: Callable[[], float],
-        before: ev.Usage | None = None,
+        previous_usage: ev.Usage | None = None,
     ) -> None:
         self.log = log
         self.epoch = log.epoch
-        self.request = request
-        self.pump = Pump(provider, request, log, context_factory, clock, before)
+        self.request = call.request
+        self.pump = Pump(call, log, clock, previous_usage)
         self.started = clock()
         self.task: Task | None = None
-        self.loop_task: LoopTask | None = None  # A plain function may return something async.
+        self.loop_task: LoopTask | None = (
+            None  # Both exist if a plain function returns an async iterator.
+        )
         self.interrupted = False
-        self.over = False  # Its provider has come to its end, or somebody ends it: once is enough.
-        self.followed = False  # In another process, when we last looked.
-        self.owed = 0  # Ends that somebody is about to tell.
-        self.on_over: Callable[[], None] | None = None
-        self.leaving: Handle | None = None
-        self.until = math.inf  # By the clock: when it is too old.
+        self.ending = False
+        self.pending_announcements = 0
+        self.read_elsewhere = False
+        self.detach_timer: Handle | None = None
+        self.deadline = math.inf
+        self.on_removed: Callable[[], None] | None = None
 
     @property
     def working(self) -> bool:
+        """Whether the provider still runs."""
         return any(task is not None and task.alive for task in (self.task, self.loop_task))
 
     def interrupt(self) -> None:
-        """End the provider's work where it stands, or as soon as it begins."""
+        """Interrupt the provider, or prevent it from starting. Returns at once."""
         self.interrupted = True
-        self.pump.cut()
+        self.pump.fence()
         if self.task is not None:
             self.task.interrupt()
-        # Asked for only now: until it was interrupted, the first task may have begun the other.
+        # Checked last: the first task may have started the second one until it was interrupted.
         if self.loop_task is not None:
             self.loop_task.interrupt()
 
-    def begun(self) -> None:
-        """The work has a task now. Whoever interrupted it before had nothing to interrupt."""
+    def task_started(self) -> None:
+        """Apply an interrupt that came before the task existed."""
         if self.interrupted:
             self.interrupt()
 
-    def stay(self) -> None:
-        """It is read again, or over: nobody is to look any more whether it was left."""
-        if self.leaving is not None:
-            self.leaving.cancel()
+    def cancel_detach(self) -> None:
+        """Cancel the check for readers: the run has a reader again, or has ended."""
+        if self.detach_timer is not None:
+            self.detach_timer.cancel()
 
 
-class ActiveRuns(dict[str, ActiveRun]):
-    """All runs that are being pumped in this process, by their ids.
+class ActiveRuns:
+    """Registry of the active runs of this process, and of the places that starting runs have reserved.
 
-    :ivar lock: Of what is in here, and of who reads it. For a few steps that do not block.
+    :ivar lock: Guards this registry and the state of its runs. Critical sections never block.
     """
 
     def __init__(self, lock: AbstractContextManager[object]) -> None:
-        super().__init__()
         self.lock = lock
+        self._runs: dict[str, ActiveRun] = {}
+        self._reserved: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def get(self, run_id: str) -> ActiveRun | None:
+        return self._runs.get(run_id)
+
+    def snapshot(self) -> list[ActiveRun]:
+        with self.lock:
+            return list(self._runs.values())
+
+    @contextlib.contextmanager
+    def reserve(self, run_id: str, limit: int | None) -> Iterator[None]:
+        """Reserve a place for a run until :meth:`add` takes it, at the latest until the block is left.
+
+        :param limit: Maximum number of active and starting runs.
+        :raises Unavailable: The limit is reached.
+        """
+        with self.lock:
+            if limit is not None and len(self._runs) + len(self._reserved) >= limit:
+                raise Unavailable(
+                    "The server is running as many answers as it can. Try again in a moment."
+                )
+            self._reserved.add(run_id)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._reserved.discard(run_id)
+
+    def add(self, run: ActiveRun) -> None:
+        run_id = run.log.run.id
+        with self.lock:
+            self._runs[run_id] = run
+            self._reserved.discard(run_id)
+
+    def remove(self, run: ActiveRun) -> bool:
+        """Remove a run that has ended, or that another process owns now.
+
+        :returns: Whether this call is the first that ends the run here; its provider is then to be interrupted.
+        """
+        run_id = run.log.run.id
+        with self.lock:
+            first, run.ending = not run.ending, True
+            if self._runs.get(run_id) is run:  # This process may have adopted the run again.
+                del self._runs[run_id]
+            run.cancel_detach()
+        if run.on_removed is not None:
+            run.on_removed()
+        return first

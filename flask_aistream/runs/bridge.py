@@ -1,4 +1,4 @@
-"""Async providers: a coroutine on the process's asyncio loop, as a task like any other."""
+"""Async providers: coroutines on the process's asyncio loop, with the interface of a task."""
 
 from __future__ import annotations
 
@@ -8,75 +8,67 @@ import typing as t
 from collections.abc import Callable
 from collections.abc import Coroutine
 
-from flask_aistream.core.events import Terminal
 from flask_aistream.timing.coalesce import Coalescer
 
 
 class Bridge:
-    """The way onto a loop that runs in another thread or greenlet.
+    """Access to an asyncio loop that runs in another thread or greenlet.
 
-    :param asyncio_loop: Gives the loop, and starts it the first time.
+    :param asyncio_loop: Returns the loop; starts it at the first call.
     """
 
     def __init__(self, asyncio_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
         self._asyncio_loop = asyncio_loop
-        self._cancelling = Coalescer(self.call, LoopTask.cancel)
+        self._cancelling = Coalescer(self.call_soon, LoopTask.cancel)
 
-    def call(self, callback: Callable[[], None]) -> None:
-        """Call back on the loop, soon."""
-        # An empty context: the request's own would be inherited, and never be torn down.
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Schedule ``callback`` on the loop."""
+        # An empty context: the caller's request context would be inherited and never be torn down.
         self._asyncio_loop().call_soon_threadsafe(callback, context=contextvars.Context())
 
-    def cancel(self, task: LoopTask) -> None:
-        """Cancel a task on the loop, soon: one wake-up serves all that are asked for until then."""
+    def cancel_soon(self, task: LoopTask) -> None:
+        """Schedule the cancellation of a task. Tasks that are cancelled together share one wake-up of the loop."""
         self._cancelling.add(task)
 
 
 class LoopTask:
-    """Work on the loop.
+    """A coroutine on the loop.
 
-    :param work: Called on the loop; makes the coroutine.
-    :param done: Called on the loop when the coroutine has ended, also if it was interrupted before it
-        began. Must not block.
+    :param work: Called on the loop; returns the coroutine. Not called if the task is interrupted before that.
     """
 
-    __slots__ = ("_bridge", "_done", "_interrupted", "_task", "_work", "alive")
+    __slots__ = ("_bridge", "_interrupted", "_task", "_work", "alive")
 
-    def __init__(
-        self,
-        bridge: Bridge,
-        work: Callable[[], Coroutine[t.Any, t.Any, Terminal]],
-        done: Callable[[asyncio.Task[Terminal]], None],
-    ) -> None:
+    def __init__(self, bridge: Bridge, work: Callable[[], Coroutine[t.Any, t.Any, None]]) -> None:
         self.alive = False
         self._bridge = bridge
         self._work = work
-        self._done = done
-        self._task: asyncio.Task[Terminal] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._interrupted = False
 
-    def begin(self) -> None:
-        """Not done by making one: who is to interrupt it must know it first."""
+    def start(self) -> None:
+        """Separate from ``__init__``, so that the task is stored before it can be interrupted."""
         self.alive = True
-        self._bridge.call(self._begin)
+        self._bridge.call_soon(self._start)
 
     def interrupt(self) -> None:
-        if self._interrupted:  # A second one would break into the provider's cleaning up.
-            return
-        self._interrupted = True
-        self._bridge.cancel(self)
+        if not self._interrupted:  # A second one would break into the provider's clean-up.
+            self._interrupted = True
+            self._bridge.cancel_soon(self)
 
     def cancel(self) -> None:
-        """What the bridge calls on the loop when it was interrupted."""
+        """Cancel the coroutine. Called on the loop, by the bridge."""
         if self._task is not None:
             self._task.cancel()
 
-    def _begin(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._work())
-        self._task.add_done_callback(self._end)
+    def _start(self) -> None:
         if self._interrupted:
-            self._task.cancel()
+            self.alive = False
+            return
+        self._task = asyncio.get_running_loop().create_task(self._work())
+        self._task.add_done_callback(self._done)
 
-    def _end(self, task: asyncio.Task[Terminal]) -> None:
+    def _done(self, task: asyncio.Task[None]) -> None:
         self.alive = False
-        self._done(task)
+        if not task.cancelled():
+            task.exception()  # Marks the exception as retrieved; asyncio logs it otherwise.

@@ -1,6 +1,6 @@
-"""No run lives longer than is allowed.
+"""End runs that exceed their maximum duration.
 
-One timer for all of them: nearly every run ends long before, and 10,000 timers for nothing would take 4 MB.
+All runs share one timer: nearly every run ends long before its deadline, and 10,000 unused timers take 4 MB.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 
 from flask_aistream.core import events as ev
 from flask_aistream.runs.active import ActiveRun
@@ -17,13 +18,13 @@ from flask_aistream.timing.concurrency import Concurrency
 from flask_aistream.timing.timer import Handle
 from flask_aistream.timing.timer import Timer
 
-OVERDUE = 0.01
-"""By how much of its longest life a run may be too old before it is ended."""
+TOLERANCE = 0.01
+"""By how much a run may exceed the limit, as a fraction of the limit."""
 
 
 class Deadlines:
     """
-    :param longest: Seconds of the longest life of a run; ``None`` for any.
+    :param limit: Maximum duration of a run, in seconds; ``None``: unlimited.
     """
 
     def __init__(
@@ -32,59 +33,54 @@ class Deadlines:
         timer: Timer,
         active_runs: ActiveRuns,
         termination: Termination,
-        *,
-        longest: float | None,
+        limit: float | None,
         clock: Callable[[], float],
     ) -> None:
         self._concurrency = concurrency
         self._timer = timer
         self._active_runs = active_runs
         self._termination = termination
-        self._longest = longest
+        self._limit = limit
         self._clock = clock
-        self._looking: Handle | None = None
-        self._looking_at = math.inf
+        self._check_handle: Handle | None = None
+        self._check_at = math.inf
 
-    def limit(self, live: ActiveRun) -> None:
-        """A run begins."""
-        if self._longest is None:
+    def watch(self, run: ActiveRun) -> None:
+        """Set the deadline of a run that starts or restarts here."""
+        if self._limit is None:
             return
-        rest = self._longest
-        if live.request.restarts:
-            rest = max(rest + live.log.run.created - time.time(), 0.0)
-        live.until = self._clock() + rest
-        self._look_at(live.until)
+        remaining = self._limit
+        if run.request.restarts:
+            remaining = max(remaining + run.log.run.created - time.time(), 0.0)
+        run.deadline = self._clock() + remaining
+        self._schedule(run.deadline)
 
-    def _look_at(self, due: float) -> None:
+    def _schedule(self, due: float) -> None:
         with self._active_runs.lock:
-            if due < self._looking_at:
-                self._looking_at = due
-                if self._looking is not None:
-                    self._looking.cancel()
-                self._looking = self._timer.later(due - self._clock(), self._look)
+            if due < self._check_at:
+                self._check_at = due
+                if self._check_handle is not None:
+                    self._check_handle.cancel()
+                self._check_handle = self._timer.later(due - self._clock(), self._check)
 
-    def _look(self) -> None:
-        assert self._longest is not None
+    def _check(self) -> None:
+        assert self._limit is not None
         now = self._clock()
         with self._active_runs.lock:
-            self._looking_at = math.inf
-            active_runs = list(self._active_runs.values())
-        for live in active_runs:
-            if live.until <= now:
-                live.until = math.inf
-                self._expire(live)
-        next_due = min((live.until for live in active_runs), default=math.inf)
+            self._check_at = math.inf
+        runs = self._active_runs.snapshot()
+        for run in runs:
+            if run.deadline <= now:
+                run.deadline = math.inf
+                self._concurrency.spawn(partial(self._expire, run))
+        next_due = min((run.deadline for run in runs), default=math.inf)
         if next_due < math.inf:
-            self._look_at(max(next_due, now + self._longest * OVERDUE))
+            self._schedule(max(next_due, now + self._limit * TOLERANCE))
 
-    def _expire(self, live: ActiveRun) -> None:
+    def _expire(self, run: ActiveRun) -> None:
         failed = ev.Failed(
             "run_timeout",
-            f"The run was ended after {self._longest} seconds, the longest allowed.",
+            f"The run was ended after {self._limit} seconds, the longest allowed.",
             504,
         )
-
-        def end() -> None:
-            self._termination.early(live.log, failed, live.epoch)
-
-        self._concurrency.spawn(end)
+        self._termination.end(run.log, failed, run.epoch)

@@ -1,6 +1,8 @@
-"""Who reads which run: one that nobody reads any more is ended, unless somebody comes back."""
+"""Stop runs that have had no reader for ``detach`` seconds."""
 
 from __future__ import annotations
+
+from functools import partial
 
 from flask_aistream.core import events as ev
 from flask_aistream.runs.active import ActiveRun
@@ -11,15 +13,16 @@ from flask_aistream.timing.concurrency import Concurrency
 from flask_aistream.timing.timer import Timer
 
 CHECK_SECONDS = 1.0
-"""Least time between two looks whether a run is still read in another process."""
+"""Minimum time between two checks whether another process has a reader of a run."""
 
 UNREAD_SECONDS = 5.0
-"""A run that nobody has begun to read after so long (and ``detach``) has no client any more."""
+"""Minimum time that the client of a new run has to start reading."""
 
 
 class DetachMonitor:
-    """
-    :param detach: Seconds after which a run nobody reads is stopped; ``None``: never.
+    """Counts the readers of each run in this process.
+
+    :param detach_seconds: Time after which a run without readers is stopped; ``None``: never.
     """
 
     def __init__(
@@ -29,68 +32,67 @@ class DetachMonitor:
         timer: Timer,
         active_runs: ActiveRuns,
         termination: Termination,
-        *,
-        detach: float | None,
+        detach_seconds: float | None,
     ) -> None:
         self._store = store
         self._concurrency = concurrency
         self._timer = timer
         self._active_runs = active_runs
         self._termination = termination
-        self._detach = detach
-        self._counts: dict[str, int] = {}
+        self._detach_seconds = detach_seconds
+        self._readers: dict[str, int] = {}
 
-    def await_first(self, live: ActiveRun) -> None:
-        """A run begins, and its client should soon read it."""
-        if self._detach is not None and not self._is_read(live):
-            self._look_again(live, max(self._detach, UNREAD_SECONDS))
+    def expect_reader(self, run: ActiveRun) -> None:
+        """A run starts: stop it if no reader comes."""
+        if self._detach_seconds is not None and not self._is_read(run):
+            self._check_later(run, max(self._detach_seconds, UNREAD_SECONDS))
 
     def attach(self, run_id: str) -> None:
-        """See :meth:`Runner.attach`."""
+        """Count a new reader of a run, which may be active here, in another process, or later here."""
         with self._active_runs.lock:
-            self._counts[run_id] = self._counts.get(run_id, 0) + 1
-            live = self._active_runs.get(run_id)
-            if live:
-                live.stay()
+            self._readers[run_id] = self._readers.get(run_id, 0) + 1
+            run = self._active_runs.get(run_id)
+            if run is not None:
+                run.cancel_detach()
 
-    def leave(self, run_id: str, at_least: float) -> None:
-        """See :meth:`Runner.leave`.
+    def detach(self, run_id: str, min_seconds: float) -> None:
+        """Count a reader out. After the last one, the detach time begins. Does not block.
 
-        :param at_least: Seconds that somebody has to come back.
+        :param min_seconds: Minimum detach time.
         """
         with self._active_runs.lock:
-            left = self._counts.pop(run_id, 1) - 1
+            left = self._readers.pop(run_id, 1) - 1
             if left:
-                self._counts[run_id] = left
-            live = self._active_runs.get(run_id)
-            if not live or self._is_read(live) or self._detach is None:
+                self._readers[run_id] = left
+            run = self._active_runs.get(run_id)
+            if run is None or self._is_read(run) or self._detach_seconds is None:
                 return
-            patience = max(self._detach, at_least)
-            if patience > 0:
-                self._look_again(live, patience)
+            seconds = max(self._detach_seconds, min_seconds)
+            if seconds > 0:
+                self._check_later(run, seconds)
                 return
-        if self._store.shared or live.request.has_stop_callbacks:
-            self._abandon(live)
+        if self._store.shared or run.request.has_stop_callbacks:
+            self._spawn_check(run)
         else:
-            # Nothing in here waits: a thousand who leave at once are not to become a thousand tasks.
-            self._stop_unless_back(live)
+            # Nothing here blocks, so a thousand readers that leave at once need no task each.
+            self._stop_if_unread(run)
 
-    def _is_read(self, live: ActiveRun) -> bool:
-        # In the background there is a reader that never leaves: the run is to come to its end.
-        return live.request.background or live.log.run.id in self._counts
+    def _is_read(self, run: ActiveRun) -> bool:
+        # A background run goes on to its end without readers.
+        return run.request.background or run.log.run.id in self._readers
 
-    def _look_again(self, live: ActiveRun, seconds: float) -> None:
-        live.leaving = self._timer.later(seconds, lambda: self._abandon(live))
+    def _check_later(self, run: ActiveRun, seconds: float) -> None:
+        run.detach_timer = self._timer.later(seconds, partial(self._spawn_check, run))
 
-    def _abandon(self, live: ActiveRun) -> None:
-        self._concurrency.spawn(lambda: self._stop_unless_back(live))
+    def _spawn_check(self, run: ActiveRun) -> None:
+        self._concurrency.spawn(partial(self._stop_if_unread, run))
 
-    def _stop_unless_back(self, live: ActiveRun) -> None:
-        if self._is_read(live) or live.log.ended:
+    def _stop_if_unread(self, run: ActiveRun) -> None:
+        if self._is_read(run) or run.log.ended:
             return
-        # Who read it there a moment ago may just be changing connections.
-        before, live.followed = live.followed, live.log.followed()
-        if live.followed or before:
-            self._look_again(live, max(self._detach or 0.0, CHECK_SECONDS))
+        # A reader seen there at the last check may be reconnecting.
+        before, run.read_elsewhere = run.read_elsewhere, run.log.followed()
+        if run.read_elsewhere or before:
+            self._check_later(run, max(self._detach_seconds or 0.0, CHECK_SECONDS))
         else:
-            self._termination.early(live.log, ev.Stopped("detach"), live.epoch)
+            self._termination.end(run.log, ev.Stopped("detach"), run.epoch)

@@ -1,6 +1,6 @@
-"""The queue of runs that wait for a worker, as the runner of a process sees it.
+"""The queue of runs that wait for a worker, seen from one process.
 
-What is in it are tickets; the runs themselves wait in the store, where nobody owns them.
+The queue holds tickets only. The runs are in the store, without an owner.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ logger = logging.getLogger("flask_aistream")
 
 class DispatchQueue:
     """
-    :param enqueue: Puts a ticket where a worker will find it. Raises where it cannot.
-    :param seconds: Longest time a run may wait; ``None`` for any.
+    :param enqueue: Puts a ticket into the queue. Raises if it cannot.
+    :param max_seconds: Maximum time that a run may wait; ``None``: unlimited.
     """
 
     def __init__(
         self,
         enqueue: Callable[[str], object],
-        seconds: float | None,
+        max_seconds: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.seconds = seconds
+        self.max_seconds = max_seconds
         self._enqueue = enqueue
         self._clock = clock
         self._put_at: dict[str, float] = {}
 
     def put(self, run: Run, epoch: int = 0) -> bool:
-        """Let a worker make a run.
+        """Enqueue a run for any worker.
 
         :param epoch: Owners it has had.
-        :returns: False: the queue is away, which is in the log.
+        :returns: False: the queue is unavailable, which is logged.
         """
         try:
             self._enqueue(ticket_of(run.id, epoch))
@@ -48,17 +48,17 @@ class DispatchQueue:
         return True
 
     def put_again(self, run: Run, epoch: int) -> bool:
-        """Let another worker go on with a run. Every process does so once, and one worker takes it.
+        """Enqueue a run that has lost its owner, once. Every process does that, and one worker adopts the run.
 
-        :returns: False: it cannot be done, or none has taken it in time.
+        :returns: False: the queue is unavailable, or the run has waited for the maximum time.
         """
         ticket = ticket_of(run.id, epoch)
         if ticket not in self._put_at:
             self._put_at[ticket] = self._clock()
             return self.put(run, epoch)
-        return self.seconds is None or self._clock() - self._put_at[ticket] < self.seconds
+        return self.max_seconds is None or self._clock() - self._put_at[ticket] < self.max_seconds
 
-    def forget_all_but(self, orphans: Sequence[Orphan]) -> None:
-        """What is not among these has been taken."""
+    def keep_only(self, orphans: Sequence[Orphan]) -> None:
+        """Drop the waiting times of all other runs: workers have adopted them."""
         waiting = {ticket_of(log.run.id, epoch) for log, epoch in orphans}
         self._put_at = {ticket: at for ticket, at in self._put_at.items() if ticket in waiting}

@@ -1,7 +1,8 @@
-"""What is said of a run once it is over: all that billing, history and monitoring need."""
+"""The end of a run, as billing, history and monitoring receive it."""
 
 from __future__ import annotations
 
+import typing as t
 from dataclasses import dataclass
 from dataclasses import field
 from functools import cached_property
@@ -17,13 +18,13 @@ from flask_aistream.stores.base import Log
 
 @dataclass(frozen=True)
 class RunEnded:
-    """One run, after its end. Told exactly once a run, however it ended.
+    """One ended run. Delivered at least once per run, normally once: deduplicate by ``run.id``.
 
-    ``text``, ``usage`` and ``message`` read the log when first asked for.
+    ``text``, ``usage`` and ``message`` read the log when first accessed.
 
     :param outcome: The terminal event: ``Finished``, ``Stopped``, ``Failed`` or ``Interrupted``.
-    :param seconds: From start to end; of a run that has waited in a queue, since a worker took it.
-    :param first_seconds: From start to the first thing the provider said; ``None``: it said nothing.
+    :param seconds: From start to end; for a run that waited in a queue, from its adoption by a worker.
+    :param first_seconds: From start to the provider's first event; ``None``: there was none.
     """
 
     run: Run
@@ -34,12 +35,12 @@ class RunEnded:
 
     @cached_property
     def message(self) -> Fold:
-        """Everything the run said, also where it was cut off."""
+        """The whole answer, or the part of it that was made before the end."""
         return fold_of(self._log)
 
     @property
     def status(self) -> str:
-        """The outcome in a word: ``finished``, ``stopped``, ``failed`` or ``interrupted``."""
+        """The outcome as a word: ``finished``, ``stopped``, ``failed`` or ``interrupted``."""
         return STATUS[type(self.outcome)]
 
     @property
@@ -48,17 +49,30 @@ class RunEnded:
 
     @property
     def usage(self) -> Usage | None:
-        """Tokens used, as far as the provider told."""
+        """Tokens used, as far as the provider reported it."""
         return self.message.usage
 
 
+class EndObserver(t.Protocol):
+    """Receives the end of every run."""
+
+    @property
+    def listening(self) -> bool:
+        """Whether there is a subscriber now. Without one, ends are not announced."""
+        ...
+
+    def run_ended(self, ended: RunEnded) -> None:
+        """Deliver one end. May block; an exception is logged."""
+        ...
+
+
 def fold_of(log: Log) -> Fold:
-    """All that a log holds, folded."""
+    """The fold of a whole log."""
     return folded(log)[0]
 
 
 def folded(log: Log) -> tuple[Fold, int]:
-    """The same, and the number of the last record in it; of a trimmed log, the fold has fewer."""
+    """The fold of a whole log, and the number of its last record. Trimmed records are missing in the fold."""
     fold = Fold()
     number = BEGINNING
     while (page := log.read(number)).events:

@@ -10,11 +10,9 @@ import logging
 import time
 import typing as t
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from types import FunctionType
 
 from flask_aistream.core import events as ev
-from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.unicode import SurrogateJoiner
 from flask_aistream.errors import ChunkUnknown
 from flask_aistream.errors import LogEnded
@@ -26,12 +24,11 @@ from flask_aistream.providers.results import Result
 from flask_aistream.providers.results import Sync
 from flask_aistream.providers.results import classify
 from flask_aistream.providers.table import Chunks
+from flask_aistream.runs.call import ProviderCall
 from flask_aistream.runs.intern import INTERN_POOL
 from flask_aistream.stores.base import Log
 
 logger = logging.getLogger("flask_aistream")
-
-Provider = Callable[[ChatRequest], t.Any]
 
 YIELD_SECONDS = 0.001
 """Time after which others get a turn: a provider that never waits would starve every other run."""
@@ -48,19 +45,17 @@ LOOK = 16
 class Pump:
     """One call of one provider.
 
-    :param context_factory: Entered around all of the provider's code (an application context).
-    :param before: Tokens used before the run was restarted.
+    :param previous_usage: Tokens used before the run was restarted.
+    :ivar first_at: Time of the provider's first event, by the clock; ``None``: there was none yet.
     """
 
     __slots__ = (
-        "_before",
+        "_call",
         "_chunks",
         "_clock",
         "_log",
-        "_provider",
-        "_request",
+        "_previous_usage",
         "_surrogates",
-        "_surroundings",
         "_terminal",
         "_write",
         "first_at",
@@ -68,21 +63,17 @@ class Pump:
 
     def __init__(
         self,
-        provider: Provider,
-        request: ChatRequest,
+        call: ProviderCall,
         log: Log,
-        context_factory: Callable[[], AbstractContextManager[t.Any]],
         clock: Callable[[], float] = time.monotonic,
-        before: ev.Usage | None = None,
+        previous_usage: ev.Usage | None = None,
     ) -> None:
-        self._provider = provider
-        self._request = request
+        self._call = call
         self._log = log
         self._write = log.append
-        self._surroundings = context_factory
         self._clock = clock
-        self._before = before
-        self._chunks: Chunks | None = None  # Whoever says only text needs none.
+        self._previous_usage = previous_usage
+        self._chunks: Chunks | None = None  # Created for the first chunk that is not text.
         self._surrogates = SurrogateJoiner()
         self._terminal: ev.Terminal = ev.Finished()
         self.first_at: float | None = None
@@ -90,18 +81,20 @@ class Pump:
     @property
     def is_async(self) -> bool:
         """Whether the provider is an ``async def``; it must then run on a loop from the start."""
-        if isinstance(self._provider, FunctionType):  # As nearly all are, at a tenth of the cost.
-            return bool(self._provider.__code__.co_flags & ASYNC_DEF)
-        call = getattr(self._provider, "__call__", None)  # noqa: B004 – an object with async __call__
+        provider = self._call.provider
+        if isinstance(provider, FunctionType):  # Most are; this costs a tenth of the general test.
+            return bool(provider.__code__.co_flags & ASYNC_DEF)
+        call = getattr(provider, "__call__", None)  # noqa: B004 – an object with async __call__
         return any(
             test(candidate)
-            for candidate in (self._provider, call)
+            for candidate in (provider, call)
             for test in (inspect.isasyncgenfunction, inspect.iscoroutinefunction)
         )
 
-    def cut(self) -> None:
-        """Take nothing any more, also where the log would: the run may have come back for another call."""
-        self._write = refuse
+    def fence(self) -> None:
+        """Reject all further writes, even if the log accepts them: this process may own the run again, for
+        another call of the provider."""
+        self._write = reject
 
     def run(self, yield_control: Callable[[], None]) -> ev.Terminal | Async | Deferred:
         """Run to the end.
@@ -109,9 +102,9 @@ class Pump:
         :returns: How it ended; or, where the provider turned out to return something asynchronous,
             that, for :meth:`run_async`.
         """
-        with self._surroundings():
+        with self._call.context_factory():
             try:
-                result = self._classify(self._provider(self._request))
+                result = self._classify(self._call.provider(self._call.request))
                 if not isinstance(result, Sync):
                     return result
                 try:
@@ -126,9 +119,9 @@ class Pump:
         self, yield_control: Callable[[], t.Awaitable[None]], result: Async | Deferred | None = None
     ) -> ev.Terminal:
         """The same on an asyncio loop."""
-        with self._surroundings():
+        with self._call.context_factory():
             try:
-                found: Result = result or self._classify(self._provider(self._request))
+                found: Result = result or self._classify(self._call.provider(self._call.request))
                 while isinstance(found, Deferred):
                     found = self._classify(await found.awaitable, awaited=True)
                 if isinstance(found, Sync):
@@ -182,7 +175,7 @@ class Pump:
         :returns: Whether the provider is to go on.
         """
         if self._chunks is None:
-            self._chunks = Chunks(Accounting(self._before, self._request.restarts))
+            self._chunks = Chunks(Accounting(self._previous_usage, self._call.request.restarts))
         return all(self._say(event) for event in self._chunks.events(chunk))
 
     def _say(self, event: ev.Event) -> bool:
@@ -234,5 +227,5 @@ class Pump:
         )
 
 
-def refuse(event: ev.Event) -> t.NoReturn:
+def reject(event: ev.Event) -> t.NoReturn:
     raise LogEnded

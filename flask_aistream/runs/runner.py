@@ -1,15 +1,18 @@
-"""Start runs, and know which ones this process is pumping.
+"""The runs of one process: the entry points that ``web/`` and ``server/`` call.
 
-What becomes of them then stands beside: who reads them (``readers``), how old they may be (``age``), how
-they end (``termination``), and what is done for those that another process has lost or never begun (``orphans``).
+Four paths, each in one direction:
+
+* start: ``Runner.start`` → ``Launcher.launch`` → ``Pump.run`` → ``Termination.finish``
+* stop: ``Runner.stop`` → ``Termination.end`` → ``ActiveRun.interrupt``
+* execute (a queued run): ``Runner.execute`` → ``Adoption.execute`` → ``Launcher.launch`` …
+* drain: ``Runner.interrupt_all`` → ``Termination.end_all`` → ``ActiveRun.interrupt``
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-import typing as t
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
@@ -17,42 +20,38 @@ from flask_aistream.core.run import Run
 from flask_aistream.errors import Unavailable
 from flask_aistream.runs.active import ActiveRun
 from flask_aistream.runs.active import ActiveRuns
-from flask_aistream.runs.bridge import Bridge
-from flask_aistream.runs.bridge import LoopTask
+from flask_aistream.runs.adoption import Adoption
+from flask_aistream.runs.call import ProviderCall
+from flask_aistream.runs.call import ResolveProvider
 from flask_aistream.runs.deadlines import Deadlines
 from flask_aistream.runs.detach import DetachMonitor
 from flask_aistream.runs.dispatch import DispatchQueue
-from flask_aistream.runs.ended import RunEnded
-from flask_aistream.runs.pump import Provider
+from flask_aistream.runs.ended import EndObserver
+from flask_aistream.runs.launch import Launcher
+from flask_aistream.runs.policy import RunPolicy
 from flask_aistream.runs.recovery import Recovery
-from flask_aistream.runs.restart import ContextFactory
-from flask_aistream.runs.restart import ResolveProvider
+from flask_aistream.runs.restart import RestartRule
 from flask_aistream.runs.termination import Termination
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
 from flask_aistream.timing.concurrency import Concurrency
 from flask_aistream.timing.timer import Timer
 
-NOT_QUEUED = ev.Failed("queue_unavailable", "The answer could not be put into the queue.", 503)
+QUEUE_UNAVAILABLE = ev.Failed(
+    "queue_unavailable", "The answer could not be put into the queue.", 503
+)
 
-BACK_SECONDS = 10.0
-"""While the process leaves, readers are told to come back elsewhere: how long they have at least."""
+RECONNECT_SECONDS = 10.0
+"""While the process leaves, its clients reconnect to another one: minimum time that a run waits for them."""
 
 
 class Runner:
     """All runs of this process.
 
-    :param detach: Seconds after which a run nobody reads is stopped; ``None``: never.
-    :param run_seconds: Longest life of a run; ``None`` for any.
-    :param max_runs: Runs at once in this process; ``None`` for any number.
-    :param max_runs_per_owner: Of one owner, in all processes; ``None`` for any number.
-    :param find: How a run that was queued, or has lost its process, is made here; ``None``: not at all.
-    :param max_restarts: How often that is done to one run.
-    :param queue: Where other processes find runs, to :meth:`execute` them; ``None``: runs are made here.
-    :param on_end: Told of every run that ends, exactly once each.
-    :param heard: Whether anybody listens to that now. Nothing need be started for nobody.
-    :ivar leaving: The process will soon end.
-    :ivar draining: Nothing is started any more.
+    :param queue: Dispatches runs to other processes; ``None``: providers are called in this process.
+    :param resolve: Finds the providers of runs from other processes; ``None``: such runs are not executed here.
+    :ivar leaving: The process will exit soon.
+    :ivar draining: No run is started any more.
     """
 
     def __init__(
@@ -60,225 +59,124 @@ class Runner:
         store: Store,
         concurrency: Concurrency,
         timer: Timer,
+        policy: RunPolicy,
+        observer: EndObserver,
         *,
-        detach: float | None,
-        run_seconds: float | None,
-        max_runs: int | None,
-        max_runs_per_owner: int | None,
-        on_end: Callable[[RunEnded], None],
-        heard: Callable[[], bool] = lambda: True,
-        find: ResolveProvider | None = None,
-        max_restarts: int = 0,
         queue: DispatchQueue | None = None,
+        resolve: ResolveProvider | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        restarts = RestartRule(resolve, policy)
+        active = ActiveRuns(concurrency.lock())
+        termination = Termination(store, concurrency, timer, active, restarts, observer, clock)
+        deadlines = Deadlines(concurrency, timer, active, termination, policy.run_seconds, clock)
+        readers = DetachMonitor(
+            store, concurrency, timer, active, termination, policy.detach_seconds
+        )
+        launcher = Launcher(concurrency, active, termination, deadlines, readers)
+        adoption = Adoption(store, concurrency, active, termination, launcher, restarts, clock)
         self._store = store
-        self._concurrency = concurrency
-        self._bridge = Bridge(concurrency.asyncio_loop)
-        self._max_runs = max_runs
-        self._max_runs_per_owner = max_runs_per_owner
+        self._policy = policy
         self._queue = queue
         self._clock = clock
-        self._starting: set[str] = set()
-        self._active_runs = active_runs = ActiveRuns(concurrency.lock())
-        self._termination = termination = Termination(
-            store, concurrency, timer, active_runs, on_end=on_end, heard=heard, clock=clock
-        )
-        self._readers = DetachMonitor(
-            store, concurrency, timer, active_runs, termination, detach=detach
-        )
-        self._age = Deadlines(
-            concurrency, timer, active_runs, termination, longest=run_seconds, clock=clock
-        )
-        self._recovery = Recovery(
-            store,
-            concurrency,
-            active_runs,
-            termination,
-            self._begin,
-            find=find,
-            max_restarts=max_restarts,
-            run_seconds=run_seconds,
-            queue=queue,
-            clock=clock,
-        )
+        self._active_runs = active
+        self._termination = termination
+        self._readers = readers
+        self._launcher = launcher
+        self._adoption = adoption
+        self._recovery = Recovery(store, termination, adoption, restarts, queue)
         self.leaving = False
         self.draining = False
 
     @property
     def count(self) -> int:
-        """Runs being pumped now."""
+        """Number of active runs."""
         return len(self._active_runs)
 
-    def start(
-        self, run: Run, provider: Provider, request: ChatRequest, context_factory: ContextFactory
-    ) -> tuple[Log, bool]:
-        """Begin a run, or find the one that its idempotency key began.
+    def start(self, run: Run, call: ProviderCall) -> tuple[Log, bool]:
+        """Start a run in this process, or find the one with the same idempotency key.
 
         :returns: Its log, and whether it is new.
-        :raises Unavailable: Draining, or a limit is reached.
+        :raises Unavailable: The process drains, or a limit is reached.
         """
-
-        def begin(log: Log) -> None:
-            self._begin(ActiveRun(log, provider, request, context_factory, self._clock))
-
-        return self._create(run, request, begin)
+        found = self._find(run)
+        if found is not None:
+            return found, False
+        with self._reserve(run):
+            log, new = self._create(run, call.request, owned=True)
+            if new:
+                self._launcher.launch(ActiveRun(log, call, self._clock))
+        return log, new
 
     def enqueue(self, run: Run, request: ChatRequest) -> tuple[Log, bool]:
-        """The same, for another process to :meth:`execute`. Where the queue is away, the run has failed.
+        """As :meth:`start`, for another process to :meth:`execute`. If the queue is unavailable, the run fails.
 
-        :param run: With the ``request``, encoded.
+        :param run: With the encoded ``request``.
         """
-        queue = self._queue
-        assert queue
-
-        def put(log: Log) -> None:
-            if not queue.put(log.run):
-                self._termination.early(log, NOT_QUEUED, 0)
-
-        return self._create(run, request, put, owned=False)
+        assert self._queue is not None
+        found = self._find(run)
+        if found is not None:
+            return found, False
+        with self._reserve(run):
+            log, new = self._create(run, request, owned=False)
+            if new and not self._queue.put(run):
+                self._termination.end(log, QUEUE_UNAVAILABLE, 0)
+        return log, new
 
     def execute(self, run_id: str, epoch: int) -> ev.Terminal | None:
-        """Make a queued run, and return when it has ended, its provider has cleaned up and its end is
-        told. If something is raised meanwhile in the thread that waits here, the run is interrupted.
+        """Call the provider of a queued run. Returns when the run has ended, its provider has cleaned up and the
+        end is announced. An exception raised in the waiting thread interrupts the run.
 
-        :param epoch: How many owners it has had.
-        :returns: How it ended; ``None``: it had ended already, or somebody else makes it.
+        :param epoch: How many owners the run has had.
+        :returns: The outcome; ``None``: the run has ended before, or another process has adopted it.
         """
-        return self._recovery.execute(run_id, epoch)
+        return self._adoption.execute(run_id, epoch)
 
     def stop(self, log: Log, by: str) -> bool:
-        """End a run: first in the log, then in the provider.
+        """Stop a run, in whichever process its provider works.
 
-        :returns: Whether this call ended it; otherwise it had ended already.
+        :returns: Whether this call ended it; if not, it had ended before.
         """
-        return self._termination.early(log, ev.Stopped(by))
+        return self._termination.end(log, ev.Stopped(by))
 
     def attach(self, run_id: str) -> None:
-        """Somebody began to read a run, whoever makes it: that may once be this process. In the end
-        :meth:`leave` is to be called."""
+        """Count a reader of a run. Every call is paired with one of :meth:`leave`."""
         self._readers.attach(run_id)
 
     def leave(self, run_id: str) -> None:
-        """Somebody stopped reading. When nobody is left, the run's time to be found again begins.
-
-        Does not block.
-        """
-        self._readers.leave(run_id, BACK_SECONDS if self.leaving else 0.0)
+        """Count a reader out. After the last one, the run's detach time begins. Does not block."""
+        self._readers.detach(run_id, RECONNECT_SECONDS if self.leaving else 0.0)
 
     def recover(self) -> None:
-        """Go on with the runs of processes that are gone, or end them, and tell of each that nobody else
-        has ended."""
-        self._recovery.recover(here=not self.leaving)
+        """Restart, dispatch or end the runs of lost processes, and announce the ends that those have not."""
+        self._recovery.recover(restart_here=not self.leaving)
 
     def announce_leaving(self) -> None:
-        """The process will end: runs that other processes lost are left to others."""
+        """The process will exit soon: it restarts no runs of other processes any more."""
         self.leaving = True
 
     def drain(self) -> None:
-        """Start nothing any more."""
+        """Reject new runs from now on."""
         self.leaving = self.draining = True
 
-    def interrupt_all(self, cause: str, patience: float) -> None:
-        """End every run of this process, because the process ends; or leave it to another one.
+    def interrupt_all(self, cause: str, timeout: float) -> None:
+        """Release every active run to another process, or end it, because this process exits.
 
-        :param patience: Seconds to wait for the providers to clean up, and for what other threads are
-            still telling of other ends.
+        :param timeout: Seconds to wait for the clean-up of providers and for pending announcements.
         """
-        active_runs = list(self._active_runs.values())
-        self._termination.at_once(active_runs, ev.Interrupted(cause), self._recovery.release)
-        self._termination.settle(active_runs, patience, all_told=True)
+        runs = self._active_runs.snapshot()
+        self._termination.end_all(runs, ev.Interrupted(cause))
+        self._termination.join(runs, timeout, all_ends=True)
 
-    def _create(
-        self, run: Run, request: ChatRequest, begin: Callable[[Log], None], *, owned: bool = True
-    ) -> tuple[Log, bool]:
-        # Whoever asks again is not refused for the run that it started itself.
-        found = self._store.started(run.key) if run.key is not None else None
-        if found is not None:
-            return found, False
-        self._admit(run)
-        try:
-            first = [ev.RunStarted(run.id, run.provider, request.continues)]
-            most = self._max_runs_per_owner
-            log, new = self._store.create(run, first, owned=owned, most=most)
-            if new:
-                begin(log)
-        finally:
-            with self._active_runs.lock:
-                self._starting.discard(run.id)
-        return log, new
+    def _find(self, run: Run) -> Log | None:
+        # Asked first: a retry with the same idempotency key is exempt from all limits.
+        return self._store.started(run.key) if run.key is not None else None
 
-    def _admit(self, run: Run) -> None:
-        """Take a place among those that are being started.
+    def _reserve(self, run: Run) -> AbstractContextManager[None]:
+        if self.draining:
+            raise Unavailable("The server is shutting down. Try again in a moment.")
+        return self._active_runs.reserve(run.id, self._policy.max_runs)
 
-        :raises Unavailable: There is none.
-        """
-        with self._active_runs.lock:
-            if self.draining:
-                raise Unavailable("The server is shutting down. Try again in a moment.")
-            count = len(self._active_runs) + len(self._starting)
-            if self._max_runs is not None and count >= self._max_runs:
-                raise Unavailable(
-                    "The server is running as many answers as it can. Try again in a moment."
-                )
-            self._starting.add(run.id)
-
-    def _begin(self, live: ActiveRun) -> None:
-        with self._active_runs.lock:
-            self._active_runs[live.log.run.id] = live
-            self._starting.discard(live.log.run.id)
-        live.log.on_lost(lambda: self._termination.lose(live))
-        self._age.limit(live)
-        self._readers.await_first(live)
-        try:
-            if live.pump.is_async:
-                self._begin_async(live, None)
-            else:
-                live.task = self._concurrency.spawn(lambda: self._run(live))
-                live.begun()
-        except Exception:
-            failed = ev.Failed("provider_error", "The provider could not be started.")
-            self._termination.finish(live, failed)
-            raise
-
-    def _run(self, live: ActiveRun) -> None:
-        # What is true if something that is no Exception ends the task from outside.
-        outcome: t.Any = ev.Interrupted("killed")
-        try:
-            outcome = live.pump.run(self._concurrency.yield_control)
-        finally:
-            if isinstance(outcome, ev.TERMINAL):
-                self._termination.finish(live, outcome)
-            else:
-                self._begin_async(live, outcome)
-
-    def _begin_async(self, live: ActiveRun, result: t.Any) -> None:
-        live.loop_task = LoopTask(
-            self._bridge,
-            lambda: live.pump.run_async(lambda: asyncio.sleep(0), result),
-            lambda task: self._finish_async(live, task),
-        )
-        live.loop_task.begin()
-        live.begun()
-
-    def _finish_async(self, live: ActiveRun, task: asyncio.Task[ev.Terminal]) -> None:
-        if not task.cancelled():
-            task.exception()  # Asked for, or asyncio complains that nobody has.
-        if live.log.ended:  # By somebody else, who tells it.
-            self._termination.forget(live)
-            return
-        if task.cancelled():
-            terminal: ev.Terminal = ev.Interrupted("killed")
-        elif task.exception() is not None:
-            terminal = ev.Failed("provider_error", "The provider failed.")
-        else:
-            terminal = task.result()
-
-        def finish() -> None:
-            self._termination.finish(live, terminal)
-
-        try:
-            # Hooks are synchronous code and may block; the loop serves every other async provider too.
-            self._concurrency.spawn(finish)
-        except RuntimeError:  # No thread can be started.
-            finish()
+    def _create(self, run: Run, request: ChatRequest, *, owned: bool) -> tuple[Log, bool]:
+        first = [ev.RunStarted(run.id, run.provider, request.continues)]
+        return self._store.create(run, first, owned=owned, most=self._policy.max_runs_per_owner)

@@ -1,17 +1,21 @@
-"""End runs: first in the log, then in the provider; and tell of each, once."""
+"""End runs: append the terminal event, interrupt the provider, announce the end. In this order."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from functools import partial
 
 from flask_aistream.core import events as ev
 from flask_aistream.runs.active import ActiveRun
 from flask_aistream.runs.active import ActiveRuns
+from flask_aistream.runs.ended import EndObserver
 from flask_aistream.runs.ended import RunEnded
+from flask_aistream.runs.restart import RestartRule
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
 from flask_aistream.timing.concurrency import Concurrency
@@ -20,18 +24,17 @@ from flask_aistream.timing.timer import Timer
 logger = logging.getLogger("flask_aistream")
 
 STORE_GONE = ev.Failed(
-    "store_unavailable", "What this run says could not be kept any more, so it was ended.", 503
+    "store_unavailable", "The store is unavailable, so this run could not be continued.", 503
 )
 
 STUBBORN_SECONDS = 5.0
-"""After being interrupted for so long, a provider that still works is named in the server's log."""
+"""A provider that still works this long after its interruption is reported in the server's log."""
+
+JOIN_POLL_SECONDS = 0.01
 
 
 class Termination:
-    """
-    :param on_end: Told of every run that ends, exactly once each.
-    :param heard: Whether anybody listens to that now. Nothing need be started for nobody.
-    """
+    """Ends runs. While an end is not announced, :meth:`join` keeps the process from exiting."""
 
     def __init__(
         self,
@@ -39,189 +42,173 @@ class Termination:
         concurrency: Concurrency,
         timer: Timer,
         active_runs: ActiveRuns,
-        *,
-        on_end: Callable[[RunEnded], None],
-        heard: Callable[[], bool],
+        restarts: RestartRule,
+        observer: EndObserver,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._concurrency = concurrency
         self._timer = timer
         self._active_runs = active_runs
-        self._on_end = on_end
-        self._heard = heard
+        self._restarts = restarts
+        self._observer = observer
         self._clock = clock
-        self._owed = 0
+        self._pending = 0
 
-    def finish(self, live: ActiveRun, terminal: ev.Terminal) -> None:
-        """The provider has come to its end."""
-        if live.log.ended:  # By somebody else, who tells it.
-            self.forget(live)
+    def finish(self, run: ActiveRun, outcome: ev.Terminal) -> None:
+        """End a run whose provider has returned."""
+        if run.log.ended:  # The caller that ended it announces it.
+            self._active_runs.remove(run)
             return
-        self._owe(live, +1)
-        try:
-            # First: if it has won, it is telling so, while the run may look as if it were lost.
-            live.over = True
-            won = self._end(live, terminal)
-            self.forget(live)
-            if won and self._heard():
-                self._tell(live.log, terminal, live)
+        with self._pending_end(run):
+            # Set first: a lost-run callback must not interrupt this thread, which announces the end.
+            run.ending = True
+            ended = self._append(run, outcome)
+            self._active_runs.remove(run)
+            if ended and self._observer.listening:
+                self._announce(run.log, outcome, run)
                 self._store.flush()
-        finally:
-            self._owe(live, -1)
 
-    def early(self, log: Log, terminal: ev.Terminal, epoch: int | None = None) -> bool:
-        """End a run before its provider does, wherever it is made.
+    def end(self, log: Log, terminal: ev.Terminal, epoch: int | None = None) -> bool:
+        """End a run before its provider returns, in whichever process that works.
 
-        :param epoch: Only while it has had so many owners.
-        :returns: Whether this call ended it.
+        :param epoch: Only if this is still the epoch of the run; ``None``: in any epoch.
+        :returns: Whether this call ended the run.
         """
-        live = self._active_runs.get(log.run.id)
-        self._owe(live, +1)
-        try:
-            if not log.end(terminal, epoch=epoch, announced=self._heard()):
-                # Who has ended it is now telling so, perhaps in the provider's thread: not to be
-                # interrupted.
+        run = self._active_runs.get(log.run.id)
+        with self._pending_end(run):
+            if not log.end(terminal, epoch=epoch, announced=self._observer.listening):
+                # Do not interrupt: the caller that ended it may be announcing it in the provider's thread.
                 return False
             try:
-                if live:
-                    self._let_go(live)
-            finally:  # A provider that ends its own run is interrupted right here.
-                if self._heard():
-                    self.tell(log, terminal, live)
+                if run is not None:
+                    self._interrupt(run)
+            finally:  # A provider that stops its own run is interrupted at this point.
+                if self._observer.listening:
+                    self.announce(log, terminal, run)
             return True
-        finally:
-            self._owe(live, -1)
 
-    def at_once(
-        self,
-        active_runs: Sequence[ActiveRun],
-        terminal: ev.Terminal,
-        release: Callable[[ActiveRun], bool],
-    ) -> None:
-        """End runs of this process before it returns, or leave them to another one.
+    def end_all(self, runs: Sequence[ActiveRun], terminal: ev.Terminal) -> None:
+        """Release runs to another process where the restart rule allows it, and end the others.
 
-        :param release: Tries to leave one.
+        Returns when the ends are announced.
         """
-        self._owe(None, +1)
-        try:
-            released = [live for live in active_runs if release(live)]
-            kept = [live for live in active_runs if live not in released]
-            ended = [live for live in kept if self._end(live, terminal)]
-            for live in (*released, *ended):
-                self._let_go(live)
-            # Only now: a receiver may take its time, and there is little of it.
-            for live in ended if self._heard() else ():
-                self._tell(live.log, terminal, live)
+        released: list[ActiveRun] = []
+        ended: list[ActiveRun] = []
+        with self._pending_end(None):
+            for run in runs:
+                if self._release(run):
+                    released.append(run)
+            for run in runs:
+                if run not in released and self._append(run, terminal):
+                    ended.append(run)
+            for run in (*released, *ended):
+                self._interrupt(run)
+            # Announced last: a receiver may be slow, and the process has little time left.
+            if self._observer.listening:
+                for run in ended:
+                    self._announce(run.log, terminal, run)
             self._store.flush()
-        finally:
-            self._owe(None, -1)
 
-    def lose(self, live: ActiveRun) -> None:
-        """Another process has ended the run or owns it, or the store is gone and it must end here.
-        Does not block."""
+    def on_lost(self, run: ActiveRun) -> None:
+        """Stop work on a run that another process has ended or adopted, or whose store is gone.
 
-        def let_go() -> None:
-            ended_here = live.log.owned and self.early(live.log, STORE_GONE, live.epoch)
-            if not ended_here:
-                self._let_go(live)
-
-        self._concurrency.spawn(let_go)
-
-    def forget(self, live: ActiveRun) -> bool:
-        """It is not this process's any more, or has ended.
-
-        :returns: Whether its provider is still to be interrupted.
+        Does not block.
         """
-        with self._active_runs.lock:
-            working, live.over = not live.over, True
-            if (
-                self._active_runs.get(live.log.run.id) is live
-            ):  # The run may have come back meanwhile.
-                del self._active_runs[live.log.run.id]
-            live.stay()
-        if live.on_over is not None:
-            live.on_over()
-        return working
+        self._concurrency.spawn(partial(self._give_up, run))
 
-    def tell(self, log: Log, terminal: ev.Terminal, live: ActiveRun | None = None) -> None:
-        """Announce an end, beside everything else."""
-
-        def tell() -> None:
-            try:
-                self._tell(log, terminal, live)
-                self._store.flush()
-            finally:
-                self._owe(live, -1)
-
-        self._owe(live, +1)
+    def announce(self, log: Log, terminal: ev.Terminal, run: ActiveRun | None = None) -> None:
+        """Announce an end in a task of its own."""
+        work = partial(self._announce_pending, log, terminal, run)
+        self._count_pending(run, +1)
         try:
-            self._concurrency.spawn(tell)
+            self._concurrency.spawn(work)
         except RuntimeError:  # No thread can be started.
-            tell()
+            work()
         except BaseException:
-            self._owe(live, -1)
+            self._count_pending(run, -1)
             raise
 
-    def settle(
-        self, active_runs: Sequence[ActiveRun], patience: float, *, all_told: bool = False
-    ) -> None:
-        """Wait until the providers have cleaned up and their ends are told.
+    def join(self, runs: Sequence[ActiveRun], timeout: float, *, all_ends: bool = False) -> None:
+        """Wait until the providers of ``runs`` have cleaned up and their ends are announced.
 
-        :param patience: Seconds.
-        :param all_told: And those of all other runs.
+        :param timeout: In seconds.
+        :param all_ends: Wait for the announcements of all other runs, too.
         """
-        deadline = self._clock() + patience
+        deadline = self._clock() + timeout
         while self._clock() < deadline and (
-            (all_told and self._owed) or any(live.owed or live.working for live in active_runs)
+            (all_ends and self._pending)
+            or any(run.pending_announcements or run.working for run in runs)
         ):
-            time.sleep(0.01)
+            time.sleep(JOIN_POLL_SECONDS)
 
-    def _end(self, live: ActiveRun, terminal: ev.Terminal) -> bool:
-        return live.log.end(terminal, epoch=live.epoch, announced=self._heard())
+    def _append(self, run: ActiveRun, terminal: ev.Terminal) -> bool:
+        return run.log.end(terminal, epoch=run.epoch, announced=self._observer.listening)
 
-    def _owe(self, live: ActiveRun | None, ends: int) -> None:
-        """From before a run is ended until that is told: the process is not to exit in between."""
-        with self._active_runs.lock:
-            self._owed += ends
-            if live is not None:
-                live.owed += ends
+    def _release(self, run: ActiveRun) -> bool:
+        may_restart = self._store.shared and self._restarts.allows(run.log.run, run.epoch)
+        return may_restart and run.log.release()
 
-    def _let_go(self, live: ActiveRun) -> None:
-        if not self.forget(live):
+    def _give_up(self, run: ActiveRun) -> None:
+        ended = run.log.owned and self.end(run.log, STORE_GONE, run.epoch)
+        if not ended:
+            self._interrupt(run)
+
+    def _interrupt(self, run: ActiveRun) -> None:
+        if not self._active_runs.remove(run):
             return
-        for callback in live.request.request_stop():
+        for callback in run.request.request_stop():
             try:
                 callback()
             except Exception:
-                logger.exception("Run %s: an on_stop callback failed", live.log.run.id)
-        live.interrupt()
-        if live.working:
-            self._timer.later(STUBBORN_SECONDS, partial(complain, live))
+                logger.exception("Run %s: an on_stop callback failed", run.log.run.id)
+        run.interrupt()
+        if run.working:
+            self._timer.later(STUBBORN_SECONDS, partial(report_stubborn, run))
 
-    def _tell(self, log: Log, outcome: ev.Terminal, live: ActiveRun | None) -> None:
-        """Announce an end, with its durations where the run was ``live`` here."""
+    def _announce_pending(self, log: Log, terminal: ev.Terminal, run: ActiveRun | None) -> None:
+        try:
+            self._announce(log, terminal, run)
+            self._store.flush()
+        finally:
+            self._count_pending(run, -1)
+
+    def _announce(self, log: Log, outcome: ev.Terminal, run: ActiveRun | None) -> None:
         seconds, first_seconds = max(time.time() - log.run.created, 0.0), None
-        if live is not None and not live.request.restarts:
-            seconds, first = self._clock() - live.started, live.pump.first_at
-            first_seconds = first - live.started if first is not None else None
+        if run is not None and not run.request.restarts:
+            seconds, first = self._clock() - run.started, run.pump.first_at
+            first_seconds = first - run.started if first is not None else None
         ended = RunEnded(log.run, outcome, seconds, first_seconds, log)
+        log.announce(partial(self._notify, ended))
 
-        def announce() -> None:
-            try:
-                self._on_end(ended)
-            except Exception:
-                logger.exception("Run %s: a run_ended receiver failed", log.run.id)
+    def _notify(self, ended: RunEnded) -> None:
+        try:
+            self._observer.run_ended(ended)
+        except Exception:
+            logger.exception("Run %s: a run_ended receiver failed", ended.run.id)
 
-        log.announce(announce)
+    @contextlib.contextmanager
+    def _pending_end(self, run: ActiveRun | None) -> Iterator[None]:
+        """Keep the process from exiting between the end of a run and its announcement."""
+        self._count_pending(run, +1)
+        try:
+            yield
+        finally:
+            self._count_pending(run, -1)
+
+    def _count_pending(self, run: ActiveRun | None, change: int) -> None:
+        with self._active_runs.lock:
+            self._pending += change
+            if run is not None:
+                run.pending_announcements += change
 
 
-def complain(live: ActiveRun) -> None:
-    if live.working:
+def report_stubborn(run: ActiveRun) -> None:
+    if run.working:
         logger.warning(
             "Run %s of %r was stopped %s s ago, and its provider is still working. Give it "
             "request.on_stop(callback) to end what it waits for.",
-            live.log.run.id,
-            live.log.run.provider,
+            run.log.run.id,
+            run.log.run.provider,
             STUBBORN_SECONDS,
         )

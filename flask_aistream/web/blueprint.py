@@ -30,7 +30,7 @@ from flask_aistream.protocols.html import Render
 from flask_aistream.protocols.native import NATIVE
 from flask_aistream.protocols.openai_chat import OPENAI_CHAT
 from flask_aistream.protocols.table import PROTOCOLS
-from flask_aistream.runs.pump import Provider
+from flask_aistream.runs.call import Provider
 from flask_aistream.web import access
 from flask_aistream.web import ai_sdk
 from flask_aistream.web import cors

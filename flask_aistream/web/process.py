@@ -17,9 +17,9 @@ from flask_aistream.delivery.connections import Connections
 from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import StoreUnavailable
+from flask_aistream.runs.call import ProviderCall
 from flask_aistream.runs.dispatch import DispatchQueue
-from flask_aistream.runs.ended import RunEnded
-from flask_aistream.runs.restart import ProviderCall
+from flask_aistream.runs.policy import RunPolicy
 from flask_aistream.runs.runner import Runner
 from flask_aistream.server.detect import concurrency
 from flask_aistream.server.detect import quickener
@@ -37,7 +37,7 @@ from flask_aistream.timing.timer import Timer
 from flask_aistream.web.config import Settings
 from flask_aistream.web.executor import Enqueue
 from flask_aistream.web.mounts import Mounts
-from flask_aistream.web.signals import run_ended
+from flask_aistream.web.signals import RunEndedSignal
 
 SWEEP_SECONDS = 5.0
 RECOVER_SECONDS = 0.5
@@ -64,8 +64,6 @@ class ProcessState:
         enqueue: Enqueue | None,
     ) -> None:
         self.pid = os.getpid()
-        self._app = app
-        self._mounts = mounts
         self._concurrency = concurrency()
         self.flush_interval = FlushInterval(settings.flush_seconds, settings.flush_busy_seconds)
         self.timer = Timer(self._concurrency, self.flush_interval)
@@ -95,15 +93,16 @@ class ProcessState:
             self.store,
             self._concurrency,
             self.timer,
-            detach=settings.detach_seconds,
-            run_seconds=settings.run_seconds,
-            max_runs=settings.max_runs,
-            max_runs_per_owner=settings.max_runs_per_owner,
+            RunPolicy(
+                detach_seconds=settings.detach_seconds,
+                run_seconds=settings.run_seconds,
+                max_runs=settings.max_runs,
+                max_runs_per_owner=settings.max_runs_per_owner,
+                max_restarts=settings.max_restarts,
+            ),
+            RunEndedSignal(app),
             queue=DispatchQueue(enqueue, settings.queue_seconds) if enqueue else None,
-            on_end=self._send_run_ended,
-            heard=lambda: bool(run_ended.receivers),
-            find=self._resolve_provider,
-            max_restarts=settings.max_restarts,
+            resolve=partial(resolve_provider, app, mounts),
         )
         self._lifecycle = Lifecycle(
             announce=self.runner.announce_leaving,
@@ -130,20 +129,6 @@ class ProcessState:
     def waiter(self) -> Waiter:
         return self._concurrency.waiter()
 
-    def _send_run_ended(self, ended: RunEnded) -> None:
-        if run_ended.receivers:
-            with self._app.app_context():
-                run_ended.send(self._app, ended=ended)
-
-    def _resolve_provider(self, run: Run) -> ProviderCall:
-        """How to call the provider of a run that another process started."""
-        request, context_factory = ChatRequest.decode(run.request), self._app.app_context
-        found = self._mounts.providers_named(run.provider)
-        if len(found) != 1:
-            return ProviderCall(missing_provider, request, context_factory)
-        (provider,) = found
-        return ProviderCall(provider.call, request, context_factory, provider.restart)
-
     def _sweep(self) -> None:
         self._concurrency.spawn(ignoring_outage(self.store.sweep))
         self.timer.later(SWEEP_SECONDS, self._sweep)
@@ -166,6 +151,16 @@ def ignoring_outage(work: Callable[[], None]) -> Callable[[], None]:
             work()
 
     return attempt
+
+
+def resolve_provider(app: Flask, mounts: Mounts, run: Run) -> ProviderCall:
+    """How to call the provider of a run that another process started."""
+    request, context_factory = ChatRequest.decode(run.request), app.app_context
+    found = mounts.providers_named(run.provider)
+    if len(found) != 1:
+        return ProviderCall(missing_provider, request, context_factory)
+    (provider,) = found
+    return ProviderCall(provider.call, request, context_factory, provider.restart)
 
 
 def missing_provider(request: ChatRequest) -> t.NoReturn:

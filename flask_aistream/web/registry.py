@@ -12,7 +12,7 @@ from flask_aistream.core.request import ChatRequest
 from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import RegistrationError
 from flask_aistream.protocols.html import Render
-from flask_aistream.runs.pump import Provider
+from flask_aistream.runs.call import Provider
 
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 

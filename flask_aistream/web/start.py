@@ -23,6 +23,7 @@ from flask_aistream.errors import KeyReused
 from flask_aistream.errors import RegistrationError
 from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import ParsedRequest
+from flask_aistream.runs.call import ProviderCall
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
 from flask_aistream.web import parse
@@ -116,7 +117,7 @@ def begin(
         return runner.enqueue(replace(run, request=chat.encode()), chat)
     if provider.restart and ext.process.store.shared:
         run = replace(run, request=chat.encode())
-    return runner.start(run, provider.call, chat, context_factory(provider))
+    return runner.start(run, ProviderCall(provider.call, chat, context_factory(provider)))
 
 
 def context_factory(

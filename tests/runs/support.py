@@ -1,4 +1,4 @@
-"""What the tests of this folder share."""
+"""Shared by the tests of runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
 from flask_aistream.core.run import new_run_id
+from flask_aistream.runs.active import ActiveRun
+from flask_aistream.runs.call import Provider
+from flask_aistream.runs.call import ProviderCall
+from flask_aistream.runs.call import ResolveProvider
+from flask_aistream.runs.dispatch import DispatchQueue
 from flask_aistream.runs.ended import RunEnded
+from flask_aistream.runs.policy import RunPolicy
 from flask_aistream.runs.runner import Runner
 from flask_aistream.server.threads import Threads
 from flask_aistream.server.threads import ThreadTask
@@ -43,6 +49,12 @@ def events_of(log: Log) -> list[ev.Event]:
     return list(log.read(0).events)
 
 
+def active_run(bench: Bench, log: Log) -> ActiveRun:
+    run = bench.runner._active_runs.get(log.run.id)
+    assert run is not None
+    return run
+
+
 def until(condition: Callable[[], t.Any], what: str = "it") -> None:
     """Wait for something that happens in another thread."""
     deadline = time.monotonic() + DEADLINE
@@ -71,31 +83,50 @@ class ThreadsOnManualTime(Threads):
 
 
 class Ends:
-    """Keeps what ``run_ended`` says."""
+    """Collects announced ends.
+
+    :ivar receiver: Called with each.
+    """
+
+    listening = True
 
     def __init__(self) -> None:
-        self.told: list[RunEnded] = []
-        self._said = threading.Condition()
+        self.received: list[RunEnded] = []
+        self.receiver: Callable[[RunEnded], object] = lambda ended: None
+        self._changed = threading.Condition()
 
-    def __call__(self, ended: RunEnded) -> None:
-        with self._said:
-            self.told.append(ended)
-            self._said.notify_all()
+    def run_ended(self, ended: RunEnded) -> None:
+        self.receiver(ended)
+        with self._changed:
+            self.received.append(ended)
+            self._changed.notify_all()
 
     def wait(self, count: int = 1) -> list[RunEnded]:
-        with self._said:
-            assert self._said.wait_for(lambda: len(self.told) >= count, DEADLINE), self.told
-        return self.told
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.received) >= count, DEADLINE), (
+                self.received
+            )
+        return self.received
+
+
+def call_of(provider: Provider, request: ChatRequest | None = None) -> ProviderCall:
+    return ProviderCall(provider, request or ChatRequest("Hi", []), nullcontext)
 
 
 class Bench:
-    """A runner, and all it needs, in the hands of a test."""
+    """A runner with everything it needs.
+
+    :param limits: Fields of its ``RunPolicy``.
+    """
 
     def __init__(
         self,
         clock: ManualClock,
         concurrency: Threads | ManualConcurrency,
         store: t.Any = None,
+        *,
+        queue: DispatchQueue | None = None,
+        resolve: ResolveProvider | None = None,
         **limits: t.Any,
     ) -> None:
         self.clock = clock
@@ -103,15 +134,15 @@ class Bench:
         self.store: Store = store or MemoryStore(clock=clock)
         self.timer = Timer(concurrency, FlushInterval(0.005, clock=clock), clock)
         self.ends = Ends()
-        bounds = {
-            "detach": None,
-            "run_seconds": None,
-            "max_runs": None,
-            "max_runs_per_owner": None,
-            **limits,
-        }
         self.runner = Runner(
-            self.store, concurrency, self.timer, on_end=self.ends, clock=clock, **bounds
+            self.store,
+            concurrency,
+            self.timer,
+            RunPolicy(**limits),
+            self.ends,
+            queue=queue,
+            resolve=resolve,
+            clock=clock,
         )
 
     @property
@@ -124,4 +155,4 @@ class Bench:
         self, provider: Callable[[ChatRequest], t.Any], owner: str | None = None, **fields: t.Any
     ) -> Log:
         run = run_of(owner, **fields)
-        return self.runner.start(run, provider, ChatRequest("Hi", []), nullcontext)[0]
+        return self.runner.start(run, call_of(provider))[0]

@@ -39,12 +39,12 @@ def test_a_run_that_is_lost_once_more_waits_once_more(clock: ManualClock) -> Non
     tickets: list[str] = []
     queue, log = DispatchQueue(tickets.append, 30, clock), new_log()
     queue.put_again(log.run, 1)
-    queue.forget_all_but([Orphan(log, 1)])
+    queue.keep_only([Orphan(log, 1)])
     queue.put_again(log.run, 1)
     clock.advance(30)
     assert queue.put_again(log.run, 2)
     assert tickets == [f"{log.run.id}.1", f"{log.run.id}.2"]
-    queue.forget_all_but([])
+    queue.keep_only([])
     assert queue.put_again(log.run, 2)
 
 

@@ -16,6 +16,7 @@ from tests.doubles import ManualClock
 from tests.doubles import ManualConcurrency
 from tests.runs.support import Bench
 from tests.runs.support import ThreadsOnManualTime
+from tests.runs.support import active_run
 from tests.runs.support import run_of
 from tests.runs.support import until
 
@@ -47,7 +48,7 @@ def test_a_queued_run_that_nobody_begins_fails_and_is_told(bench: Bench) -> None
     bench.runner.recover()
     bench.runner.recover()
     work(bench)
-    (ended,) = bench.ends.told
+    (ended,) = bench.ends.received
     assert isinstance(ended.outcome, ev.Failed)
     assert ended.outcome.code == "queue_timeout"
     assert bench.store.adopt(run.id) is None
@@ -60,9 +61,9 @@ def test_a_run_that_another_process_adopted_is_let_go_and_not_told(clock: Manual
     log = t.cast(MemoryLog, bench.start(script))
     gate.wait_reached()
     log.owned = False
-    bench.runner._termination.lose(bench.runner._active_runs[log.run.id])
+    bench.runner._termination.on_lost(active_run(bench, log))
     script.wait_closed()
     until(lambda: bench.runner.count == 0)
     for thread in bench.spawned:
         until(lambda thread=thread: not thread.alive)  # type: ignore[misc]
-    assert (log.ended, bench.ends.told) == (False, [])
+    assert (log.ended, bench.ends.received) == (False, [])

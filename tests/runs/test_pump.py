@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import pytest
 
@@ -25,6 +24,8 @@ from flask_aistream.errors import LogEnded
 from flask_aistream.errors import ProviderError
 from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.table import MODULES
+from flask_aistream.runs.call import Provider
+from flask_aistream.runs.call import ProviderCall
 from flask_aistream.runs.pump import LOOK
 from flask_aistream.runs.pump import YIELD_SECONDS
 from flask_aistream.runs.pump import Pump
@@ -33,11 +34,11 @@ from flask_aistream.stores.bounds import UNBOUNDED
 from flask_aistream.stores.memory import MemoryLog
 from tests.doubles import ManualClock
 from tests.runs.support import REQUEST
+from tests.runs.support import call_of
 from tests.runs.support import events_of
 from tests.runs.support import new_log
 from tests.runs.support import run_of
 
-Provider = Callable[[ChatRequest], t.Any]
 SECRET = "sk-secret"
 
 
@@ -497,7 +498,7 @@ def test_all_of_a_provider_runs_in_its_surroundings(provider: Provider) -> None:
         entered.append(inside > 0)
         return provider(request)
 
-    drive_pump(Pump(watched, REQUEST, new_log(), context_factory))
+    drive_pump(Pump(ProviderCall(watched, REQUEST, context_factory), new_log()))
     assert entered == [True]
     assert inside == 0
 
@@ -541,7 +542,7 @@ def test_a_cancelled_async_provider_cleans_up() -> None:
 
 
 def pump_of(provider: Provider, log: Log, *, clock: Callable[[], float] = time.monotonic) -> Pump:
-    return Pump(provider, REQUEST, log, nullcontext, clock)
+    return Pump(call_of(provider), log, clock)
 
 
 def drive(provider: Provider, log: Log) -> ev.Terminal:

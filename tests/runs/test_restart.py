@@ -16,8 +16,9 @@ from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
 from flask_aistream.core.run import new_run_id
+from flask_aistream.runs.call import Provider
+from flask_aistream.runs.call import ProviderCall
 from flask_aistream.runs.restart import CUT_OFF
-from flask_aistream.runs.restart import ProviderCall
 from flask_aistream.runs.restart import history_of
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.bounds import Bounds
@@ -29,13 +30,14 @@ from flask_aistream.testing import Script
 from tests.doubles import ManualClock
 from tests.runs.support import Bench
 from tests.runs.support import ThreadsOnManualTime
+from tests.runs.support import active_run
+from tests.runs.support import call_of
 from tests.runs.support import new_log
 from tests.runs.support import until
 from tests.stores.contract import follow
 from tests.stores.shared import Stores
 from tests.stores.shared import stores_over
 
-Provider = Callable[[ChatRequest], t.Any]
 END = ev.Finished()
 
 # What a run had said → what closes what was half said.
@@ -95,16 +97,16 @@ class Processes:
         store = t.cast(t.Any, self._stores.make(name=f"process-{self._made}"))
         limits = {"max_restarts": 2, **limits}
         concurrency = ThreadsOnManualTime(self._clock)
-        return Bench(self._clock, concurrency, store, find=self._find, **limits)
+        return Bench(self._clock, concurrency, store, resolve=self._resolve, **limits)
 
     def start(self, bench: Bench, provider: Provider, **fields: t.Any) -> Log:
         self.provider = provider
         fields = {"created": time.time(), "request": "{}", **fields}
         run = Run(new_run_id(), "chat", **fields)
         request = ChatRequest("Hi", [], run=run.id)
-        return bench.runner.start(run, provider, request, nullcontext)[0]
+        return bench.runner.start(run, call_of(provider, request))[0]
 
-    def _find(self, run: Run) -> ProviderCall:
+    def _resolve(self, run: Run) -> ProviderCall:
         request = ChatRequest("Hi", [], run=run.id)
         return ProviderCall(
             self.provider or Script(), request, nullcontext, self.provider is not None
@@ -146,15 +148,15 @@ def test_readers_everywhere_see_one_stream(processes: Processes) -> None:
     elsewhere = there.store.open(log.run.id)
     until(lambda: log.read(-1).last == 1)
     leave(here)
-    assert (here.ends.told, log.ended) == ([], False)
+    assert (here.ends.received, log.ended) == ([], False)
     there.runner.recover()
     told = follow(log)
     assert told == follow(elsewhere) == [ev.RunStarted(log.run.id, "chat"), "Hel", "lo", END]
     assert [(it.so_far, it.restarts) for it in script.requests] == [("", 0), ("Hel", 1)]
     (ended,) = there.ends.wait()
-    assert (ended.text, ended.status, here.ends.told) == ("Hello", "finished", [])
+    assert (ended.text, ended.status, here.ends.received) == ("Hello", "finished", [])
     there.runner.recover()
-    assert len(there.ends.told) == 1
+    assert len(there.ends.received) == 1
 
 
 def test_a_run_that_came_back_is_not_forgotten_with_its_first_call(processes: Processes) -> None:
@@ -174,7 +176,7 @@ def test_a_run_that_came_back_is_not_forgotten_with_its_first_call(processes: Pr
     log = processes.start(here, provider)
     gates[0].wait_reached()
     until(lambda: log.read(-1).last == 1)
-    first = here.runner._active_runs[log.run.id]
+    first = active_run(here, log)
     heir = there.store.adopt(log.run.id, 1)
     assert heir is not None
     until(lambda: here.runner.count == 0, "the loss")
@@ -223,10 +225,10 @@ def test_a_run_goes_on_so_often_and_no_oftener(processes: Processes) -> None:
         leave(process)
         last, process = process, processes.make()
         process.runner.recover()
-        assert last.ends.told == [] or restarts == 2
+        assert last.ends.received == [] or restarts == 2
     (ended,) = last.ends.wait()
     assert (ended.outcome, ended.text) == (ev.Interrupted("drain"), "0 1 2 ")
-    assert process.ends.told == []
+    assert process.ends.received == []
     assert process.store.open(log.run.id).ended
 
 
@@ -275,7 +277,7 @@ def test_a_run_that_cannot_go_on_is_interrupted_by_who_leaves(processes: Process
     processes.start(here, Script("a", gate), request="")
     gate.wait_reached()
     leave(here)
-    assert [ended.outcome for ended in here.ends.told] == [ev.Interrupted("drain")]
+    assert [ended.outcome for ended in here.ends.received] == [ev.Interrupted("drain")]
 
 
 @pytest.mark.parametrize(
@@ -290,13 +292,13 @@ def test_what_has_ended_is_not_begun_again(
     here.ends.wait()
     leave(here)
     there.runner.recover()
-    assert (len(script.requests), there.ends.told) == (1, [])
+    assert (len(script.requests), there.ends.received) == (1, [])
 
 
 def test_a_reader_that_stayed_keeps_a_restarted_run_alive(
     processes: Processes, clock: ManualClock
 ) -> None:
-    here, there = processes.make(), processes.make(detach=30)
+    here, there = processes.make(), processes.make(detach_seconds=30)
     gates = [Gate(), Gate()]
     log = processes.start(here, continuing(["a", gates[0]], ["b", gates[1], "c"]))
     there.runner.attach(log.run.id)

@@ -11,7 +11,6 @@ import weakref
 from collections.abc import AsyncIterator
 from collections.abc import Callable
 from collections.abc import Iterator
-from contextlib import nullcontext
 
 import pytest
 
@@ -20,8 +19,9 @@ from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
 from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import Unavailable
+from flask_aistream.runs.active import ActiveRun
 from flask_aistream.runs.ended import RunEnded
-from flask_aistream.runs.runner import BACK_SECONDS
+from flask_aistream.runs.runner import RECONNECT_SECONDS
 from flask_aistream.runs.termination import STUBBORN_SECONDS
 from flask_aistream.stores.base import Log
 from flask_aistream.testing import DEADLINE
@@ -34,6 +34,8 @@ from tests.doubles import ManualConcurrency
 from tests.doubles import ManualTask
 from tests.runs.support import Bench
 from tests.runs.support import ThreadsOnManualTime
+from tests.runs.support import active_run
+from tests.runs.support import call_of
 from tests.runs.support import events_of
 from tests.runs.support import run_of
 from tests.runs.support import until
@@ -108,7 +110,7 @@ def test_what_is_known_at_the_end_is_told_once(bench: Bench) -> None:
     log = bench.start(provider, owner="ann")
     bench.clock.advance(1)
     run(bench)
-    (ended,) = bench.ends.told
+    (ended,) = bench.ends.received
     assert (ended.run, ended.outcome) == (log.run, ev.Finished())
     assert (ended.seconds, ended.first_seconds) == (6, 3)
     assert (ended.text, ended.usage) == ("Hello", ev.Usage(1, 2))
@@ -118,15 +120,15 @@ def test_what_is_known_at_the_end_is_told_once(bench: Bench) -> None:
 def test_a_run_that_said_nothing_has_no_first_word(bench: Bench) -> None:
     bench.start(Script())
     run(bench)
-    assert bench.ends.told[0].first_seconds is None
-    assert bench.ends.told[0].text == ""
+    assert bench.ends.received[0].first_seconds is None
+    assert bench.ends.received[0].text == ""
 
 
 def test_a_receiver_that_fails_harms_nobody(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     def fail(ended: RunEnded) -> None:
         raise RuntimeError("billing is down")
 
-    bench.runner._termination._on_end = fail
+    bench.ends.receiver = fail
     log = bench.start(Script("a"))
     run(bench)
     assert log.ended
@@ -184,7 +186,7 @@ def test_every_run_ends_once_however_it_ends(
     end: Callable[[Bench, Log, Gate], None],
     outcome: ev.Terminal,
 ) -> None:
-    bench = threaded(clock, detach=30.0, run_seconds=3600.0)
+    bench = threaded(clock, detach_seconds=30.0, run_seconds=3600.0)
     gate = Gate()
     provider = script("a", gate, "b")
     log = bench.start(provider)
@@ -195,8 +197,8 @@ def test_every_run_ends_once_however_it_ends(
     provider.wait_closed()
     until(lambda: bench.runner.count == 0, "the run forgotten")
     clock.advance(7200)  # What was set for it does not happen any more.
-    assert [ended.outcome for ended in bench.ends.told] == [outcome]
-    assert bench.ends.told[0].text == ("ab" if outcome == ev.Finished() else "a")
+    assert [ended.outcome for ended in bench.ends.received] == [outcome]
+    assert bench.ends.received[0].text == ("ab" if outcome == ev.Finished() else "a")
     assert events_of(log)[-1] == outcome
 
 
@@ -219,7 +221,7 @@ def test_an_exit_in_a_provider_ends_the_run_and_nothing_else(
     bench = threaded(clock)
     bench.start(script("a", SystemExit(1)))
     bench.ends.wait()
-    assert isinstance(bench.ends.told[0].outcome, ev.Failed)
+    assert isinstance(bench.ends.received[0].outcome, ev.Failed)
     bench.start(script("b"))
     assert [ended.text for ended in bench.ends.wait(2)] == ["a", "b"]
 
@@ -239,10 +241,10 @@ def test_a_run_whose_thread_cannot_start_ends_and_says_so(bench: Bench) -> None:
     bench.concurrency.spawn = no_thread  # type: ignore[method-assign]
     run_ = run_of()
     with pytest.raises(RuntimeError):
-        bench.runner.start(run_, Script("a"), ChatRequest("", []), nullcontext)
+        bench.runner.start(run_, call_of(Script("a")))
     assert isinstance(events_of(bench.store.open(run_.id))[-1], ev.Failed)
     assert bench.runner.count == 0
-    assert len(bench.ends.told) == 1
+    assert len(bench.ends.received) == 1
 
 
 def run_out_of_threads(bench: Bench) -> None:
@@ -258,7 +260,7 @@ def test_an_end_is_told_though_no_thread_can_be_started_for_it(clock: ManualCloc
     gate.wait_reached()
     run_out_of_threads(bench)
     assert bench.runner.stop(log, "client")
-    assert [ended.outcome for ended in bench.ends.told] == [ev.Stopped("client")]
+    assert [ended.outcome for ended in bench.ends.received] == [ev.Stopped("client")]
 
 
 def test_an_async_provider_ends_though_no_thread_can_be_started_for_it(clock: ManualClock) -> None:
@@ -273,7 +275,7 @@ def test_an_async_provider_ends_though_no_thread_can_be_started_for_it(clock: Ma
 
 def test_many_who_end_a_run_at_once_end_it_once(clock: ManualClock) -> None:
     for _ in range(20):
-        bench = threaded(clock, detach=0.0)
+        bench = threaded(clock, detach_seconds=0.0)
         gate = Gate()
         log = bench.start(Script("a", gate))
         bench.runner.attach(log.run.id)
@@ -291,8 +293,8 @@ def test_many_who_end_a_run_at_once_end_it_once(clock: ManualClock) -> None:
             thread.join(DEADLINE)
         bench.ends.wait()
         until(lambda bench=bench: bench.runner.count == 0)  # type: ignore[misc]
-        assert len(bench.ends.told) == 1
-        assert events_of(log)[-1] == bench.ends.told[0].outcome
+        assert len(bench.ends.received) == 1
+        assert events_of(log)[-1] == bench.ends.received[0].outcome
 
 
 # Stop.
@@ -355,7 +357,7 @@ def test_a_run_stopped_while_it_starts_never_blocks(
         key_run = run_of(key="k")
         stopper = threading.Thread(target=stop_as_soon_as_it_is_there, args=(bench,))
         stopper.start()
-        bench.runner.start(key_run, script("a", gate), ChatRequest("", []), nullcontext)
+        bench.runner.start(key_run, call_of(script("a", gate)))
         stopper.join(DEADLINE)
         assert [ended.outcome for ended in bench.ends.wait()] == [ev.Stopped("client")]
         until(lambda bench=bench: working_of(bench) == [], "the provider's end")  # type: ignore[misc]
@@ -418,7 +420,7 @@ def test_a_callback_given_after_the_stop_is_called_at_once(bench: Bench) -> None
         yield "a"
 
     run_ = run_of()
-    bench.runner.start(run_, provider, ChatRequest("", [], run=run_.id), nullcontext)
+    bench.runner.start(run_, call_of(provider, ChatRequest("", [], run=run_.id)))
     run(bench)
     assert called == [True]
 
@@ -471,7 +473,7 @@ def test_a_stop_does_not_interrupt_whoever_is_told_of_the_end(clock: ManualClock
         gate.pass_through()
         billed.set()
 
-    bench.runner._termination._on_end = bill
+    bench.ends.receiver = bill
     log = bench.start(Script("a"))
     gate.wait_reached()
     assert not bench.runner.stop(log, "client")
@@ -483,15 +485,15 @@ def test_a_stop_does_not_interrupt_whoever_is_told_of_the_end(clock: ManualClock
 def test_a_stop_between_the_end_and_its_telling_interrupts_nobody(clock: ManualClock) -> None:
     bench = threaded(clock)
     gate, billed = Gate(), threading.Event()
-    forget = bench.runner._termination.forget
+    remove = bench.runner._active_runs.remove
 
-    def slowly(live: t.Any) -> bool:
+    def slowly(run: ActiveRun) -> bool:
         if threading.current_thread().name == "aistream-run":
             gate.pass_through()
-        return forget(live)
+        return remove(run)
 
-    bench.runner._termination.forget = slowly  # type: ignore[method-assign]
-    bench.runner._termination._on_end = lambda ended: billed.set()
+    bench.runner._active_runs.remove = slowly  # type: ignore[method-assign]
+    bench.ends.receiver = lambda ended: billed.set()
     log = bench.start(Script("a"))
     gate.wait_reached()  # The end is in the log, but the run is not forgotten yet.
     assert not bench.runner.stop(log, "client")
@@ -503,20 +505,20 @@ def test_a_stop_between_the_end_and_its_telling_interrupts_nobody(clock: ManualC
 def test_who_has_ended_a_run_is_not_interrupted_because_it_looked_lost(bench: Bench) -> None:
     # The store has written the end, and its answer was late: it is found there like somebody else's.
     log = bench.start(Script("a"))
-    live = bench.runner._active_runs[log.run.id]
+    live = active_run(bench, log)
     end = log.end
 
     def end_and_lose(*args: t.Any, **options: t.Any) -> bool:
         won = end(*args, **options)
         log.end = end  # type: ignore[method-assign]
-        bench.runner._termination.lose(live)
+        bench.runner._termination.on_lost(live)
         run(bench)
         return won
 
     log.end = end_and_lose  # type: ignore[method-assign]
     run(bench)
     assert isinstance(live.task, ManualTask)
-    assert (live.task.interrupted, len(bench.ends.told), bench.runner.count) == (False, 1, 0)
+    assert (live.task.interrupted, len(bench.ends.received), bench.runner.count) == (False, 1, 0)
 
 
 # Readers come and go.
@@ -525,7 +527,7 @@ def test_who_has_ended_a_run_is_not_interrupted_because_it_looked_lost(bench: Be
 @pytest.fixture
 def left(clock: ManualClock) -> Iterator[tuple[Bench, Log]]:
     """A run with one reader, that ends 30 s after the last one has gone."""
-    bench = threaded(clock, detach=30.0)
+    bench = threaded(clock, detach_seconds=30.0)
     gate = Gate()
     log = bench.start(Script("a", gate))
     bench.runner.attach(log.run.id)
@@ -581,11 +583,11 @@ def test_a_reader_in_another_process_has_as_long_to_come_back(
     assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
 
 
-@pytest.mark.parametrize(("detach", "patience"), [(0.0, BACK_SECONDS), (30.0, 30.0)])
+@pytest.mark.parametrize(("detach", "patience"), [(0.0, RECONNECT_SECONDS), (30.0, 30.0)])
 def test_while_the_process_leaves_readers_have_time_to_come_back_elsewhere(
     clock: ManualClock, detach: float, patience: float
 ) -> None:
-    bench = threaded(clock, detach=detach)
+    bench = threaded(clock, detach_seconds=detach)
     gate = Gate()
     log = bench.start(Script("a", gate))
     bench.runner.attach(log.run.id)
@@ -601,7 +603,7 @@ def test_while_the_process_leaves_readers_have_time_to_come_back_elsewhere(
 
 def test_a_run_that_nobody_ever_reads_is_given_up_too(clock: ManualClock) -> None:
     # Its client may be gone before the first byte.
-    bench = threaded(clock, detach=30.0)
+    bench = threaded(clock, detach_seconds=30.0)
     gate = Gate()
     bench.start(Script("a", gate))
     gate.wait_reached()
@@ -610,7 +612,7 @@ def test_a_run_that_nobody_ever_reads_is_given_up_too(clock: ManualClock) -> Non
 
 
 def test_with_no_patience_the_run_ends_with_its_reader(clock: ManualClock) -> None:
-    bench = threaded(clock, detach=0.0)
+    bench = threaded(clock, detach_seconds=0.0)
     gate = Gate()
     script = Script("a", gate)
     log = bench.start(script)
@@ -640,7 +642,7 @@ def test_readers_of_finished_and_foreign_runs_leave_nothing(bench: Bench) -> Non
     bench.runner.attach("elsewhere")
     for run_id in (*[log.run.id] * 3, "elsewhere", "unknown"):
         bench.runner.leave(run_id)
-    assert bench.runner._readers._counts == {}
+    assert bench.runner._readers._readers == {}
 
 
 # Limits.
@@ -719,12 +721,12 @@ def test_a_retried_start_finds_its_run(bench: Bench) -> None:
     run(bench)
     assert first.run.id == again.run.id
     assert len(script.requests) == 1
-    assert len(bench.ends.told) == 1
+    assert len(bench.ends.received) == 1
 
 
 @pytest.mark.parametrize("limits", [{"max_runs": 1}, {"max_runs_per_owner": 1}])
 def test_a_retried_start_is_not_refused_for_its_own_run(
-    clock: ManualClock, limits: dict[str, int]
+    clock: ManualClock, limits: dict[str, t.Any]
 ) -> None:
     bench = Bench(clock, ManualConcurrency(clock), **limits)
     first = bench.start(Script("a"), "ann", key="k")
@@ -765,7 +767,7 @@ def test_what_is_left_at_the_end_is_interrupted_and_cleans_up(
     # It came back because they were done, not because it ran out of patience.
     for one in scripts:
         one.wait_closed(0)
-    assert [ended.outcome for ended in bench.ends.told] == [ev.Interrupted("drain")] * 5
+    assert [ended.outcome for ended in bench.ends.received] == [ev.Interrupted("drain")] * 5
 
 
 def test_every_run_is_interrupted_before_anybody_is_told(clock: ManualClock) -> None:
@@ -776,7 +778,7 @@ def test_every_run_is_interrupted_before_anybody_is_told(clock: ManualClock) -> 
     for gate in gates:
         gate.wait_reached()
     ended: list[bool] = []
-    bench.runner._termination._on_end = lambda _: ended.append(all(log.ended for log in logs))
+    bench.ends.receiver = lambda _: ended.append(all(log.ended for log in logs))
     bench.runner.interrupt_all("drain", 0)
     assert ended == [True] * 3
 
@@ -796,7 +798,7 @@ def test_what_ended_is_let_go(
     end: Callable[[Bench, Log, Gate], None],
     outcome: ev.Terminal,
 ) -> None:
-    bench = threaded(clock, detach=30.0, run_seconds=3600.0)
+    bench = threaded(clock, detach_seconds=30.0, run_seconds=3600.0)
     gate = Gate()
     log = bench.start(Script("a", gate))
     bench.runner.attach(log.run.id)
@@ -805,7 +807,7 @@ def test_what_ended_is_let_go(
     bench.ends.wait()
     until(lambda: not working_of(bench), "the end of the provider's thread")
     clock.advance(STUBBORN_SECONDS)
-    bench.ends.told.clear()
+    bench.ends.received.clear()
     bench.spawned.clear()
     gone = weakref.ref(log)
     bench.store._logs.clear()  # type: ignore[attr-defined]
@@ -821,7 +823,7 @@ def test_a_thousand_runs_leave_nothing_in_the_runner(bench: Bench) -> None:
         run(bench)
         bench.runner.leave(log.run.id)
     assert bench.runner.count == 0
-    assert len(bench.ends.told) == 1000
+    assert len(bench.ends.received) == 1000
     bench.clock.advance(3600)
     assert bench.timer._later == []
 

@@ -48,7 +48,7 @@ def ends(app: Flask) -> Iterator[Ends]:
     ends = Ends()
 
     def keep(sender: Flask, ended: RunEnded) -> None:
-        ends(ended)
+        ends.run_ended(ended)
 
     with run_ended.connected_to(keep, app):
         yield ends

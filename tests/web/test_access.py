@@ -72,7 +72,7 @@ def test_for_everybody_else_a_run_does_not_exist(
     assert theirs.status_code == unknown.status_code == 404
     # Not even whether there is such a run can be told from the answers.
     assert theirs.data.replace(hers.run.encode(), b"unknown") == unknown.data
-    assert ends.told == []
+    assert ends.received == []
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route[0]} {route[1]}")

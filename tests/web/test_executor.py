@@ -50,7 +50,7 @@ def process(ai: AIStream, queue: list[str], tmp_path: Path, ends: Ends) -> Itera
     processes: list[Flask] = []
 
     def keep(sender: Flask, ended: RunEnded) -> None:
-        ends(ended)
+        ends.run_ended(ended)
 
     def begin(**settings: t.Any) -> Flask:
         app = Flask(f"process{len(processes)}")
@@ -128,7 +128,7 @@ def test_a_run_is_made_where_it_is_taken_from_the_queue(
         assert run.status == "queued"
     with worker.app_context():
         assert ai.execute(queue[0]) == ev.Finished()
-    assert [ended.text for ended in ends.told] == ["Hi!"]
+    assert [ended.text for ended in ends.received] == ["Hi!"]
     assert list(stream) == [ev.RunStarted(stream.run, "chat"), "Hi!", ev.Finished()]
     assert run.status == "finished"
     (request,) = chat
@@ -150,7 +150,7 @@ def test_a_run_that_is_delivered_twice_is_made_once(
     assert worker.wait() == ev.Finished()
     assert Worker(other, ai, queue[0]).wait() is None
     assert run.text == "Well, ann."
-    assert len(ends.told) == 1
+    assert len(ends.received) == 1
 
 
 def test_a_stop_elsewhere_ends_the_work(
@@ -185,9 +185,9 @@ def test_a_run_that_no_worker_takes_fails_and_that_is_told_once(
     answer = StreamClient(web).read("/ai/chat", json={"prompt": "Hi"})
     assert isinstance(answer.outcome, ev.Failed)
     assert answer.outcome.code == "queue_timeout"
-    until(lambda: ends.told and "no worker has taken it" in caplog.text)
-    assert len(ends.told) == 1
-    assert caplog.text.count("no worker has taken it") == 1
+    until(lambda: ends.received and "no worker took it" in caplog.text)
+    assert len(ends.received) == 1
+    assert caplog.text.count("no worker took it") == 1
 
 
 def test_a_queue_that_is_away_is_an_error_at_once(
@@ -214,8 +214,8 @@ def test_in_the_background_a_run_goes_on_in_a_worker_without_a_reader(
         run = ai.start("slow", "Hi", background=True)
     worker = Worker(other, ai, queue[0])
     until(lambda: run.text == "Well, ")
-    (live,) = install(other).process.runner._active_runs.values()
-    assert live.leaving is None
+    (active,) = install(other).process.runner._active_runs.snapshot()
+    assert active.detach_timer is None
     gate.open()
     assert worker.wait() == ev.Finished()
 
@@ -267,7 +267,7 @@ def test_a_run_that_has_lost_its_worker_goes_back_into_the_queue(
     outcomes = [worker.wait() for worker in workers]
     assert [outcome for outcome in outcomes if outcome is not None] == [ev.Finished()]
     assert (run.text, lasting[1].so_far, lasting[1].prompt) == ("Well, no.", "Well, ", "Hi")
-    assert [ended.text for ended in ends.told] == ["Well, no."]
+    assert [ended.text for ended in ends.received] == ["Well, no."]
 
 
 def test_a_lost_run_that_no_worker_takes_is_interrupted(

@@ -278,7 +278,7 @@ def test_a_thousand_runs_leave_nothing(
         client.get("/ai/chat?prompt=Hi").close()
     until(lambda: process.runner.count == 0, "the last run's end")
     assert len(process.encoders._shared) == 0
-    assert not process.runner._starting
+    assert not process.runner._active_runs._reserved
     assert process.watcher._callbacks == {}
     live = [entry for entry in process.timer._later if entry[-1].callback is not None]
     assert len(live) < 10
