@@ -72,7 +72,7 @@ class Tail:
         self._rests = False
         self._closed = False
         self._last_call = False
-        self._beat = timer.later(heartbeat, self._check_silence) if heartbeat else None
+        self._beat = timer.call_later(heartbeat, self._check_silence) if heartbeat else None
 
     def __iter__(self) -> Iterator[Page | None]:
         log, waiter, flush_interval, clock = (
@@ -86,7 +86,7 @@ class Tail:
             first, events, ended = page
             if events or ended:
                 now = clock()
-                due = flush_interval.next(now)
+                due = flush_interval.next_write(now)
                 self._number = first + len(events) - 1
                 self._silent = False
                 self._wrote = now
@@ -115,7 +115,7 @@ class Tail:
         """The first event after record ``number``, as soon as there is one; ``None`` where there is none
         after ``seconds``, or none will come. It is still to be iterated."""
         deadline = self._clock() + seconds
-        alarm = self._timer.later(seconds, self._wake)
+        alarm = self._timer.call_later(seconds, self._wake)
         page = Page(number + 1, (), ended=False)
         while not (page.events or page.ended or self._closed or self._clock() >= deadline):
             self._log.notify(number, self._wake)  # At once where there is one already.
@@ -142,7 +142,7 @@ class Tail:
             self._wake()
 
     def _rest_until(self, due: float) -> None:
-        self._timer.soon(due, self._rested)
+        self._timer.call_at_flush(due, self._rested)
         if not self._rests:
             self._rests = True
             self._log.notify_end(self._wake)
@@ -172,4 +172,4 @@ class Tail:
             self._silent = True
             self._wake()
             rest = self._heartbeat
-        self._beat = self._timer.later(rest, self._check_silence)
+        self._beat = self._timer.call_later(rest, self._check_silence)

@@ -15,7 +15,7 @@ from flask_aistream.runs.call import ProviderCall
 from flask_aistream.runs.pump import Pump
 from flask_aistream.stores.base import Log
 from flask_aistream.timing.concurrency import Task
-from flask_aistream.timing.timer import Handle
+from flask_aistream.timing.timer import TimerHandle
 
 
 class ActiveRun:
@@ -67,7 +67,7 @@ class ActiveRun:
         self.ending = False
         self.pending_announcements = 0
         self.read_elsewhere = False
-        self.detach_timer: Handle | None = None
+        self.detach_timer: TimerHandle | None = None
         self.deadline = math.inf
         self.on_removed: Callable[[], None] | None = None
 

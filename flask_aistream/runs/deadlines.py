@@ -15,8 +15,8 @@ from flask_aistream.runs.active import ActiveRun
 from flask_aistream.runs.active import ActiveRuns
 from flask_aistream.runs.termination import Termination
 from flask_aistream.timing.concurrency import Concurrency
-from flask_aistream.timing.timer import Handle
 from flask_aistream.timing.timer import Timer
+from flask_aistream.timing.timer import TimerHandle
 
 TOLERANCE = 0.01
 """By how much a run may exceed the limit, as a fraction of the limit."""
@@ -42,7 +42,7 @@ class Deadlines:
         self._termination = termination
         self._limit = limit
         self._clock = clock
-        self._check_handle: Handle | None = None
+        self._check_handle: TimerHandle | None = None
         self._check_at = math.inf
 
     def watch(self, run: ActiveRun) -> None:
@@ -61,7 +61,7 @@ class Deadlines:
                 self._check_at = due
                 if self._check_handle is not None:
                     self._check_handle.cancel()
-                self._check_handle = self._timer.later(due - self._clock(), self._check)
+                self._check_handle = self._timer.call_later(due - self._clock(), self._check)
 
     def _check(self) -> None:
         assert self._limit is not None

@@ -82,7 +82,7 @@ class DetachMonitor:
         return run.request.background or run.log.run.id in self._readers
 
     def _check_later(self, run: ActiveRun, seconds: float) -> None:
-        run.detach_timer = self._timer.later(seconds, partial(self._spawn_check, run))
+        run.detach_timer = self._timer.call_later(seconds, partial(self._spawn_check, run))
 
     def _spawn_check(self, run: ActiveRun) -> None:
         self._concurrency.spawn(partial(self._stop_if_unread, run))

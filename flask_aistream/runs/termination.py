@@ -164,7 +164,7 @@ class Termination:
                 logger.exception("Run %s: an on_stop callback failed", run.log.run.id)
         run.interrupt()
         if run.working:
-            self._timer.later(STUBBORN_SECONDS, partial(report_stubborn, run))
+            self._timer.call_later(STUBBORN_SECONDS, partial(report_stubborn, run))
 
     def _announce_pending(self, log: Log, terminal: ev.Terminal, run: ActiveRun | None) -> None:
         try:

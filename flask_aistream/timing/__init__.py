@@ -1,4 +1,4 @@
-"""Contracts for time and concurrency: clock, timer, task, waiter, flush interval.
+"""Time and concurrency: clock, timer, task, waiter, flush interval.
 
-Every folder may import it; it imports none. The implementations live in server.
+Every folder may import this one; it imports none. The implementations for threads and greenlets are in ``server/``.
 """

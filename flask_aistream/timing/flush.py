@@ -1,8 +1,8 @@
-"""How long tokens gather between two writes to one client.
+"""The flush interval: the minimum time between two writes of one stream.
 
-A worker with time to spare writes soon. One that is short of it would be late with every token, and
-later with each, so there the interval opens with the load: fewer and larger writes cost less, and
-nobody is late by more than the interval.
+Tokens that arrive within the interval leave in one write. An idle process uses a short interval. A busy one would
+fall further behind with every token, so its interval grows with the load: fewer, larger writes cost less, and no
+token is late by more than the interval.
 """
 
 from __future__ import annotations
@@ -11,28 +11,29 @@ import time
 from collections.abc import Callable
 
 CHECK_SECONDS = 0.1
+"""Time between two measurements of the load."""
 
 SLOTS = 8
-"""Times in one interval at which writing begins: few, so that many streams share a ring of the timer, and
-more than one, so that whoever comes new need not wait until all have written."""
+"""Write times per interval. Few, so that many streams share one call of the timer; more than one, so that a new
+stream does not wait for all others."""
 
 IDLE = 0.2
 BUSY = 0.4
-"""Shares of one CPU: up to the first, the interval is ``base``; from the second on, ``busy``."""
+"""Load, as a fraction of one CPU: up to ``IDLE`` the interval is ``base``, from ``BUSY`` on it is ``busy``."""
 
 LATE = 0.025
-"""Seconds that a ring of the timer is late where no CPU is left for it. Others may be using it, or a
-container be allowed no more: our own share of one says nothing then."""
+"""Delay of the timer, in seconds, that counts as full load. Other processes may use the CPU, or a container may
+limit it; this process's own CPU time does not show that."""
 
 
 class FlushInterval:
     """The flush interval of a process.
 
-    :param base: Seconds, while the worker has time.
-    :param busy: Seconds, while it has little; not more than ``base``: the interval never opens.
-    :param cpu: Seconds of CPU that this process has used.
-    :ivar interval: Seconds, now.
-    :ivar slot: Seconds between two times at which writing begins.
+    :param base: Interval of an idle process, in seconds.
+    :param busy: Interval of a busy process, in seconds. If it is not larger than ``base``, the interval is constant.
+    :param cpu: Returns the CPU seconds that this process has used.
+    :ivar interval: Current interval, in seconds.
+    :ivar slot: Seconds between two write times.
     """
 
     def __init__(
@@ -46,38 +47,38 @@ class FlushInterval:
         self.interval = base
         self.slot = base / SLOTS
         self._base = base
-        self._opening = max(busy - base, 0.0)
+        self._range = max(busy - base, 0.0)
         self._cpu = cpu
-        self._late = 0.0
-        self._looked = clock()
-        self._used = cpu()
-        self._look_at = self._looked + CHECK_SECONDS
+        self._max_delay = 0.0
+        self._checked_at = clock()
+        self._cpu_used = cpu()
+        self._next_check = self._checked_at + CHECK_SECONDS
 
-    def next(self, now: float) -> float:
-        """When whoever writes ``now`` is to write again, by the clock.
+    def next_write(self, now: float) -> float:
+        """Earliest time of the next write after one at ``now``, by the clock.
 
-        An interval after the slot that ``now`` is in, and not after ``now``: a stream that had to wait for
-        others would else be later each time.
+        Counted from the start of the slot that contains ``now``: a stream that waits for others would otherwise be
+        later with each write.
         """
-        if now >= self._look_at:
-            self._look(now)
+        if now >= self._next_check:
+            self._measure(now)
         return now - now % self.slot + self.interval if self.slot else now
 
-    def rang(self, late: float) -> None:
-        """The timer has rung so many seconds after its time."""
-        self._late = max(self._late, late)
+    def record_delay(self, seconds: float) -> None:
+        """The timer has called back this much later than it was set for."""
+        self._max_delay = max(self._max_delay, seconds)
 
-    def _look(self, now: float) -> None:
-        """Measure how busy this process was since the last look."""
+    def _measure(self, now: float) -> None:
+        """Adapt the interval to the load since the last measurement."""
         used = self._cpu()
-        load = (used - self._used) / max(now - self._looked, CHECK_SECONDS)
-        load = max(load, self._late / LATE)
-        self._used, self._looked, self._look_at = used, now, now + CHECK_SECONDS
-        self._late = 0.0
-        if self._opening:
-            # Half the way: what it brings is seen in the next look, and is not to swing back and forth.
-            self.interval = (self.interval + self._wanted(load)) / 2
+        load = (used - self._cpu_used) / max(now - self._checked_at, CHECK_SECONDS)
+        load = max(load, self._max_delay / LATE)
+        self._cpu_used, self._checked_at, self._next_check = used, now, now + CHECK_SECONDS
+        self._max_delay = 0.0
+        if self._range:
+            # Half of the way: the next measurement sees the effect, and the interval does not oscillate.
+            self.interval = (self.interval + self._target(load)) / 2
             self.slot = self.interval / SLOTS
 
-    def _wanted(self, load: float) -> float:
-        return self._base + self._opening * min(max((load - IDLE) / (BUSY - IDLE), 0.0), 1.0)
+    def _target(self, load: float) -> float:
+        return self._base + self._range * min(max((load - IDLE) / (BUSY - IDLE), 0.0), 1.0)

@@ -1,7 +1,7 @@
-"""All the waiting of a process, on one alarm.
+"""All timers of a process, on one alarm.
 
-A timer per stream would cost more than the stream's tokens, so there is one for all: a queue for the
-flush interval, whose entries are due in about the order they come, and a heap for everything else.
+An alarm per stream would cost more than the stream's tokens. One alarm serves a queue for the flush interval, whose
+entries arrive almost in the order of their times, and a heap for all other timers.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ logger = logging.getLogger("flask_aistream")
 
 Callback = Callable[[], None]
 
-SPARSE = 1024
-"""Entries from which on cancelled ones are cleared away before their time."""
+PURGE_SIZE = 1024
+"""Minimum size of the heap at which cancelled timers are removed before they are due."""
 
 
-class Handle:
-    """A callback that may still be cancelled."""
+class TimerHandle:
+    """A scheduled callback."""
 
     __slots__ = ("callback",)
 
@@ -33,13 +33,14 @@ class Handle:
         self.callback: Callback | None = callback
 
     def cancel(self) -> None:
+        """Has no effect after the callback was called."""
         self.callback = None
 
 
 class Timer:
-    """Calls back later. Callbacks must not block: they share one alarm.
+    """Calls back later. Callbacks must not block, as all share one alarm; an exception in one is logged.
 
-    :param flush_interval: Gives the times that are asked of :meth:`soon`, and is told how late they were kept.
+    :param flush_interval: Source of the times for :meth:`call_at_flush`; receives the delay of each alarm.
     """
 
     def __init__(
@@ -50,74 +51,73 @@ class Timer:
     ) -> None:
         self._flush_interval = flush_interval
         self._clock = clock
-        self._soon: deque[tuple[float, Callback]] = deque()
-        self._later: list[tuple[float, int, Handle]] = []
-        self._crowded = SPARSE
+        self._flushes: deque[tuple[float, Callback]] = deque()
+        self._timers: list[tuple[float, int, TimerHandle]] = []
+        self._purge_size = PURGE_SIZE
         self._order = itertools.count()
         self._lock = concurrency.lock()
-        self._alarm = concurrency.alarm(self._ring)
-        self._set_for: float | None = None
+        self._alarm = concurrency.alarm(self._on_alarm)
+        self._alarm_at: float | None = None
 
-    def soon(self, due: float, callback: Callback) -> None:
-        """Call back at ``due`` by the clock, one of the times that ``flush_interval`` gives.
+    def call_at_flush(self, due: float, callback: Callback) -> None:
+        """Call back at ``due``, a time that ``FlushInterval.next_write`` has returned.
 
-        The queue is not sorted: one that is due earlier than those before it waits for them, at most
-        another interval.
+        The queue is not sorted: a callback waits for earlier entries with a later time, at most one more interval.
         """
-        self._soon.append((due, callback))
-        if self._set_for is None or self._set_for > due:
-            self._arm(due)
+        self._flushes.append((due, callback))
+        if self._alarm_at is None or self._alarm_at > due:
+            self._set_alarm(due)
 
-    def later(self, delay: float, callback: Callback) -> Handle:
+    def call_later(self, delay: float, callback: Callback) -> TimerHandle:
         """Call back after ``delay`` seconds, unless cancelled."""
         due = self._clock() + delay
-        handle = Handle(callback)
+        handle = TimerHandle(callback)
         with self._lock:
-            heapq.heappush(self._later, (due, next(self._order), handle))
-            if len(self._later) > self._crowded:
-                self._clear()
-        if self._set_for is None or self._set_for > due:
-            self._arm(due)
+            heapq.heappush(self._timers, (due, next(self._order), handle))
+            if len(self._timers) > self._purge_size:
+                self._purge()
+        if self._alarm_at is None or self._alarm_at > due:
+            self._set_alarm(due)
         return handle
 
-    def _arm(self, due: float) -> None:
+    def _set_alarm(self, due: float) -> None:
         with self._lock:
-            if self._set_for is None or self._set_for > due:
+            if self._alarm_at is None or self._alarm_at > due:
                 now = self._clock()
-                self._set_for = max(due, now)
-                self._alarm.set(self._set_for - now)
+                self._alarm_at = max(due, now)
+                self._alarm.set(self._alarm_at - now)
 
-    def _ring(self) -> None:
+    def _on_alarm(self) -> None:
         now = self._clock()
         with self._lock:
-            set_for, self._set_for = self._set_for, None
-        self._flush_interval.rang(now - (set_for or now))
-        for callback in self._due(now):
+            alarm_at, self._alarm_at = self._alarm_at, None
+        self._flush_interval.record_delay(now - (alarm_at or now))
+        for callback in self._take_due(now):
             try:
                 callback()
-            except Exception:  # Who set it must not stop everybody else's time.
+            except Exception:  # It must not stop the timers of other code.
                 logger.exception("A callback of the timer failed")
-        if self._soon:
-            self._arm(self._soon[0][0])
-        later = self._later  # Another thread may put a shorter one in its place.
-        if later:
-            # The heartbeats of many streams are then to share one ring, instead of one ring each.
-            self._arm(max(later[0][0], now + self._flush_interval.slot))
+        if self._flushes:
+            self._set_alarm(self._flushes[0][0])
+        timers = self._timers  # Another thread may replace the list.
+        if timers:
+            # At the earliest one slot from now: the heartbeats of many streams then share one alarm.
+            self._set_alarm(max(timers[0][0], now + self._flush_interval.slot))
 
-    def _clear(self) -> None:
-        """Let go of what was cancelled: every run has an expiry an hour ahead, which its end cancels."""
-        self._later = [entry for entry in self._later if entry[2].callback is not None]
-        heapq.heapify(self._later)
-        self._crowded = max(2 * len(self._later), SPARSE)
+    def _purge(self) -> None:
+        """Remove cancelled timers. Every run has one an hour ahead, which is cancelled when the run ends."""
+        self._timers = [entry for entry in self._timers if entry[2].callback is not None]
+        heapq.heapify(self._timers)
+        self._purge_size = max(2 * len(self._timers), PURGE_SIZE)
 
-    def _due(self, now: float) -> list[Callback]:
+    def _take_due(self, now: float) -> list[Callback]:
         callbacks: list[Callback] = []
-        soon = self._soon
-        while soon and soon[0][0] <= now:
-            callbacks.append(soon.popleft()[1])
+        flushes = self._flushes
+        while flushes and flushes[0][0] <= now:
+            callbacks.append(flushes.popleft()[1])
         with self._lock:
-            while self._later and self._later[0][0] <= now:
-                handle = heapq.heappop(self._later)[2]
+            while self._timers and self._timers[0][0] <= now:
+                handle = heapq.heappop(self._timers)[2]
                 if handle.callback is not None:
                     callbacks.append(handle.callback)
         return callbacks

@@ -72,7 +72,7 @@ def open_connection(
     if fd is not None:
         process.watcher.watch(fd, hooks.on_disconnect)
     if process.longest_response is not None:
-        process.timer.later(process.longest_response, lambda: delivery.recall(PAUSE_MS))
+        process.timer.call_later(process.longest_response, lambda: delivery.recall(PAUSE_MS))
     return delivery, tail
 
 

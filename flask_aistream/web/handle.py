@@ -164,7 +164,7 @@ class RunHandle:
             heartbeat=None,
             flush_interval=process.flush_interval,
         )
-        alarm = process.timer.later(seconds, tail.close) if seconds is not None else None
+        alarm = process.timer.call_later(seconds, tail.close) if seconds is not None else None
         process.runner.attach(self.id)
         try:
             yield tail

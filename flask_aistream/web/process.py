@@ -69,7 +69,7 @@ class ProcessState:
         self.timer = Timer(self._concurrency, self.flush_interval)
         self.quicken = quickener()
         self.watcher = DisconnectWatcher()
-        self.clearing = Coalescer(partial(self.timer.later, CLEARING_SECONDS), Tail.close)
+        self.clearing = Coalescer(partial(self.timer.call_later, CLEARING_SECONDS), Tail.close)
         self.connections = Connections(
             self._concurrency.lock(),
             patience=settings.send_seconds,
@@ -110,7 +110,7 @@ class ProcessState:
             running=lambda: self.runner.count,
             interrupt=lambda: self.runner.interrupt_all("drain", CLEANUP_SECONDS),
             recall=self.connections.recall if self.store.shared else None,
-            later=self.timer.later,
+            later=self.timer.call_later,
             spawn=self._concurrency.spawn,
             budget=settings.drain_seconds,
         )
@@ -131,16 +131,16 @@ class ProcessState:
 
     def _sweep(self) -> None:
         self._concurrency.spawn(ignoring_outage(self.store.sweep))
-        self.timer.later(SWEEP_SECONDS, self._sweep)
+        self.timer.call_later(SWEEP_SECONDS, self._sweep)
 
     def _watch_writes(self) -> None:
         if self.connections.rest is not None:
             self.connections.sweep()
-            self.timer.later(self.connections.rest, self._watch_writes)
+            self.timer.call_later(self.connections.rest, self._watch_writes)
 
     def _recover(self) -> None:
         self._concurrency.spawn(ignoring_outage(self.runner.recover))
-        self.timer.later(RECOVER_SECONDS, self._recover)
+        self.timer.call_later(RECOVER_SECONDS, self._recover)
 
 
 def ignoring_outage(work: Callable[[], None]) -> Callable[[], None]:

@@ -271,7 +271,7 @@ def test_a_closed_tail_leaves_nothing_behind(clock: ManualClock) -> None:
     clock.advance(HEARTBEAT)
     log: t.Any = desk.log
     assert (len(log._waiting), len(log._waiting_for_end)) == (0, 0)
-    assert len(desk.timer._later) == 0
+    assert len(desk.timer._timers) == 0
 
 
 def test_a_trimmed_history_is_passed_on_as_the_page_is(clock: ManualClock) -> None:

@@ -825,7 +825,7 @@ def test_a_thousand_runs_leave_nothing_in_the_runner(bench: Bench) -> None:
     assert bench.runner.count == 0
     assert len(bench.ends.received) == 1000
     bench.clock.advance(3600)
-    assert bench.timer._later == []
+    assert bench.timer._timers == []
 
 
 def test_readers_of_a_fast_provider_all_learn_of_its_stop(clock: ManualClock) -> None:

@@ -48,7 +48,7 @@ class Leaving:
                 self._recall,
                 self._find,
             ),
-            later=timer.later,
+            later=timer.call_later,
             spawn=lambda work: work(),
             budget=budget,
         )

@@ -7,59 +7,59 @@ import pytest
 from flask_aistream.server.threads import Interrupt
 from flask_aistream.timing.coalesce import Coalescer
 
-Turns = list[Callable[[], None]]
+Callbacks = list[Callable[[], None]]
 
 
-def test_all_that_come_until_the_turn_of_the_first_are_done_in_one() -> None:
-    turns: Turns = []
-    done: list[int] = []
-    together = Coalescer(turns.append, done.append)
+def test_items_added_before_the_callback_are_handled_in_one_call() -> None:
+    scheduled: Callbacks = []
+    handled: list[int] = []
+    coalescer = Coalescer(scheduled.append, handled.append)
     for number in range(3):
-        together.add(number)
-    assert (len(turns), done) == (1, [])
-    turns.pop()()
-    assert done == [0, 1, 2]
+        coalescer.add(number)
+    assert (len(scheduled), handled) == (1, [])
+    scheduled.pop()()
+    assert handled == [0, 1, 2]
 
 
-def test_what_comes_after_a_turn_gets_one_of_its_own() -> None:
-    turns: Turns = []
-    done: list[int] = []
-    together = Coalescer(turns.append, done.append)
+def test_an_item_added_after_the_callback_schedules_another_one() -> None:
+    scheduled: Callbacks = []
+    handled: list[int] = []
+    coalescer = Coalescer(scheduled.append, handled.append)
     for number in range(2):
-        together.add(number)
-        turns.pop()()
-    assert done == [0, 1]
+        coalescer.add(number)
+        scheduled.pop()()
+    assert handled == [0, 1]
 
 
-def test_what_is_added_during_a_turn_is_not_forgotten() -> None:
-    turns: Turns = []
-    done: list[int] = []
+def test_an_item_added_during_the_callback_is_handled() -> None:
+    scheduled: Callbacks = []
+    handled: list[int] = []
 
-    def act(number: int) -> None:
-        done.append(number)
+    def handle(number: int) -> None:
+        handled.append(number)
         if number == 0:
-            together.add(1)
+            coalescer.add(1)
 
-    together = Coalescer(turns.append, act)
-    together.add(0)
-    while turns:
-        turns.pop()()
-    assert done == [0, 1]
+    coalescer = Coalescer(scheduled.append, handle)
+    coalescer.add(0)
+    while scheduled:
+        scheduled.pop()()
+    assert handled == [0, 1]
 
 
-def test_who_is_interrupted_while_adding_keeps_no_turn_from_the_others() -> None:
-    turns: Turns = []
-    done: list[int] = []
+def test_an_interrupted_add_does_not_keep_the_next_one_from_scheduling() -> None:
+    scheduled: Callbacks = []
+    handled: list[int] = []
     faults = [Interrupt()]
 
-    def soon(turn: Callable[[], None]) -> None:
+    def schedule(callback: Callable[[], None]) -> None:
         if faults:
             raise faults.pop()
-        turns.append(turn)
+        scheduled.append(callback)
 
-    together = Coalescer(soon, done.append)
+    coalescer = Coalescer(schedule, handled.append)
     with pytest.raises(Interrupt):
-        together.add(0)
-    together.add(1)
-    turns.pop()()
-    assert done == [0, 1]
+        coalescer.add(0)
+    coalescer.add(1)
+    scheduled.pop()()
+    assert handled == [0, 1]

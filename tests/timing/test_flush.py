@@ -1,4 +1,4 @@
-"""The flush interval opens with the load."""
+"""The flush interval grows with the load."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BASE, MOST = 0.005, 0.03
 
 
 class Worker:
-    """A process that uses a share of its CPU."""
+    """A process with a simulated CPU load."""
 
     def __init__(self, clock: ManualClock, busy: float = MOST) -> None:
         self.used = 0.0
@@ -21,22 +21,22 @@ class Worker:
         self.flush_interval = FlushInterval(BASE, busy, clock=clock, cpu=lambda: self.used)
 
     def work(self, share: float, seconds: float = 2.0, late: float = 0.0) -> float:
-        """:returns: The interval after so many seconds at this load, with rings as late as that."""
+        """:returns: The interval after ``seconds`` at this load, with alarms ``late`` seconds late."""
         for _ in range(round(seconds / CHECK_SECONDS)):
             self.used += share * CHECK_SECONDS
             self.clock.advance(CHECK_SECONDS)
-            self.flush_interval.rang(late)
-            self.flush_interval.next(self.clock())
+            self.flush_interval.record_delay(late)
+            self.flush_interval.next_write(self.clock())
         return self.flush_interval.interval
 
 
 LOADS = [
-    pytest.param(0.0, BASE, id="nothing to do"),
-    pytest.param(0.2, BASE, id="time to spare"),
+    pytest.param(0.0, BASE, id="no load"),
+    pytest.param(0.2, BASE, id="low load"),
     pytest.param(0.3, (BASE + MOST) / 2, id="half busy"),
     pytest.param(0.4, MOST, id="busy"),
-    pytest.param(0.85, MOST, id="nearly all"),
-    pytest.param(1.0, MOST, id="all there is"),
+    pytest.param(0.85, MOST, id="nearly one CPU"),
+    pytest.param(1.0, MOST, id="one CPU"),
     pytest.param(4.0, MOST, id="several threads"),
 ]
 
@@ -46,7 +46,7 @@ def test_the_interval_follows_the_load(clock: ManualClock, share: float, interva
     assert Worker(clock).work(share) == pytest.approx(interval, rel=0.01)
 
 
-def test_a_worker_that_others_leave_no_cpu_is_short_of_time_too(clock: ManualClock) -> None:
+def test_late_alarms_count_as_load(clock: ManualClock) -> None:
     worker = Worker(clock)
     assert worker.work(0.1, late=0.001) == pytest.approx(BASE, rel=0.01)
     assert worker.work(0.1, late=LATE / 2) == pytest.approx(MOST, rel=0.01)
@@ -54,41 +54,43 @@ def test_a_worker_that_others_leave_no_cpu_is_short_of_time_too(clock: ManualClo
     assert worker.work(0.1) == pytest.approx(BASE, rel=0.01)
 
 
-def test_the_interval_closes_again(clock: ManualClock) -> None:
+def test_the_interval_shrinks_again(clock: ManualClock) -> None:
     worker = Worker(clock)
     worker.work(1.0)
     assert worker.work(0.0) == pytest.approx(BASE, rel=0.01)
 
 
-def test_one_busy_moment_does_not_open_it_whole(clock: ManualClock) -> None:
+def test_one_measurement_moves_the_interval_only_part_of_the_way(clock: ManualClock) -> None:
     assert Worker(clock).work(1.0, CHECK_SECONDS) < MOST
 
 
 @pytest.mark.parametrize("busy", [0.0, BASE / 2])
-def test_it_never_opens_where_that_was_not_asked(clock: ManualClock, busy: float) -> None:
+def test_the_interval_is_constant_unless_busy_exceeds_base(clock: ManualClock, busy: float) -> None:
     assert Worker(clock, busy).work(1.0) == BASE
 
 
-def test_a_load_is_that_of_the_time_since_the_last_look(clock: ManualClock) -> None:
+def test_the_load_is_averaged_over_the_time_since_the_last_measurement(clock: ManualClock) -> None:
     worker = Worker(clock)
     worker.used += 1.0
     clock.advance(100)
-    worker.flush_interval.next(clock())
+    worker.flush_interval.next_write(clock())
     assert worker.flush_interval.interval == BASE
 
 
-def test_who_writes_at_about_the_same_time_writes_again_at_the_same_time(
+def test_writes_in_one_slot_have_the_same_next_write_time(
     clock: ManualClock,
 ) -> None:
     flush_interval = FlushInterval(BASE, clock=clock)
     slot = clock() - clock() % flush_interval.slot + flush_interval.slot
-    again = {flush_interval.next(slot + share * flush_interval.slot) for share in (0.1, 0.5, 0.9)}
+    again = {
+        flush_interval.next_write(slot + share * flush_interval.slot) for share in (0.1, 0.5, 0.9)
+    }
     assert max(again) == pytest.approx(min(again)) == pytest.approx(slot + BASE)
 
 
-def test_who_had_to_wait_for_others_is_not_later_each_time(clock: ManualClock) -> None:
+def test_delays_do_not_add_up_over_successive_writes(clock: ManualClock) -> None:
     flush_interval = FlushInterval(BASE, clock=clock)
-    first = due = flush_interval.next(clock())
+    first = due = flush_interval.next_write(clock())
     for _ in range(10):
-        due = flush_interval.next(due + 0.5 * flush_interval.slot)
+        due = flush_interval.next_write(due + 0.5 * flush_interval.slot)
     assert due == pytest.approx(first + 10 * BASE)

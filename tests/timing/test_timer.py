@@ -1,4 +1,4 @@
-"""All the waiting of a process, on one alarm."""
+"""One alarm serves all timers."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from tests.runs.support import until
 FLUSH = 0.5
 
 
-class Rings:
-    """Callbacks that say when they were called."""
+class Calls:
+    """Callbacks that record when they are called."""
 
     def __init__(self, clock: ManualClock) -> None:
-        self.told: list[tuple[str, float]] = []
+        self.log: list[tuple[str, float]] = []
         self._clock = clock
         self._start = clock()
 
     def __call__(self, name: str) -> t.Callable[[], None]:
-        return lambda: self.told.append((name, self._clock() - self._start))
+        return lambda: self.log.append((name, self._clock() - self._start))
 
 
 @pytest.fixture
@@ -38,123 +38,127 @@ def timer(clock: ManualClock) -> Timer:
 
 
 @pytest.fixture
-def rings(clock: ManualClock) -> Rings:
-    return Rings(clock)
+def calls(clock: ManualClock) -> Calls:
+    return Calls(clock)
 
 
-def test_nothing_happens_before_its_time(timer: Timer, clock: ManualClock, rings: Rings) -> None:
-    timer.later(10, rings("a"))
-    timer.soon(clock() + FLUSH, rings("b"))
+def test_a_callback_is_not_called_early(timer: Timer, clock: ManualClock, calls: Calls) -> None:
+    timer.call_later(10, calls("a"))
+    timer.call_at_flush(clock() + FLUSH, calls("b"))
     clock.advance(FLUSH - 0.01)
-    assert rings.told == []
+    assert calls.log == []
 
 
-def test_everything_happens_once_at_its_time_and_in_its_order(
-    timer: Timer, clock: ManualClock, rings: Rings
+def test_callbacks_are_called_once_each_in_the_order_of_their_times(
+    timer: Timer, clock: ManualClock, calls: Calls
 ) -> None:
     for delay in (30, 10, 20, 10):
-        timer.later(delay, rings(str(delay)))
-    timer.soon(clock() + FLUSH, rings("soon"))
+        timer.call_later(delay, calls(str(delay)))
+    timer.call_at_flush(clock() + FLUSH, calls("flush"))
     clock.advance(100)
-    assert rings.told == [("soon", FLUSH), ("10", 10), ("10", 10), ("20", 20), ("30", 30)]
+    assert calls.log == [("flush", FLUSH), ("10", 10), ("10", 10), ("20", 20), ("30", 30)]
 
 
-def test_an_earlier_one_set_later_is_not_held_up(
-    timer: Timer, clock: ManualClock, rings: Rings
+def test_a_timer_set_later_may_be_due_earlier(
+    timer: Timer, clock: ManualClock, calls: Calls
 ) -> None:
-    timer.later(100, rings("late"))
-    timer.later(1, rings("early"))
-    timer.soon(clock() + FLUSH, rings("soon"))
+    timer.call_later(100, calls("late"))
+    timer.call_later(1, calls("early"))
+    timer.call_at_flush(clock() + FLUSH, calls("flush"))
     clock.advance(1)
-    assert rings.told == [("soon", FLUSH), ("early", 1)]
+    assert calls.log == [("flush", FLUSH), ("early", 1)]
 
 
-def test_a_delay_of_zero_waits_for_the_alarm(
-    timer: Timer, clock: ManualClock, rings: Rings
+def test_a_delay_of_zero_still_waits_for_the_alarm(
+    timer: Timer, clock: ManualClock, calls: Calls
 ) -> None:
-    timer.later(0, rings("now"))
-    assert rings.told == []
+    timer.call_later(0, calls("now"))
+    assert calls.log == []
     clock.advance(0)
-    assert rings.told == [("now", 0)]
+    assert calls.log == [("now", 0)]
 
 
-def test_what_is_cancelled_does_not_happen(timer: Timer, clock: ManualClock, rings: Rings) -> None:
-    kept, cancelled = timer.later(1, rings("kept")), timer.later(1, rings("cancelled"))
+def test_a_cancelled_callback_is_not_called(timer: Timer, clock: ManualClock, calls: Calls) -> None:
+    kept, cancelled = timer.call_later(1, calls("kept")), timer.call_later(1, calls("cancelled"))
     cancelled.cancel()
     clock.advance(1)
-    assert rings.told == [("kept", 1)]
-    kept.cancel()  # Too late, and no harm.
+    assert calls.log == [("kept", 1)]
+    kept.cancel()  # No effect after the call.
 
 
-def test_a_callback_may_set_the_next_one(timer: Timer, clock: ManualClock, rings: Rings) -> None:
+def test_a_callback_may_schedule_another_one(
+    timer: Timer, clock: ManualClock, calls: Calls
+) -> None:
     def again() -> None:
-        rings("again")()
-        timer.later(10, again)
+        calls("again")()
+        timer.call_later(10, again)
 
-    timer.later(10, again)
+    timer.call_later(10, again)
     clock.advance(35)
-    assert rings.told == [("again", 10), ("again", 20), ("again", 30)]
+    assert calls.log == [("again", 10), ("again", 20), ("again", 30)]
 
 
-def test_a_callback_that_fails_holds_up_nobody(
-    timer: Timer, clock: ManualClock, rings: Rings, caplog: pytest.LogCaptureFixture
+def test_an_exception_in_a_callback_is_logged_and_stops_no_other(
+    timer: Timer, clock: ManualClock, calls: Calls, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> None:
         raise RuntimeError("can't start new thread")
 
-    timer.later(1, fail)
-    timer.later(1, rings("beside"))
-    timer.later(2, rings("after"))
-    timer.soon(clock() + FLUSH, fail)
+    timer.call_later(1, fail)
+    timer.call_later(1, calls("beside"))
+    timer.call_later(2, calls("after"))
+    timer.call_at_flush(clock() + FLUSH, fail)
     clock.advance(2)
-    assert rings.told == [("beside", 1), ("after", 2)]
+    assert calls.log == [("beside", 1), ("after", 2)]
     assert "can't start new thread" in caplog.text
 
 
-def test_what_was_cancelled_does_not_pile_up(timer: Timer, clock: ManualClock) -> None:
-    # Every run has an expiry an hour ahead, which its end cancels.
-    kept = [timer.later(3600, lambda: None) for _ in range(100)]
+def test_cancelled_timers_do_not_accumulate(timer: Timer, clock: ManualClock) -> None:
+    # Every run has a timer an hour ahead, which is cancelled when the run ends.
+    kept = [timer.call_later(3600, lambda: None) for _ in range(100)]
     for _ in range(100_000):
-        timer.later(3600, lambda: None).cancel()
-    assert len(timer._later) < 5000
-    assert {id(kept_one) for kept_one in kept} <= {id(entry[-1]) for entry in timer._later}
+        timer.call_later(3600, lambda: None).cancel()
+    assert len(timer._timers) < 5000
+    assert {id(kept_one) for kept_one in kept} <= {id(entry[-1]) for entry in timer._timers}
 
 
-def test_a_cancelled_callback_is_let_go_at_once(timer: Timer) -> None:
+def test_a_cancelled_callback_is_released_at_once(timer: Timer) -> None:
     def callback() -> None: ...
 
     gone = weakref.ref(callback)
-    handle = timer.later(3600, callback)
+    handle = timer.call_later(3600, callback)
     handle.cancel()
     del callback
     assert gone() is None
 
 
-def test_how_late_it_rings_is_told(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[float] = []
+def test_the_flush_interval_receives_the_delay_of_each_alarm(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delays: list[float] = []
     lag = 0.0
     flush_interval = FlushInterval(FLUSH, clock=clock)
-    monkeypatch.setattr(flush_interval, "rang", told.append)
+    monkeypatch.setattr(flush_interval, "record_delay", delays.append)
     timer = Timer(ManualConcurrency(clock), flush_interval, lambda: clock() + lag)
-    timer.later(1, lambda: None)
+    timer.call_later(1, lambda: None)
     clock.advance(1)
-    # Who has written for so long that it is due again: nobody was late for that.
-    timer.soon(clock() - 1, lambda: None)
+    # A write that outlasts the interval is due again at once: the timer is not late for it.
+    timer.call_at_flush(clock() - 1, lambda: None)
     clock.advance(0)
-    timer.later(1, lambda: None)
+    timer.call_later(1, lambda: None)
     lag = 0.125
     clock.advance(1)
-    assert told == [0, 0, 0.125]
+    assert delays == [0, 0, 0.125]
 
 
-def test_many_threads_may_set_it() -> None:
+def test_many_threads_may_schedule_callbacks() -> None:
     timer = Timer(Threads(), FlushInterval(0.001))
     rung: list[int] = []
 
     def work(number: int) -> None:
         for _ in range(200):
-            timer.soon(time.monotonic() + 0.001, lambda: rung.append(number))
-            timer.later(0.001, lambda: rung.append(number))
+            timer.call_at_flush(time.monotonic() + 0.001, lambda: rung.append(number))
+            timer.call_later(0.001, lambda: rung.append(number))
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
     for thread in threads:
@@ -165,9 +169,9 @@ def test_many_threads_may_set_it() -> None:
 
 
 @pytest.mark.parametrize("delay", [float("1e9"), float("1e300")])
-def test_a_time_that_no_clock_reaches_does_not_stop_the_others(delay: float) -> None:
+def test_a_delay_beyond_what_the_clock_can_hold_does_not_block_other_timers(delay: float) -> None:
     timer = Timer(Threads(), FlushInterval(0.001))
-    timer.later(delay, lambda: None)
+    timer.call_later(delay, lambda: None)
     rung = threading.Event()
-    timer.later(0.001, rung.set)
+    timer.call_later(0.001, rung.set)
     assert rung.wait(DEADLINE)

@@ -280,7 +280,7 @@ def test_a_thousand_runs_leave_nothing(
     assert len(process.encoders._shared) == 0
     assert not process.runner._active_runs._reserved
     assert process.watcher._callbacks == {}
-    live = [entry for entry in process.timer._later if entry[-1].callback is not None]
+    live = [entry for entry in process.timer._timers if entry[-1].callback is not None]
     assert len(live) < 10
 
 

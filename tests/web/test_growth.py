@@ -25,7 +25,7 @@ def test_finished_runs_leave_nothing_behind(
     make_app: MakeApp, ai: AIStream, tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Timers that were cancelled are cleared away when there are a thousand, which is more than we look for.
-    monkeypatch.setattr(timer, "SPARSE", 16)
+    monkeypatch.setattr(timer, "PURGE_SIZE", 16)
     url = "memory://" if store == "memory" else f"sqlite:///{tmp_path}/runs.sqlite"
     ai.provider(name="chat")(lambda request: iter("abc"))
     app = make_app(store=url, retain_runs=10)
