@@ -1,52 +1,49 @@
-"""One connection: a cursor taken through a log into one response."""
+"""The body of a response: the pages of a log, encoded for one connection."""
 
 from __future__ import annotations
 
 import errno
-import weakref
+import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
 
-from flask_aistream.core.events import Event
 from flask_aistream.core.events import Terminal
 from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.protocols.base import Encoder
 
-WRITE = 256 * 1024
-"""Most bytes of one write: a write that does not return is then a client that takes next to nothing, and
-not one that was given a large file. A page of text stays whole; cutting it up at 64 KiB cost a tenth of the
-speed of a provider that never waits."""
+MAX_WRITE_BYTES = 256 * 1024
+"""Maximum size of one write. A write of this size that does not return means that the client reads almost nothing,
+not that it receives a large file. A page of text is smaller: splitting pages at 64 KiB cost a tenth of the
+throughput of a provider that never waits."""
 
 
 class Delivery:
-    """The body of a response, as bytes to write. Iterating blocks; one item is one write.
+    """Yields the bytes of one response; one item is one write. Iterating blocks.
 
-    :param after: Number of the record the connection stands at.
-    :param prologue: Put before the first page (the reconnection time).
-    :param heartbeat: Sent after a silence; ``None`` where the format has none.
-    :param resumable: The client comes back when it is told to, see :meth:`recall`.
-    :param silent: Terminal events the format has no word for: the connection is broken off instead.
-    :param on_told: Called when everything to the run's end was handed over.
-    :param on_close: Called once, when the connection has ended for whatever reason.
-    :ivar writing: What the server has been given and not yet written.
-    :ivar parted: The last thing the client was told is to come back.
+    :param after: Number of the last record that the client has.
+    :param prologue: Sent before the first page (the reconnection time).
+    :param heartbeat: Sent after a silence; ``None`` if the protocol has no heartbeat.
+    :param resumable: The client reconnects with a cursor, so it can be recalled; see :meth:`recall`.
+    :param aborted_by: Terminal events that the protocol cannot encode: the connection is aborted instead.
+    :param on_complete: Called when the client was sent everything up to the end of the run.
+    :param on_close: Called once, when the connection has ended for any reason.
+    :ivar writing: Bytes that the server is writing now; ``None`` between two writes.
+    :ivar recalled: The last bytes sent ask the client to reconnect.
     """
 
     __slots__ = (
+        "_aborted_by",
         "_after",
         "_encoder",
-        "_farewell",
         "_heartbeat",
         "_on_close",
-        "_on_told",
+        "_on_complete",
         "_prologue",
+        "_recall_frame",
         "_resumable",
-        "_silent",
         "_tail",
-        "parted",
+        "recalled",
         "writing",
     )
 
@@ -59,8 +56,8 @@ class Delivery:
         prologue: bytes,
         heartbeat: bytes | None,
         resumable: bool = False,
-        silent: tuple[type[Terminal], ...] = (),
-        on_told: Callable[[], None] = lambda: None,
+        aborted_by: tuple[type[Terminal], ...] = (),
+        on_complete: Callable[[], None] = lambda: None,
         on_close: Callable[[], None],
     ) -> None:
         self._tail = tail
@@ -69,11 +66,11 @@ class Delivery:
         self._prologue = prologue
         self._heartbeat = heartbeat
         self._resumable = resumable
-        self._farewell = b""
+        self._recall_frame = b""
         self.writing: bytes | None = None
-        self.parted = False
-        self._silent = silent
-        self._on_told = on_told
+        self.recalled = False
+        self._aborted_by = aborted_by
+        self._on_complete = on_complete
         self._on_close: Callable[[], None] | None = on_close
 
     def __iter__(self) -> Iterator[bytes]:
@@ -86,101 +83,58 @@ class Delivery:
                     first, events, ended = page
                     gap = b""
                     if first > expected:
-                        gap = self._encoder.gap(first) or broken_off()
+                        gap = self._encoder.gap(first) or abort_connection()
                     data = self._prologue + gap + self._encoder.encode(first, events)
                     self._prologue = b""
                     expected = first + len(events)
-                if len(data) > WRITE:
-                    yield from self._in_pieces(data)
+                if len(data) > MAX_WRITE_BYTES:
+                    yield from self._split(data)
                 elif data:
                     self.writing = data
                     yield data
                     self.writing = None
                 if ended:
-                    self._on_told()
-                    if events and isinstance(events[-1], self._silent):
-                        broken_off()
-        except StoreUnavailable:  # It is another process's run, and nobody can tell how it goes on.
-            broken_off()
-        if self._farewell and not ended:
-            self.parted = True
-            self.writing = self._farewell
-            yield self._farewell
+                    self._on_complete()
+                    if events and isinstance(events[-1], self._aborted_by):
+                        abort_connection()
+        except (
+            StoreUnavailable
+        ):  # Another process owns the run, and its log cannot be read any further.
+            abort_connection()
+        if self._recall_frame and not ended:
+            self.recalled = True
+            self.writing = self._recall_frame
+            yield self._recall_frame
 
     def recall(self, milliseconds: int) -> None:
-        """Have the client come back after so long, to somebody else, and end; if it is one that can.
+        """Send what is in the log now, ask the client to reconnect after this time, and end.
 
-        What is in the log now is told before. Never blocks; any thread may call it.
+        Has no effect on a client that cannot resume. Never blocks; any thread may call it.
         """
         if self._resumable:
-            self._farewell = f"retry: {milliseconds}\n".encode()
-            self._tail.finish()
-
-    def _in_pieces(self, data: bytes) -> Iterator[bytes]:
-        for start in range(0, len(data), WRITE):
-            self.writing = data[start : start + WRITE]
-            yield self.writing
-        self.writing = None
+            self._recall_frame = f"retry: {milliseconds}\n".encode()
+            self._tail.drain()
 
     def close(self) -> None:
-        """Free everything, also if it was never iterated. Any thread may call it, any number of times."""
+        """Release all resources, whether or not it was iterated. Idempotent; any thread may call it."""
         self._tail.close()
         on_close, self._on_close = self._on_close, None
         if on_close:
             on_close()
 
+    def _split(self, data: bytes) -> Iterator[bytes]:
+        for start in range(0, len(data), MAX_WRITE_BYTES):
+            self.writing = data[start : start + MAX_WRITE_BYTES]
+            yield self.writing
+        self.writing = None
 
-def broken_off() -> bytes:
-    """Let the server drop the connection without the end of a body: a client must not take what it
-    has for a complete answer. To servers this is a client that went away, which they do not report.
+
+def abort_connection() -> t.NoReturn:
+    """Make the server close the connection without the end of the body, so that the client does not take an
+    incomplete answer for a complete one. Servers handle this error as a client that disconnected, and do not log it.
 
     :raises ConnectionResetError: Always.
     """
     raise ConnectionResetError(
-        errno.ECONNRESET, "the answer is not complete, and this format cannot say so"
+        errno.ECONNRESET, "the answer is incomplete, and this protocol cannot express that"
     )
-
-
-class SharedEncoder:
-    """An encoder without memory of its own, for all readers of one run: each page is encoded once.
-
-    Readers of a live run ask for the same page at the same time, so the last one is enough to keep.
-    """
-
-    __slots__ = ("__weakref__", "_encoder", "_last")
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-        self._last: tuple[int, int, bytes] = (-1, -1, b"")
-
-    def encode(self, first: int, events: Sequence[Event]) -> bytes:
-        known_first, known_count, data = self._last
-        count = len(events)
-        if first != known_first or count != known_count:
-            data = self._encoder.encode(first, events)
-            self._last = (first, count, data)
-        return data
-
-    def gap(self, first: int) -> bytes:
-        return self._encoder.gap(first)
-
-
-class SharedEncoders:
-    """The shared encoder of each run and protocol that somebody reads now.
-
-    :param lock: For a few steps that do not block.
-    """
-
-    def __init__(self, lock: AbstractContextManager[object]) -> None:
-        self._shared: weakref.WeakValueDictionary[object, SharedEncoder] = (
-            weakref.WeakValueDictionary()
-        )
-        self._lock = lock
-
-    def get(self, key: object, make: Callable[[], Encoder]) -> SharedEncoder:
-        """The encoder that the other readers of ``key`` use, or a new one."""
-        with self._lock:
-            shared = self._shared.get(key)
-            if shared is None:
-                shared = self._shared[key] = SharedEncoder(make())
-            return shared

@@ -65,5 +65,5 @@ def close_recalled(delivery: Delivery, fd: int | None) -> None:
 
     The response's head, which could say ``Connection: close``, was sent long ago.
     """
-    if delivery.parted and fd is not None:
+    if delivery.recalled and fd is not None:
         hang_up(fd)

@@ -1,8 +1,7 @@
 """Follow a run: the records after a cursor, as they are written.
 
-Between two pages lies the flush interval: a fast provider's tokens gather meanwhile and leave as one
-write. A token after a pause finds nobody resting and leaves at once, and so does the end: it is the last
-page anyway.
+Two pages are at least one flush interval apart, so the tokens of a fast provider leave in one write. A token after
+a pause leaves at once, and so does the terminal event, which is on the last page in any case.
 """
 
 from __future__ import annotations
@@ -22,30 +21,30 @@ from flask_aistream.timing.timer import Timer
 
 
 class Tail:
-    """One reader's place in one log. Iterating blocks.
+    """One reader's position in one log. Iterating blocks.
 
     Yields pages, and ``None`` when a heartbeat is due. Ends after the terminal record, or when closed.
 
     :param after: Number of the last record read.
-    :param heartbeat: Longest silence, in seconds; ``None`` for any.
-    :param flush_interval: Has the shortest time between two pages.
+    :param heartbeat: Longest silence, in seconds; ``None``: no heartbeats.
+    :param flush_interval: Minimum time between two pages.
     """
 
     __slots__ = (
-        "_beat",
         "_clock",
         "_closed",
+        "_draining",
         "_flush_interval",
         "_heartbeat",
-        "_last_call",
+        "_heartbeat_due",
+        "_heartbeat_timer",
+        "_last_page_at",
         "_log",
         "_number",
-        "_rests",
-        "_silent",
         "_timer",
         "_waiter",
+        "_waits_for_end",
         "_wake",
-        "_wrote",
     )
 
     def __init__(
@@ -67,12 +66,14 @@ class Tail:
         self._heartbeat = heartbeat
         self._flush_interval = flush_interval
         self._clock = clock
-        self._wrote = clock()
-        self._silent = False
-        self._rests = False
+        self._last_page_at = clock()
+        self._heartbeat_due = False
+        self._waits_for_end = False
         self._closed = False
-        self._last_call = False
-        self._beat = timer.call_later(heartbeat, self._check_silence) if heartbeat else None
+        self._draining = False
+        self._heartbeat_timer = (
+            timer.call_later(heartbeat, self._check_silence) if heartbeat else None
+        )
 
     def __iter__(self) -> Iterator[Page | None]:
         log, waiter, flush_interval, clock = (
@@ -88,63 +89,66 @@ class Tail:
                 now = clock()
                 due = flush_interval.next_write(now)
                 self._number = first + len(events) - 1
-                self._silent = False
-                self._wrote = now
+                self._heartbeat_due = False
+                self._last_page_at = now
                 yield page
-                if ended or self._last_call:
+                if ended or self._draining:
                     break
                 if len(events) == PAGE:
                     continue
-                # Whoever rests asks to be told when it has rested: what comes meanwhile costs no call.
+                # Re-register only after the flush interval: appends meanwhile need no wake-up.
                 if due > now:
-                    self._rest_until(due)
+                    self._listen_at(due)
                 else:
                     self._listen()
-            elif self._last_call:
+            elif self._draining:
                 break
             else:
-                if self._silent:
-                    self._silent = False
-                    self._wrote = clock()
+                if self._heartbeat_due:
+                    self._heartbeat_due = False
+                    self._last_page_at = clock()
                     yield None
                 self._listen()
             waiter.wait()
         self.close()
 
-    def wait_beyond(self, number: int, seconds: float) -> Event | None:
-        """The first event after record ``number``, as soon as there is one; ``None`` where there is none
-        after ``seconds``, or none will come. It is still to be iterated."""
-        deadline = self._clock() + seconds
-        alarm = self._timer.call_later(seconds, self._wake)
-        page = Page(number + 1, (), ended=False)
+    def wait_for_event(self, after: int, timeout: float) -> Event | None:
+        """Wait for the first event after record ``after``, without reading past it.
+
+        :param timeout: In seconds.
+        :returns: ``None`` if there is none in time, or the run has ended.
+        """
+        deadline = self._clock() + timeout
+        alarm = self._timer.call_later(timeout, self._wake)
+        page = Page(after + 1, (), ended=False)
         while not (page.events or page.ended or self._closed or self._clock() >= deadline):
-            self._log.notify(number, self._wake)  # At once where there is one already.
+            self._log.notify(after, self._wake)  # Wakes at once if the event is there.
             self._waiter.wait()
-            page = self._log.read(number, limit=1)
+            page = self._log.read(after, limit=1)
         alarm.cancel()
         return page.events[0] if page.events else None
 
-    def finish(self) -> None:
-        """End the iteration after one more page, if there is one; from any thread."""
-        self._last_call = True
+    def drain(self) -> None:
+        """End the iteration after the records that are in the log now. Any thread may call it."""
+        self._draining = True
         self._wake()
 
     def close(self, *, wake: bool = True) -> None:
-        """End the iteration, from any thread.
+        """End the iteration. Any thread may call it.
 
-        :param wake: Else the reader sleeps on, if it sleeps, until this is called again.
+        :param wake: Wake a reader that waits. If false, it waits until this is called again.
         """
         self._closed = True
-        if self._beat:
-            self._beat.cancel()
+        if self._heartbeat_timer:
+            self._heartbeat_timer.cancel()
         self._log.forget(self._wake)
         if wake:
             self._wake()
 
-    def _rest_until(self, due: float) -> None:
-        self._timer.call_at_flush(due, self._rested)
-        if not self._rests:
-            self._rests = True
+    def _listen_at(self, due: float) -> None:
+        self._timer.call_at_flush(due, self._on_flush)
+        if not self._waits_for_end:
+            self._waits_for_end = True
             self._log.notify_end(self._wake)
             self._forget_if_closed()
 
@@ -156,20 +160,22 @@ class Tail:
         if self._closed:  # By another thread, meanwhile.
             self._log.forget(self._wake)
 
-    def _rested(self) -> None:
+    def _on_flush(self) -> None:
         if self._closed:
             return
         try:
             self._listen()
-        except StoreUnavailable:  # The reader asks once more, where it can be told.
+        except (
+            StoreUnavailable
+        ):  # The reader calls again, in its own thread, and receives the error there.
             self._wake()
 
     def _check_silence(self) -> None:
         if self._closed or self._heartbeat is None:
             return
-        rest = self._wrote + self._heartbeat - self._clock()
-        if rest <= 0:
-            self._silent = True
+        remaining = self._last_page_at + self._heartbeat - self._clock()
+        if remaining <= 0:
+            self._heartbeat_due = True
             self._wake()
-            rest = self._heartbeat
-        self._beat = self._timer.call_later(rest, self._check_silence)
+            remaining = self._heartbeat
+        self._heartbeat_timer = self._timer.call_later(remaining, self._check_silence)

@@ -59,8 +59,8 @@ def open_connection(
         prologue=prologue(protocol, settings.retry_seconds),
         heartbeat=protocol.heartbeat,
         resumable=protocol.resumable,
-        silent=protocol.aborted_by,
-        on_told=hooks.on_complete,
+        aborted_by=protocol.aborted_by,
+        on_complete=hooks.on_complete,
         on_close=hooks.on_close,
     )
     hooks.delivery = delivery

@@ -12,8 +12,8 @@ from flask import Flask
 
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
-from flask_aistream.delivery.body import SharedEncoders
 from flask_aistream.delivery.connections import Connections
+from flask_aistream.delivery.encoders import SharedEncoders
 from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import StoreUnavailable

@@ -74,7 +74,7 @@ def follow(
     delivery, tail = attach(ext, log, after, protocol, options)
     try:
         if commit:
-            first = tail.wait_beyond(0, ext.settings.commit_seconds)
+            first = tail.wait_for_event(0, ext.settings.commit_seconds)
             if isinstance(first, ev.Failed):
                 delivery.close()
                 return failure_response(protocol, first)

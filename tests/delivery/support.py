@@ -13,11 +13,11 @@ from flask_aistream.delivery.registry import ConnectionRegistry
 class FakeDelivery:
     def __init__(self) -> None:
         self.writing: bytes | None = None
-        self.parted = False
-        self.recalled: list[int] = []
+        self.recalled = False
+        self.recalls: list[int] = []
 
     def recall(self, milliseconds: int) -> None:
-        self.recalled.append(milliseconds)
+        self.recalls.append(milliseconds)
 
 
 def registry_of(deliveries: t.Iterable[FakeDelivery], fd: int | None = None) -> ConnectionRegistry:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import pytest
 
 from flask_aistream.core import events as ev
-from flask_aistream.delivery.body import WRITE
+from flask_aistream.delivery.body import MAX_WRITE_BYTES
 from flask_aistream.delivery.body import Delivery
-from flask_aistream.delivery.body import SharedEncoder
-from flask_aistream.delivery.body import SharedEncoders
+from flask_aistream.delivery.encoders import SharedEncoder
+from flask_aistream.delivery.encoders import SharedEncoders
 from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Log
@@ -61,7 +61,7 @@ class Desk:
         heartbeat: bytes | None = b"<beat>",
         prologue: bytes = b"",
         resumable: bool = False,
-        silent: tuple[type[ev.Terminal], ...] = (),
+        aborted_by: tuple[type[ev.Terminal], ...] = (),
     ) -> Delivery:
         tail = Tail(
             log,
@@ -79,8 +79,8 @@ class Desk:
             prologue=prologue,
             resumable=resumable,
             heartbeat=heartbeat,
-            silent=silent,
-            on_told=self._tell,
+            aborted_by=aborted_by,
+            on_complete=self._tell,
             on_close=self._close,
         )
 
@@ -158,7 +158,7 @@ def test_a_client_that_can_come_back_is_told_when(desk: Desk) -> None:
     delivery = desk.deliver(log, resumable=True)
     desk.clock.alarm(lambda: delivery.recall(250)).set(2)
     assert list(delivery) == [b"<1 a>", b"retry: 250\n"]
-    assert delivery.parted
+    assert delivery.recalled
 
 
 def test_a_client_is_recalled_with_all_that_was_there(desk: Desk) -> None:
@@ -174,24 +174,24 @@ def test_a_client_that_cannot_come_back_stays(desk: Desk) -> None:
     delivery = desk.deliver(log)
     desk.clock.alarm(lambda: delivery.recall(250)).set(2)
     assert list(delivery) == [b"<1 a>", b"<2 b>"]
-    assert not delivery.parted
+    assert not delivery.recalled
 
 
 def test_who_was_told_the_end_is_not_told_to_come_back(desk: Desk) -> None:
     delivery = desk.deliver(log_of("a"), resumable=True)
     delivery.recall(250)
     assert list(delivery) == [b"<1 a>"]
-    assert not delivery.parted
+    assert not delivery.recalled
 
 
 def test_what_is_long_is_written_in_pieces(desk: Desk) -> None:
-    text = "".join(f"{n}," for n in range(WRITE))
+    text = "".join(f"{n}," for n in range(MAX_WRITE_BYTES))
     pieces = list(desk.deliver(log_of(text)))
     assert b"".join(pieces) == f"<1 {text}>".encode()
-    assert max(map(len, pieces)) == WRITE
+    assert max(map(len, pieces)) == MAX_WRITE_BYTES
 
 
-@pytest.mark.parametrize("text", ["a", "a" * 2 * WRITE], ids=["short", "long"])
+@pytest.mark.parametrize("text", ["a", "a" * 2 * MAX_WRITE_BYTES], ids=["short", "long"])
 def test_what_is_being_written_can_be_seen(desk: Desk, text: str) -> None:
     log = log_of(text, end=None)
     desk.clock.alarm(lambda: log.end(END)).set(5)
@@ -229,7 +229,7 @@ def test_it_is_known_that_a_run_was_told_to_its_end(desk: Desk) -> None:
 
 def test_an_end_the_format_has_no_word_for_breaks_the_connection_off(desk: Desk) -> None:
     written: list[bytes] = []
-    body = iter(desk.deliver(log_of("a", end=ev.Stopped()), silent=(ev.Stopped,)))
+    body = iter(desk.deliver(log_of("a", end=ev.Stopped()), aborted_by=(ev.Stopped,)))
     written.append(next(body))
     with pytest.raises(ConnectionResetError):
         next(body)
@@ -264,7 +264,7 @@ def test_an_encoder_is_shared_as_long_as_somebody_reads() -> None:
     assert encoders.get("other", PlainEncoder) is not one
     del one, same
     gc.collect()
-    assert len(encoders._shared) == 0
+    assert len(encoders._encoders) == 0
 
 
 def test_a_run_that_nobody_can_follow_any_more_is_broken_off(desk: Desk) -> None:

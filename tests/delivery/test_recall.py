@@ -20,24 +20,24 @@ def recall_of(deliveries: list[FakeDelivery]) -> Recall:
 def test_each_client_is_given_its_own_reconnection_time() -> None:
     deliveries = [FakeDelivery(), FakeDelivery()]
     recall_of(deliveries).recall()
-    assert [delivery.recalled for delivery in deliveries] == [[100], [101]]
+    assert [delivery.recalls for delivery in deliveries] == [[100], [101]]
 
 
 def test_a_connection_that_opens_later_is_recalled_at_once() -> None:
     recall, late = recall_of([]), FakeDelivery()
     recall.opened(as_delivery(late))
-    assert late.recalled == []
+    assert late.recalls == []
     recall.recall()
     recall.opened(as_delivery(late))
-    assert late.recalled == [100]
+    assert late.recalls == [100]
 
 
 def test_many_connections_are_recalled_in_batches() -> None:
     deliveries = [FakeDelivery() for _ in range(25)]
     recall = recall_of(deliveries)
-    recalled = [recall.recall() and sum(bool(it.recalled) for it in deliveries) for _ in range(3)]
+    recalled = [recall.recall() and sum(bool(it.recalls) for it in deliveries) for _ in range(3)]
     assert recalled == [10, 20, False]
-    assert all(len(delivery.recalled) == 1 for delivery in deliveries)
+    assert all(len(delivery.recalls) == 1 for delivery in deliveries)
 
 
 def test_the_rest_can_be_recalled_in_one_batch() -> None:
@@ -45,7 +45,7 @@ def test_the_rest_can_be_recalled_in_one_batch() -> None:
     recall = recall_of(deliveries)
     assert recall.recall()
     assert not recall.recall(True)
-    assert all(len(delivery.recalled) == 1 for delivery in deliveries)
+    assert all(len(delivery.recalls) == 1 for delivery in deliveries)
 
 
 def test_a_recalled_connection_is_shut_down_after_what_was_written(
@@ -55,7 +55,7 @@ def test_a_recalled_connection_is_shut_down_after_what_was_written(
     delivery = FakeDelivery()
     ours.send(b"!")
     close_recalled(as_delivery(delivery), ours.fileno())
-    delivery.parted = True
+    delivery.recalled = True
     close_recalled(as_delivery(delivery), None)
     assert theirs.recv(10) == b"!"
     assert is_open(theirs)

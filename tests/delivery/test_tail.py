@@ -181,7 +181,7 @@ def test_no_heartbeat_is_left_over_from_waiting_for_the_first_event(desk: Desk) 
     desk.at(21, END)
     waiter = desk.concurrency.waiter()
     tail = desk.tail(waiter=waiter)
-    tail.wait_beyond(0, 60)
+    tail.wait_for_event(0, 60)
     assert next(iter(tail)) == Page(1, ["a"], False)
     waiter.wake()  # For nothing, as it may happen.
     assert desk.follow(tail) == [(21, [END])]
@@ -196,7 +196,7 @@ def test_waiting_for_the_first_event_ends_with_it(desk: Desk) -> None:
     desk.at(0.25, "a")
     desk.at(9, END)
     tail = desk.tail()
-    tail.wait_beyond(0, 1)
+    tail.wait_for_event(0, 1)
     assert desk.clock() - desk.start == 0.25
     assert desk.follow(tail) == [(0.25, ["a"]), (9, [END])]
 
@@ -204,7 +204,7 @@ def test_waiting_for_the_first_event_ends_with_it(desk: Desk) -> None:
 def test_waiting_for_the_first_event_ends_after_its_time(desk: Desk) -> None:
     desk.at(9, "a", END)
     tail = desk.tail()
-    tail.wait_beyond(0, 1)
+    tail.wait_for_event(0, 1)
     assert desk.clock() - desk.start == 1
     assert desk.follow(tail) == [(9, ["a", END])]
 
@@ -212,14 +212,14 @@ def test_waiting_for_the_first_event_ends_after_its_time(desk: Desk) -> None:
 @pytest.mark.parametrize("seconds", [0, 1])
 def test_nothing_is_waited_for_that_is_there(desk: Desk, seconds: float) -> None:
     desk.log.append("a")
-    desk.tail().wait_beyond(0, seconds)
+    desk.tail().wait_for_event(0, seconds)
     assert desk.clock() == desk.start
 
 
 def test_waiting_ends_when_the_client_leaves(desk: Desk) -> None:
     tail = desk.tail()
     desk.clock.alarm(tail.close).set(0.25)
-    tail.wait_beyond(0, 60)
+    tail.wait_for_event(0, 60)
     assert desk.clock() - desk.start == 0.25
     assert list(tail) == []
 
@@ -243,13 +243,13 @@ def test_a_tail_that_is_to_finish_tells_what_is_there_and_ends(
         desk.log.append(text)
     desk.at(1, *later)
     tail = desk.tail()
-    tail.finish()
+    tail.drain()
     assert [list(page.events) for page in tail if page] == [["a", "b"]]
 
 
 def test_a_reader_that_waits_is_finished_at_once(desk: Desk) -> None:
     tail = desk.tail()
-    desk.clock.alarm(tail.finish).set(5)
+    desk.clock.alarm(tail.drain).set(5)
     assert list(tail) == []
     assert desk.clock() == desk.start + 5
 
@@ -266,7 +266,7 @@ def test_a_closed_tail_leaves_nothing_behind(clock: ManualClock) -> None:
     for _ in range(1000):
         tail = desk.tail()
         tail._listen()
-        tail._rest_until(clock() + FLUSH)
+        tail._listen_at(clock() + FLUSH)
         tail.close()
     clock.advance(HEARTBEAT)
     log: t.Any = desk.log

@@ -277,7 +277,7 @@ def test_a_thousand_runs_leave_nothing(
     for _ in range(1000):
         client.get("/ai/chat?prompt=Hi").close()
     until(lambda: process.runner.count == 0, "the last run's end")
-    assert len(process.encoders._shared) == 0
+    assert len(process.encoders._encoders) == 0
     assert not process.runner._active_runs._reserved
     assert process.watcher._callbacks == {}
     live = [entry for entry in process.timer._timers if entry[-1].callback is not None]
