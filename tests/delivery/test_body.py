@@ -1,9 +1,7 @@
-"""A cursor, taken through a log into one response."""
+"""The body of a response."""
 
 from __future__ import annotations
 
-import gc
-import threading
 import typing as t
 from collections.abc import Sequence
 
@@ -12,8 +10,6 @@ import pytest
 from flask_aistream.core import events as ev
 from flask_aistream.delivery.body import MAX_WRITE_BYTES
 from flask_aistream.delivery.body import Delivery
-from flask_aistream.delivery.encoders import SharedEncoder
-from flask_aistream.delivery.encoders import SharedEncoders
 from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Log
@@ -30,7 +26,7 @@ END = ev.Finished()
 
 
 class PlainEncoder:
-    """Words events so that a test can read them."""
+    """Encodes text events in a readable form."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -48,7 +44,7 @@ class PlainEncoder:
 class Desk:
     def __init__(self, clock: ManualClock) -> None:
         self.closed = 0
-        self.told = 0
+        self.completed = 0
         self.clock = clock
         self.concurrency = ManualConcurrency(clock)
         self.timer = Timer(self.concurrency, FlushInterval(0.005, clock=clock), clock)
@@ -80,12 +76,12 @@ class Desk:
             resumable=resumable,
             heartbeat=heartbeat,
             aborted_by=aborted_by,
-            on_complete=self._tell,
+            on_complete=self._complete,
             on_close=self._close,
         )
 
-    def _tell(self) -> None:
-        self.told += 1
+    def _complete(self) -> None:
+        self.completed += 1
 
     def _close(self) -> None:
         self.closed += 1
@@ -105,15 +101,15 @@ def log_of(*texts: str, end: ev.Terminal | None = END, max_events: int | None = 
     return log
 
 
-def test_what_is_there_is_one_write(desk: Desk) -> None:
+def test_all_records_of_a_finished_log_are_one_write(desk: Desk) -> None:
     assert list(desk.deliver(log_of("a", "b", "c"))) == [b"<1 a><2 b><3 c>"]
 
 
-def test_a_delivery_begins_after_its_cursor(desk: Desk) -> None:
+def test_a_delivery_starts_after_its_cursor(desk: Desk) -> None:
     assert list(desk.deliver(log_of("a", "b", "c"), 2)) == [b"<3 c>"]
 
 
-def test_the_reconnection_time_comes_once_and_first(desk: Desk) -> None:
+def test_the_reconnection_time_is_sent_once_before_all_events(desk: Desk) -> None:
     log = log_of(end=None)
     desk.clock.alarm(lambda: log.append("a")).set(1)
     desk.clock.alarm(lambda: log.append("b")).set(2)
@@ -121,24 +117,24 @@ def test_the_reconnection_time_comes_once_and_first(desk: Desk) -> None:
     assert list(desk.deliver(log, prologue=b"<retry>")) == [b"<retry><1 a>", b"<2 b>"]
 
 
-def test_at_the_end_there_is_only_the_prologue(desk: Desk) -> None:
+def test_a_cursor_at_the_end_receives_only_the_prologue(desk: Desk) -> None:
     assert list(desk.deliver(log_of(), 1, prologue=b"<retry>")) == [b"<retry>"]
 
 
-def test_a_trimmed_history_is_told_as_a_gap(desk: Desk) -> None:
+def test_trimmed_records_are_sent_as_a_gap(desk: Desk) -> None:
     log = log_of(*"abcdefgh", max_events=4)
     (data,) = desk.deliver(log, 1)
     assert data.startswith(b"<gap ")
     assert data.endswith(b"<8 h>")
 
 
-def test_no_gap_is_told_where_the_cursor_still_stands(desk: Desk) -> None:
+def test_a_cursor_after_the_trimmed_records_sees_no_gap(desk: Desk) -> None:
     log = log_of(*"abcdefgh", max_events=4)
     assert list(desk.deliver(log, 7)) == [b"<8 h>"]
 
 
 @pytest.mark.parametrize(("beat", "written"), [(b"<beat>", [b"<beat>"] * 3), (None, [])])
-def test_silence_is_filled_where_the_format_has_something_for_it(
+def test_heartbeats_are_sent_in_a_silence_if_the_protocol_has_them(
     desk: Desk, beat: bytes | None, written: list[bytes]
 ) -> None:
     log = log_of(end=None)
@@ -146,14 +142,16 @@ def test_silence_is_filled_where_the_format_has_something_for_it(
     assert list(desk.deliver(log, heartbeat=beat)) == written
 
 
-def test_a_heartbeat_does_not_use_up_the_reconnection_time(desk: Desk) -> None:
+def test_a_heartbeat_before_the_first_page_does_not_replace_the_reconnection_time(
+    desk: Desk,
+) -> None:
     log = log_of(end=None)
     desk.clock.alarm(lambda: log.append("a")).set(20)
     desk.clock.alarm(lambda: log.end(END)).set(21)
     assert list(desk.deliver(log, prologue=b"<retry>")) == [b"<beat>", b"<retry><1 a>"]
 
 
-def test_a_client_that_can_come_back_is_told_when(desk: Desk) -> None:
+def test_a_recalled_client_receives_a_reconnection_time(desk: Desk) -> None:
     log = log_of("a", end=None)
     delivery = desk.deliver(log, resumable=True)
     desk.clock.alarm(lambda: delivery.recall(250)).set(2)
@@ -161,13 +159,13 @@ def test_a_client_that_can_come_back_is_told_when(desk: Desk) -> None:
     assert delivery.recalled
 
 
-def test_a_client_is_recalled_with_all_that_was_there(desk: Desk) -> None:
+def test_a_recalled_client_first_receives_all_records_of_the_log(desk: Desk) -> None:
     delivery = desk.deliver(log_of("a", "b", end=None), resumable=True)
-    delivery.recall(250)  # Before its first byte: it must learn which run to come back to.
+    delivery.recall(250)  # Before the first byte: the client must know which run to resume.
     assert list(delivery) == [b"<1 a><2 b>", b"retry: 250\n"]
 
 
-def test_a_client_that_cannot_come_back_stays(desk: Desk) -> None:
+def test_a_client_that_cannot_resume_is_not_recalled(desk: Desk) -> None:
     log = log_of("a", end=None)
     desk.clock.alarm(lambda: log.append("b")).set(3)
     desk.clock.alarm(lambda: log.end(END)).set(4)
@@ -177,14 +175,14 @@ def test_a_client_that_cannot_come_back_stays(desk: Desk) -> None:
     assert not delivery.recalled
 
 
-def test_who_was_told_the_end_is_not_told_to_come_back(desk: Desk) -> None:
+def test_a_client_that_received_the_end_is_not_recalled(desk: Desk) -> None:
     delivery = desk.deliver(log_of("a"), resumable=True)
     delivery.recall(250)
     assert list(delivery) == [b"<1 a>"]
     assert not delivery.recalled
 
 
-def test_what_is_long_is_written_in_pieces(desk: Desk) -> None:
+def test_a_long_page_is_split_into_several_writes(desk: Desk) -> None:
     text = "".join(f"{n}," for n in range(MAX_WRITE_BYTES))
     pieces = list(desk.deliver(log_of(text)))
     assert b"".join(pieces) == f"<1 {text}>".encode()
@@ -192,7 +190,7 @@ def test_what_is_long_is_written_in_pieces(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("text", ["a", "a" * 2 * MAX_WRITE_BYTES], ids=["short", "long"])
-def test_what_is_being_written_can_be_seen(desk: Desk, text: str) -> None:
+def test_the_current_write_is_visible(desk: Desk, text: str) -> None:
     log = log_of(text, end=None)
     desk.clock.alarm(lambda: log.end(END)).set(5)
     delivery = desk.deliver(log)
@@ -203,7 +201,7 @@ def test_what_is_being_written_can_be_seen(desk: Desk, text: str) -> None:
     assert between == [None]
 
 
-def test_closing_before_the_first_byte_frees_everything_once(desk: Desk) -> None:
+def test_closing_before_the_first_byte_releases_everything_once(desk: Desk) -> None:
     delivery = desk.deliver(log_of(end=None))
     delivery.close()
     delivery.close()
@@ -211,23 +209,23 @@ def test_closing_before_the_first_byte_frees_everything_once(desk: Desk) -> None
     assert list(delivery) == []
 
 
-def test_closing_after_the_end_frees_everything_once(desk: Desk) -> None:
+def test_closing_after_the_end_releases_everything_once(desk: Desk) -> None:
     delivery = desk.deliver(log_of("a"))
     list(delivery)
     delivery.close()
     assert desk.closed == 1
 
 
-def test_it_is_known_that_a_run_was_told_to_its_end(desk: Desk) -> None:
+def test_on_complete_is_called_only_if_the_end_of_the_run_was_sent(desk: Desk) -> None:
     delivery = desk.deliver(log_of("a"))
     list(delivery)
     cut = desk.deliver(log_of("a", end=None))
     next(iter(cut))
     cut.close()
-    assert desk.told == 1
+    assert desk.completed == 1
 
 
-def test_an_end_the_format_has_no_word_for_breaks_the_connection_off(desk: Desk) -> None:
+def test_an_end_that_the_protocol_cannot_encode_aborts_the_connection(desk: Desk) -> None:
     written: list[bytes] = []
     body = iter(desk.deliver(log_of("a", end=ev.Stopped()), aborted_by=(ev.Stopped,)))
     written.append(next(body))
@@ -236,38 +234,7 @@ def test_an_end_the_format_has_no_word_for_breaks_the_connection_off(desk: Desk)
     assert written == [b"<1 a>"]
 
 
-# Encoders shared by the readers of a run.
-
-
-def test_a_page_is_encoded_once_for_all_its_readers() -> None:
-    plain = PlainEncoder()
-    shared = SharedEncoder(plain)
-    assert [shared.encode(1, ["a", "b"]) for _ in range(3)] == [b"<1 a><2 b>"] * 3
-    assert plain.calls == 1
-
-
-def test_readers_at_different_places_get_their_own_pages() -> None:
-    shared = SharedEncoder(PlainEncoder())
-    pages = [(1, ["a", "b"]), (1, ["a"]), (2, ["b"]), (1, ["a", "b"])]
-    assert [shared.encode(first, events) for first, events in pages] == [
-        b"<1 a><2 b>",
-        b"<1 a>",
-        b"<2 b>",
-        b"<1 a><2 b>",
-    ]
-
-
-def test_an_encoder_is_shared_as_long_as_somebody_reads() -> None:
-    encoders = SharedEncoders(threading.Lock())
-    one, same = encoders.get("run", PlainEncoder), encoders.get("run", PlainEncoder)
-    assert one is same
-    assert encoders.get("other", PlainEncoder) is not one
-    del one, same
-    gc.collect()
-    assert len(encoders._encoders) == 0
-
-
-def test_a_run_that_nobody_can_follow_any_more_is_broken_off(desk: Desk) -> None:
+def test_a_store_that_is_unavailable_for_too_long_aborts_the_connection(desk: Desk) -> None:
     log = log_of("a", end=None)
 
     def gone(after: int, wake: Wake) -> t.NoReturn:

@@ -1,4 +1,4 @@
-"""A log, followed."""
+"""Following a log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HEARTBEAT = 15.0
 
 
 class Desk:
-    """A log, and time at which things are written to it."""
+    """A log with scheduled writes, on manual time."""
 
     def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
@@ -39,7 +39,7 @@ class Desk:
         self.start = clock()
 
     def at(self, seconds: float, *events: ev.Event) -> None:
-        """Write ``events`` at a time from the start."""
+        """Append ``events`` this many seconds after the start."""
 
         def write() -> None:
             for event in events:
@@ -69,7 +69,7 @@ class Desk:
         )
 
     def follow(self, tail: Tail) -> list[tuple[float, list[ev.Event] | None]]:
-        """What the tail gave out, and when."""
+        """The pages of a tail, each with its time."""
         return [
             (self.clock() - self.start, None if page is None else list(page.events))
             for page in tail
@@ -84,7 +84,7 @@ def desk(clock: ManualClock) -> Desk:
 END = ev.Finished()
 
 
-def test_a_finished_log_is_read_in_one_page(desk: Desk) -> None:
+def test_a_finished_log_is_one_page(desk: Desk) -> None:
     desk.log.append("a")
     desk.log.end(END)
     assert list(desk.tail(-1)) == [
@@ -92,7 +92,7 @@ def test_a_finished_log_is_read_in_one_page(desk: Desk) -> None:
     ]
 
 
-def test_at_the_end_of_a_finished_log_an_empty_page_says_so(desk: Desk) -> None:
+def test_a_cursor_at_the_end_receives_an_empty_final_page(desk: Desk) -> None:
     desk.log.end(END)
     assert list(desk.tail(1)) == [Page(2, [], True)]
 
@@ -110,7 +110,7 @@ def test_a_token_after_a_pause_leaves_at_once(desk: Desk) -> None:
     assert desk.follow(desk.tail()) == [(1, ["a"]), (1 + FLUSH + 0.125, ["b"]), (9, [END])]
 
 
-def test_tokens_that_come_fast_gather_for_the_flush_interval(desk: Desk) -> None:
+def test_fast_tokens_are_coalesced_for_the_flush_interval(desk: Desk) -> None:
     for number in range(9):
         desk.at(1 + number * FLUSH / 3.2, str(number))
     desk.at(9, END)
@@ -123,24 +123,24 @@ def test_tokens_that_come_fast_gather_for_the_flush_interval(desk: Desk) -> None
     ]
 
 
-def test_a_reader_that_rests_is_woken_once_for_all_that_came(desk: Desk) -> None:
+def test_a_reader_is_woken_once_per_flush_interval(desk: Desk) -> None:
     for number in range(9):
         desk.at(1 + number * FLUSH / 10, str(number))
     desk.at(9, END)
     waiter = desk.concurrency.waiter()
-    told = desk.follow(desk.tail(waiter=waiter))
-    assert [len(events or []) for _, events in told] == [1, 8, 1]
+    pages = desk.follow(desk.tail(waiter=waiter))
+    assert [len(events or []) for _, events in pages] == [1, 8, 1]
     assert waiter.wakes == 4  # The last one is its own close().
 
 
-def test_the_end_leaves_at_once_with_what_has_gathered(desk: Desk) -> None:
+def test_the_end_leaves_at_once_with_the_coalesced_tokens(desk: Desk) -> None:
     desk.at(1, "a")
     desk.at(1 + FLUSH / 4, "b")
     desk.at(1 + FLUSH / 2, "c", END)
     assert desk.follow(desk.tail()) == [(1, ["a"]), (1 + FLUSH / 2, ["b", "c", END])]
 
 
-def test_the_end_leaves_at_once_after_many_rests(desk: Desk) -> None:
+def test_the_end_leaves_at_once_after_many_flush_intervals(desk: Desk) -> None:
     for number in range(5):
         desk.at(1 + number * FLUSH, str(number))
     desk.at(1 + 4 * FLUSH + 0.125, END)
@@ -151,48 +151,48 @@ def test_without_a_flush_interval_every_token_leaves_at_once(desk: Desk) -> None
     for number in range(3):
         desk.at(1 + number / 8, str(number))
     desk.at(9, END)
-    told = desk.follow(desk.tail(flush=0))
-    assert told == [(1, ["0"]), (1.125, ["1"]), (1.25, ["2"]), (9, [END])]
+    pages = desk.follow(desk.tail(flush=0))
+    assert pages == [(1, ["0"]), (1.125, ["1"]), (1.25, ["2"]), (9, [END])]
 
 
-def test_a_long_history_does_not_wait_between_its_pages(desk: Desk) -> None:
+def test_the_pages_of_a_long_log_follow_without_a_pause(desk: Desk) -> None:
     for number in range(2 * PAGE):
         desk.log.append(str(number))
     desk.log.end(END)
-    told = desk.follow(desk.tail())
-    assert [(at, len(events or [])) for at, events in told] == [(0, PAGE), (0, PAGE), (0, 1)]
+    pages = desk.follow(desk.tail())
+    assert [(at, len(events or [])) for at, events in pages] == [(0, PAGE), (0, PAGE), (0, 1)]
 
 
-def test_silence_is_told_by_heartbeats(desk: Desk) -> None:
+def test_heartbeats_are_sent_in_a_silence(desk: Desk) -> None:
     desk.at(40, END)
     assert desk.follow(desk.tail()) == [(15, None), (30, None), (40, [END])]
 
 
-def test_a_heartbeat_comes_only_after_silence(desk: Desk) -> None:
+def test_events_postpone_the_heartbeat(desk: Desk) -> None:
     for number in range(5):
         desk.at(10 * (number + 1), str(number))
     desk.at(70, END)
-    told = desk.follow(desk.tail())
-    assert [at for at, events in told if events is None] == [65]
+    pages = desk.follow(desk.tail())
+    assert [at for at, events in pages if events is None] == [65]
 
 
-def test_no_heartbeat_is_left_over_from_waiting_for_the_first_event(desk: Desk) -> None:
+def test_a_heartbeat_due_during_wait_for_event_is_dropped_by_the_event(desk: Desk) -> None:
     desk.at(20, "a")
     desk.at(21, END)
     waiter = desk.concurrency.waiter()
     tail = desk.tail(waiter=waiter)
     tail.wait_for_event(0, 60)
     assert next(iter(tail)) == Page(1, ["a"], False)
-    waiter.wake()  # For nothing, as it may happen.
+    waiter.wake()  # A spurious wake-up.
     assert desk.follow(tail) == [(21, [END])]
 
 
-def test_no_heartbeats_where_the_format_has_none(desk: Desk) -> None:
+def test_there_are_no_heartbeats_if_the_protocol_has_none(desk: Desk) -> None:
     desk.at(400, END)
     assert desk.follow(desk.tail(heartbeat=None)) == [(400, [END])]
 
 
-def test_waiting_for_the_first_event_ends_with_it(desk: Desk) -> None:
+def test_wait_for_event_returns_when_the_event_is_appended(desk: Desk) -> None:
     desk.at(0.25, "a")
     desk.at(9, END)
     tail = desk.tail()
@@ -201,7 +201,7 @@ def test_waiting_for_the_first_event_ends_with_it(desk: Desk) -> None:
     assert desk.follow(tail) == [(0.25, ["a"]), (9, [END])]
 
 
-def test_waiting_for_the_first_event_ends_after_its_time(desk: Desk) -> None:
+def test_wait_for_event_returns_after_its_timeout(desk: Desk) -> None:
     desk.at(9, "a", END)
     tail = desk.tail()
     tail.wait_for_event(0, 1)
@@ -210,13 +210,13 @@ def test_waiting_for_the_first_event_ends_after_its_time(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, 1])
-def test_nothing_is_waited_for_that_is_there(desk: Desk, seconds: float) -> None:
+def test_wait_for_event_returns_at_once_if_the_event_exists(desk: Desk, seconds: float) -> None:
     desk.log.append("a")
     desk.tail().wait_for_event(0, seconds)
     assert desk.clock() == desk.start
 
 
-def test_waiting_ends_when_the_client_leaves(desk: Desk) -> None:
+def test_wait_for_event_returns_when_the_tail_is_closed(desk: Desk) -> None:
     tail = desk.tail()
     desk.clock.alarm(tail.close).set(0.25)
     tail.wait_for_event(0, 60)
@@ -224,7 +224,7 @@ def test_waiting_ends_when_the_client_leaves(desk: Desk) -> None:
     assert list(tail) == []
 
 
-def test_a_closed_tail_ends_without_the_rest(desk: Desk) -> None:
+def test_a_closed_tail_yields_no_more_pages(desk: Desk) -> None:
     tail = desk.tail()
     desk.log.append("a")
     assert next(iter(tail)) == Page(1, ["a"], False)
@@ -236,7 +236,7 @@ def test_a_closed_tail_ends_without_the_rest(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "later", [(), ("c",), (ev.Finished(),)], ids=["silence", "more", "the end"]
 )
-def test_a_tail_that_is_to_finish_tells_what_is_there_and_ends(
+def test_a_drained_tail_yields_the_current_records_and_ends(
     desk: Desk, later: tuple[ev.Event, ...]
 ) -> None:
     for text in ("a", "b"):
@@ -247,21 +247,21 @@ def test_a_tail_that_is_to_finish_tells_what_is_there_and_ends(
     assert [list(page.events) for page in tail if page] == [["a", "b"]]
 
 
-def test_a_reader_that_waits_is_finished_at_once(desk: Desk) -> None:
+def test_draining_wakes_a_waiting_reader(desk: Desk) -> None:
     tail = desk.tail()
     desk.clock.alarm(tail.drain).set(5)
     assert list(tail) == []
     assert desk.clock() == desk.start + 5
 
 
-def test_closing_twice_and_before_the_beginning_is_fine(desk: Desk) -> None:
+def test_close_is_idempotent_and_may_come_before_iteration(desk: Desk) -> None:
     tail = desk.tail()
     tail.close()
     tail.close()
     assert list(tail) == []
 
 
-def test_a_closed_tail_leaves_nothing_behind(clock: ManualClock) -> None:
+def test_a_closed_tail_releases_its_timers_and_registrations(clock: ManualClock) -> None:
     desk = Desk(clock)
     for _ in range(1000):
         tail = desk.tail()
@@ -274,7 +274,7 @@ def test_a_closed_tail_leaves_nothing_behind(clock: ManualClock) -> None:
     assert len(desk.timer._timers) == 0
 
 
-def test_a_trimmed_history_is_passed_on_as_the_page_is(clock: ManualClock) -> None:
+def test_a_gap_is_passed_on_in_the_page(clock: ManualClock) -> None:
     desk = Desk(clock)
     desk.log = new_log(MemoryStore(Bounds(max_events=4), clock=clock))
     for number in range(10):
@@ -286,10 +286,10 @@ def test_a_trimmed_history_is_passed_on_as_the_page_is(clock: ManualClock) -> No
     assert page.last == 11
 
 
-# With real threads: what virtual time cannot show.
+# With real threads.
 
 
-def test_a_sleeping_reader_is_ended_from_another_thread() -> None:
+def test_another_thread_may_close_a_waiting_tail() -> None:
     log, concurrency = new_log(), Threads()
     flush_interval = FlushInterval(0.005)
     timer = Timer(concurrency, flush_interval)
@@ -305,8 +305,8 @@ def test_a_sleeping_reader_is_ended_from_another_thread() -> None:
 
 
 @pytest.mark.parametrize("flush", [0.0, 0.001])
-def test_no_wake_up_is_ever_lost(flush: float) -> None:
-    # Without heartbeats, a reader that misses one wake-up sleeps for ever.
+def test_no_wake_up_is_lost(flush: float) -> None:
+    # Without heartbeats, a reader that misses one wake-up waits for ever.
     concurrency = Threads()
     flush_interval = FlushInterval(flush)
     timer = Timer(concurrency, flush_interval)
@@ -332,10 +332,10 @@ def test_no_wake_up_is_ever_lost(flush: float) -> None:
         assert list(seen.values()) == [[*map(str, range(300)), END]] * 4
 
 
-def test_a_reader_whose_client_has_left_may_sleep_on_until_all_are_cleared_away(desk: Desk) -> None:
+def test_a_tail_closed_without_a_wake_up_ends_when_it_is_closed_again(desk: Desk) -> None:
     tail = desk.tail()
     desk.clock.alarm(lambda: tail.close(wake=False)).set(5)
     desk.clock.alarm(tail.close).set(5.2)
-    desk.at(5.1, "nobody reads it")
+    desk.at(5.1, "unread")
     assert list(tail) == []
     assert desk.clock() == desk.start + 5.2
