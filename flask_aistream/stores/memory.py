@@ -16,16 +16,16 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreFull
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.base import Orphan
-from flask_aistream.stores.bounds import UNBOUNDED
-from flask_aistream.stores.bounds import Bounds
-from flask_aistream.stores.records import Records
+from flask_aistream.stores.limits import UNLIMITED
+from flask_aistream.stores.limits import Limits
+from flask_aistream.stores.log import LogBuffer
 
 RUN_BYTES = 2000
 EVENT_BYTES = 60
 """What a run, and each of its events, takes in memory besides its text."""
 
 
-class MemoryLog(Records):
+class MemoryLog(LogBuffer):
     """One run's events in a list.
 
     :ivar created_at: When it was created, by ``clock``.
@@ -36,7 +36,7 @@ class MemoryLog(Records):
         self,
         run: Run,
         first: Sequence[Event],
-        bounds: Bounds,
+        bounds: Limits,
         clock: Callable[[], float],
         lock: AbstractContextManager[object],
         owned: bool = True,
@@ -111,7 +111,7 @@ class MemoryStore:
 
     def __init__(
         self,
-        bounds: Bounds = UNBOUNDED,
+        bounds: Limits = UNLIMITED,
         *,
         clock: Callable[[], float] = time.monotonic,
         lock: Callable[[], AbstractContextManager[object]] = threading.Lock,

@@ -11,9 +11,9 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 from flask_aistream.errors import ConfigError
-from flask_aistream.stores.door import EXAMPLES
-from flask_aistream.stores.door import is_store_url
-from flask_aistream.stores.door import without_password
+from flask_aistream.stores.urls import EXAMPLES
+from flask_aistream.stores.urls import is_store_url
+from flask_aistream.stores.urls import without_password
 
 MEGABYTE = 1024 * 1024
 

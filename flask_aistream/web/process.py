@@ -28,8 +28,8 @@ from flask_aistream.server.gunicorn import longest_response
 from flask_aistream.server.lifecycle import Lifecycle
 from flask_aistream.server.watcher import DisconnectWatcher
 from flask_aistream.server.wrappers import log_limit
-from flask_aistream.stores.bounds import Bounds
-from flask_aistream.stores.door import open_store
+from flask_aistream.stores.limits import Limits
+from flask_aistream.stores.urls import open_store
 from flask_aistream.timing.coalesce import Coalescer
 from flask_aistream.timing.concurrency import Waiter
 from flask_aistream.timing.flush import FlushInterval
@@ -81,7 +81,7 @@ class ProcessState:
             store_url,
             self._concurrency,
             patience=settings.store_seconds,
-            bounds=Bounds(
+            bounds=Limits(
                 retain=settings.retain_seconds,
                 max_runs=settings.retain_runs,
                 max_events=settings.log_events,

@@ -14,8 +14,8 @@ from flask_aistream.server.detect import concurrency
 from flask_aistream.server.gunicorn import announce
 from flask_aistream.server.gunicorn import replaces_another
 from flask_aistream.server.siblings import may_have_siblings
-from flask_aistream.stores.door import try_store
-from flask_aistream.stores.door import without_password
+from flask_aistream.stores.urls import check_connection
+from flask_aistream.stores.urls import without_password
 from flask_aistream.web.config import Settings
 
 logger = logging.getLogger("flask_aistream")
@@ -36,7 +36,7 @@ def choose_store(app: Flask, settings: Settings, *, forked: bool = False) -> str
             return None
         return shared_by_processes(app) if may_have_siblings() else MEMORY
     try:
-        try_store(settings.store, concurrency())
+        check_connection(settings.store, concurrency())
     except StoreUnavailable as error:
         refusal = cannot_be_opened(settings.store, error.cause)
         if not replaces_another():
@@ -66,7 +66,7 @@ def shared_by_processes(app: Flask) -> str:
     url = f"sqlite:///{quote(path)}"
     try:
         os.makedirs(app.instance_path, exist_ok=True)
-        try_store(url, concurrency())
+        check_connection(url, concurrency())
     except (OSError, StoreUnavailable) as error:
         cause = error.cause if isinstance(error, StoreUnavailable) else error
         announce(

@@ -14,7 +14,7 @@ from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Wake
-from flask_aistream.stores.bounds import Bounds
+from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.timing.flush import FlushInterval
 from flask_aistream.timing.timer import Timer
@@ -93,7 +93,7 @@ def desk(clock: ManualClock) -> Desk:
 
 
 def log_of(*texts: str, end: ev.Terminal | None = END, max_events: int | None = None) -> Log:
-    log = new_log(MemoryStore(Bounds(max_events=max_events)))
+    log = new_log(MemoryStore(Limits(max_events=max_events)))
     for text in texts:
         log.append(text)
     if end:

@@ -13,7 +13,7 @@ from flask_aistream.delivery.tail import Tail
 from flask_aistream.server.threads import Threads
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Log
-from flask_aistream.stores.bounds import Bounds
+from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import DEADLINE
 from flask_aistream.timing.concurrency import Waiter
@@ -276,7 +276,7 @@ def test_a_closed_tail_releases_its_timers_and_registrations(clock: ManualClock)
 
 def test_a_gap_is_passed_on_in_the_page(clock: ManualClock) -> None:
     desk = Desk(clock)
-    desk.log = new_log(MemoryStore(Bounds(max_events=4), clock=clock))
+    desk.log = new_log(MemoryStore(Limits(max_events=4), clock=clock))
     for number in range(10):
         desk.log.append(str(number))
     desk.log.end(END)

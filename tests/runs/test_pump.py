@@ -30,7 +30,7 @@ from flask_aistream.runs.pump import LOOK
 from flask_aistream.runs.pump import YIELD_SECONDS
 from flask_aistream.runs.pump import Pump
 from flask_aistream.stores.base import Log
-from flask_aistream.stores.bounds import UNBOUNDED
+from flask_aistream.stores.limits import UNLIMITED
 from flask_aistream.stores.memory import MemoryLog
 from tests.doubles import ManualClock
 from tests.runs.support import REQUEST
@@ -364,7 +364,7 @@ class Refusing(MemoryLog):
 
 @pytest.mark.parametrize("say", [says, says_async])
 def test_who_could_not_say_all_has_not_finished(say: Callable[..., Provider]) -> None:
-    log = Refusing(run_of(), (), UNBOUNDED, time.monotonic, threading.Lock())
+    log = Refusing(run_of(), (), UNLIMITED, time.monotonic, threading.Lock())
     assert drive(say("a", "b"), log) == ev.Interrupted("killed")
 
 
@@ -384,7 +384,7 @@ def test_who_could_not_say_what_was_left_has_not_finished(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(MODULES, __name__, Guessing)
-    log = Refusing(run_of(), (), UNBOUNDED, time.monotonic, threading.Lock())
+    log = Refusing(run_of(), (), UNLIMITED, time.monotonic, threading.Lock())
     assert drive(says(Unknown()), log) == ev.Interrupted("killed")
 
 

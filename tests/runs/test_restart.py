@@ -21,7 +21,7 @@ from flask_aistream.runs.call import ProviderCall
 from flask_aistream.runs.restart import CUT_OFF
 from flask_aistream.runs.restart import history_of
 from flask_aistream.stores.base import Log
-from flask_aistream.stores.bounds import Bounds
+from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.stores.sqlite import SqliteEngine
 from flask_aistream.testing import DEADLINE
@@ -77,7 +77,7 @@ def test_what_was_half_said_is_closed(cut: str) -> None:
 
 
 def test_a_run_whose_beginning_was_trimmed_away_has_no_past() -> None:
-    log = new_log(MemoryStore(Bounds(max_events=10)))
+    log = new_log(MemoryStore(Limits(max_events=10)))
     for number in range(20):
         log.append(str(number))
     assert history_of(log) is None

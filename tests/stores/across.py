@@ -18,10 +18,10 @@ from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Log
-from flask_aistream.stores.engine import DEAD_SECONDS
-from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.mirror import SharedLog
-from flask_aistream.stores.shared import SharedStore
+from flask_aistream.stores.shared.engine import DEAD_SECONDS
+from flask_aistream.stores.shared.engine import Segment
+from flask_aistream.stores.shared.replica import ReplicaLog
+from flask_aistream.stores.shared.store import SharedStore
 from flask_aistream.testing import DEADLINE
 from tests.core.samples import EVENTS
 from tests.doubles import ManualClock
@@ -157,7 +157,7 @@ class AcrossContract:
         for turn in range(20):
             runs = [run_of("chat", key=f"k{turn}") for _ in range(6)]
 
-            def create(number: int, runs: list[Run] = runs) -> tuple[SharedLog, bool]:
+            def create(number: int, runs: list[Run] = runs) -> tuple[ReplicaLog, bool]:
                 return (here if number % 2 else there).create(runs[number], [str(number)])
 
             made = at_once(create, 6)
@@ -298,7 +298,7 @@ class AcrossContract:
         for _ in range(20):
             run_id = made(here).run.id
 
-            def adopt(number: int, run_id: str = run_id) -> SharedLog | None:
+            def adopt(number: int, run_id: str = run_id) -> ReplicaLog | None:
                 return (third if number % 2 else there).adopt(run_id, 1)
 
             (log,) = [log for log in at_once(adopt, 6) if log is not None]
@@ -478,12 +478,12 @@ class AcrossContract:
     def test_who_has_seen_more_than_the_store_has_kept_sees_the_end(
         self, here: SharedStore
     ) -> None:
-        log = SharedLog(here, run_of("chat"), 1)
-        log.take([Piece(0, ["a", "b", "c"])])
+        log = ReplicaLog(here, run_of("chat"), 1)
+        log.take([Segment(0, ["a", "b", "c"])])
         woken = threading.Event()
         log.notify(2, woken.set)
         # A failover has lost the last two, and their owner was lost with them.
-        assert log.take([Piece(1, [ev.Interrupted("owner-lost")])])
+        assert log.take([Segment(1, [ev.Interrupted("owner-lost")])])
         assert woken.wait(0)
         assert list(log.read(2).events) == [ev.Interrupted("owner-lost")]
 
@@ -634,12 +634,12 @@ def sleep(store: SharedStore) -> Callable[[], None]:
     return awake.set
 
 
-def made(store: SharedStore) -> SharedLog:
+def made(store: SharedStore) -> ReplicaLog:
     log, _ = begin(t.cast(t.Any, store))
-    return t.cast(SharedLog, log)
+    return t.cast(ReplicaLog, log)
 
 
-def refuses(log: SharedLog) -> bool:
+def refuses(log: ReplicaLog) -> bool:
     try:
         log.append("more")
     except LogEnded:

@@ -15,12 +15,12 @@ from flask_aistream.core.page import Page
 from flask_aistream.server.threads import Threads
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Log
-from flask_aistream.stores.bounds import Bounds
-from flask_aistream.stores.engine import Engine
-from flask_aistream.stores.shared import SharedStore
+from flask_aistream.stores.limits import Limits
+from flask_aistream.stores.shared.engine import Engine
+from flask_aistream.stores.shared.store import SharedStore
 
 PATIENCE = 10.0
-BOUNDS = [field.name for field in dataclasses.fields(Bounds)]
+BOUNDS = [field.name for field in dataclasses.fields(Limits)]
 
 
 class PromptLog:
@@ -78,7 +78,7 @@ class Stores:
         self._open: list[SharedStore] = []
 
     def make(self, *, patience: float = PATIENCE, **options: t.Any) -> SharedStore:
-        bounds = Bounds(**{name: options.pop(name) for name in BOUNDS if name in options})
+        bounds = Limits(**{name: options.pop(name) for name in BOUNDS if name in options})
         store = SharedStore(
             self._engine(bounds=bounds, **options),
             Threads(),

@@ -13,8 +13,8 @@ import pytest
 from flask_aistream.core import events as ev
 from flask_aistream.errors import CursorInvalid
 from flask_aistream.errors import StoreUnavailable
-from flask_aistream.stores.mirror import SharedLog
-from flask_aistream.stores.shared import SharedStore
+from flask_aistream.stores.shared.replica import ReplicaLog
+from flask_aistream.stores.shared.store import SharedStore
 from flask_aistream.stores.sqlite import SqliteEngine
 from tests.server.servers import wait_for
 from tests.stores.across import made
@@ -48,7 +48,7 @@ class Away:
         raise sqlite3.OperationalError("gone")
 
 
-def lose(stores: Stores) -> tuple[SharedLog, Away]:
+def lose(stores: Stores) -> tuple[ReplicaLog, Away]:
     """A run whose process has given up waiting for the store."""
     here = stores.make(name="here", patience=0.1)
     log = made(here)

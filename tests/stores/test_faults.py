@@ -20,13 +20,13 @@ import redis
 from flask_aistream.core import events as ev
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.server.threads import Threads
-from flask_aistream.stores.door import Deaf
-from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.redis import RedisEngine
-from flask_aistream.stores.redis import carrier
+from flask_aistream.stores.redis import subscriber as carrier
 from flask_aistream.stores.redis.client import redis_client
-from flask_aistream.stores.shared import SharedStore
+from flask_aistream.stores.shared.engine import Engine
+from flask_aistream.stores.shared.store import SharedStore
 from flask_aistream.stores.sqlite import SqliteEngine
+from flask_aistream.stores.urls import NullListener
 from tests.doubles import ManualClock
 from tests.network import Proxy
 from tests.server.servers import wait_for
@@ -304,7 +304,7 @@ def test_what_is_saved_once_there_is_memory_again_is_not_forgotten(
     server = start_redis()
     engine = RedisEngine(lambda: redis_client(server.url), "one", Threads())
     with stores_on(server) as stores, closing(engine):
-        engine.open(Deaf())
+        engine.open(NullListener())
         server.client.config_set("maxmemory", 1)
         with pytest.raises(redis.RedisError), engine.together():
             engine.beat()
@@ -312,7 +312,7 @@ def test_what_is_saved_once_there_is_memory_again_is_not_forgotten(
         store = stores.make(name="there")
         finished = made(store)
         finished.end(ev.Finished())
-        engine.open(Deaf())
+        engine.open(NullListener())
         assert is_there(t.cast(t.Any, store), t.cast(t.Any, finished))
 
 

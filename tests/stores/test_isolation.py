@@ -21,8 +21,7 @@ from flask_aistream.core import events as ev
 from flask_aistream.errors import RunUnreadable
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.server.threads import Threads
-from flask_aistream.stores.bounds import Bounds
-from flask_aistream.stores.door import try_store
+from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.stores.redis.keys import PROCESSES
 from flask_aistream.stores.redis.keys import alias
@@ -32,6 +31,7 @@ from flask_aistream.stores.redis.keys import meta_key
 from flask_aistream.stores.redis.keys import runs_of
 from flask_aistream.stores.sqlite import SqliteEngine
 from flask_aistream.stores.sqlite import tables
+from flask_aistream.stores.urls import check_connection
 from tests.server.servers import wait_for
 from tests.stores.across import made
 from tests.stores.across import sleep
@@ -164,7 +164,7 @@ def test_a_file_that_cannot_be_used_is_refused(
 ) -> None:
     make(path)
     with pytest.raises(StoreUnavailable) as refused:
-        try_store(f"sqlite:///{path}", Threads())
+        check_connection(f"sqlite:///{path}", Threads())
     assert "\n" not in refused.value.cause
     assert re.search(said, refused.value.cause)
 
@@ -261,10 +261,10 @@ from gevent import monkey
 monkey.patch_all()
 import sys, time
 from flask_aistream.server.detect import concurrency
-from flask_aistream.stores.bounds import Bounds
-from flask_aistream.stores.door import open_store
+from flask_aistream.stores.limits import Limits
+from flask_aistream.stores.urls import open_store
 from tests.stores.contract import begin
-store = open_store(sys.argv[1], concurrency(), patience=10, bounds=Bounds())
+store = open_store(sys.argv[1], concurrency(), patience=10, bounds=Limits())
 log, _ = begin(store)
 time.sleep(1)
 print(log.run.id, flush=True)
@@ -309,7 +309,7 @@ def test_a_process_whose_hub_is_busy_is_alive_and_a_stopped_one_is_dead(
 
 
 def test_names_that_clients_choose_count_as_bytes_of_the_store() -> None:
-    store = MemoryStore(Bounds(store_bytes=2 * MEGABYTE))
+    store = MemoryStore(Limits(store_bytes=2 * MEGABYTE))
     for _ in range(3):
         begin(store, chat="c" * MEGABYTE)[0].end(ev.Finished())
     store.sweep()

@@ -5,7 +5,7 @@ import typing as t
 import pytest
 
 from flask_aistream.core import events as ev
-from flask_aistream.stores.bounds import Bounds
+from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.memory import MemoryStore
 from tests.doubles import ManualClock
 from tests.stores.contract import StoreContract
@@ -15,7 +15,7 @@ from tests.stores.contract import begin
 
 class TestMemoryStore(StoreContract):
     def make_store(self, clock: ManualClock, **bounds: t.Any) -> MemoryStore:
-        return MemoryStore(Bounds(**bounds), clock=clock)
+        return MemoryStore(Limits(**bounds), clock=clock)
 
 
 class Interrupt(BaseException):
@@ -43,7 +43,7 @@ def test_a_writer_that_is_interrupted_while_it_wakes_readers_leaves_none_asleep(
 
 
 def test_a_thousand_forgotten_runs_leave_nothing(clock: ManualClock) -> None:
-    store = MemoryStore(Bounds(retain=1), clock=clock)
+    store = MemoryStore(Limits(retain=1), clock=clock)
     for number in range(1000):
         log, _ = begin(store, key=f"k{number}", chat=f"c{number}")
         log.notify(0, Wakes())

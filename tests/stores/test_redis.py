@@ -8,12 +8,12 @@ import redis
 
 from flask_aistream.core import events as ev
 from flask_aistream.server.threads import Threads
-from flask_aistream.stores.door import Deaf
-from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.redis import RedisEngine
 from flask_aistream.stores.redis.client import redis_client
 from flask_aistream.stores.redis.keys import beat_key
 from flask_aistream.stores.redis.processes import WATCH_SECONDS
+from flask_aistream.stores.shared.engine import Engine
+from flask_aistream.stores.urls import NullListener
 from tests.doubles import ManualClock
 from tests.server.servers import wait_for
 from tests.stores.across import AcrossContract
@@ -134,7 +134,7 @@ def test_a_user_who_may_not_ask_for_the_version_is_served(redis_server: RedisSer
     )
     url = redis_server.url.replace("redis://", "redis://bob:@")
     engine = RedisEngine(lambda: redis_client(url), "one", Threads())
-    engine.open(Deaf())
+    engine.open(NullListener())
     engine.close()
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from flask_aistream.core import events as ev
 from flask_aistream.server.threads import Threads
-from flask_aistream.stores.engine import Engine
 from flask_aistream.stores.redis import RedisEngine
 from flask_aistream.stores.redis.client import redis_client
+from flask_aistream.stores.shared.engine import Engine
 from tests.doubles import ManualClock
 from tests.server.servers import wait_for
 from tests.stores.across import AcrossContract

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flask_aistream.core import events as ev
-from flask_aistream.stores.engine import Engine
+from flask_aistream.stores.shared.engine import Engine
 from flask_aistream.stores.sqlite import SqliteEngine
 from tests.doubles import ManualClock
 from tests.stores.across import AcrossContract

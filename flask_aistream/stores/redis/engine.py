@@ -24,15 +24,9 @@ import redis
 from flask_aistream.core.run import Run
 from flask_aistream.errors import RunUnreadable
 from flask_aistream.errors import TooManyRuns
-from flask_aistream.stores.bounds import UNBOUNDED
-from flask_aistream.stores.bounds import Bounds
-from flask_aistream.stores.engine import Batch
-from flask_aistream.stores.engine import End
-from flask_aistream.stores.engine import Found
-from flask_aistream.stores.engine import Listener
-from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.redis.carrier import Carrier
-from flask_aistream.stores.redis.finished import Finished
+from flask_aistream.stores.limits import UNLIMITED
+from flask_aistream.stores.limits import Limits
+from flask_aistream.stores.redis.indexes import Indexes
 from flask_aistream.stores.redis.keys import about_of
 from flask_aistream.stores.redis.keys import beat_key
 from flask_aistream.stores.redis.keys import entry_id
@@ -43,10 +37,10 @@ from flask_aistream.stores.redis.keys import piece_of
 from flask_aistream.stores.redis.keys import run_of
 from flask_aistream.stores.redis.keys import runs_of
 from flask_aistream.stores.redis.lengths import Lengths
-from flask_aistream.stores.redis.names import Names
 from flask_aistream.stores.redis.processes import BEAT_MILLISECONDS
 from flask_aistream.stores.redis.processes import Processes
 from flask_aistream.stores.redis.pulse import Pulse
+from flask_aistream.stores.redis.retention import Retention
 from flask_aistream.stores.redis.scripts import ADOPT
 from flask_aistream.stores.redis.scripts import APPEND
 from flask_aistream.stores.redis.scripts import CREATE
@@ -55,6 +49,12 @@ from flask_aistream.stores.redis.scripts import RELINQUISH
 from flask_aistream.stores.redis.server import FAULTS
 from flask_aistream.stores.redis.server import Server
 from flask_aistream.stores.redis.server import is_outage
+from flask_aistream.stores.redis.subscriber import Subscriber
+from flask_aistream.stores.shared.engine import Batch
+from flask_aistream.stores.shared.engine import End
+from flask_aistream.stores.shared.engine import Listener
+from flask_aistream.stores.shared.engine import Segment
+from flask_aistream.stores.shared.engine import Snapshot
 from flask_aistream.timing.concurrency import Spawner
 
 UNREADABLE = (redis.ResponseError, LookupError, TypeError, ValueError)
@@ -79,7 +79,7 @@ class RedisEngine:
         connect: Callable[[], t.Any],
         name: str,
         process: Spawner,
-        bounds: Bounds = UNBOUNDED,
+        bounds: Limits = UNLIMITED,
         *,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
@@ -87,18 +87,18 @@ class RedisEngine:
         self._name = name
         self._process = process
         self._connect = connect
-        self._carrier: Carrier | None = None
+        self._carrier: Subscriber | None = None
         self._server = Server(connect)
         self._lengths = Lengths(self._server, bounds)
-        self._names = Names(self._server)
-        self._finished = Finished(self._server, name, self._lengths, bounds, clock)
+        self._names = Indexes(self._server)
+        self._finished = Retention(self._server, name, self._lengths, bounds, clock)
         self._processes = Processes(self._server, name, self._finished, ticks)
         self._pulse = Pulse(process, beat_key(name), BEAT_MILLISECONDS)
 
     def open(self, listener: Listener) -> None:
         self._server.open()
         if self._carrier is None:
-            self._carrier = Carrier(self._connect(), news_of(self._name), listener, FAULTS)
+            self._carrier = Subscriber(self._connect(), news_of(self._name), listener, FAULTS)
             self._process.spawn(self._carrier.listen)
 
     def close(self) -> None:
@@ -197,7 +197,7 @@ class RedisEngine:
             self._finished.add(end.run, teller)
         return None if said < 0 else bool(said)
 
-    def load(self, run_id: str, after: int) -> Found | None:
+    def load(self, run_id: str, after: int) -> Snapshot | None:
         try:
             return self._load(run_id, after)
         except UNREADABLE as error:
@@ -205,7 +205,7 @@ class RedisEngine:
                 raise
             raise RunUnreadable(run_id) from error
 
-    def _load(self, run_id: str, after: int) -> Found | None:
+    def _load(self, run_id: str, after: int) -> Snapshot | None:
         with self._server.redis.pipeline(transaction=False) as pipe:
             pipe.hmget(meta_key(run_id), "run", "epoch", "request", "process")
             pipe.exists(log_key(run_id))
@@ -215,12 +215,12 @@ class RedisEngine:
         if about is None or not exists:
             return None
         pieces = [piece_of(key, fields).after(after) for key, fields in entries]
-        found = Found(run_of(about, request or b""), pieces, int(epoch))
+        found = Snapshot(run_of(about, request or b""), pieces, int(epoch))
         if found.ended or process != self._name.encode():
             self._lengths.drop(run_id)
         return found
 
-    def follow(self, run_id: str, after: int) -> Sequence[Piece]:
+    def follow(self, run_id: str, after: int) -> Sequence[Segment]:
         assert self._carrier is not None
         # Once the server has confirmed it, the listener is told to look.
         self._carrier.follow(log_key(run_id), run_id)

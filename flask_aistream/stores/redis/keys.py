@@ -7,8 +7,8 @@ import json
 from dataclasses import fields
 
 from flask_aistream.core.run import Run
-from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.packing import decode
+from flask_aistream.stores.codec import decode
+from flask_aistream.stores.shared.engine import Segment
 
 PREFIX = "aistream:"
 
@@ -76,6 +76,6 @@ def entry_id(length: int, epoch: int = 0) -> str:
     return f"{length + 1}-{epoch}"
 
 
-def piece_of(key: bytes, fields: dict[bytes, bytes]) -> Piece:
+def piece_of(key: bytes, fields: dict[bytes, bytes]) -> Segment:
     events = decode(fields[b"d"])
-    return Piece(int(key.partition(b"-")[0]) - 1 - len(events), events)
+    return Segment(int(key.partition(b"-")[0]) - 1 - len(events), events)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flask_aistream.stores.bounds import Bounds
-from flask_aistream.stores.bounds import Length
-from flask_aistream.stores.engine import Batch
+from flask_aistream.stores.limits import Length
+from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.redis.keys import entry_id
 from flask_aistream.stores.redis.keys import log_key
 from flask_aistream.stores.redis.keys import meta_key
 from flask_aistream.stores.redis.server import Server
+from flask_aistream.stores.shared.engine import Batch
 
 
 class Lengths:
-    def __init__(self, server: Server, bounds: Bounds) -> None:
+    def __init__(self, server: Server, bounds: Limits) -> None:
         self._server = server
         self._bounds = bounds
         self._lengths: dict[str, Length] = {}

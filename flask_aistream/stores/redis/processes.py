@@ -10,9 +10,6 @@ from collections.abc import Sequence
 
 import redis
 
-from flask_aistream.stores.engine import BEAT_SECONDS
-from flask_aistream.stores.engine import DEAD_SECONDS
-from flask_aistream.stores.redis.finished import Finished
 from flask_aistream.stores.redis.keys import BYTES
 from flask_aistream.stores.redis.keys import ENDED
 from flask_aistream.stores.redis.keys import PROCESSES
@@ -20,11 +17,14 @@ from flask_aistream.stores.redis.keys import beat_key
 from flask_aistream.stores.redis.keys import log_key
 from flask_aistream.stores.redis.keys import meta_key
 from flask_aistream.stores.redis.keys import runs_of
+from flask_aistream.stores.redis.retention import Retention
 from flask_aistream.stores.redis.scripts import INHERIT
 from flask_aistream.stores.redis.scripts import TOLD
 from flask_aistream.stores.redis.server import Server
 from flask_aistream.stores.redis.server import is_outage
 from flask_aistream.stores.redis.server import raised
+from flask_aistream.stores.shared.engine import BEAT_SECONDS
+from flask_aistream.stores.shared.engine import DEAD_SECONDS
 
 WATCH_SECONDS = 2 * BEAT_SECONDS
 """Of ``DEAD_SECONDS``: so long others watch a heartbeat that is missing."""
@@ -43,7 +43,7 @@ class Processes:
         self,
         server: Server,
         name: str,
-        finished: Finished,
+        finished: Retention,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._server = server

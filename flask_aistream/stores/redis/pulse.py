@@ -14,7 +14,7 @@ import os
 import ssl
 import typing as t
 
-from flask_aistream.stores.engine import BEAT_SECONDS
+from flask_aistream.stores.shared.engine import BEAT_SECONDS
 from flask_aistream.timing.concurrency import Spawner
 
 REPLY_SECONDS = 1.0

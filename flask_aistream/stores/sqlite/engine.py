@@ -21,15 +21,15 @@ from dataclasses import field
 
 from flask_aistream.core.run import Run
 from flask_aistream.errors import TooManyRuns
-from flask_aistream.stores.bounds import UNBOUNDED
-from flask_aistream.stores.bounds import Bounds
-from flask_aistream.stores.bounds import Length
-from flask_aistream.stores.engine import Batch
-from flask_aistream.stores.engine import End
-from flask_aistream.stores.engine import Found
-from flask_aistream.stores.engine import Listener
-from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.packing import decode
+from flask_aistream.stores.codec import decode
+from flask_aistream.stores.limits import UNLIMITED
+from flask_aistream.stores.limits import Length
+from flask_aistream.stores.limits import Limits
+from flask_aistream.stores.shared.engine import Batch
+from flask_aistream.stores.shared.engine import End
+from flask_aistream.stores.shared.engine import Listener
+from flask_aistream.stores.shared.engine import Segment
+from flask_aistream.stores.shared.engine import Snapshot
 from flask_aistream.stores.sqlite.file import File
 from flask_aistream.stores.sqlite.file import is_damage
 from flask_aistream.stores.sqlite.file import is_outage
@@ -69,7 +69,7 @@ class SqliteEngine:
         self,
         path: str,
         name: str,
-        bounds: Bounds = UNBOUNDED,
+        bounds: Limits = UNLIMITED,
         *,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
@@ -223,7 +223,7 @@ class SqliteEngine:
         self._over.append(end.run)
         return True
 
-    def load(self, run_id: str, after: int) -> Found | None:
+    def load(self, run_id: str, after: int) -> Snapshot | None:
         row = self._file.execute(
             f"SELECT {RUN}, epoch, no, start, first, last FROM run WHERE id = ?", (run_id,)
         ).fetchone()
@@ -237,10 +237,10 @@ class SqliteEngine:
             rows = [(first, data)]
         else:
             rows = []
-        pieces = (Piece(number, decode(text)).after(after) for number, text in rows)
-        return Found(Run(*values), [piece for piece in pieces if piece.events], epoch)
+        pieces = (Segment(number, decode(text)).after(after) for number, text in rows)
+        return Snapshot(Run(*values), [piece for piece in pieces if piece.events], epoch)
 
-    def follow(self, run_id: str, after: int) -> Sequence[Piece]:
+    def follow(self, run_id: str, after: int) -> Sequence[Segment]:
         return self._follower.start(run_id, after)
 
     def unfollow(self, run_id: str) -> None:

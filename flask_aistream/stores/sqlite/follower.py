@@ -6,10 +6,10 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flask_aistream.stores.engine import Found
-from flask_aistream.stores.engine import Listener
-from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.packing import decode
+from flask_aistream.stores.codec import decode
+from flask_aistream.stores.shared.engine import Listener
+from flask_aistream.stores.shared.engine import Segment
+from flask_aistream.stores.shared.engine import Snapshot
 from flask_aistream.stores.sqlite.file import File
 from flask_aistream.stores.sqlite.journal import Journal
 from flask_aistream.stores.sqlite.journal import marks
@@ -39,7 +39,7 @@ class Follower:
         name: str,
         journal: Journal,
         processes: Processes,
-        load: Callable[[str, int], Found | None],
+        load: Callable[[str, int], Snapshot | None],
     ) -> None:
         self._file = file
         self._name = name
@@ -53,7 +53,7 @@ class Follower:
     def active(self) -> bool:
         return bool(self._followed or self._sought)
 
-    def start(self, run_id: str, after: int) -> Sequence[Piece]:
+    def start(self, run_id: str, after: int) -> Sequence[Segment]:
         found = self._load(run_id, after)
         if found is None:  # Its owner may be about to write it anew.
             self._sought.add(run_id)
@@ -100,10 +100,10 @@ class Follower:
             return
         ids = {followed.no: run_id for run_id, followed in self._followed.items()}
         seen = min(followed.seen for followed in self._followed.values())
-        news: dict[int, list[Piece]] = {}
+        news: dict[int, list[Segment]] = {}
         for row, no, first, data in self._journal.since(seen, ids):
             if row > self._followed[ids[no]].seen:
-                news.setdefault(no, []).append(Piece(first, decode(data)))
+                news.setdefault(no, []).append(Segment(first, decode(data)))
             seen = row
         for no, pieces in news.items():
             self._followed[ids[no]].seen = seen

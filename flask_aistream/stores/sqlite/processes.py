@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from flask_aistream.stores.engine import DEAD_SECONDS
+from flask_aistream.stores.shared.engine import DEAD_SECONDS
 from flask_aistream.stores.sqlite.file import File
 
 

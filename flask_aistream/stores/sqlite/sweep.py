@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from flask_aistream.stores.bounds import Bounds
+from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.sqlite.file import File
 
 FORGET = 16
@@ -31,7 +31,7 @@ class Sweep:
         self,
         file: File,
         name: str,
-        bounds: Bounds,
+        bounds: Limits,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._file = file

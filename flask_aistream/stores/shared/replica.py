@@ -22,19 +22,19 @@ from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Wake
-from flask_aistream.stores.engine import Batch
-from flask_aistream.stores.engine import End
-from flask_aistream.stores.engine import Engine
-from flask_aistream.stores.engine import Found
-from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.packing import Encoded
-from flask_aistream.stores.packing import Said
-from flask_aistream.stores.packing import join
-from flask_aistream.stores.packing import ready
-from flask_aistream.stores.records import Records
+from flask_aistream.stores.codec import Encoded
+from flask_aistream.stores.codec import EncodedEvent
+from flask_aistream.stores.codec import join
+from flask_aistream.stores.codec import ready
+from flask_aistream.stores.log import LogBuffer
+from flask_aistream.stores.shared.engine import Batch
+from flask_aistream.stores.shared.engine import End
+from flask_aistream.stores.shared.engine import Engine
+from flask_aistream.stores.shared.engine import Segment
+from flask_aistream.stores.shared.engine import Snapshot
 
 if t.TYPE_CHECKING:
-    from flask_aistream.stores.shared import SharedStore
+    from flask_aistream.stores.shared.store import SharedStore
 
 ATTEMPTS = 9
 """At ending a run whose owner goes on writing."""
@@ -45,11 +45,11 @@ CROWD = 16384
 """Events of one run on their way to the database; a provider that is ahead by more waits."""
 
 
-Ending = Callable[[Engine], "tuple[bool, Found | Terminal]"]
+Ending = Callable[[Engine], "tuple[bool, Snapshot | Terminal]"]
 """Ends a run in the database. Answers whether it did, and what has become of the run."""
 
 
-class SharedLog(Records):
+class ReplicaLog(LogBuffer):
     """One run's mirror.
 
     :param epoch: See ``Log.epoch``.
@@ -70,7 +70,7 @@ class SharedLog(Records):
         self.stuck = False
         self.forgotten = False
         self.written = 0
-        self.unwritten: list[Said] = []
+        self.unwritten: list[EncodedEvent] = []
         self._store = store
         self._call = store.scribe.inbox.put
         self._called = False
@@ -181,7 +181,7 @@ class SharedLog(Records):
 
     def collect(self) -> None:
         with self._lock:
-            new: list[Said] = self._pending[self._collected :]  # type: ignore[assignment]
+            new: list[EncodedEvent] = self._pending[self._collected :]  # type: ignore[assignment]
             if self._encoded:
                 new = [it if type(it) is str else self._encoded.popleft() for it in new]
             self._collected = len(self._pending)
@@ -193,7 +193,7 @@ class SharedLog(Records):
         self._events = list(events)
         self.written = len(events)
 
-    def inherit(self, found: Found) -> bool:
+    def inherit(self, found: Snapshot) -> bool:
         """This process has adopted the run.
 
         :returns: False: somebody else here has it already.
@@ -221,8 +221,8 @@ class SharedLog(Records):
         if self._waiting or self._room:
             self._wake()
 
-    def take(self, pieces: Sequence[Piece], *, whole: bool = False) -> bool:
-        """Records that the database has. Those known already are left out.
+    def take(self, pieces: Sequence[Segment], *, whole: bool = False) -> bool:
+        """LogBuffer that the database has. Those known already are left out.
 
         :param whole: What is missing before them is missing in the database too.
         :returns: False: something is missing in between, and nothing was taken.
@@ -249,7 +249,7 @@ class SharedLog(Records):
             self._over()
         return True
 
-    def settle(self, found: Found) -> None:
+    def settle(self, found: Snapshot) -> None:
         """Another process has ended this run, or owns it: what the database refused was never said."""
         with self._lock:
             lost = self.owned and found.epoch > self.reign and not found.ended
@@ -275,9 +275,9 @@ class SharedLog(Records):
             self._store.over(self)
             self._wake()  # Readers are to follow whoever adopts it.
 
-    def as_forgotten(self) -> Found:
+    def as_forgotten(self) -> Snapshot:
         """What is said here of a run that was ended elsewhere, when the database does not have it any more."""
-        return Found(self.run, [Piece(self.written, [Interrupted("owner-lost")])], self.reign)
+        return Snapshot(self.run, [Segment(self.written, [Interrupted("owner-lost")])], self.reign)
 
     def revive(self, engine: Engine) -> bool:
         """Write everything once more, into a database that has lost it.
@@ -358,7 +358,7 @@ class SharedLog(Records):
     def _ending(self, terminal: Terminal, token: str, epoch: int | None, announced: bool) -> Ending:
         data = join([ready(terminal)])
 
-        def work(engine: Engine) -> tuple[bool, Found | Terminal]:
+        def work(engine: Engine) -> tuple[bool, Snapshot | Terminal]:
             own, written = self.owned, self.written + len(self.unwritten)
             for _ in range(ATTEMPTS):
                 number = written if own else self._next(engine)
@@ -392,9 +392,9 @@ class SharedLog(Records):
             raise RunNotFound(self.run.id)
         return max([self.tail, *map(last_of, found.pieces)]) + 1
 
-    def _ended(self, answer: tuple[bool, Found | Terminal]) -> None:
+    def _ended(self, answer: tuple[bool, Snapshot | Terminal]) -> None:
         _, said = answer
-        if isinstance(said, Found):
+        if isinstance(said, Snapshot):
             self.settle(said)
         else:
             self._finish(said)
@@ -458,5 +458,5 @@ class SharedLog(Records):
             waiter.wait()
 
 
-def last_of(piece: Piece) -> int:
+def last_of(piece: Segment) -> int:
     return piece.first + len(piece.events) - 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class Limits:
     """How much a store keeps; ``None``: any amount.
 
     :param retain: Seconds of a finished run.
@@ -25,7 +25,7 @@ class Bounds:
     store_bytes: int | None = None
 
 
-UNBOUNDED = Bounds()
+UNLIMITED = Limits()
 
 
 class Length:
@@ -39,7 +39,7 @@ class Length:
 
     MARKS = 16
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Limits) -> None:
         self._most = bounds.max_events or math.inf
         self._most_bytes = bounds.log_bytes or math.inf
         self._bytes = 0

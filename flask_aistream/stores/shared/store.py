@@ -17,16 +17,16 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreFull
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Orphan
-from flask_aistream.stores.bounds import UNBOUNDED
-from flask_aistream.stores.bounds import Bounds
-from flask_aistream.stores.engine import Batch
-from flask_aistream.stores.engine import Engine
-from flask_aistream.stores.engine import Found
-from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.mirror import SharedLog
-from flask_aistream.stores.packing import ready
-from flask_aistream.stores.scribe import Job
-from flask_aistream.stores.scribe import Scribe
+from flask_aistream.stores.codec import ready
+from flask_aistream.stores.limits import UNLIMITED
+from flask_aistream.stores.limits import Limits
+from flask_aistream.stores.shared.engine import Batch
+from flask_aistream.stores.shared.engine import Engine
+from flask_aistream.stores.shared.engine import Segment
+from flask_aistream.stores.shared.engine import Snapshot
+from flask_aistream.stores.shared.replica import ReplicaLog
+from flask_aistream.stores.shared.writer import Job
+from flask_aistream.stores.shared.writer import Writer
 from flask_aistream.timing.concurrency import Spawner
 
 
@@ -36,7 +36,7 @@ class SharedStore:
     :ivar telling: Ids of runs whose end this process is to announce, and how many of it want to.
 
     :param patience: Seconds the database may be away before running runs fail.
-    :param bounds: Of what is kept of a run here; see ``Records``.
+    :param bounds: Of what is kept of a run here; see ``LogBuffer``.
     """
 
     shared = True
@@ -47,7 +47,7 @@ class SharedStore:
         process: Spawner,
         *,
         patience: float,
-        bounds: Bounds = UNBOUNDED,
+        bounds: Limits = UNLIMITED,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.process = process
@@ -55,15 +55,15 @@ class SharedStore:
         self._full = False
         self._patience = patience
         self._clock = clock
-        self._own: dict[str, SharedLog] = {}
+        self._own: dict[str, ReplicaLog] = {}
         self._queued: dict[str, float] = {}
         self._missing: dict[str, float] = {}
         self.telling: Counter[str] = Counter()
         self._doubtful: set[str] = set()
-        self._mirrors: weakref.WeakValueDictionary[str, SharedLog] = weakref.WeakValueDictionary()
+        self._mirrors: weakref.WeakValueDictionary[str, ReplicaLog] = weakref.WeakValueDictionary()
         self._following: set[str] = set()
         self._lock = threading.Lock()
-        self.scribe = Scribe(
+        self.scribe = Writer(
             engine,
             process,
             self,
@@ -75,10 +75,10 @@ class SharedStore:
 
     def create(
         self, run: Run, first: Sequence[Event], *, owned: bool = True, most: int | None = None
-    ) -> tuple[SharedLog, bool]:
+    ) -> tuple[ReplicaLog, bool]:
         if self._full:
             raise StoreFull
-        log = SharedLog(self, run, int(owned), owned=owned)
+        log = ReplicaLog(self, run, int(owned), owned=owned)
         batch = Batch.of(run.id, 0, [ready(event) for event in first], log.epoch)
 
         def begin(winner: str) -> None:
@@ -101,20 +101,20 @@ class SharedStore:
             except RunNotFound:  # Forgotten in between, and its key with it.
                 continue
 
-    def adopt(self, run_id: str, epoch: int = 0) -> SharedLog | None:
+    def adopt(self, run_id: str, epoch: int = 0) -> ReplicaLog | None:
         known = self._unended(run_id)
         if known is not None and known.owned:
             return None
         after = known.tail if known is not None else BEGINNING
-        adopted: list[SharedLog] = []
+        adopted: list[ReplicaLog] = []
 
-        def take_over(engine: Engine) -> Found | None:
+        def take_over(engine: Engine) -> Snapshot | None:
             return engine.load(run_id, after) if engine.adopt(run_id, epoch) else None
 
-        def inherit(found: Found | None) -> None:
+        def inherit(found: Snapshot | None) -> None:
             if found is None:
                 return
-            log = known or self._unended(run_id) or SharedLog(self, found.run, found.epoch)
+            log = known or self._unended(run_id) or ReplicaLog(self, found.run, found.epoch)
             if log.inherit(found):
                 self._keep(log)
                 self._unfollow(run_id)
@@ -128,18 +128,18 @@ class SharedStore:
         self.scribe.ask(take_over, inherit, release)
         return adopted[0] if adopted else None
 
-    def open(self, run_id: str) -> SharedLog:
+    def open(self, run_id: str) -> ReplicaLog:
         known = self._mirrors.get(run_id)
         if known is not None and known.owned and not known.ended:
             return known
         after = known.tail if known is not None else BEGINNING
-        opened: list[SharedLog] = []
+        opened: list[ReplicaLog] = []
 
-        def mirror(found: Found | None) -> None:
+        def mirror(found: Snapshot | None) -> None:
             if found is not None:
                 with self._lock:
                     log = known or self._mirrors.get(run_id)
-                    log = log or SharedLog(self, found.run, found.epoch)
+                    log = log or ReplicaLog(self, found.run, found.epoch)
                     self._mirrors[run_id] = log
                 if not log.owned:  # Adopted by somebody here meanwhile.
                     log.epoch = found.epoch
@@ -151,7 +151,7 @@ class SharedStore:
             raise RunNotFound(run_id)
         return opened[0]
 
-    def started(self, key: str) -> SharedLog | None:
+    def started(self, key: str) -> ReplicaLog | None:
         run_id = self.scribe.ask(lambda engine: engine.started(key))
         try:
             return self.open(run_id) if run_id is not None else None
@@ -179,7 +179,7 @@ class SharedStore:
                     orphans.append(Orphan(self.open(run), epoch))
         return orphans
 
-    def untold(self) -> list[SharedLog]:
+    def untold(self) -> list[ReplicaLog]:
         ours: list[str] = []
         doubtful = set(self._doubtful)
 
@@ -193,7 +193,7 @@ class SharedStore:
                 self.claim(run_id)
 
         self.scribe.ask(lambda engine: engine.untold(doubtful), take)
-        logs: list[SharedLog] = []
+        logs: list[ReplicaLog] = []
         for run_id in ours:
             try:
                 logs.append(self.open(run_id))
@@ -236,7 +236,7 @@ class SharedStore:
     def close(self) -> None:
         self.scribe.close()
 
-    def follow(self, log: SharedLog) -> None:
+    def follow(self, log: ReplicaLog) -> None:
         """Fill a foreign run's mirror from now on, for as long as somebody holds it."""
         run_id, after = log.run_id, log.tail
         weakref.finalize(log, self._unfollow, run_id).atexit = False
@@ -246,20 +246,20 @@ class SharedStore:
             lambda pieces: self._take(run_id, pieces, True),
         )
 
-    def over(self, log: SharedLog) -> None:
+    def over(self, log: ReplicaLog) -> None:
         """A run has ended, or is no longer ours."""
         with self._lock:
             self._own.pop(log.run_id, None)
         if log.ended and not log.owned:
             self._unfollow(log.run_id)
 
-    def arrived(self, run_id: str, pieces: Sequence[Piece]) -> None:
+    def arrived(self, run_id: str, pieces: Sequence[Segment]) -> None:
         self.process.call_soon_threadsafe(lambda: self._take(run_id, pieces, False))
 
     def stale(self, run_id: str | None) -> None:
         self.process.call_soon_threadsafe(lambda: self._look_again(run_id))
 
-    def _take(self, run_id: str, pieces: Sequence[Piece], whole: bool) -> None:
+    def _take(self, run_id: str, pieces: Sequence[Segment], whole: bool) -> None:
         log = self._mirrors.get(run_id)
         if log is not None and not log.owned and not log.take(pieces, whole=whole):
             self._look_again(run_id)
@@ -271,15 +271,15 @@ class SharedStore:
             if run_id in (None, log.run_id) and not (log.ended or log.alone):
                 self._reload(log)
 
-    def _reload(self, log: SharedLog) -> None:
-        def load(engine: Engine) -> Found | None:
+    def _reload(self, log: ReplicaLog) -> None:
+        def load(engine: Engine) -> Snapshot | None:
             found = engine.load(log.run_id, log.written - 1 if log.owned else log.tail)
             if found is None and log.owned and not log.ended:
                 # The database is another one now, and the run may stay silent for long.
                 log.revive(engine)
             return found
 
-        def take(found: Found | None) -> None:
+        def take(found: Snapshot | None) -> None:
             if found is None:
                 return
             if not log.owned:
@@ -299,12 +299,12 @@ class SharedStore:
             if log is not None and now - since >= self._patience:
                 log.let_go()
 
-    def _unended(self, run_id: str) -> SharedLog | None:
+    def _unended(self, run_id: str) -> ReplicaLog | None:
         # A log that ended here for want of a store may go on elsewhere; its readers have seen an end.
         log = self._mirrors.get(run_id)
         return None if log is None or log.ended else log
 
-    def _keep(self, log: SharedLog) -> None:
+    def _keep(self, log: ReplicaLog) -> None:
         with self._lock:
             self._mirrors[log.run_id] = log
             if log.owned:

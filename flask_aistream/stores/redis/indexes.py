@@ -14,7 +14,7 @@ from flask_aistream.stores.redis.scripts import RELEASE
 from flask_aistream.stores.redis.server import Server
 
 
-class Names:
+class Indexes:
     def __init__(self, server: Server) -> None:
         self._server = server
 

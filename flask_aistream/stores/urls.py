@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Store
-from flask_aistream.stores.bounds import UNBOUNDED
-from flask_aistream.stores.bounds import Bounds
-from flask_aistream.stores.engine import Engine
+from flask_aistream.stores.limits import UNLIMITED
+from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.memory import MemoryStore
-from flask_aistream.stores.shared import SharedStore
+from flask_aistream.stores.shared.engine import Engine
+from flask_aistream.stores.shared.store import SharedStore
 from flask_aistream.timing.concurrency import Spawner
 
 EXAMPLES = (
@@ -32,8 +32,8 @@ def is_store_url(url: object) -> bool:
     return bool(found) and scheme in ENGINES
 
 
-def open_store(url: str, process: Spawner, *, patience: float, bounds: Bounds) -> Store:
-    """The store that a URL names. Connects later: see :func:`try_store`.
+def open_store(url: str, process: Spawner, *, patience: float, bounds: Limits) -> Store:
+    """The store that a URL names. Connects later: see :func:`check_connection`.
 
     :param patience: Seconds the store may be away before running runs fail.
     """
@@ -43,7 +43,7 @@ def open_store(url: str, process: Spawner, *, patience: float, bounds: Bounds) -
     return SharedStore(make(url, process, bounds), process, patience=patience, bounds=bounds)
 
 
-def try_store(url: str, process: Spawner) -> None:
+def check_connection(url: str, process: Spawner) -> None:
     """Open a store once, and close it.
 
     :raises StoreUnavailable: It cannot be opened now; ``cause`` says why.
@@ -53,13 +53,13 @@ def try_store(url: str, process: Spawner) -> None:
     if make is None:
         return
     try:
-        engine = make(url, Idle(process), UNBOUNDED)
+        engine = make(url, NoSpawn(process), UNLIMITED)
     except ImportError:
         raise ValueError(
             "the package redis is not installed; `pip install flask_aistream[redis]` does that"
         ) from None
     try:
-        engine.open(Deaf())
+        engine.open(NullListener())
     except Exception as error:
         if engine.is_outage(error):
             raise StoreUnavailable(cause_of(error)) from None
@@ -86,7 +86,7 @@ def cause_of(error: Exception) -> str:
     return meant[0] if meant else text.partition(" : <")[0]
 
 
-class Idle:
+class NoSpawn:
     """A process in which nothing is started: the store is only tried."""
 
     def __init__(self, process: Spawner) -> None:
@@ -100,12 +100,12 @@ class Idle:
         return None
 
 
-class Deaf:
+class NullListener:
     def arrived(self, run_id: str, pieces: object) -> None: ...
     def stale(self, run_id: str | None) -> None: ...
 
 
-def sqlite_engine(url: str, process: Spawner, bounds: Bounds) -> Engine:
+def sqlite_engine(url: str, process: Spawner, bounds: Limits) -> Engine:
     from flask_aistream.stores.sqlite import SqliteEngine
 
     # sqlite:///a is below the working directory, sqlite:////a at the root: as SQLAlchemy reads it.
@@ -113,14 +113,14 @@ def sqlite_engine(url: str, process: Spawner, bounds: Bounds) -> Engine:
     return SqliteEngine(path, new_name(), bounds)
 
 
-def redis_engine(url: str, process: Spawner, bounds: Bounds) -> Engine:
+def redis_engine(url: str, process: Spawner, bounds: Limits) -> Engine:
     from flask_aistream.stores.redis import RedisEngine
     from flask_aistream.stores.redis.client import redis_client
 
     return RedisEngine(lambda: redis_client(url), new_name(), process, bounds)
 
 
-ENGINES: dict[str, Callable[[str, Spawner, Bounds], Engine] | None] = {
+ENGINES: dict[str, Callable[[str, Spawner, Limits], Engine] | None] = {
     "memory": None,
     "sqlite": sqlite_engine,
     **dict.fromkeys(
@@ -156,4 +156,4 @@ def without_password(url: str) -> str:
     return re.sub("(?<=password=)[^&]*", "***", shown)
 
 
-__all__ = ["EXAMPLES", "is_store_url", "open_store", "try_store", "without_password"]
+__all__ = ["EXAMPLES", "check_connection", "is_store_url", "open_store", "without_password"]

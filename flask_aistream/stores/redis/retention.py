@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 import redis
 
-from flask_aistream.stores.bounds import Bounds
+from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.redis.keys import BYTES
 from flask_aistream.stores.redis.keys import ENDED
 from flask_aistream.stores.redis.keys import alias
@@ -38,7 +38,7 @@ FORGET = 64
 """Runs, of one go."""
 
 
-class Finished:
+class Retention:
     """
     :param name: Of this process.
     :param bounds: Its ``store_bytes`` are those of all runs together, as the server counts them.
@@ -51,7 +51,7 @@ class Finished:
         server: Server,
         name: str,
         lengths: Lengths,
-        bounds: Bounds,
+        bounds: Limits,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.keep = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from flask_aistream.stores.scribe import LONGEST_SECONDS
-from flask_aistream.stores.scribe import ROUND_SECONDS
-from flask_aistream.stores.scribe import pause_after
+from flask_aistream.stores.shared.writer import LONGEST_SECONDS
+from flask_aistream.stores.shared.writer import ROUND_SECONDS
+from flask_aistream.stores.shared.writer import pause_after
 
 PAUSES = [
     pytest.param(0.0001, ROUND_SECONDS, id="a short one is soon followed by the next"),

@@ -23,21 +23,21 @@ class Encoded(t.NamedTuple):
     json: str
 
 
-Said = str | Encoded
+EncodedEvent = str | Encoded
 """An event on its way into the database."""
 
 MARKS = "|~^"
 """What may stand between texts, unless one of them has it."""
 
 
-def ready(event: Event) -> Said:
+def ready(event: Event) -> EncodedEvent:
     """
     :raises TypeError: An application's own value is none that JSON has.
     """
     return event if type(event) is str else Encoded(json.dumps(to_json(event)))
 
 
-def join(said: Sequence[Said]) -> str:
+def join(said: Sequence[EncodedEvent]) -> str:
     """A NUL or half a surrogate pair survives any database."""
     try:
         # All of them text, as nearly always: nothing is done in Python for a token.

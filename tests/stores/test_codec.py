@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.events import Event
-from flask_aistream.stores.packing import MARKS
-from flask_aistream.stores.packing import decode
-from flask_aistream.stores.packing import join
-from flask_aistream.stores.packing import ready
+from flask_aistream.stores.codec import MARKS
+from flask_aistream.stores.codec import decode
+from flask_aistream.stores.codec import join
+from flask_aistream.stores.codec import ready
 
 EXAMPLES = [
     pytest.param([], "[]", id="nothing"),

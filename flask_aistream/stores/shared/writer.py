@@ -24,13 +24,13 @@ from functools import partial
 
 from flask_aistream.core.run import Run
 from flask_aistream.errors import StoreUnavailable
-from flask_aistream.stores.engine import BEAT_SECONDS
-from flask_aistream.stores.engine import DEAD_SECONDS
-from flask_aistream.stores.engine import Batch
-from flask_aistream.stores.engine import Engine
-from flask_aistream.stores.engine import Found
-from flask_aistream.stores.engine import Listener
-from flask_aistream.stores.packing import Said
+from flask_aistream.stores.codec import EncodedEvent
+from flask_aistream.stores.shared.engine import BEAT_SECONDS
+from flask_aistream.stores.shared.engine import DEAD_SECONDS
+from flask_aistream.stores.shared.engine import Batch
+from flask_aistream.stores.shared.engine import Engine
+from flask_aistream.stores.shared.engine import Listener
+from flask_aistream.stores.shared.engine import Snapshot
 from flask_aistream.timing.concurrency import Spawner
 
 logger = logging.getLogger("flask_aistream")
@@ -67,7 +67,7 @@ class Page(t.Protocol):
     owned: bool
     reign: int
     written: int
-    unwritten: list[Said]
+    unwritten: list[EncodedEvent]
     forgotten: bool
 
     def collect(self) -> None:
@@ -75,9 +75,9 @@ class Page(t.Protocol):
         ...
 
     def publish(self, count: int) -> None: ...
-    def settle(self, found: Found) -> None: ...
+    def settle(self, found: Snapshot) -> None: ...
     def revive(self, engine: Engine) -> bool: ...
-    def as_forgotten(self) -> Found: ...
+    def as_forgotten(self) -> Snapshot: ...
 
 
 class Job(t.Generic[R]):
@@ -137,7 +137,7 @@ class Job(t.Generic[R]):
             self.wake()
 
 
-class Scribe:
+class Writer:
     """Starts at once, and ends with :meth:`close`.
 
     :param own: The living runs of this process.
@@ -283,7 +283,7 @@ class Scribe:
             self._polled_at = self._round_at
         beat = self._count() and self._round_at - self._beat_at >= BEAT_SECONDS
         heal = beat and self._round_at - self._healed_at >= HEAL_SECONDS
-        refused: dict[Page, Found] = {}
+        refused: dict[Page, Snapshot] = {}
         if beat or self._pages or self._jobs:
             with self._engine.together():
                 if self._slept:
@@ -301,7 +301,7 @@ class Scribe:
         self._slept = False
         return self._done(refused)
 
-    def _find_forgotten(self) -> dict[Page, Found]:
+    def _find_forgotten(self) -> dict[Page, Snapshot]:
         """This process has slept for so long that it counted as dead. What is gone now was not lost, and is
         not to be written anew: others have ended it, told so, and swept it."""
         own = {page.run_id: page for page in self._own()}
@@ -318,7 +318,7 @@ class Scribe:
             for run_id in self._engine.repair([page.run for page in own.values()]):
                 own[run_id].revive(self._engine)
 
-    def _done(self, refused: dict[Page, Found]) -> list[Effect]:
+    def _done(self, refused: dict[Page, Snapshot]) -> list[Effect]:
         effects: list[Effect] = [partial(page.settle, found) for page, found in refused.items()]
         written: list[tuple[Page, int]] = []
         for page in self._pages:
@@ -336,7 +336,7 @@ class Scribe:
         self._tick = min((tick for tick in ticks if tick), default=None)
         return effects
 
-    def _write(self) -> dict[Page, Found]:
+    def _write(self) -> dict[Page, Snapshot]:
         """Write every batch.
 
         :returns: The runs that somebody else has ended or adopted, as they are.
@@ -351,7 +351,7 @@ class Scribe:
         settled = {page: self._resolve(page) for page in self._pages if page.run_id in refused}
         return {page: found for page, found in settled.items() if found is not None}
 
-    def _resolve(self, page: Page) -> Found | None:
+    def _resolve(self, page: Page) -> Snapshot | None:
         """:returns: See :meth:`_insist`. A run whose records cannot be read is written again."""
         try:
             return self._insist(page)
@@ -360,7 +360,7 @@ class Scribe:
                 raise
             return None if page.revive(self._engine) else page.as_forgotten()
 
-    def _insist(self, page: Page) -> Found | None:
+    def _insist(self, page: Page) -> Snapshot | None:
         """A batch was refused: because the run has ended or has another owner (then it is returned),
         because an attempt before a fault had written some of it, or because the database has lost what
         was before it."""

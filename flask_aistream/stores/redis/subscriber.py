@@ -7,15 +7,15 @@ import time
 import typing as t
 from collections import deque
 
-from flask_aistream.stores.engine import Listener
-from flask_aistream.stores.engine import Piece
-from flask_aistream.stores.packing import decode
+from flask_aistream.stores.codec import decode
+from flask_aistream.stores.shared.engine import Listener
+from flask_aistream.stores.shared.engine import Segment
 
 RECONNECT_SECONDS = 0.2
 LISTEN_SECONDS = 5.0
 
 
-class Carrier:
+class Subscriber:
     """The one connection of a process on which everything arrives.
 
     The client's pub/sub object is no good in two threads: what others want of it waits in a queue,
@@ -92,4 +92,4 @@ class Carrier:
                 self._listener.stale(data.decode())
         elif kind == "message":
             first, _, events = data.partition(b" ")
-            self._listener.arrived(run_id, [Piece(int(first), decode(events))])
+            self._listener.arrived(run_id, [Segment(int(first), decode(events))])

@@ -15,13 +15,13 @@ from flask_aistream.core.run import Run
 from flask_aistream.errors import CursorInvalid
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Wake
-from flask_aistream.stores.bounds import Bounds
+from flask_aistream.stores.limits import Limits
 
 LOOK = 256
 """Events after which the bytes of a log are counted: a token does not pay for a bound."""
 
 
-class Records:
+class LogBuffer:
     """What every log can be read from, wherever it is kept.
 
     When there is more than the bounds say, the oldest quarter is trimmed away; readers that have not
@@ -34,7 +34,7 @@ class Records:
         self,
         run: Run,
         events: Sequence[Event],
-        bounds: Bounds,
+        bounds: Limits,
         lock: AbstractContextManager[object],
     ) -> None:
         self.run = run

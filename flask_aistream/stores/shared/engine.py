@@ -16,8 +16,8 @@ from contextlib import AbstractContextManager
 from flask_aistream.core.events import TERMINAL
 from flask_aistream.core.events import Event
 from flask_aistream.core.run import Run
-from flask_aistream.stores.packing import Said
-from flask_aistream.stores.packing import join
+from flask_aistream.stores.codec import EncodedEvent
+from flask_aistream.stores.codec import join
 
 DEAD_SECONDS = 3.0
 """A process whose heartbeat was not seen for so long is dead, and its runs are interrupted."""
@@ -40,7 +40,7 @@ class Batch(t.NamedTuple):
     epoch: int
 
     @classmethod
-    def of(cls, run: str, first: int, said: Sequence[Said], epoch: int) -> Batch:
+    def of(cls, run: str, first: int, said: Sequence[EncodedEvent], epoch: int) -> Batch:
         return cls(run, first, len(said), join(said), epoch)
 
 
@@ -49,7 +49,7 @@ class End(t.NamedTuple):
 
     :param number: Of the terminal event, or a later one.
     :param data: A JSON array with it.
-    :param token: Names this attempt, so that it knows itself again.
+    :param token: Indexes this attempt, so that it knows itself again.
     :param exactly: Only if the log is just that long; else also if it is shorter, or longer where the
         engine can tell.
     :param epoch: Only if the run is of this one; ``None``: of any.
@@ -65,24 +65,24 @@ class End(t.NamedTuple):
     announced: bool
 
 
-class Piece(t.NamedTuple):
+class Segment(t.NamedTuple):
     """Neighbouring events of one run, read from the store."""
 
     first: int
     events: list[Event]
 
-    def after(self, number: int) -> Piece:
+    def after(self, number: int) -> Segment:
         """Without the records up to this number: in a log that was written anew, a piece may begin
         before what was asked for."""
         known = max(number + 1 - self.first, 0)
-        return Piece(self.first + known, self.events[known:])
+        return Segment(self.first + known, self.events[known:])
 
 
-class Found(t.NamedTuple):
+class Snapshot(t.NamedTuple):
     """What the store has of a run, from some number on."""
 
     run: Run
-    pieces: list[Piece]
+    pieces: list[Segment]
     epoch: int
 
     @property
@@ -97,8 +97,8 @@ class Found(t.NamedTuple):
 class Listener(t.Protocol):
     """Whom an engine tells what others did. Any thread may call it."""
 
-    def arrived(self, run_id: str, pieces: Sequence[Piece]) -> None:
-        """Records of a followed run."""
+    def arrived(self, run_id: str, pieces: Sequence[Segment]) -> None:
+        """LogBuffer of a followed run."""
         ...
 
     def stale(self, run_id: str | None) -> None:
@@ -177,11 +177,11 @@ class Engine(t.Protocol):
         """
         ...
 
-    def load(self, run_id: str, after: int) -> Found | None:
+    def load(self, run_id: str, after: int) -> Snapshot | None:
         """Every record after number ``after``; ``None``: there is no such run."""
         ...
 
-    def follow(self, run_id: str, after: int) -> Sequence[Piece]:
+    def follow(self, run_id: str, after: int) -> Sequence[Segment]:
         """Tell the listener of every record after ``after`` that is not among those returned."""
         ...
 

@@ -1,0 +1,1 @@
+"""Logs that several processes share: replicas in memory of what a database holds."""
