@@ -11,9 +11,8 @@ from flask_aistream.core.codec import to_json
 from tests.core.samples import EVENTS
 
 
-@pytest.mark.parametrize("event", EVENTS, ids=repr)
-def test_an_event_survives_json(event: ev.Event) -> None:
-    assert from_json(json.loads(json.dumps(to_json(event)))) == event
+def test_every_event_survives_json() -> None:
+    assert [from_json(json.loads(json.dumps(to_json(event)))) for event in EVENTS] == EVENTS
 
 
 def test_every_event_has_a_name_and_a_sample() -> None:
@@ -25,7 +24,7 @@ def test_a_field_of_a_newer_version_is_dropped() -> None:
     assert from_json({"type": "finished", "reason": "stop", "mood": "good"}) == ev.Finished("stop")
 
 
-def test_a_field_that_an_older_version_did_not_write_has_its_default() -> None:
+def test_a_field_missing_from_an_older_version_gets_its_default() -> None:
     assert from_json({"type": "failed", "code": "c", "message": "m"}) == ev.Failed("c", "m")
 
 

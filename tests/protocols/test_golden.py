@@ -31,27 +31,24 @@ ALL = [
     for name, protocol in PROTOCOLS.items()
     for story in STORIES
 ]
-STREAMS = [
-    pytest.param(protocol, story, id=f"{name}-{story}")
-    for name, protocol in PROTOCOLS.items()
-    for story in STORIES
-    if name != "text"
-]
-WHOLE = [
+BODIES = [
     pytest.param(protocol, story, id=f"{name}-{story}")
     for name, protocol in PROTOCOLS.items()
     for story in STORIES
     if protocol.response_body
 ]
 
-# What ends a stream in each protocol.
+# Protocol → field of a frame, and the texts in it that mark the terminal frame. Plain text has no frames.
 TERMINAL = {
-    "native": '"action":"terminate"',
-    "ai-sdk": ('"type":"finish"', '"type":"abort"', '"type":"error"'),
-    "openai-chat": ('"finish_reason":"', '{"error":'),
-    "openai-responses": ("response.completed", "response.incomplete", "response.failed"),
-    "ag-ui": ('"type":"RUN_FINISHED"', '"type":"RUN_ERROR"'),
-    "html": "done",
+    "native": ("data", ['"action":"terminate"']),
+    "ai-sdk": ("data", ['"type":"finish"', '"type":"abort"', '"type":"error"']),
+    "openai-chat": ("data", ['"finish_reason":"', '{"error":']),
+    "openai-responses": (
+        "event",
+        ["response.completed", "response.incomplete", "response.failed"],
+    ),
+    "ag-ui": ("data", ['"type":"RUN_FINISHED"', '"type":"RUN_ERROR"']),
+    "html": ("event", ["done"]),
 }
 
 
@@ -68,12 +65,12 @@ def payloads(data: bytes) -> list[str]:
 
 
 @pytest.mark.parametrize(("protocol", "story"), ALL)
-def test_a_story_is_worded_exactly_like_this(protocol: WireProtocol, story: str) -> None:
+def test_a_stream_matches_its_golden_file(protocol: WireProtocol, story: str) -> None:
     compare(GOLDEN / protocol.name / f"{story}.sse", transcript(protocol, story))
 
 
-@pytest.mark.parametrize(("protocol", "story"), WHOLE)
-def test_a_whole_answer_is_worded_exactly_like_this(protocol: WireProtocol, story: str) -> None:
+@pytest.mark.parametrize(("protocol", "story"), BODIES)
+def test_a_response_body_matches_its_golden_file(protocol: WireProtocol, story: str) -> None:
     assert protocol.response_body
     answer = json.dumps(protocol.response_body(Fold(STORIES[story]), CONTEXT), indent=1) + "\n"
     compare(GOLDEN / protocol.name / f"{story}.json", answer.encode())
@@ -86,66 +83,58 @@ def compare(path: Path, data: bytes) -> None:
     assert data == path.read_bytes()
 
 
-@pytest.mark.parametrize(("protocol", "story"), ALL)
-def test_page_by_page_in_any_cut_is_the_same_as_at_once(protocol: WireProtocol, story: str) -> None:
-    events = STORIES[story]
-    at_once = transcript(protocol, story)
-    for size in range(1, len(events)):
-        encoder = protocol.encoder(CONTEXT)
-        pages = range(0, len(events), size)
-        assert b"".join(encoder.encode(n, events[n : n + size]) for n in pages) == at_once
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
+def test_pages_of_any_size_are_encoded_as_the_whole_log(protocol: WireProtocol) -> None:
+    for story, events in STORIES.items():
+        expected = transcript(protocol, story)
+        for size in range(1, len(events)):
+            encoder = protocol.encoder(CONTEXT)
+            pages = range(0, len(events), size)
+            encoded = b"".join(encoder.encode(n, events[n : n + size]) for n in pages)
+            assert encoded == expected, (story, size)
 
 
-@pytest.mark.parametrize(("protocol", "story"), STREAMS)
-def test_a_story_ends_with_exactly_one_terminal_frame(protocol: WireProtocol, story: str) -> None:
-    frames = decoded(transcript(protocol, story))
-    words = TERMINAL[protocol.name]
-    said = [
-        f"{frame.event}" if protocol.name == "html" else f"{frame.event} {frame.data}"
-        for frame in frames
-    ]
-    if protocol.name == "openai-responses":
-        said = [f"{frame.event}" for frame in frames]
-    words = (words,) if isinstance(words, str) else words
-    ends = [place for place, text in enumerate(said) if any(word in text for word in words)]
-    after = [frame.data for frame in frames[ends[0] + 1 :]]
-    assert len(ends) == 1
-    assert after in ([], ["[DONE]"])
+@pytest.mark.parametrize("name", TERMINAL)
+def test_every_stream_ends_with_exactly_one_terminal_frame(name: str) -> None:
+    field, markers = TERMINAL[name]
+    for story in STORIES:
+        frames = decoded(transcript(PROTOCOLS[name], story))
+        texts = [str(getattr(frame, field)) for frame in frames]
+        ends = [n for n, text in enumerate(texts) if any(marker in text for marker in markers)]
+        assert len(ends) == 1, story
+        assert [frame.data for frame in frames[ends[0] + 1 :]] in ([], ["[DONE]"]), story
 
 
-@pytest.mark.parametrize(("protocol", "story"), STREAMS)
-def test_every_frame_is_ascii_json_on_one_line_or_html(protocol: WireProtocol, story: str) -> None:
-    data = transcript(protocol, story)
-    assert b"\r" not in data
-    assert data.endswith(b"\n\n")
-    for frame in decoded(data):
-        assert frame.data is not None
-        if protocol.name != "html" and frame.data != "[DONE]":
-            assert frame.data.isascii()
-            json.loads(frame.data, parse_constant=pytest.fail)
+@pytest.mark.parametrize("name", TERMINAL)
+def test_every_frame_is_ascii_json_on_one_line_or_html(name: str) -> None:
+    for story in STORIES:
+        data = transcript(PROTOCOLS[name], story)
+        assert b"\r" not in data
+        assert data.endswith(b"\n\n")
+        for text in payloads(data):
+            if name != "html" and text != "[DONE]":
+                assert text.isascii(), story
+                json.loads(text, parse_constant=pytest.fail)
 
 
 @pytest.mark.parametrize("name", ["ai-sdk", "ag-ui"])
-@pytest.mark.parametrize("story", STORIES)
-def test_optional_fields_are_left_out_and_never_null(name: str, story: str) -> None:
-    values = {"data", "output", "input", "value"}
-    for data in payloads(transcript(PROTOCOLS[name], story)):
-        if data != "[DONE]":
-            chunk = json.loads(data)
-            assert not [key for key, value in chunk.items() if value is None and key not in values]
+def test_optional_fields_are_left_out_and_never_null(name: str) -> None:
+    nullable = {"data", "output", "input", "value"}
+    for story in STORIES:
+        for data in payloads(transcript(PROTOCOLS[name], story)):
+            chunk = {} if data == "[DONE]" else json.loads(data)
+            assert {key for key, value in chunk.items() if value is None} <= nullable, story
 
 
-@pytest.mark.parametrize("version", [5, 6])
-@pytest.mark.parametrize("story", STORIES)
-def test_only_chunks_of_ai_5_are_sent_unless_a_newer_client_is_known(
-    version: int, story: str
-) -> None:
+@pytest.mark.parametrize("version", ["5", "6"])
+def test_only_chunks_of_ai_5_are_sent_unless_a_newer_client_is_known(version: str) -> None:
     protocol = PROTOCOLS["ai-sdk"]
-    context = replace(CONTEXT, options=protocol.options({"version": str(version)}))
-    assert protocol.encoder(context).encode(0, STORIES[story]) == transcript(protocol, story)
+    context = replace(CONTEXT, options=protocol.options({"version": version}))
+    for story, events in STORIES.items():
+        assert protocol.encoder(context).encode(0, events) == transcript(protocol, story)
 
 
-def test_ai_7_is_told_that_an_answer_was_interrupted() -> None:
+def test_ai_7_receives_an_interruption_as_a_finish_reason() -> None:
     protocol = PROTOCOLS["ai-sdk"]
     context = replace(CONTEXT, options=protocol.options({"version": "7"}))
     data = protocol.encoder(context).encode(0, STORIES["interrupted"])
@@ -199,25 +188,25 @@ def test_with_include_usage_every_chunk_says_so_and_the_last_one_has_it() -> Non
     assert done == "[DONE]"
 
 
-@pytest.mark.parametrize("story", STORIES)
-def test_a_response_resumes_after_any_of_its_sequence_numbers(story: str) -> None:
+def test_a_response_resumes_after_any_of_its_sequence_numbers() -> None:
     protocol = PROTOCOLS["openai-responses"]
-    events = payloads(transcript(protocol, story))
-    numbers = [json.loads(event)["sequence_number"] for event in events]
-    assert numbers == list(range(len(events)))
-    for number in numbers:
-        context = replace(CONTEXT, options=protocol.options({"starting_after": str(number)}))
-        rest = payloads(protocol.encoder(context).encode(0, STORIES[story]))
-        assert rest == events[number + 1 :]
+    for story, records in STORIES.items():
+        events = payloads(transcript(protocol, story))
+        numbers = [json.loads(event)["sequence_number"] for event in events]
+        assert numbers == list(range(len(events)))
+        for number in numbers:
+            context = replace(CONTEXT, options=protocol.options({"starting_after": str(number)}))
+            rest = payloads(protocol.encoder(context).encode(0, records))
+            assert rest == events[number + 1 :], (story, number)
 
 
-@pytest.mark.parametrize("story", STORIES)
-def test_the_last_event_of_a_response_repeats_what_a_retrieval_gives(story: str) -> None:
+def test_the_last_event_of_a_response_contains_its_response_body() -> None:
     protocol = PROTOCOLS["openai-responses"]
-    last = json.loads(payloads(transcript(protocol, story))[-1])
     assert protocol.response_body
-    answer = json.loads(dumps(protocol.response_body(Fold(STORIES[story]), CONTEXT)))
-    assert answer == last["response"]
+    for story, records in STORIES.items():
+        last = json.loads(payloads(transcript(protocol, story))[-1])
+        body = json.loads(dumps(protocol.response_body(Fold(records), CONTEXT)))
+        assert body == last["response"], story
 
 
 def test_a_response_under_way_holds_what_was_said_so_far() -> None:
