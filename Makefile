@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 PORT ?= 8080
-# Half of its time a test waits for a process to start, to end or to be late: three keep two cores busy.
-TESTERS ?= 3
+# Tests of servers spend most of their time waiting for processes and deadlines: four workers keep two cores busy.
+TESTERS ?= 4
 
 BIN := .venv/bin
 BENCH := .venv-bench/bin/python -m benchmarks
@@ -13,14 +13,27 @@ TEST_PROGRAMS := chromium=chromium chromedriver=chromium-driver openssl=openssl 
 # Where it is set, each of the servers that tests start would compile again all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test clients faults soak check format lint types docs config-page wheel fix clean bench bench-quick bench-memory bench-stores bench-record
+# Tests without a server, a browser or a database.
+QUICK := tests/core tests/sse tests/protocols tests/providers tests/timing tests/runs tests/delivery tests/web \
+	tests/stores/test_memory.py tests/stores/test_packing.py $(wildcard tests/test_*.py)
+
+.PHONY: demo test quick nightly clients faults soak check format lint types docs config-page wheel fix clean bench bench-quick bench-memory bench-stores bench-record
 
 demo: .venv/demo
 	@echo "Open http://127.0.0.1:$(PORT)   (Ctrl-C stops it)"
 	@$(BIN)/gunicorn -k gevent -b 127.0.0.1:$(PORT) "example_app:create_app()"
 
+# Everything except the tests marked nightly.
 test: .venv/dev clients
 	$(BIN)/python -m pytest -n $(TESTERS) --dist loadscope --no-loadscope-reorder $(ARGS)
+
+# Pure layers and units; under a minute.
+quick: .venv/dev
+	$(BIN)/python -m pytest -n 2 $(QUICK) $(ARGS)
+
+# The tests that are too slow for `make test`.
+nightly: .venv/dev clients
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadscope --no-loadscope-reorder -m nightly $(ARGS)
 
 clients:
 	@tools/apt.sh $(TEST_PROGRAMS)

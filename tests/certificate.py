@@ -1,4 +1,4 @@
-"""A certificate that nobody else has."""
+"""Self-signed certificates for tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def make_certificate(folder: Path) -> tuple[str, str]:
-    """A self-signed certificate of 127.0.0.1, and its key, as files."""
+    """Create a self-signed certificate for 127.0.0.1 and its key → the paths of both files."""
     cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
     subprocess.run(
         [

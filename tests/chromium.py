@@ -1,4 +1,4 @@
-"""Chromium, without a window."""
+"""Headless Chromium."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.server.servers import DEADLINE
 
 FLAGS = (
     "--headless=new",
-    "--no-sandbox",  # Chromium refuses to run as root with one, and CI often is root.
+    "--no-sandbox",  # Chromium does not start its sandbox as root, which CI often is.
     "--disable-dev-shm-usage",  # Containers give /dev/shm 64 MB.
     "--window-size=800,600",
 )
@@ -34,7 +34,7 @@ def start_chromium() -> webdriver.Chrome:
 
 
 def executable(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         pytest.fail(MISSING.format(name), pytrace=False)
-    return found
+    return path

@@ -1,4 +1,4 @@
-"""The few fixtures that many tests share."""
+"""Shared fixtures, and the order in which test processes take the folders."""
 
 from __future__ import annotations
 
@@ -20,42 +20,54 @@ from tests import left_open
 from tests.doubles import ManualClock
 from tests.upstream import Upstream
 
-what_was_left_open_is_dropped_here = left_open.what_was_left_open_is_dropped_here
+drop_left_open = left_open.drop_left_open
 
 if t.TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
     from tests.stores.redis_server import RedisServer
 
-# A failing example prints the line that repeats it. In CI the seed is fixed, elsewhere it wanders.
+# A failing example prints the line that reproduces it. Only CI uses a fixed seed.
 settings.register_profile("ci", derandomize=True, print_blob=True, deadline=None)
 settings.register_profile("default", print_blob=True, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 SLOWEST = ("workers", "faults", "server", "stores", "clients", "browser", "example")
-"""Folders that take minutes rather than seconds: for one that is begun last, the others would have to wait
-at the end."""
+"""Folders that take minutes, slowest first. They start first, so that no process runs alone at the end."""
+SPLIT = {"workers", "server", "stores"}
+"""Folders whose files go to different processes. The other folders stay in one process each."""
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    if config.option.markexpr == "not nightly":
+        return "left out: tests marked nightly (`make nightly` runs them)"
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {folder: number for number, folder in enumerate(SLOWEST)}
-    left_open.may_be_left(items)
+    left_open.allow_left_open(items)
     items.sort(key=lambda item: order.get(folder_of(item.nodeid), len(order)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: t.Any) -> t.Any:
-    """``--dist loadscope`` gives a process a folder at a time.
+    """``--dist loadscope`` assigns whole folders, or files of the folders in ``SPLIT``, to a process.
 
-    The tests of a folder share servers, and those that judge time are not disturbed by others like them.
+    The tests of a scope share servers.
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class Folders(LoadScopeScheduling):
+    class FolderScheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return folder_of(nodeid)
+            return scope_of(nodeid)
 
-    return Folders(config, log) if config.getoption("dist") == "loadscope" else None
+    return FolderScheduling(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+def scope_of(nodeid: str) -> str:
+    folder = folder_of(nodeid)
+    return nodeid.partition("::")[0] if folder in SPLIT else folder
 
 
 def folder_of(nodeid: str) -> str:
@@ -64,7 +76,7 @@ def folder_of(nodeid: str) -> str:
 
 
 def pytest_collection_finish() -> None:
-    # Tests that collect garbage need not look through a hundred megabytes of SDKs and tests each time.
+    # Keeps the objects of SDKs and test modules, 100 MB, out of the collections that tests run.
     gc.collect()
     gc.freeze()
 
@@ -80,14 +92,14 @@ def browser() -> Iterator[Chrome]:
 
 @pytest.fixture(scope="session")
 def upstream() -> Iterator[Upstream]:
-    """A local model vendor; ask it for ``exchanges`` by model and number."""
+    """A local model server; its ``exchanges`` are looked up by model and number."""
     with Upstream() as server:
         yield server
 
 
 @pytest.fixture
 def start_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
-    """Start a server, with options as on its command line, that the test may stop and start."""
+    """Start a Redis server with command-line options; the test may stop and start it."""
     from tests.stores.redis_server import RedisServer
 
     servers: list[RedisServer] = []
@@ -121,7 +133,7 @@ def ai() -> AIStream:
 def app(ai: AIStream) -> Flask:
     app = Flask("tests")
     app.testing = True
-    app.config["AISTREAM_COMMIT_SECONDS"] = 10.0  # A busy machine is no slow model.
+    app.config["AISTREAM_COMMIT_SECONDS"] = 10.0  # On a busy machine a fast provider may be late.
     app.register_blueprint(ai, url_prefix="/ai")
     return app
 

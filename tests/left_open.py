@@ -1,7 +1,7 @@
-"""What vendors' SDKs leave open: idle connections, in pools that nobody closes.
+"""Suppress ResourceWarnings for connections that vendors' SDKs leave in their pools.
 
-The garbage collector complains of them in whatever test runs then. Where tests use SDKs in their own
-process, nobody complains meanwhile, and each module drops what it left.
+The garbage collector would raise them in an unrelated test. In folders whose tests use SDKs in their own process
+the warnings are ignored, and the connections are collected after each module.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from pathlib import Path
 
 import pytest
 
-USERS = ("providers", "example")
-"""Folders of tests that use SDKs in their own process."""
+SDK_FOLDERS = ("providers", "example")
+"""Folders whose tests use SDKs in their own process."""
 
 
 def uses_sdks(path: Path) -> bool:
-    return path.parent.name in USERS
+    return path.parent.name in SDK_FOLDERS
 
 
-def may_be_left(items: list[pytest.Item]) -> None:
+def allow_left_open(items: list[pytest.Item]) -> None:
     for item in items:
         if uses_sdks(item.path):
             item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <:ResourceWarning"))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def what_was_left_open_is_dropped_here(request: pytest.FixtureRequest) -> Iterator[None]:
+def drop_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if uses_sdks(request.path):
-        drop()
+        collect_garbage()
 
 
-def drop() -> None:
+def collect_garbage() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()

@@ -1,4 +1,4 @@
-"""What stands on the network between the tests' browsers and servers: a listener, and a proxy that cuts."""
+"""A TCP listener, and a proxy that cuts connections on request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.server.servers import wait_for
 
 
 class Listener:
-    """Serves each connection to a free port of 127.0.0.1 in a thread of its own, until ``close``."""
+    """Listens on a free port of 127.0.0.1 and serves each connection in its own thread, until ``close``."""
 
     def __init__(self, serve: Callable[[socket.socket], None]) -> None:
         self._serve = serve
@@ -21,7 +21,7 @@ class Listener:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        # Closing alone would leave accept() blocked, and its thread there for ever.
+        # close() alone does not unblock accept(), and its thread would never end.
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -34,54 +34,54 @@ class Listener:
 
 
 class Proxy:
-    """Passes TCP on to ``port`` until told to cut: what a bad network does.
+    """Forwards TCP connections to ``port`` and resets them on request, as a bad network does.
 
-    Connections made while ``blocked`` is set are cut at once.
+    While ``blocked`` is set, new connections are reset immediately.
     """
 
     def __init__(self, port: int) -> None:
         self._target = port
         self._sockets: set[socket.socket] = set()
-        self._swallowed: set[socket.socket] = set()
-        self._listener = Listener(self._pass)
+        self._blackholed: set[socket.socket] = set()
+        self._listener = Listener(self._forward)
         self.port = self._listener.port
         self.url = f"http://127.0.0.1:{self.port}/"
         self.blocked = threading.Event()
         self.cuts = 0
 
     def cut(self) -> None:
-        """Reset every connection that is open."""
+        """Reset all open connections."""
         self.cuts += 1
         for one in list(self._sockets):
             reset(one)
 
     def swallow(self, port: int) -> None:
-        """Pass on nothing any more of what the target says to the one who asks it from this port."""
-        self._swallowed |= {one for one in self._sockets if one.getsockname()[1] == port}
+        """Stop forwarding data from the target to the connection with this local port."""
+        self._blackholed |= {one for one in self._sockets if one.getsockname()[1] == port}
 
     def close(self) -> None:
         self._listener.close()
         self.cut()
         wait_for(lambda: not self._sockets, "all connections to be closed")
 
-    def _pass(self, client: socket.socket) -> None:
+    def _forward(self, client: socket.socket) -> None:
         if self.blocked.is_set():
             reset(client)
             return client.close()
         with client, socket.create_connection(("127.0.0.1", self._target)) as server:
             both = {client, server}
             self._sockets |= both
-            back = threading.Thread(target=self._pass_on, args=(server, client), daemon=True)
+            back = threading.Thread(target=self._copy, args=(server, client), daemon=True)
             back.start()
-            self._pass_on(client, server)
+            self._copy(client, server)
             back.join()
             self._sockets -= both
-            self._swallowed -= both
+            self._blackholed -= both
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                if source not in self._swallowed:
+                if source not in self._blackholed:
                     sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
@@ -89,10 +89,10 @@ class Proxy:
 
 def reset(one: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        linger_not(one)
-        one.shutdown(socket.SHUT_RDWR)  # Wakes who reads it.
+        reset_on_close(one)
+        one.shutdown(socket.SHUT_RDWR)  # Unblocks its reader.
 
 
-def linger_not(one: socket.socket) -> None:
-    """Closing it sends RST from now on, instead of FIN."""
+def reset_on_close(one: socket.socket) -> None:
+    """Make close() send RST instead of FIN."""
     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from tests.browser.scripted import DEADLINE
 from tests.network import Listener
-from tests.network import linger_not
+from tests.network import reset_on_close
 
 
 class Cut(enum.Enum):
@@ -95,7 +95,7 @@ def finish(client: socket.socket, piece: bytes, size: int, how: Cut) -> None:
     else:
         client.sendall(shortened(piece, size))
     if how is Cut.RST:
-        linger_not(client)
+        reset_on_close(client)
     if how is Cut.CLEAN:
         client.sendall(b"0\r\n\r\n")
 

@@ -29,7 +29,7 @@ from flask_aistream.core.events import RunStarted
 from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.native import NativeEncoder
 from tests.network import Listener
-from tests.network import linger_not
+from tests.network import reset_on_close
 
 DEADLINE = 15.0
 """Seconds after which anything that is waited for counts as never to come."""
@@ -290,7 +290,7 @@ def end(connection: socket.socket, request: Request, how: Ending) -> None:
         case Ending.LAST_CHUNK:
             connection.sendall(b"0\r\n\r\n")
         case Ending.RESET:
-            linger_not(connection)
+            reset_on_close(connection)
         case Ending.HOLD:
             try:
                 while connection.recv(1024):

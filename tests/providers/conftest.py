@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.left_open import drop
+from tests.left_open import collect_garbage
 from tests.providers import collect
 
 
@@ -13,4 +13,4 @@ def the_loop_is_closed() -> Iterator[None]:
     yield
     if collect.loop.cache_info().currsize:
         collect.close_loop()
-    drop()
+    collect_garbage()
