@@ -1,4 +1,4 @@
-"""What happens in time: a provider fills a log, a reader follows it, a run is started and ended.
+"""Runs over time: a provider fills a log, and a run is started, stopped, restarted and ended.
 
-Knows the contracts of stores and of concurrency, and no implementation of either.
+Depends on the contracts of stores and of ``timing/``, and on no implementation of either.
 """

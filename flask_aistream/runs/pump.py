@@ -1,6 +1,6 @@
-"""Provider → log: call the provider once, write what it says, say how it ended.
+"""Call a provider, append its events to the log, and return the outcome.
 
-The user's generator is closed whatever happens, and never pulled again once the run has ended.
+The provider's generator is always closed, and not advanced once the run has ended.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ from flask_aistream.stores.base import Log
 logger = logging.getLogger("flask_aistream")
 
 YIELD_SECONDS = 0.001
-"""Time after which others get a turn: a provider that never waits would starve every other run."""
+"""Time after which a provider that never blocks yields control; it would starve all other runs otherwise."""
 
 ASYNC_DEF = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
-CUT_SHORT = ev.Interrupted("killed")
-"""Somebody else ends the run, or gives it to another process. Should that fail, it has not finished."""
+WRITE_REJECTED = ev.Interrupted("killed")
+"""Outcome of a provider whose write the log rejected. Normally the caller that ended or released the run has
+recorded another outcome before."""
 
-LOOK = 16
-"""Chunks after which the clock is looked at."""
+CLOCK_INTERVAL = 16
+"""Chunks between two looks at the clock."""
 
 
 class Pump:
@@ -97,10 +98,9 @@ class Pump:
         self._write = reject
 
     def run(self, yield_control: Callable[[], None]) -> ev.Terminal | Async | Deferred:
-        """Run to the end.
+        """Call a synchronous provider and pump its chunks to the end.
 
-        :returns: How it ended; or, where the provider turned out to return something asynchronous,
-            that, for :meth:`run_async`.
+        :returns: The outcome. If the provider returns something asynchronous, that instead, for :meth:`run_async`.
         """
         with self._call.context_factory():
             try:
@@ -108,17 +108,20 @@ class Pump:
                 if not isinstance(result, Sync):
                     return result
                 try:
-                    self._drain(result, yield_control)
+                    self._pump(result, yield_control)
                 finally:
                     result.close()
-                return self._close()
+                return self._flush()
             except (Exception, SystemExit) as error:
-                return self._failed(error)
+                return self._failure(error)
 
     async def run_async(
         self, yield_control: Callable[[], t.Awaitable[None]], result: Async | Deferred | None = None
     ) -> ev.Terminal:
-        """The same on an asyncio loop."""
+        """As :meth:`run`, on an asyncio loop.
+
+        :param result: What the provider has returned; ``None``: it is still to be called.
+        """
         with self._call.context_factory():
             try:
                 found: Result = result or self._classify(self._call.provider(self._call.request))
@@ -126,17 +129,17 @@ class Pump:
                     found = self._classify(await found.awaitable, awaited=True)
                 if isinstance(found, Sync):
                     try:
-                        self._drain(found, lambda: None)
+                        self._pump(found, lambda: None)
                     finally:
                         found.close()
                 else:
                     try:
-                        await self._drain_async(found, yield_control)
+                        await self._pump_async(found, yield_control)
                     finally:
                         await found.aclose()
-                return self._close()
-            except (Exception, SystemExit) as error:  # exit() would end the loop, or the worker.
-                return self._failed(error)
+                return self._flush()
+            except (Exception, SystemExit) as error:  # exit() would stop the loop, or the worker.
+                return self._failure(error)
 
     def _classify(self, given: t.Any, *, awaited: bool = False) -> Result:
         if given is None:
@@ -147,38 +150,38 @@ class Pump:
             )
         return classify(given, awaited=awaited)
 
-    def _drain(self, result: Sync, yield_control: Callable[[], None]) -> None:
-        turn_ends = self._clock() + YIELD_SECONDS
+    def _pump(self, result: Sync, yield_control: Callable[[], None]) -> None:
+        yield_at = self._clock() + YIELD_SECONDS
         for count, chunk in enumerate(result.chunks, 1):
-            if not (self._append(chunk) if type(chunk) is str else self._take(chunk)):
+            if not (self._append(chunk) if type(chunk) is str else self._append_chunk(chunk)):
                 return
-            if count % LOOK == 0 and self._clock() >= turn_ends:
+            if count % CLOCK_INTERVAL == 0 and self._clock() >= yield_at:
                 yield_control()
-                turn_ends = self._clock() + YIELD_SECONDS
+                yield_at = self._clock() + YIELD_SECONDS
 
-    async def _drain_async(
+    async def _pump_async(
         self, result: Async, yield_control: Callable[[], t.Awaitable[None]]
     ) -> None:
         count = 0
-        turn_ends = self._clock() + YIELD_SECONDS
+        yield_at = self._clock() + YIELD_SECONDS
         async for chunk in result.chunks:
-            if not (self._append(chunk) if type(chunk) is str else self._take(chunk)):
+            if not (self._append(chunk) if type(chunk) is str else self._append_chunk(chunk)):
                 return
             count += 1
-            if count % LOOK == 0 and self._clock() >= turn_ends:
+            if count % CLOCK_INTERVAL == 0 and self._clock() >= yield_at:
                 await yield_control()
-                turn_ends = self._clock() + YIELD_SECONDS
+                yield_at = self._clock() + YIELD_SECONDS
 
-    def _take(self, chunk: t.Any) -> bool:
-        """Write one chunk that is not plain text.
+    def _append_chunk(self, chunk: t.Any) -> bool:
+        """Append the events of a chunk that is not plain text.
 
-        :returns: Whether the provider is to go on.
+        :returns: Whether to advance the provider.
         """
         if self._chunks is None:
             self._chunks = Chunks(Accounting(self._previous_usage, self._call.request.restarts))
-        return all(self._say(event) for event in self._chunks.events(chunk))
+        return all(self._append_event(event) for event in self._chunks.events(chunk))
 
-    def _say(self, event: ev.Event) -> bool:
+    def _append_event(self, event: ev.Event) -> bool:
         if isinstance(event, ev.TERMINAL):
             self._terminal = event
             return isinstance(event, ev.Finished) and not self._log.ended
@@ -188,7 +191,7 @@ class Pump:
         if type(event) is str:
             if self._surrogates.pending or not event.isascii():
                 event = self._surrogates.join(event)
-                if not event:  # Half a character: it is written with its other half.
+                if not event:  # Half of a surrogate pair: it is appended with its other half.
                     return not self._log.ended
             event = INTERN_POOL[event]
         if self.first_at is None:
@@ -196,34 +199,34 @@ class Pump:
         try:
             self._write(event)
         except LogEnded:
-            self._terminal = CUT_SHORT
+            self._terminal = WRITE_REJECTED
             return False
         return True
 
-    def _close(self) -> ev.Terminal:
-        if self._terminal is CUT_SHORT:
-            return CUT_SHORT
+    def _flush(self) -> ev.Terminal:
+        if self._terminal is WRITE_REJECTED:
+            return WRITE_REJECTED
         for event in self._chunks.close() if self._chunks else ():
-            if not self._say(event):  # An end that comes after what was not taken says nothing.
+            if not self._append_event(event):  # Rejected: a terminal event after it does not count.
                 break
         rest = self._surrogates.join("", last=True)
         if rest:
             self._append(rest)
         return self._terminal
 
-    def _failed(self, error: BaseException) -> ev.Failed:
+    def _failure(self, error: BaseException) -> ev.Failed:
         if isinstance(error, ProviderError):
             return ev.Failed(str(error.code), str(error), error.status)
         if isinstance(error, ChunkUnknown):
             logger.error("Run %s of %r: %s", self._log.run.id, self._log.run.provider, error)
             return ev.Failed(error.code, str(error))
-        if not self._log.ended:  # After a stop, an SDK may complain of the cut connection.
+        if not self._log.ended:  # After a stop, an SDK may report the closed connection.
             logger.exception(
                 "Run %s of %r: the provider failed", self._log.run.id, self._log.run.provider
             )
         return ev.Failed(
             "provider_error",
-            f"The provider failed. The server's log tells more under {self._log.run.id}.",
+            f"The provider failed. The server's log has the details under {self._log.run.id}.",
         )
 
 

@@ -26,7 +26,7 @@ from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.table import MODULES
 from flask_aistream.runs.call import Provider
 from flask_aistream.runs.call import ProviderCall
-from flask_aistream.runs.pump import LOOK
+from flask_aistream.runs.pump import CLOCK_INTERVAL
 from flask_aistream.runs.pump import YIELD_SECONDS
 from flask_aistream.runs.pump import Pump
 from flask_aistream.stores.base import Log
@@ -440,8 +440,8 @@ def test_a_provider_that_never_waits_lets_others_run() -> None:
     clock = ManualClock()
 
     def provider(request: ChatRequest) -> Iterator[str]:
-        for _ in range(100 * LOOK):
-            clock.advance(YIELD_SECONDS / LOOK / 8)
+        for _ in range(100 * CLOCK_INTERVAL):
+            clock.advance(YIELD_SECONDS / CLOCK_INTERVAL / 8)
             yield "x"
 
     pump = pump_of(provider, log, clock=clock)
@@ -468,8 +468,8 @@ def test_an_async_provider_that_never_waits_lets_others_run() -> None:
         clock = ManualClock()
 
         async def provider(request: ChatRequest) -> AsyncIterator[str]:
-            for _ in range(30 * LOOK):
-                clock.advance(YIELD_SECONDS / LOOK)
+            for _ in range(30 * CLOCK_INTERVAL):
+                clock.advance(YIELD_SECONDS / CLOCK_INTERVAL)
                 yield "x"
 
         pump = pump_of(provider, new_log(), clock=clock)
