@@ -56,7 +56,7 @@ def active_run(bench: Bench, log: Log) -> ActiveRun:
 
 
 def until(condition: Callable[[], t.Any], what: str = "it") -> None:
-    """Wait for something that happens in another thread."""
+    """Wait until another thread makes ``condition`` true."""
     deadline = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen within {DEADLINE} s"
@@ -64,9 +64,9 @@ def until(condition: Callable[[], t.Any], what: str = "it") -> None:
 
 
 class ThreadsOnManualTime(Threads):
-    """Real threads, whose alarms ring by a clock of ours.
+    """Real threads, with alarms on a manual clock.
 
-    :ivar spawned: Every thread so far.
+    :ivar spawned: All threads so far.
     """
 
     def __init__(self, clock: ManualClock) -> None:
@@ -147,7 +147,7 @@ class Bench:
 
     @property
     def spawned(self) -> list[ThreadTask]:
-        """Every thread so far."""
+        """All threads so far."""
         assert isinstance(self.concurrency, ThreadsOnManualTime)
         return self.concurrency.spawned
 

@@ -14,17 +14,17 @@ from tests.runs.support import run_of
 
 
 @pytest.mark.parametrize(("epoch", "ticket"), [(0, "a-_9"), (3, "a-_9.3")])
-def test_a_ticket_says_which_owner_is_looked_for(epoch: int, ticket: str) -> None:
+def test_a_ticket_names_the_run_and_its_epoch(epoch: int, ticket: str) -> None:
     assert ticket_of("a-_9", epoch) == ticket
     assert read_ticket(ticket) == ("a-_9", epoch)
 
 
-def test_what_is_no_ticket_is_refused() -> None:
+def test_an_invalid_ticket_is_rejected() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         read_ticket("a.b")
 
 
-def test_a_lost_run_is_put_into_the_queue_once_and_waits_so_long(clock: ManualClock) -> None:
+def test_a_lost_run_is_enqueued_once_and_waits_for_the_maximum_time(clock: ManualClock) -> None:
     tickets: list[str] = []
     queue, run = DispatchQueue(tickets.append, 30, clock), run_of()
     assert queue.put_again(run, 1)
@@ -35,7 +35,7 @@ def test_a_lost_run_is_put_into_the_queue_once_and_waits_so_long(clock: ManualCl
     assert not queue.put_again(run, 1)
 
 
-def test_a_run_that_is_lost_once_more_waits_once_more(clock: ManualClock) -> None:
+def test_a_run_that_is_lost_again_is_enqueued_again(clock: ManualClock) -> None:
     tickets: list[str] = []
     queue, log = DispatchQueue(tickets.append, 30, clock), new_log()
     queue.put_again(log.run, 1)
@@ -48,16 +48,16 @@ def test_a_run_that_is_lost_once_more_waits_once_more(clock: ManualClock) -> Non
     assert queue.put_again(log.run, 2)
 
 
-def test_a_queue_without_a_limit_waits_for_ever(clock: ManualClock) -> None:
+def test_without_a_maximum_time_a_run_waits_for_ever(clock: ManualClock) -> None:
     queue, run = DispatchQueue(lambda ticket: None, None, clock), run_of()
     queue.put_again(run, 1)
     clock.advance(1e9)
     assert queue.put_again(run, 1)
 
 
-def test_a_queue_that_is_away_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unavailable_queue_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def refuse(ticket: str) -> None:
-        raise ConnectionError("the broker is away")
+        raise ConnectionError("the broker is unavailable")
 
     assert not DispatchQueue(refuse, 30).put(run_of())
-    assert "the broker is away" in caplog.text
+    assert "the broker is unavailable" in caplog.text

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from flask_aistream.core.page import Page
-from flask_aistream.runs.intern import LONGEST
-from flask_aistream.runs.intern import MOST
+from flask_aistream.runs.intern import MAX_CHARACTERS
+from flask_aistream.runs.intern import MAX_TEXTS
 from flask_aistream.runs.intern import InternPool
 from tests.runs.support import new_log
 from tests.runs.test_pump import pump_of
@@ -15,31 +15,33 @@ def new(text: str) -> str:
     return "".join(list(text))
 
 
-@pytest.mark.parametrize("text", ["", "a", " the", "日本語", "x" * LONGEST, "x" * (LONGEST + 1)])
-def test_a_text_stays_what_it_is(text: str) -> None:
-    words = InternPool()
-    assert [words[text], words[new(text)]] == [text, text]
+@pytest.mark.parametrize(
+    "text", ["", "a", " the", "日本語", "x" * MAX_CHARACTERS, "x" * (MAX_CHARACTERS + 1)]
+)
+def test_an_interned_text_is_equal_to_the_original(text: str) -> None:
+    pool = InternPool()
+    assert [pool[text], pool[new(text)]] == [text, text]
 
 
-def test_a_short_text_is_one_object_however_often_it_is_said() -> None:
-    words = InternPool()
-    assert words[new(" the")] is words[new(" the")]
+def test_equal_short_texts_are_one_object() -> None:
+    pool = InternPool()
+    assert pool[new(" the")] is pool[new(" the")]
 
 
-def test_long_texts_are_not_kept() -> None:
-    words = InternPool()
-    assert words["x" * (LONGEST + 1)]
-    assert not words
+def test_long_texts_are_not_interned() -> None:
+    pool = InternPool()
+    assert pool["x" * (MAX_CHARACTERS + 1)]
+    assert not pool
 
 
-def test_what_is_known_is_bounded() -> None:
-    words = InternPool()
-    for number in range(3 * MOST):
-        words[str(number)]
-    assert len(words) <= MOST
+def test_the_pool_is_bounded() -> None:
+    pool = InternPool()
+    for number in range(3 * MAX_TEXTS):
+        pool[str(number)]
+    assert len(pool) <= MAX_TEXTS
 
 
-def test_two_runs_that_say_the_same_share_it() -> None:
+def test_two_runs_share_equal_texts() -> None:
     pages: list[Page] = []
     for _ in range(2):
         log = new_log()

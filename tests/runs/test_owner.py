@@ -1,4 +1,4 @@
-"""A run has one owner at a time: it may wait for its first, and lose it to another."""
+"""A run has one owner at a time. It may wait for the first one, and be adopted by another."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def work(bench: Bench) -> None:
     bench.concurrency.run()
 
 
-def test_a_queued_run_that_nobody_begins_fails_and_is_told(bench: Bench) -> None:
+def test_a_queued_run_that_no_worker_adopts_fails_once_and_is_announced_once(bench: Bench) -> None:
     run = queued(bench)
     bench.clock.advance(29)
     bench.runner.recover()
@@ -54,7 +54,9 @@ def test_a_queued_run_that_nobody_begins_fails_and_is_told(bench: Bench) -> None
     assert bench.store.adopt(run.id) is None
 
 
-def test_a_run_that_another_process_adopted_is_let_go_and_not_told(clock: ManualClock) -> None:
+def test_a_run_adopted_by_another_process_is_interrupted_here_and_not_announced(
+    clock: ManualClock,
+) -> None:
     bench = Bench(clock, ThreadsOnManualTime(clock))
     gate = Gate()
     script = Script("a", gate)

@@ -1,4 +1,4 @@
-"""Provider → log: every way a provider can behave, and how its run ends then."""
+"""What a provider may return, yield and raise, and the outcome of its run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SECRET = "sk-secret"
 
 
 class Enum(str):
-    """A kind of string that is no plain one."""
+    """A subclass of ``str``."""
 
 
 class Unknown:
@@ -51,7 +51,7 @@ class Unknown:
 
 
 class Mine(ev.Data):
-    """An event that no protocol knows."""
+    """An event of a class that no protocol encodes."""
 
 
 class Async:
@@ -61,14 +61,14 @@ class Async:
         return "a"
 
 
-def says(*chunks: t.Any) -> Provider:
+def yields(*chunks: t.Any) -> Provider:
     def provider(request: ChatRequest) -> Iterator[t.Any]:
         yield from chunks
 
     return provider
 
 
-def says_async(*chunks: t.Any) -> Provider:
+def yields_async(*chunks: t.Any) -> Provider:
     async def provider(request: ChatRequest) -> AsyncIterator[t.Any]:
         for chunk in chunks:
             yield chunk
@@ -81,7 +81,7 @@ async def returns_text(request: ChatRequest) -> str:
 
 
 async def returns_generator(request: ChatRequest) -> t.Any:
-    return says_async("a", "b")(request)
+    return yields_async("a", "b")(request)
 
 
 async def returns_nothing(request: ChatRequest) -> None:
@@ -104,11 +104,11 @@ def hidden(provider: Provider) -> Provider:
 END = ev.Finished()
 
 ANSWERS = [
-    pytest.param(says("a", "b"), ["a", "b"], END, id="generator"),
-    pytest.param(says(), [], END, id="empty generator"),
-    pytest.param(says(""), [""], END, id="an empty token is a token"),
-    pytest.param(says(Enum("a")), ["a"], END, id="a kind of string"),
-    pytest.param(says(ev.Reasoning("hm"), "a"), [ev.Reasoning("hm"), "a"], END, id="events"),
+    pytest.param(yields("a", "b"), ["a", "b"], END, id="generator"),
+    pytest.param(yields(), [], END, id="empty generator"),
+    pytest.param(yields(""), [""], END, id="an empty token is a token"),
+    pytest.param(yields(Enum("a")), ["a"], END, id="subclass of str"),
+    pytest.param(yields(ev.Reasoning("hm"), "a"), [ev.Reasoning("hm"), "a"], END, id="events"),
     pytest.param(returns("a"), ["a"], END, id="string"),
     pytest.param(returns(""), [""], END, id="empty string"),
     pytest.param(returns(None), [], END, id="nothing"),
@@ -116,39 +116,39 @@ ANSWERS = [
     pytest.param(returns([]), [], END, id="empty list"),
     pytest.param(lambda request: iter(["a", "b"]), ["a", "b"], END, id="iterator"),
     pytest.param(returns(ev.Usage(1, 2)), [ev.Usage(1, 2)], END, id="event"),
-    pytest.param(says_async("a", "b"), ["a", "b"], END, id="async generator"),
-    pytest.param(hidden(says_async("a")), ["a"], END, id="function of an async generator"),
+    pytest.param(yields_async("a", "b"), ["a", "b"], END, id="async generator"),
+    pytest.param(hidden(yields_async("a")), ["a"], END, id="function of an async generator"),
     pytest.param(returns_text, ["a"], END, id="coroutine"),
     pytest.param(hidden(returns_text), ["a"], END, id="function of a coroutine"),
     pytest.param(returns_generator, ["a", "b"], END, id="coroutine of an async generator"),
     pytest.param(returns_nothing, [], END, id="coroutine of nothing"),
     pytest.param(Async(), ["a"], END, id="object with an async __call__"),
     pytest.param(
-        says("a", ev.Finished("length"), ev.Usage(1, 2)),
+        yields("a", ev.Finished("length"), ev.Usage(1, 2)),
         ["a", ev.Usage(1, 2)],
         ev.Finished("length"),
-        id="what follows the reason is not lost",
+        id="events after Finished are kept",
     ),
     pytest.param(
-        says(ev.Finished("length"), ev.Finished("stop")), [], END, id="the last reason counts"
+        yields(ev.Finished("length"), ev.Finished("stop")), [], END, id="the last Finished counts"
     ),
     pytest.param(
-        says("a", ev.Failed("mine", "Sorry."), "b"),
+        yields("a", ev.Failed("mine", "Sorry."), "b"),
         ["a"],
         ev.Failed("mine", "Sorry."),
-        id="a failure said is the end",
+        id="a yielded Failed ends the run",
     ),
     pytest.param(
-        says("a", ev.Stopped("application"), "b"),
+        yields("a", ev.Stopped("application"), "b"),
         ["a"],
         ev.Stopped("application"),
-        id="a stop said is the end",
+        id="a yielded Stopped ends the run",
     ),
 ]
 
 
 @pytest.mark.parametrize(("provider", "events", "terminal"), ANSWERS)
-def test_whatever_a_provider_returns_is_an_answer(
+def test_every_kind_of_return_value_is_an_answer(
     provider: Provider, events: list[ev.Event], terminal: ev.Terminal
 ) -> None:
     log = new_log()
@@ -159,15 +159,15 @@ def test_whatever_a_provider_returns_is_an_answer(
 @pytest.mark.parametrize(
     ("provider", "is_async"),
     [
-        (says("a"), False),
+        (yields("a"), False),
         (returns("a"), False),
-        (says_async("a"), True),
+        (yields_async("a"), True),
         (returns_text, True),
         (Async(), True),
         (hidden(returns_text), False),
     ],
 )
-def test_an_async_def_is_known_before_it_is_called(provider: Provider, is_async: bool) -> None:
+def test_an_async_def_is_recognised_before_it_is_called(provider: Provider, is_async: bool) -> None:
     assert pump_of(provider, new_log()).is_async is is_async
 
 
@@ -234,7 +234,7 @@ PLACES = [
 @pytest.mark.parametrize(
     "error", [ValueError(SECRET), ConnectionError(SECRET), StopIteration(SECRET)]
 )
-def test_what_an_exception_says_is_for_the_log_only(
+def test_the_text_of_an_exception_is_only_in_the_server_log(
     place: Callable[[BaseException], Provider],
     events: list[ev.Event],
     error: Exception,
@@ -252,7 +252,7 @@ def test_what_an_exception_says_is_for_the_log_only(
 
 
 @pytest.mark.parametrize(("place", "events"), PLACES)
-def test_a_provider_may_fail_in_its_own_words(
+def test_a_provider_error_keeps_its_code_message_and_status(
     place: Callable[[BaseException], Provider], events: list[ev.Event]
 ) -> None:
     log = new_log()
@@ -274,7 +274,7 @@ def raises_wrongly(request: ChatRequest) -> t.NoReturn:
 
 
 @pytest.mark.parametrize("provider", [fails_wrongly, raises_wrongly])
-def test_a_failure_is_always_one_that_can_be_kept(provider: Provider) -> None:
+def test_a_failure_can_always_be_stored(provider: Provider) -> None:
     terminal = drive(provider, new_log())
     assert isinstance(terminal, ev.Failed)
     json.dumps(to_json(terminal))
@@ -282,34 +282,34 @@ def test_a_failure_is_always_one_that_can_be_kept(provider: Provider) -> None:
 
 
 @pytest.mark.parametrize("provider", [returns(None), returns_nothing], ids=["sync", "async"])
-def test_who_has_forgotten_to_yield_is_told_in_the_log(
+def test_a_provider_that_returns_none_is_logged(
     provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert drive(provider, new_log()) == END
     assert "Did it forget to yield?" in caplog.text
 
 
-@pytest.mark.parametrize("say", [says, says_async])
+@pytest.mark.parametrize("make", [yields, yields_async])
 @pytest.mark.parametrize(
     "chunk",
     [Unknown(), 42, None, b"a", ["a"], object, Mine("mood", 1), ev.RunStarted("r", "chat")],
 )
-def test_a_chunk_nobody_knows_fails_the_run_in_a_sentence_naming_its_type(
-    say: Callable[..., Provider], chunk: t.Any
+def test_an_unknown_chunk_fails_the_run_with_a_message_that_names_its_type(
+    make: Callable[..., Provider], chunk: t.Any
 ) -> None:
     log = new_log()
-    terminal = drive(say("a", chunk, "b"), log)
+    terminal = drive(make("a", chunk, "b"), log)
     assert isinstance(terminal, ev.Failed)
     assert terminal.code == "chunk_unknown"
     assert type(chunk).__qualname__ in terminal.message
     assert events_of(log) == ["a"]
 
 
-# The provider's generator is closed, and not pulled again once the run has ended.
+# The provider's generator is closed, and not advanced once the run has ended.
 
 
 class Watched:
-    """A provider that notes what is done to it.
+    """A provider that records how it is used.
 
     :param meanwhile: Called after each pull.
     """
@@ -339,7 +339,7 @@ class WatchedAsync(Watched):
 
 
 @pytest.mark.parametrize("kind", [Watched, WatchedAsync])
-def test_a_provider_is_not_pulled_again_after_the_end(kind: type[Watched]) -> None:
+def test_a_provider_is_not_advanced_after_the_end(kind: type[Watched]) -> None:
     log = new_log()
 
     def end_after_three(count: int) -> None:
@@ -353,8 +353,8 @@ def test_a_provider_is_not_pulled_again_after_the_end(kind: type[Watched]) -> No
     assert events_of(log) == ["x", "x", ev.Stopped()]
 
 
-class Refusing(MemoryLog):
-    """Takes one token; then somebody else is about to end it."""
+class Rejecting(MemoryLog):
+    """Accepts one token, and rejects the next one, as if another caller were ending the run."""
 
     def append(self, event: ev.Event) -> None:
         if self.tail == 0:
@@ -362,14 +362,16 @@ class Refusing(MemoryLog):
         super().append(event)
 
 
-@pytest.mark.parametrize("say", [says, says_async])
-def test_who_could_not_say_all_has_not_finished(say: Callable[..., Provider]) -> None:
-    log = Refusing(run_of(), (), UNLIMITED, time.monotonic, threading.Lock())
-    assert drive(say("a", "b"), log) == ev.Interrupted("killed")
+@pytest.mark.parametrize("make", [yields, yields_async])
+def test_a_provider_whose_write_was_rejected_has_not_finished(
+    make: Callable[..., Provider],
+) -> None:
+    log = Rejecting(run_of(), (), UNLIMITED, time.monotonic, threading.Lock())
+    assert drive(make("a", "b"), log) == ev.Interrupted("killed")
 
 
 class Guessing:
-    """An adapter that, as some do, has something left to say at the end, and guesses why it is one."""
+    """An adapter that, as some do, emits events at the end, with a guessed finish reason."""
 
     def __init__(self, accounting: Accounting) -> None: ...
 
@@ -380,15 +382,15 @@ class Guessing:
         return ["c", ev.Finished("other")]
 
 
-def test_who_could_not_say_what_was_left_has_not_finished(
+def test_an_adapter_whose_last_write_was_rejected_has_not_finished(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(MODULES, __name__, Guessing)
-    log = Refusing(run_of(), (), UNLIMITED, time.monotonic, threading.Lock())
-    assert drive(says(Unknown()), log) == ev.Interrupted("killed")
+    log = Rejecting(run_of(), (), UNLIMITED, time.monotonic, threading.Lock())
+    assert drive(yields(Unknown()), log) == ev.Interrupted("killed")
 
 
-def test_a_provider_that_swallows_its_closing_ends_all_the_same() -> None:
+def test_a_provider_that_swallows_generator_exit_ends_nevertheless() -> None:
     log = new_log()
 
     def provider(request: ChatRequest) -> Iterator[str]:
@@ -403,7 +405,7 @@ def test_a_provider_that_swallows_its_closing_ends_all_the_same() -> None:
     assert events_of(log) == ["a", ev.Stopped()]
 
 
-def test_what_an_sdk_complains_of_after_a_stop_is_not_logged(
+def test_an_exception_after_a_stop_is_not_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     log = new_log()
@@ -417,7 +419,7 @@ def test_what_an_sdk_complains_of_after_a_stop_is_not_logged(
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-def test_a_stream_that_can_be_closed_is_closed() -> None:
+def test_a_returned_stream_is_closed() -> None:
     class Stream:
         closed = 0
 
@@ -434,8 +436,8 @@ def test_a_stream_that_can_be_closed_is_closed() -> None:
     assert stream.closed == 1
 
 
-def test_a_provider_that_never_waits_lets_others_run() -> None:
-    breaths: list[int] = []
+def test_a_provider_that_never_blocks_yields_control() -> None:
+    yields_seen: list[int] = []
     log = new_log()
     clock = ManualClock()
 
@@ -445,16 +447,16 @@ def test_a_provider_that_never_waits_lets_others_run() -> None:
             yield "x"
 
     pump = pump_of(provider, log, clock=clock)
-    pump.run(lambda: breaths.append(len(events_of(log))))
-    assert len(breaths) == 12
+    pump.run(lambda: yields_seen.append(len(events_of(log))))
+    assert len(yields_seen) == 12
 
 
-def test_a_provider_that_waits_by_itself_need_not_let_others_run() -> None:
-    pump = pump_of(says(*["x"] * 100), new_log(), clock=ManualClock())
-    pump.run(lambda: pytest.fail("a turn was given away"))
+def test_a_short_provider_does_not_yield_control() -> None:
+    pump = pump_of(yields(*["x"] * 100), new_log(), clock=ManualClock())
+    pump.run(lambda: pytest.fail("control was yielded"))
 
 
-def test_an_async_provider_that_never_waits_lets_others_run() -> None:
+def test_an_async_provider_that_never_awaits_yields_control() -> None:
     beats = 0
 
     async def beat() -> None:
@@ -481,9 +483,9 @@ def test_an_async_provider_that_never_waits_lets_others_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "provider", [says("a"), says_async("a"), returns_text, raises_midway(ValueError())]
+    "provider", [yields("a"), yields_async("a"), returns_text, raises_midway(ValueError())]
 )
-def test_all_of_a_provider_runs_in_its_surroundings(provider: Provider) -> None:
+def test_all_code_of_a_provider_runs_in_its_context(provider: Provider) -> None:
     inside = 0
     entered: list[bool] = []
 
@@ -503,7 +505,7 @@ def test_all_of_a_provider_runs_in_its_surroundings(provider: Provider) -> None:
     assert inside == 0
 
 
-def test_the_time_of_the_first_thing_said_is_noted() -> None:
+def test_the_time_of_the_first_event_is_recorded() -> None:
     clock = ManualClock()
 
     def provider(request: ChatRequest) -> Iterator[str]:
@@ -525,7 +527,7 @@ def test_a_cancelled_async_provider_cleans_up() -> None:
             yield "a"
             await asyncio.Event().wait()
         finally:
-            await asyncio.sleep(0)  # Cleaning up may wait.
+            await asyncio.sleep(0)  # Clean-up may await.
             cleaned.append(True)
 
     async def main() -> None:
@@ -550,7 +552,7 @@ def drive(provider: Provider, log: Log) -> ev.Terminal:
 
 
 def drive_pump(pump: Pump) -> ev.Terminal:
-    """As the runner does: on a loop from the start, or once something async came back."""
+    """As the launcher does: on a loop from the start, or for an asynchronous return value."""
     result: t.Any = None if pump.is_async else pump.run(lambda: None)
     if isinstance(result, ev.TERMINAL):
         return result

@@ -1,4 +1,4 @@
-"""A run whose owner is gone goes on in another process, where its provider can do that."""
+"""A run whose owner is lost continues in another process, if its provider supports that."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.stores.shared import stores_over
 
 END = ev.Finished()
 
-# What a run had said → what closes what was half said.
+# Events of the lost call → events that close it.
 CUTS: dict[str, tuple[list[ev.Event], list[ev.Event]]] = {
     "nothing": ([], []),
     "text": (["a", "b"], []),
@@ -65,18 +65,18 @@ CUTS: dict[str, tuple[list[ev.Event], list[ev.Event]]] = {
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_what_was_half_said_is_closed(cut: str) -> None:
-    said, closing = CUTS[cut]
+def test_open_parts_of_the_lost_call_are_closed(cut: str) -> None:
+    events, closing = CUTS[cut]
     log = new_log()
-    for event in said:
+    for event in events:
         log.append(event)
-    past = history_of(log)
-    assert past is not None
-    assert past.closing == closing
-    assert past.text == "".join(event for event in said if isinstance(event, str))
+    history = history_of(log)
+    assert history is not None
+    assert history.closing == closing
+    assert history.text == "".join(event for event in events if isinstance(event, str))
 
 
-def test_a_run_whose_beginning_was_trimmed_away_has_no_past() -> None:
+def test_a_log_whose_beginning_was_trimmed_has_no_history() -> None:
     log = new_log(MemoryStore(Limits(max_events=10)))
     for number in range(20):
         log.append(str(number))
@@ -84,7 +84,7 @@ def test_a_run_whose_beginning_was_trimmed_away_has_no_past() -> None:
 
 
 class Processes:
-    """Runners as if each were in a process of its own, over one store."""
+    """Runners over one store, as if each were in a process of its own."""
 
     def __init__(self, clock: ManualClock, stores: Stores) -> None:
         self.provider: Provider | None = None
@@ -128,7 +128,7 @@ def leave(bench: Bench) -> None:
 
 
 def continuing(*steps: t.Any) -> Script:
-    """Says the first step first, and the next one each time it is called again."""
+    """Plays one list of steps per call."""
 
     class Continuing(Script):
         def __call__(self, request: ChatRequest) -> Iterator[t.Any]:
@@ -139,7 +139,7 @@ def continuing(*steps: t.Any) -> Script:
     return Continuing()
 
 
-def test_readers_everywhere_see_one_stream(processes: Processes) -> None:
+def test_readers_in_all_processes_see_one_continuous_stream(processes: Processes) -> None:
     here, there = processes.make(), processes.make()
     gate = Gate()
     script = continuing(["Hel", gate], ["lo"])
@@ -159,7 +159,7 @@ def test_readers_everywhere_see_one_stream(processes: Processes) -> None:
     assert len(there.ends.received) == 1
 
 
-def test_a_run_that_came_back_is_not_forgotten_with_its_first_call(processes: Processes) -> None:
+def test_the_end_of_a_lost_call_does_not_remove_the_run_adopted_again(processes: Processes) -> None:
     here, there = processes.make(), processes.make()
     gates, cleaned = [Gate(), Gate()], threading.Event()
 
@@ -191,7 +191,7 @@ def test_a_run_that_came_back_is_not_forgotten_with_its_first_call(processes: Pr
     assert follow(log)[1:] == ["0", "2", ev.Stopped()]
 
 
-def test_a_call_that_was_cut_is_closed_before_the_provider_goes_on(processes: Processes) -> None:
+def test_an_open_tool_call_is_closed_before_the_provider_continues(processes: Processes) -> None:
     here, there = processes.make(), processes.make()
     gate = Gate()
     chunk = ev.Usage(10, 2)
@@ -215,7 +215,7 @@ def test_a_call_that_was_cut_is_closed_before_the_provider_goes_on(processes: Pr
     assert ended.usage == ev.Usage(10, 7)
 
 
-def test_a_run_goes_on_so_often_and_no_oftener(processes: Processes) -> None:
+def test_a_run_is_restarted_up_to_the_limit(processes: Processes) -> None:
     gates = [Gate() for _ in range(3)]
     script = continuing(*([f"{number} ", gate] for number, gate in enumerate(gates)))
     process = processes.make()
@@ -232,34 +232,38 @@ def test_a_run_goes_on_so_often_and_no_oftener(processes: Processes) -> None:
     assert process.store.open(log.run.id).ended
 
 
-def gone(processes: Processes, log: Log) -> dict[str, t.Any]:
+def provider_removed(processes: Processes, log: Log) -> dict[str, t.Any]:
     processes.provider = None
     return {}
 
 
-def too_often(processes: Processes, log: Log) -> dict[str, t.Any]:
+def restart_limit_reached(processes: Processes, log: Log) -> dict[str, t.Any]:
     return {"max_restarts": 0}
 
 
-def too_old(processes: Processes, log: Log) -> dict[str, t.Any]:
+def time_limit_reached(processes: Processes, log: Log) -> dict[str, t.Any]:
     return {"run_seconds": 10}
 
 
-@pytest.mark.parametrize("spoil", [gone, too_often, too_old], ids=lambda it: it.__name__)
-def test_who_cannot_go_on_with_a_run_interrupts_it(
-    processes: Processes, spoil: Callable[[Processes, Log], dict[str, t.Any]]
+@pytest.mark.parametrize(
+    "change",
+    [provider_removed, restart_limit_reached, time_limit_reached],
+    ids=lambda it: it.__name__,
+)
+def test_a_lost_run_that_must_not_restart_is_interrupted(
+    processes: Processes, change: Callable[[Processes, Log], dict[str, t.Any]]
 ) -> None:
     here, gate = processes.make(), Gate()
     log = processes.start(here, Script("a", gate), created=time.time() - 60)
     gate.wait_reached()
     leave(here)
-    there = processes.make(**spoil(processes, log))
+    there = processes.make(**change(processes, log))
     there.runner.recover()
     (ended,) = there.ends.wait()
     assert (ended.outcome, ended.text) == (ev.Interrupted("owner-lost"), "a")
 
 
-def test_who_is_leaving_takes_nothing_over(processes: Processes) -> None:
+def test_a_leaving_process_restarts_no_runs(processes: Processes) -> None:
     here, there, third = (processes.make() for _ in range(3))
     gate = Gate()
     log = processes.start(here, continuing(["a", gate], ["b"]))
@@ -272,7 +276,7 @@ def test_who_is_leaving_takes_nothing_over(processes: Processes) -> None:
     assert [ended.text for ended in third.ends.wait()] == ["ab"]
 
 
-def test_a_run_that_cannot_go_on_is_interrupted_by_who_leaves(processes: Processes) -> None:
+def test_a_draining_process_interrupts_a_run_that_must_not_restart(processes: Processes) -> None:
     here, gate = processes.make(), Gate()
     processes.start(here, Script("a", gate), request="")
     gate.wait_reached()
@@ -283,7 +287,7 @@ def test_a_run_that_cannot_go_on_is_interrupted_by_who_leaves(processes: Process
 @pytest.mark.parametrize(
     "steps", [["a"], ["a", RuntimeError("broken")]], ids=["finished", "failed"]
 )
-def test_what_has_ended_is_not_begun_again(
+def test_an_ended_run_is_not_restarted(
     processes: Processes, steps: list[t.Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     here, there = processes.make(), processes.make()
@@ -295,7 +299,7 @@ def test_what_has_ended_is_not_begun_again(
     assert (len(script.requests), there.ends.received) == (1, [])
 
 
-def test_a_reader_that_stayed_keeps_a_restarted_run_alive(
+def test_a_reader_that_stayed_connected_keeps_a_restarted_run_alive(
     processes: Processes, clock: ManualClock
 ) -> None:
     here, there = processes.make(), processes.make(detach_seconds=30)

@@ -1,4 +1,4 @@
-"""Runs are started, stopped and given up, and end exactly once each."""
+"""Runs are started, stopped, detached and drained, and each ends exactly once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ import pytest
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
-from flask_aistream.core.run import Run
 from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import Unavailable
 from flask_aistream.runs.active import ActiveRun
@@ -43,12 +42,12 @@ from tests.runs.support import until
 
 @pytest.fixture
 def bench(clock: ManualClock) -> Bench:
-    """Everything in the test's own thread; providers run when it says ``run``."""
+    """Everything in the test's thread; providers run when it calls ``run``."""
     return Bench(clock, ManualConcurrency(clock))
 
 
 def threaded(clock: ManualClock, **limits: t.Any) -> Bench:
-    """Providers in threads of their own; time still by hand."""
+    """Providers in threads of their own, on manual time."""
     return Bench(clock, ThreadsOnManualTime(clock), **limits)
 
 
@@ -58,7 +57,7 @@ def run(bench: Bench) -> None:
 
 
 class AsyncScript(Script):
-    """The same as an ``async def``. A ``Gate`` is waited at without holding up the loop."""
+    """An ``async def`` script. It waits at a ``Gate`` without blocking the loop."""
 
     def __init__(self, *steps: t.Any) -> None:
         super().__init__(*steps)
@@ -92,14 +91,14 @@ SCRIPTS = pytest.mark.parametrize("script", [Script, AsyncScript])
 # A run.
 
 
-def test_a_run_begins_with_its_own_record(bench: Bench) -> None:
+def test_a_run_starts_with_a_run_started_event(bench: Bench) -> None:
     log = bench.start(Script("a"))
     assert log.read(-1).events == [ev.RunStarted(log.run.id, "chat")]
     run(bench)
     assert events_of(log) == ["a", ev.Finished()]
 
 
-def test_what_is_known_at_the_end_is_told_once(bench: Bench) -> None:
+def test_run_ended_has_outcome_durations_text_and_usage(bench: Bench) -> None:
     def provider(request: ChatRequest) -> Iterator[t.Any]:
         bench.clock.advance(2)
         yield "Hel"
@@ -117,14 +116,16 @@ def test_what_is_known_at_the_end_is_told_once(bench: Bench) -> None:
     assert ended.message.status == "finished"
 
 
-def test_a_run_that_said_nothing_has_no_first_word(bench: Bench) -> None:
+def test_a_run_without_events_has_no_time_of_the_first_event(bench: Bench) -> None:
     bench.start(Script())
     run(bench)
     assert bench.ends.received[0].first_seconds is None
     assert bench.ends.received[0].text == ""
 
 
-def test_a_receiver_that_fails_harms_nobody(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_in_a_receiver_is_logged_and_the_run_ends(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     def fail(ended: RunEnded) -> None:
         raise RuntimeError("billing is down")
 
@@ -136,7 +137,7 @@ def test_a_receiver_that_fails_harms_nobody(bench: Bench, caplog: pytest.LogCapt
     assert "billing is down" in caplog.text
 
 
-# However a run ends, it ends once.
+# A run ends once, for whatever reason.
 
 
 def finish(bench: Bench, log: Log, gate: Gate) -> None:
@@ -180,7 +181,7 @@ ENDINGS = pytest.mark.parametrize(
 
 @SCRIPTS
 @ENDINGS
-def test_every_run_ends_once_however_it_ends(
+def test_every_reason_ends_a_run_once(
     clock: ManualClock,
     script: type[Script],
     end: Callable[[Bench, Log, Gate], None],
@@ -195,8 +196,8 @@ def test_every_run_ends_once_however_it_ends(
     end(bench, log, gate)
     bench.ends.wait()
     provider.wait_closed()
-    until(lambda: bench.runner.count == 0, "the run forgotten")
-    clock.advance(7200)  # What was set for it does not happen any more.
+    until(lambda: bench.runner.count == 0, "the removal of the run")
+    clock.advance(7200)  # Its timers are cancelled.
     assert [ended.outcome for ended in bench.ends.received] == [outcome]
     assert bench.ends.received[0].text == ("ab" if outcome == ev.Finished() else "a")
     assert events_of(log)[-1] == outcome
@@ -204,7 +205,7 @@ def test_every_run_ends_once_however_it_ends(
 
 @SCRIPTS
 @pytest.mark.parametrize("steps", [(), ("a",)])
-def test_a_run_that_fails_ends_once(
+def test_a_failed_run_ends_once(
     clock: ManualClock, script: type[Script], steps: tuple[str, ...]
 ) -> None:
     bench = threaded(clock)
@@ -215,7 +216,7 @@ def test_a_run_that_fails_ends_once(
 
 
 @SCRIPTS
-def test_an_exit_in_a_provider_ends_the_run_and_nothing_else(
+def test_system_exit_in_a_provider_ends_only_its_run(
     clock: ManualClock, script: type[Script]
 ) -> None:
     bench = threaded(clock)
@@ -227,14 +228,14 @@ def test_an_exit_in_a_provider_ends_the_run_and_nothing_else(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_what_is_no_exception_ends_the_run_as_interrupted(clock: ManualClock) -> None:
+def test_a_base_exception_ends_the_run_as_interrupted(clock: ManualClock) -> None:
     bench = threaded(clock)
     bench.start(Script("a", KeyboardInterrupt()))
     assert [ended.outcome for ended in bench.ends.wait()] == [ev.Interrupted("killed")]
     until(lambda: not working_of(bench), "the end of the thread")
 
 
-def test_a_run_whose_thread_cannot_start_ends_and_says_so(bench: Bench) -> None:
+def test_a_run_whose_thread_cannot_start_fails(bench: Bench) -> None:
     def no_thread(work: Callable[[], None]) -> t.Any:
         raise RuntimeError("can't start new thread")
 
@@ -254,7 +255,7 @@ def run_out_of_threads(bench: Bench) -> None:
     bench.concurrency.spawn = fail  # type: ignore[method-assign]
 
 
-def test_an_end_is_told_though_no_thread_can_be_started_for_it(clock: ManualClock) -> None:
+def test_an_end_is_announced_even_if_no_thread_can_be_started(clock: ManualClock) -> None:
     bench, gate = threaded(clock), Gate()
     log = bench.start(Script("a", gate))
     gate.wait_reached()
@@ -263,7 +264,7 @@ def test_an_end_is_told_though_no_thread_can_be_started_for_it(clock: ManualCloc
     assert [ended.outcome for ended in bench.ends.received] == [ev.Stopped("client")]
 
 
-def test_an_async_provider_ends_though_no_thread_can_be_started_for_it(clock: ManualClock) -> None:
+def test_an_async_provider_ends_even_if_no_thread_can_be_started(clock: ManualClock) -> None:
     bench, gate = threaded(clock), Gate()
     log = bench.start(AsyncScript("a", gate))
     gate.wait_reached()
@@ -273,7 +274,7 @@ def test_an_async_provider_ends_though_no_thread_can_be_started_for_it(clock: Ma
     assert events_of(log) == ["a", ev.Finished()]
 
 
-def test_many_who_end_a_run_at_once_end_it_once(clock: ManualClock) -> None:
+def test_concurrent_ends_of_a_run_end_it_once(clock: ManualClock) -> None:
     for _ in range(20):
         bench = threaded(clock, detach_seconds=0.0)
         gate = Gate()
@@ -300,7 +301,7 @@ def test_many_who_end_a_run_at_once_end_it_once(clock: ManualClock) -> None:
 # Stop.
 
 
-def test_stopping_tells_whether_it_stopped_anything(clock: ManualClock) -> None:
+def test_stop_returns_whether_it_ended_the_run(clock: ManualClock) -> None:
     bench = threaded(clock)
     gate = Gate()
     log = bench.start(Script("a", gate))
@@ -308,7 +309,7 @@ def test_stopping_tells_whether_it_stopped_anything(clock: ManualClock) -> None:
     assert [bench.runner.stop(log, "client"), bench.runner.stop(log, "client")] == [True, False]
 
 
-def test_a_run_that_its_own_provider_stops_is_told(clock: ManualClock) -> None:
+def test_a_run_stopped_by_its_own_provider_is_announced(clock: ManualClock) -> None:
     bench = threaded(clock)
     started: list[Log] = []
     gate = Gate()
@@ -347,15 +348,15 @@ def test_the_end_is_in_the_log_before_the_provider_is_interrupted(clock: ManualC
 
 
 @SCRIPTS
-def test_a_run_stopped_while_it_starts_never_blocks(
+def test_a_run_stopped_while_it_starts_is_interrupted(
     clock: ManualClock, script: type[Script]
 ) -> None:
-    # Whoever retries a start under the same key knows a run before its provider is called.
+    # A retried start with the same key finds the run before its provider is called.
     for _ in range(50):
         bench = threaded(clock)
         gate = Gate()
         key_run = run_of(key="k")
-        stopper = threading.Thread(target=stop_as_soon_as_it_is_there, args=(bench,))
+        stopper = threading.Thread(target=stop_as_soon_as_it_exists, args=(bench,))
         stopper.start()
         bench.runner.start(key_run, call_of(script("a", gate)))
         stopper.join(DEADLINE)
@@ -365,7 +366,7 @@ def test_a_run_stopped_while_it_starts_never_blocks(
             until(lambda bench=bench: tasks_of(bench) == 0, "the task's end")  # type: ignore[misc]
 
 
-def stop_as_soon_as_it_is_there(bench: Bench) -> None:
+def stop_as_soon_as_it_exists(bench: Bench) -> None:
     until(lambda: bench.store.started("k"), "the run")
     log = bench.store.started("k")
     assert log is not None
@@ -381,9 +382,7 @@ def tasks_of(bench: Bench) -> int:
 
 
 @pytest.mark.parametrize("provider", ["async def", "function of a coroutine"])
-def test_an_async_provider_that_waits_in_silence_is_cancelled(
-    clock: ManualClock, provider: str
-) -> None:
+def test_an_async_provider_that_awaits_is_cancelled(clock: ManualClock, provider: str) -> None:
     for _ in range(20):
         bench = threaded(clock)
         gate = Gate()
@@ -395,7 +394,7 @@ def test_an_async_provider_that_waits_in_silence_is_cancelled(
         assert script.cancelled
 
 
-def test_a_callback_of_the_provider_is_told_of_the_stop(clock: ManualClock) -> None:
+def test_a_stop_calls_the_on_stop_callback(clock: ManualClock) -> None:
     bench = threaded(clock)
     gate = Gate()
     stopped = threading.Event()
@@ -411,7 +410,7 @@ def test_a_callback_of_the_provider_is_told_of_the_stop(clock: ManualClock) -> N
     assert stopped.wait(DEADLINE)
 
 
-def test_a_callback_given_after_the_stop_is_called_at_once(bench: Bench) -> None:
+def test_an_on_stop_callback_added_after_the_stop_is_called_at_once(bench: Bench) -> None:
     called: list[bool] = []
 
     def provider(request: ChatRequest) -> Iterator[str]:
@@ -425,7 +424,7 @@ def test_a_callback_given_after_the_stop_is_called_at_once(bench: Bench) -> None
     assert called == [True]
 
 
-def test_callbacks_that_fail_do_not_keep_a_run_alive(
+def test_an_exception_in_an_on_stop_callback_is_logged_and_the_provider_interrupted(
     clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench = threaded(clock)
@@ -443,7 +442,7 @@ def test_callbacks_that_fail_do_not_keep_a_run_alive(
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_a_provider_that_does_not_end_is_named_in_the_log(
+def test_a_provider_that_ignores_its_interruption_is_logged(
     clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench = threaded(clock)
@@ -463,8 +462,8 @@ def test_a_provider_that_does_not_end_is_named_in_the_log(
     go_on.set()
 
 
-def test_a_stop_does_not_interrupt_whoever_is_told_of_the_end(clock: ManualClock) -> None:
-    # The run has just ended by itself, and its receiver is writing the bill.
+def test_a_stop_does_not_interrupt_a_receiver_of_run_ended(clock: ManualClock) -> None:
+    # The run has just finished, and a receiver works in the provider's thread.
     bench = threaded(clock)
     gate = Gate()
     billed = threading.Event()
@@ -482,7 +481,7 @@ def test_a_stop_does_not_interrupt_whoever_is_told_of_the_end(clock: ManualClock
     assert billed.wait(DEADLINE)
 
 
-def test_a_stop_between_the_end_and_its_telling_interrupts_nobody(clock: ManualClock) -> None:
+def test_a_stop_between_an_end_and_its_announcement_interrupts_nothing(clock: ManualClock) -> None:
     bench = threaded(clock)
     gate, billed = Gate(), threading.Event()
     remove = bench.runner._active_runs.remove
@@ -495,15 +494,15 @@ def test_a_stop_between_the_end_and_its_telling_interrupts_nobody(clock: ManualC
     bench.runner._active_runs.remove = slowly  # type: ignore[method-assign]
     bench.ends.receiver = lambda ended: billed.set()
     log = bench.start(Script("a"))
-    gate.wait_reached()  # The end is in the log, but the run is not forgotten yet.
+    gate.wait_reached()  # The end is in the log, and the run is still active.
     assert not bench.runner.stop(log, "client")
     bench.runner.interrupt_all("drain", 0)
     gate.open()
     assert billed.wait(DEADLINE), "the receiver was interrupted"
 
 
-def test_who_has_ended_a_run_is_not_interrupted_because_it_looked_lost(bench: Bench) -> None:
-    # The store has written the end, and its answer was late: it is found there like somebody else's.
+def test_a_lost_run_callback_does_not_interrupt_the_thread_that_ended_the_run(bench: Bench) -> None:
+    # The store has written the end, and reports it as if another process had.
     log = bench.start(Script("a"))
     live = active_run(bench, log)
     end = log.end
@@ -521,12 +520,12 @@ def test_who_has_ended_a_run_is_not_interrupted_because_it_looked_lost(bench: Be
     assert (live.task.interrupted, len(bench.ends.received), bench.runner.count) == (False, 1, 0)
 
 
-# Readers come and go.
+# Detach.
 
 
 @pytest.fixture
-def left(clock: ManualClock) -> Iterator[tuple[Bench, Log]]:
-    """A run with one reader, that ends 30 s after the last one has gone."""
+def attached(clock: ManualClock) -> Iterator[tuple[Bench, Log]]:
+    """A run with one reader and a detach time of 30 s."""
     bench = threaded(clock, detach_seconds=30.0)
     gate = Gate()
     log = bench.start(Script("a", gate))
@@ -537,8 +536,10 @@ def left(clock: ManualClock) -> Iterator[tuple[Bench, Log]]:
     bench.ends.wait()
 
 
-def test_a_run_goes_on_for_a_while_after_its_last_reader(left: tuple[Bench, Log]) -> None:
-    bench, log = left
+def test_a_run_continues_for_the_detach_time_after_its_last_reader(
+    attached: tuple[Bench, Log],
+) -> None:
+    bench, log = attached
     bench.runner.leave(log.run.id)
     bench.clock.advance(29)
     assert not log.ended
@@ -546,8 +547,8 @@ def test_a_run_goes_on_for_a_while_after_its_last_reader(left: tuple[Bench, Log]
     assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
 
 
-def test_a_reader_that_comes_back_keeps_it_going(left: tuple[Bench, Log]) -> None:
-    bench, log = left
+def test_a_reader_that_reconnects_keeps_the_run_alive(attached: tuple[Bench, Log]) -> None:
+    bench, log = attached
     for _ in range(3):
         bench.runner.leave(log.run.id)
         bench.clock.advance(29)
@@ -556,8 +557,8 @@ def test_a_reader_that_comes_back_keeps_it_going(left: tuple[Bench, Log]) -> Non
     assert not log.ended
 
 
-def test_one_of_two_readers_may_go(left: tuple[Bench, Log]) -> None:
-    bench, log = left
+def test_the_detach_time_starts_after_the_last_of_two_readers(attached: tuple[Bench, Log]) -> None:
+    bench, log = attached
     bench.runner.attach(log.run.id)
     bench.runner.leave(log.run.id)
     bench.clock.advance(100)
@@ -567,10 +568,10 @@ def test_one_of_two_readers_may_go(left: tuple[Bench, Log]) -> None:
     assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
 
 
-def test_a_reader_in_another_process_has_as_long_to_come_back(
-    left: tuple[Bench, Log], monkeypatch: pytest.MonkeyPatch
+def test_a_reader_in_another_process_keeps_the_run_alive(
+    attached: tuple[Bench, Log], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench, log = left
+    bench, log = attached
     looks = iter([True, False, True, False, False])
     monkeypatch.setattr(type(log), "followed", lambda log: next(looks))
     bench.runner.leave(log.run.id)
@@ -584,7 +585,7 @@ def test_a_reader_in_another_process_has_as_long_to_come_back(
 
 
 @pytest.mark.parametrize(("detach", "patience"), [(0.0, RECONNECT_SECONDS), (30.0, 30.0)])
-def test_while_the_process_leaves_readers_have_time_to_come_back_elsewhere(
+def test_a_leaving_process_gives_clients_time_to_reconnect_to_another_one(
     clock: ManualClock, detach: float, patience: float
 ) -> None:
     bench = threaded(clock, detach_seconds=detach)
@@ -601,8 +602,8 @@ def test_while_the_process_leaves_readers_have_time_to_come_back_elsewhere(
     gate.open()
 
 
-def test_a_run_that_nobody_ever_reads_is_given_up_too(clock: ManualClock) -> None:
-    # Its client may be gone before the first byte.
+def test_a_run_that_never_had_a_reader_is_stopped(clock: ManualClock) -> None:
+    # Its client may disconnect before the first byte.
     bench = threaded(clock, detach_seconds=30.0)
     gate = Gate()
     bench.start(Script("a", gate))
@@ -611,7 +612,7 @@ def test_a_run_that_nobody_ever_reads_is_given_up_too(clock: ManualClock) -> Non
     assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
 
 
-def test_with_no_patience_the_run_ends_with_its_reader(clock: ManualClock) -> None:
+def test_with_a_detach_time_of_zero_the_run_ends_with_its_reader(clock: ManualClock) -> None:
     bench = threaded(clock, detach_seconds=0.0)
     gate = Gate()
     script = Script("a", gate)
@@ -623,7 +624,7 @@ def test_with_no_patience_the_run_ends_with_its_reader(clock: ManualClock) -> No
     assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
 
 
-def test_with_endless_patience_the_run_goes_on(bench: Bench) -> None:
+def test_without_a_detach_time_the_run_continues(bench: Bench) -> None:
     log = bench.start(Script("a"))
     bench.runner.attach(log.run.id)
     bench.runner.leave(log.run.id)
@@ -633,7 +634,7 @@ def test_with_endless_patience_the_run_goes_on(bench: Bench) -> None:
     assert events_of(log)[-1] == ev.Finished()
 
 
-def test_readers_of_finished_and_foreign_runs_leave_nothing(bench: Bench) -> None:
+def test_reader_counts_of_finished_and_foreign_runs_are_removed(bench: Bench) -> None:
     log = bench.start(Script("a"))
     for _ in range(2):
         bench.runner.attach(log.run.id)
@@ -648,7 +649,7 @@ def test_readers_of_finished_and_foreign_runs_leave_nothing(bench: Bench) -> Non
 # Limits.
 
 
-def test_more_runs_than_allowed_are_refused(clock: ManualClock) -> None:
+def test_more_runs_than_the_limit_are_rejected(clock: ManualClock) -> None:
     bench = Bench(clock, ManualConcurrency(clock), max_runs=2)
     logs = [bench.start(Script("a")) for _ in range(2)]
     with pytest.raises(Unavailable) as caught:
@@ -658,7 +659,7 @@ def test_more_runs_than_allowed_are_refused(clock: ManualClock) -> None:
     bench.start(Script("a"))
 
 
-def test_more_runs_of_one_owner_than_allowed_are_refused(clock: ManualClock) -> None:
+def test_more_runs_of_one_owner_than_the_limit_are_rejected(clock: ManualClock) -> None:
     bench = Bench(clock, ManualConcurrency(clock), max_runs_per_owner=2)
     for owner in ("ann", "bob", "ann", None, None, None):
         bench.start(Script("a"), owner)
@@ -669,41 +670,36 @@ def test_more_runs_of_one_owner_than_allowed_are_refused(clock: ManualClock) -> 
 
 
 @pytest.mark.parametrize("limits", [{"max_runs": 3}, {"max_runs_per_owner": 3}])
-def test_many_who_start_at_once_do_not_get_past_a_limit(
+def test_concurrent_starts_do_not_exceed_a_limit(
     clock: ManualClock, limits: dict[str, int]
 ) -> None:
     bench = threaded(clock, **limits)
     gate = Gate()
-    create = bench.store.create
-    together = threading.Barrier(8)
+    barrier = threading.Barrier(8)
 
-    def slowly(run: Run, first: t.Any) -> t.Any:
-        until(lambda: len(arrived) + len(refused) == 8 or len(arrived) >= 4)
-        return create(run, first)
-
-    arrived: list[int] = []
-    refused: list[int] = []
+    started: list[int] = []
+    rejected: list[int] = []
 
     def start(number: int) -> None:
-        together.wait(DEADLINE)
+        barrier.wait(DEADLINE)
         try:
             bench.start(Script(gate), "ann")
-            arrived.append(number)
+            started.append(number)
         except Unavailable:
-            refused.append(number)
+            rejected.append(number)
 
     threads = [threading.Thread(target=start, args=(n,)) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(DEADLINE)
-    assert (len(arrived), len(refused)) == (3, 5)
+    assert (len(started), len(rejected)) == (3, 5)
     gate.open()
     bench.ends.wait(3)
-    bench.start(Script(), "ann")  # What was refused holds no place.
+    bench.start(Script(), "ann")  # A rejected start holds no place.
 
 
-def test_a_refused_run_leaves_no_log(clock: ManualClock) -> None:
+def test_a_rejected_run_leaves_no_log(clock: ManualClock) -> None:
     bench = Bench(clock, ManualConcurrency(clock), max_runs=1)
     bench.start(Script("a"))
     with pytest.raises(Unavailable):
@@ -711,7 +707,7 @@ def test_a_refused_run_leaves_no_log(clock: ManualClock) -> None:
     assert bench.store.started("k") is None
 
 
-# The same start, twice.
+# A retried start.
 
 
 def test_a_retried_start_finds_its_run(bench: Bench) -> None:
@@ -725,7 +721,7 @@ def test_a_retried_start_finds_its_run(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("limits", [{"max_runs": 1}, {"max_runs_per_owner": 1}])
-def test_a_retried_start_is_not_refused_for_its_own_run(
+def test_a_retried_start_is_exempt_from_limits(
     clock: ManualClock, limits: dict[str, t.Any]
 ) -> None:
     bench = Bench(clock, ManualConcurrency(clock), **limits)
@@ -739,10 +735,10 @@ def test_a_retried_start_finds_its_run_while_draining(bench: Bench) -> None:
     assert bench.start(Script("a"), key="k").run.id == first.run.id
 
 
-# The end of the process.
+# Drain.
 
 
-def test_nothing_is_started_while_draining(bench: Bench) -> None:
+def test_a_draining_process_rejects_starts_and_finishes_its_runs(bench: Bench) -> None:
     log = bench.start(Script("a"))
     bench.runner.drain()
     with pytest.raises(Unavailable):
@@ -752,7 +748,7 @@ def test_nothing_is_started_while_draining(bench: Bench) -> None:
 
 
 @SCRIPTS
-def test_what_is_left_at_the_end_is_interrupted_and_cleans_up(
+def test_interrupt_all_waits_for_the_clean_up_of_providers(
     clock: ManualClock, script: type[Script]
 ) -> None:
     bench = threaded(clock)
@@ -764,14 +760,14 @@ def test_what_is_left_at_the_end_is_interrupted_and_cleans_up(
         gate.wait_reached()
     bench.runner._termination._clock = real_clock()
     bench.runner.interrupt_all("drain", DEADLINE)
-    # It came back because they were done, not because it ran out of patience.
+    # It returned because they were done, not because of its timeout.
     for one in scripts:
         one.wait_closed(0)
     assert [ended.outcome for ended in bench.ends.received] == [ev.Interrupted("drain")] * 5
 
 
-def test_every_run_is_interrupted_before_anybody_is_told(clock: ManualClock) -> None:
-    # A receiver may take its time, and there is little of it.
+def test_every_run_is_ended_before_the_first_end_is_announced(clock: ManualClock) -> None:
+    # A receiver may be slow, and the process has little time left.
     bench = threaded(clock)
     gates = [Gate() for _ in range(3)]
     logs = [bench.start(Script(gate)) for gate in gates]
@@ -789,11 +785,11 @@ def real_clock() -> Callable[[], float]:
     return time.monotonic
 
 
-# Nothing is left.
+# Resources are released.
 
 
 @ENDINGS
-def test_what_ended_is_let_go(
+def test_the_log_of_an_ended_run_is_released(
     clock: ManualClock,
     end: Callable[[Bench, Log, Gate], None],
     outcome: ev.Terminal,
@@ -816,7 +812,7 @@ def test_what_ended_is_let_go(
     assert gone() is None
 
 
-def test_a_thousand_runs_leave_nothing_in_the_runner(bench: Bench) -> None:
+def test_a_thousand_runs_leave_no_state_in_the_runner(bench: Bench) -> None:
     for _ in range(1000):
         log = bench.start(Script("a"))
         bench.runner.attach(log.run.id)
@@ -828,8 +824,8 @@ def test_a_thousand_runs_leave_nothing_in_the_runner(bench: Bench) -> None:
     assert bench.timer._timers == []
 
 
-def test_readers_of_a_fast_provider_all_learn_of_its_stop(clock: ManualClock) -> None:
-    # The stop interrupts the provider's thread wherever it is: most often while it wakes readers.
+def test_all_readers_of_a_fast_provider_receive_its_stop(clock: ManualClock) -> None:
+    # The stop interrupts the provider's thread at any instruction: most often while it wakes readers.
     bench = threaded(clock)
     for _ in range(50):
         log = bench.start(lambda request: itertools.repeat("x"))
