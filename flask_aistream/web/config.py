@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import typing as t
-from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import MutableMapping
 from dataclasses import dataclass
@@ -15,65 +13,104 @@ from flask_aistream.stores.urls import EXAMPLES
 from flask_aistream.stores.urls import is_store_url
 from flask_aistream.stores.urls import without_password
 
-MEGABYTE = 1024 * 1024
+MEGABYTE = 1024**2
+PEBIBYTE = 1024**5
 
-Check = tuple[Callable[[t.Any], bool], str]
+HOUR = 3600.0
+AGES = 1e9
+"""31 years in seconds: still exact in milliseconds, and in the timers of every platform."""
+
+TRILLION = 10**12
+
+SHOWN = 200
+"""Most characters of a wrong value that an error shows."""
 
 
-def is_number(value: t.Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+class Check(t.Protocol):
+    """Whether a value is valid; ``str()`` says which ones are, after "must be"."""
+
+    def __call__(self, value: t.Any) -> bool: ...
 
 
-def is_count(value: t.Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number between two bounds.
+
+    :param most: Largest value. Without one, a huge value would overflow wherever it is first used.
+    :param least: Smallest value; 0 is refused, unless ``zero``.
+    :param none: What ``None`` means; empty where it is refused.
+    """
+
+    most: float
+    least: float = 0
+    zero: bool = False
+    whole: bool = False
+    none: str = ""
+
+    def __call__(self, value: t.Any) -> bool:
+        if value is None:
+            return bool(self.none)
+        kinds = int if self.whole else (int, float)
+        # Not math.isfinite: it raises OverflowError for 10**400.
+        return (
+            isinstance(value, kinds)
+            and not isinstance(value, bool)
+            and self.least <= value <= self.most
+            and (self.zero or value > 0)
+        )
+
+    def __str__(self) -> str:
+        kind = "whole number" if self.whole else "number"
+        if self.least:
+            numbers = f"a {kind} from {self.least:.0f} to {self.most:.0f}"
+        elif self.zero:
+            numbers = f"a {kind} from 0 to {self.most:.0f}"
+        else:
+            numbers = f"a positive {kind} up to {self.most:.0f}"
+        return numbers + (f", or None for {self.none}" if self.none else "")
 
 
-def is_origins(value: t.Any) -> bool:
-    if value is None or value == "*":
-        return True
-    return isinstance(value, (list, tuple, set, frozenset)) and all(map(is_origin, value))
+class StoreUrl:
+    """A URL that a store opens, or ``None``."""
+
+    def __call__(self, value: t.Any) -> bool:
+        return value is None or is_store_url(value)
+
+    def __str__(self) -> str:
+        return f"{EXAMPLES}, or None to let the library choose"
+
+
+class Executor:
+    """A name of an executor, a function, or ``None``."""
+
+    def __call__(self, value: t.Any) -> bool:
+        return value in (None, "local", "celery") or callable(value)
+
+    def __str__(self) -> str:
+        return '"celery", a function that puts a ticket into a queue of your own, or None'
+
+
+class Origins:
+    """``"*"``, ``None``, or a collection of origins as browsers send them."""
+
+    def __call__(self, value: t.Any) -> bool:
+        if value is None or value == "*":
+            return True
+        return isinstance(value, (list, tuple, set, frozenset)) and all(map(is_origin, value))
+
+    def __str__(self) -> str:
+        return (
+            'a list of origins such as ["https://example.org"] (in lower case, without a path or a slash at '
+            'the end), "*" for any, or None for no CORS headers'
+        )
 
 
 def is_origin(value: t.Any) -> bool:
     if not isinstance(value, str):
         return False
     scheme, found, host = value.partition("://")
-    # Browsers send it in lower case, and it is compared as it stands.
+    # Browsers send origins in lower case, and they are compared as strings.
     return bool(found and scheme and host) and not set(host) & set("/*") and value == value.lower()
-
-
-POSITIVE: Check = (lambda value: is_number(value) and value > 0, "a positive number")
-POSITIVE_OR_NONE: Check = (
-    lambda v: v is None or POSITIVE[0](v),
-    "a positive number, or None for none",
-)
-ZERO_OR_MORE: Check = (lambda value: is_number(value) and value >= 0, "a number, 0 or more")
-ZERO_OR_NONE: Check = (
-    lambda v: v is None or ZERO_OR_MORE[0](v),
-    "a number, 0 or more, or None for never",
-)
-COUNT: Check = (is_count, "a positive whole number")
-COUNT_OR_NONE: Check = (
-    lambda v: v is None or is_count(v),
-    "a positive whole number, or None for any",
-)
-ROOM_OR_NONE: Check = (
-    lambda v: v is None or (is_count(v) and v >= MEGABYTE),
-    f"a whole number, {MEGABYTE} or more, or None for any",
-)
-STORE: Check = (
-    lambda value: value is None or is_store_url(value),
-    f"{EXAMPLES}, or None to let the library choose",
-)
-EXECUTOR: Check = (
-    lambda value: value in (None, "local", "celery") or callable(value),
-    '"celery", a function that is given what to put into a queue of your own, or None',
-)
-ORIGINS: Check = (
-    is_origins,
-    'a list of origins such as ["https://example.org"] (in lower case, without a path or a slash at the '
-    'end), "*" for any, or None for no CORS headers',
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +118,7 @@ class Key:
     """One configuration key.
 
     :param unit: ``seconds``, ``bytes``, ``""`` …
+    :param advanced: Its default serves everybody, as far as is known; listed in a table of its own.
     """
 
     name: str
@@ -88,10 +126,12 @@ class Key:
     unit: str
     check: Check
     doc: str
+    advanced: bool = False
 
 
-def key(default: t.Any, unit: str, check: Check, doc: str) -> t.Any:
-    return dataclasses.field(default=default, metadata={"unit": unit, "check": check, "doc": doc})
+def key(default: t.Any, unit: str, check: Check, doc: str, *, advanced: bool = False) -> t.Any:
+    row = {"unit": unit, "check": check, "doc": doc, "advanced": advanced}
+    return dataclasses.field(default=default, metadata=row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,141 +141,182 @@ class Settings:
     store: str | None = key(
         None,
         "",
-        STORE,
-        "URL of where the logs of runs live. None: in this process; where gunicorn has several workers, "
-        "in an SQLite file in the instance folder.",
-    )
-    store_seconds: float = key(
-        5.0,
-        "seconds",
-        POSITIVE,
-        "How long the store may be away; then running runs fail as `store_unavailable`.",
+        StoreUrl(),
+        "URL of the store that keeps the logs of runs. None: memory; where several processes may serve the application, an "
+        "SQLite file in the instance folder.",
     )
     executor: t.Any = key(  # noqa: RUF009
         None,
         "",
-        EXECUTOR,
-        'Where providers are called. None or "local": in the web process; "celery": in Celery workers; a '
-        "function puts what it is given into a queue of your own, for `ai.execute` to take.",
+        Executor(),
+        'Where providers are called. None or "local": in the web process. "celery": in Celery workers. A '
+        "function is called with a ticket, and puts it into a queue of your own, whose workers call "
+        "`ai.execute(ticket)`.",
     )
     queue_seconds: float | None = key(
         60.0,
         "seconds",
-        POSITIVE_OR_NONE,
-        "How long a run may wait for a worker of the executor; then it fails as `queue_timeout`.",
+        Number(AGES, none="no limit"),
+        "Longest time that a run waits for a worker of the executor; then it fails as `queue_timeout`.",
     )
     heartbeat_seconds: float | None = key(
         15.0,
         "seconds",
-        POSITIVE_OR_NONE,
-        "Longest silence before a comment keeps proxies from closing the connection.",
-    )
-    flush_seconds: float = key(
-        0.005,
-        "seconds",
-        ZERO_OR_MORE,
-        "Time between two writes to one client; tokens gather meanwhile. 0 writes each one at once.",
-    )
-    flush_busy_seconds: float = key(
-        0.04,
-        "seconds",
-        ZERO_OR_MORE,
-        "The same while the worker is busy: between 20 % and 40 % of a CPU the time opens to this. 0: never.",
-    )
-    commit_seconds: float = key(
-        1.0,
-        "seconds",
-        ZERO_OR_MORE,
-        "How long a response waits for the first event, so that an early failure is an HTTP error.",
-    )
-    retry_seconds: float = key(
-        1.0, "seconds", ZERO_OR_MORE, "Reconnection time that clients are told."
-    )
-    send_seconds: float | None = key(
-        30.0,
-        "seconds",
-        POSITIVE_OR_NONE,
-        "How long a client may take for one write (256 KiB at most) before it is cut off; its run goes on, and "
-        "it may resume.",
+        Number(HOUR, none="no heartbeats"),
+        "Longest silence before a comment frame keeps proxies from closing the connection.",
     )
     detach_seconds: float | None = key(
         30.0,
         "seconds",
-        ZERO_OR_NONE,
-        "How long a run goes on when nobody reads it. 0 stops it at once, None lets it end by itself.",
+        Number(AGES, zero=True, none="no limit"),
+        "How long a run without readers continues; then it is stopped. 0 stops it at once, None never.",
     )
     run_seconds: float | None = key(
         3600.0,
         "seconds",
-        POSITIVE_OR_NONE,
-        "Longest life of a run, which then fails as `run_timeout`.",
+        Number(AGES, none="no limit"),
+        "Longest duration of a run; then it fails as `run_timeout`.",
     )
     retain_seconds: float | None = key(
-        600.0, "seconds", POSITIVE_OR_NONE, "How long a finished run can still be read."
-    )
-    retain_runs: int | None = key(
-        10_000, "runs", COUNT_OR_NONE, "Finished runs that are kept; the oldest go first."
-    )
-    log_events: int | None = key(
-        1_000_000,
-        "events",
-        COUNT_OR_NONE,
-        "Events of one run that are kept; the oldest quarter goes first, and readers are told the gap.",
-    )
-    log_bytes: int | None = key(
-        64 * 1024 * 1024,
-        "bytes",
-        COUNT_OR_NONE,
-        "Of the events of one run, as JSON, that are kept; the oldest quarter goes first.",
+        600.0,
+        "seconds",
+        Number(AGES, none="no limit"),
+        "How long an ended run can still be read.",
     )
     store_bytes: int | None = key(
-        512 * 1024 * 1024,
+        512 * MEGABYTE,
         "bytes",
-        ROOM_OR_NONE,
-        "Of all runs in the store; the oldest finished ones go first. Where those that are still going on "
-        "are too much, starts get 503.",
+        Number(PEBIBYTE, least=MEGABYTE, whole=True, none="no limit"),
+        "Size of all runs in the store. Beyond it the oldest ended runs are deleted; if the running ones alone "
+        "exceed it, starts get 503.",
     )
     max_runs: int | None = key(
-        None, "runs", COUNT_OR_NONE, "Runs at once in one process; more are refused with 503."
+        None,
+        "runs",
+        Number(TRILLION, whole=True, none="no limit"),
+        "Most concurrent runs of one process; further starts get 503.",
     )
     max_runs_per_owner: int | None = key(
-        None, "runs", COUNT_OR_NONE, "Runs at once of one owner in all processes; more get 429."
+        None,
+        "runs",
+        Number(TRILLION, whole=True, none="no limit"),
+        "Most concurrent runs of one owner in all processes; further starts get 429.",
     )
     max_connections: int | None = key(
-        None, "streams", COUNT_OR_NONE, "Streams open at once in one process; more get 503."
+        None,
+        "streams",
+        Number(TRILLION, whole=True, none="no limit"),
+        "Most streams open at once in one process; further ones get 503.",
     )
     max_connections_per_owner: int | None = key(
-        None, "streams", COUNT_OR_NONE, "Of one owner, in one process; more get 429."
-    )
-    max_restarts: int = key(
-        2,
-        "restarts",
-        COUNT,
-        "How often a run of a provider with `restart=True` goes on in another process.",
+        None,
+        "streams",
+        Number(TRILLION, whole=True, none="no limit"),
+        "Most streams of one owner's runs open at once in one process; further ones get 429.",
     )
     max_body_bytes: int | None = key(
-        4 * 1024 * 1024, "bytes", COUNT_OR_NONE, "Largest request body; a larger one gets 413."
+        4 * MEGABYTE,
+        "bytes",
+        Number(PEBIBYTE, whole=True, none="no limit"),
+        "Largest request body; a larger one gets 413.",
     )
     max_messages: int | None = key(
-        1000, "messages", COUNT_OR_NONE, "Most messages of one request; more get 422."
+        1000,
+        "messages",
+        Number(TRILLION, whole=True, none="no limit"),
+        "Most messages in one request; more get 422.",
     )
     max_prompt_characters: int | None = key(
         1_000_000,
         "characters",
-        COUNT_OR_NONE,
-        "Longest text of all messages of one request together; a longer one gets 422.",
-    )
-    drain_seconds: float | None = key(
-        None,
-        "seconds",
-        POSITIVE_OR_NONE,
-        "How long runs may go on when the server stops; None: 1.5 s less than gunicorn waits.",
+        Number(TRILLION, whole=True, none="no limit"),
+        "Most characters of text in the messages of one request; more get 422.",
     )
     cors_origins: t.Any = key(  # noqa: RUF009
         "*",
         "",
-        ORIGINS,
-        "Origins whose pages may read. With a list, they may send cookies too; with `*` never.",
+        Origins(),
+        "Origins whose pages may read responses. Pages of a listed origin may send cookies, too; with `*` no "
+        "page of another origin may.",
+    )
+    store_seconds: float = key(
+        5.0,
+        "seconds",
+        Number(HOUR),
+        "How long the store may be unavailable before running runs fail as `store_unavailable`.",
+        advanced=True,
+    )
+    flush_seconds: float = key(
+        0.005,
+        "seconds",
+        Number(60.0, zero=True),
+        "Shortest time between two writes to one client, in which tokens are coalesced. 0 writes each at once.",
+        advanced=True,
+    )
+    flush_busy_seconds: float = key(
+        0.04,
+        "seconds",
+        Number(60.0, zero=True),
+        "The same in a busy worker: the interval grows to it between 20 % and 40 % of a CPU. 0 keeps it fixed.",
+        advanced=True,
+    )
+    commit_seconds: float = key(
+        1.0,
+        "seconds",
+        Number(HOUR, zero=True),
+        "How long a response waits for the first event, so that an early failure is an HTTP error.",
+        advanced=True,
+    )
+    retry_seconds: float = key(
+        1.0,
+        "seconds",
+        Number(HOUR, zero=True),
+        "Reconnection time of `EventSource` clients: the `retry` field of a stream.",
+        advanced=True,
+    )
+    send_seconds: float | None = key(
+        30.0,
+        "seconds",
+        Number(24 * HOUR, none="no limit"),
+        "Longest time that a client takes to read one write (at most 256 KiB); then its connection is closed. "
+        "The run continues, and the client may resume.",
+        advanced=True,
+    )
+    drain_seconds: float | None = key(
+        None,
+        "seconds",
+        Number(24 * HOUR, none="the time that gunicorn allows"),
+        "How long runs continue while their process drains; then they end as `interrupted`. None: 2 s less than "
+        "gunicorn's `graceful_timeout`.",
+        advanced=True,
+    )
+    retain_runs: int | None = key(
+        10_000,
+        "runs",
+        Number(TRILLION, whole=True, none="no limit"),
+        "Most ended runs that are retained; the oldest are deleted first.",
+        advanced=True,
+    )
+    log_events: int | None = key(
+        1_000_000,
+        "events",
+        Number(TRILLION, whole=True, none="no limit"),
+        "Most events in the log of one run. Beyond it the oldest quarter is trimmed, and readers get a `gap`.",
+        advanced=True,
+    )
+    log_bytes: int | None = key(
+        64 * MEGABYTE,
+        "bytes",
+        Number(PEBIBYTE, whole=True, none="no limit"),
+        "Largest log of one run, as JSON. Beyond it the oldest quarter is trimmed, and readers get a `gap`.",
+        advanced=True,
+    )
+    max_restarts: int = key(
+        2,
+        "restarts",
+        Number(1000, whole=True),
+        "How often a run of a provider with `restart=True` is continued by another process.",
+        advanced=True,
     )
 
     @classmethod
@@ -248,7 +329,7 @@ class Settings:
         for name in config:
             if name.startswith(PREFIX) and name not in known:
                 raise ConfigError(
-                    f"{name} is no configuration key of flask_aistream. {nearest(name)}"
+                    f"{name} is not a configuration key of flask_aistream. {nearest(name)}"
                 )
         for key in KEYS:
             check(key, config.setdefault(key.name, key.default))
@@ -262,8 +343,8 @@ class Settings:
         late = [key.name for key in KEYS if value_of(now, key) != value_of(self, key)]
         if late:
             raise ConfigError(
-                f"{', '.join(late)} was set after the blueprint was registered, which had read the "
-                "configuration already. Set it before app.register_blueprint(ai)."
+                f"{', '.join(late)} was set after the blueprint was registered, which reads the "
+                "configuration. Set it before app.register_blueprint(ai)."
             )
 
 
@@ -284,11 +365,19 @@ def values_of(config: Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def check(key: Key, value: t.Any) -> None:
-    holds, expected = key.check
-    if not holds(value):
+    if not key.check(value):
         unit = f" ({key.unit})" if key.unit else ""
-        shown = without_password(value) if isinstance(value, str) else value
-        raise ConfigError(f"{key.name} is `{shown!r}` but must be {expected}{unit}. {key.doc}")
+        raise ConfigError(
+            f"{key.name} is `{shown(value)}` but must be {key.check}{unit}. {key.doc}"
+        )
+
+
+def shown(value: t.Any) -> str:
+    try:
+        text = repr(without_password(value) if isinstance(value, str) else value)
+    except ValueError:  # An int of more than sys.get_int_max_str_digits() digits.
+        return "a number of thousands of digits"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def nearest(name: str) -> str:
