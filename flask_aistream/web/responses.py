@@ -1,4 +1,4 @@
-"""Streams and faults → HTTP responses."""
+"""Streams, answers and errors → HTTP responses."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import logging
 import math
 import typing as t
 from collections.abc import Callable
-from types import GeneratorType
 
 from flask import Response
 from flask import current_app
 from flask import request
 from flask import stream_with_context
-from flask.globals import request_ctx
-from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed
 
@@ -26,15 +23,14 @@ from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import Unavailable
 from flask_aistream.protocols.base import WireProtocol
-from flask_aistream.web.extension import current_request
 
 logger = logging.getLogger("flask_aistream")
 
-# Errors that carry a status of their own (RequestError, AccessDenied …) are not listed.
+# Errors with a `status` (RequestError, AccessDenied …) are not listed.
 STATUS: dict[type[AIStreamError], int] = {ProviderNotFound: 404, RunNotFound: 404, LogEnded: 409}
 
 STREAM_HEADERS = {
-    # no-transform and X-Accel-Buffering keep proxies from holding the stream back.
+    # no-transform and X-Accel-Buffering keep proxies from buffering the stream.
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
 }
@@ -43,64 +39,20 @@ View = Callable[..., Response]
 
 
 def stream_response(protocol: WireProtocol, delivery: Delivery, run_id: str) -> Response:
-    """A response that writes what the delivery says, and closes it whatever happens."""
-    # To enter the context once more for the body is to match the URL once more, a twentieth of the time to
-    # the first token. It has been matched. Flask says that this method may be overridden, in a subclass;
-    # but which class its contexts are of is not ours to choose.
-    request_ctx.match_request = lambda: None  # type: ignore[method-assign]
+    """A response that streams a delivery, and closes it even if it is never iterated."""
     headers = {**STREAM_HEADERS, **protocol.headers, **run_headers(protocol, run_id)}
     if "text/event-stream" in current_app.config.get("COMPRESS_MIMETYPES", ()):
-        # Flask-Compress was told to compress event streams, and would hold everything back.
+        # Flask-Compress is set to compress event streams; it would buffer them.
         headers["Content-Encoding"] = "identity"
-    # The context is kept as long as the stream: what was read of the query (1 KiB) would be read again.
-    vars(current_request()).pop("args", None)
     body = t.cast("t.Iterator[bytes]", stream_with_context(iter(delivery)))
-    response = StreamResponse(body, content_type=protocol.content_type, headers=headers)
-    # The generator's own close() does nothing if it was never iterated.
+    response = Response(body, content_type=protocol.content_type, headers=headers)
+    # A generator that was never iterated runs no code when it is closed.
     response.call_on_close(delivery.close)
     return response
 
 
-class StreamResponse(Response):
-    """A response whose body is bytes already.
-
-    The server iterates the body itself, and not two layers around it: that is 1 KiB less for every open
-    stream, and a hundredth of a millisecond to its first token.
-    """
-
-    def get_wsgi_headers(self, environ: dict[str, t.Any]) -> Headers:
-        return self.headers  # Nothing is to be completed: there is no length and no location.
-
-    def get_app_iter(self, environ: dict[str, t.Any]) -> t.Iterable[bytes]:
-        if isinstance(self.response, GeneratorType):
-            return Body(self.response, self._on_close)
-        return super().get_app_iter(environ)  # Somebody has wrapped it.
-
-
-class Body:
-    """What the server iterates, and closes in the end. The response is not kept for that."""
-
-    __slots__ = ("_generator", "_on_close")
-
-    def __init__(
-        self,
-        generator: t.Generator[bytes, None, None],
-        on_close: t.Sequence[Callable[[], object]],
-    ) -> None:
-        self._generator = generator
-        self._on_close = on_close
-
-    def __iter__(self) -> t.Iterator[bytes]:
-        return self._generator
-
-    def close(self) -> None:
-        self._generator.close()
-        for callback in self._on_close:
-            callback()
-
-
 def json_response(protocol: WireProtocol, body: str, run_id: str) -> Response:
-    """A whole answer."""
+    """An answer that is not streamed."""
     headers = {"Cache-Control": "no-store", **run_headers(protocol, run_id)}
     return Response(body, content_type="application/json", headers=headers)
 
@@ -111,14 +63,14 @@ def run_headers(protocol: WireProtocol, run_id: str) -> dict[str, str]:
 
 
 def head_response(protocol: WireProtocol) -> Response:
-    """What a GET would begin with, without starting anything."""
+    """The headers of a GET, which starts no run."""
     return Response(
         content_type=protocol.content_type, headers={**STREAM_HEADERS, **protocol.headers}
     )
 
 
 def failure_response(protocol: WireProtocol, failed: ev.Failed) -> Response:
-    """A run that failed before it said anything is an HTTP error."""
+    """The HTTP error of a run that failed before its first event."""
     return error_response(protocol, failed.code, failed.message, failed.status)
 
 
@@ -138,7 +90,7 @@ def error_response(
 
 
 def answering(protocol: WireProtocol) -> Callable[[View], View]:
-    """Turn what a view raises into an error of its dialect."""
+    """Answer what a view raises as an error of its protocol."""
 
     def decorate(view: View) -> View:
         @functools.wraps(view)
@@ -152,7 +104,7 @@ def answering(protocol: WireProtocol) -> Callable[[View], View]:
                     return aistream_error(protocol, error)
                 logger.exception("%s %s failed", request.method, request.path)
                 return error_response(
-                    protocol, "internal_error", "The server failed. Its log tells more.", 500
+                    protocol, "internal_error", "The server failed. The cause is in its log.", 500
                 )
 
         return answer
@@ -161,7 +113,7 @@ def answering(protocol: WireProtocol) -> Callable[[View], View]:
 
 
 def status_of(error: AIStreamError) -> int | None:
-    """``None``: the application has made a mistake, of which its log tells, and no client."""
+    """The HTTP status of an error; ``None`` if it is the application's mistake, which only its log shows."""
     return getattr(error, "status", None) or STATUS.get(type(error))
 
 
@@ -172,7 +124,7 @@ def aistream_error(protocol: WireProtocol, error: AIStreamError) -> Response:
 
 
 def http_error(protocol: WireProtocol, error: HTTPException) -> Response:
-    """What ``abort()`` raised in the application's own code, or the router."""
+    """The answer to ``abort()`` in the application's code, or to an error of the router."""
     if error.response is not None:
         return t.cast(Response, error.response)
     status = error.code or 500
