@@ -1,5 +1,4 @@
-"""Stream a model's answer to browsers from a plain Flask app: resumable, stoppable, and truthful
-about how it ended."""
+"""Stream AI answers from Flask as server-sent events that survive lost connections, resume and stop."""
 
 from flask_aistream.core.cursor import Cursor
 from flask_aistream.core.events import Data

@@ -1,6 +1,6 @@
-"""Settings of gunicorn for streams: ``gunicorn -c python:flask_aistream.gunicorn_conf app:app``.
+"""gunicorn settings for streams: ``gunicorn -c python:flask_aistream.gunicorn_conf app:app``.
 
-They are defaults: the command line and ``GUNICORN_CMD_ARGS`` win. A file of your own may begin with
+The command line and ``GUNICORN_CMD_ARGS`` override them. A configuration file of your own may begin with
 ``from flask_aistream.gunicorn_conf import *``.
 """
 
@@ -11,28 +11,28 @@ import resource
 from pathlib import Path
 
 FILES = 65_536
-"""Files to be open at once, if the system allows it. Many systems begin with 1024, which is 500 streams."""
+"""Limit of open files, if the system allows it. The default of many systems is 1024: about 400 streams."""
 
 SPARE_FILES = 200
-"""Besides the streams: the store, the listeners, logs, modules being imported."""
+"""Open files besides those of streams: store, listeners, logs, modules being imported."""
 
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 
 
 def cores() -> int:
-    """What this process may use of the machine. In a container, the machine's count would be too many."""
+    """CPU cores that this process may use: in a container fewer than the machine has."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         quota, period = CPU_LIMIT.read_text().split()
         return max(min(count or 1, round(int(quota) / int(period))), 1)
-    except (OSError, ValueError):  # There is no such file, or "max" in it.
+    except (OSError, ValueError):  # No such file, or the quota is "max".
         return count or 1
 
 
 def allow_files() -> int:
-    """Raise the number of open files as far as is allowed and useful.
+    """Raise the limit of open files as far as the system allows, up to ``FILES``.
 
-    :returns: What it is then.
+    :returns: The new limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
@@ -43,34 +43,34 @@ def allow_files() -> int:
     return FILES if soft == unlimited else soft
 
 
-# Thousands of streams a worker; a stream that waits costs no thread.
+# Thousands of streams a worker: a waiting stream occupies a greenlet, not a thread.
 worker_class = "gevent"
 
-# One a core: a worker waits for thousands of models at once, but computes on one core.
+# One per core: a worker waits for thousands of models at once, but computes on one core.
 workers = int(os.environ.get("WEB_CONCURRENCY") or cores())
 
-# A stream takes two files: the client's connection and the one to the model. Beyond that, connections
-# wait in the kernel instead of failing.
+# A stream opens two files: the client's connection and the one to the model. Further connections wait in the
+# kernel's backlog instead of failing.
 worker_connections = max(min(10_000, (allow_files() - SPARE_FILES) // 2), 100)
 
-# How long runs may go on in a worker that leaves, before they end as interrupted. systemd kills after 90
-# seconds; Kubernetes after 30, unless it is told terminationGracePeriodSeconds.
+# How long runs continue in a draining worker before they end as interrupted. systemd kills after 90 seconds,
+# Kubernetes after 30 unless terminationGracePeriodSeconds is set.
 graceful_timeout = 60
 
-# For the next question of the same page. Longer would hold up a worker that leaves: it waits for kept
-# connections too.
+# For the next request of the same page. A longer time would delay a draining worker, which waits for idle
+# connections, too.
 keepalive = 5
 
-# No recycling: a worker's memory is flat, and each recycling moves all of its readers.
+# No recycling: a worker's memory is flat, and each recycling makes all of its clients reconnect.
 max_requests = 0
 
-# HUP loads new code only if each worker imports the application by itself.
+# HUP loads new code only if each worker imports the application itself.
 preload_app = False
 
-# It is only for `gunicornc`, and two services of one user would want the same file.
+# Used only by `gunicornc`; two services of one user would share one socket file.
 control_socket_disable = True
 
-# Workers show that they are alive by touching a file. On a disk that is busy this may take so long that
-# they count as dead.
+# Workers prove that they are alive by touching a file. On a busy disk this may block for so long that the
+# arbiter kills them.
 if os.access("/dev/shm", os.W_OK):
     worker_tmp_dir = "/dev/shm"

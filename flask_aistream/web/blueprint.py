@@ -66,7 +66,7 @@ H = t.TypeVar("H", bound=Render)
 
 
 class AIStream(Blueprint):
-    """Streams what providers say, as runs that can be resumed and stopped.
+    """A blueprint that streams the answers of providers as runs, which clients can resume and stop.
 
     ::
 
@@ -80,7 +80,7 @@ class AIStream(Blueprint):
 
     It may be registered several times, and in several applications.
 
-    :param name: Name of the blueprint; endpoints are ``name.start`` and so on.
+    :param name: Name of the blueprint, and prefix of its endpoints: ``name.start``.
     """
 
     def __init__(self, name: str = "aistream") -> None:
@@ -122,19 +122,20 @@ class AIStream(Blueprint):
         text_only: bool = False,
         restart: bool = False,
     ) -> t.Any:
-        """Register a provider: a callable that takes a ``ChatRequest`` and yields what a model says.
+        """Register a provider: a callable that takes a ``ChatRequest`` and yields text, events or an SDK's
+        chunks.
 
-        A generator, an async generator, a function that returns an iterable (an SDK's stream), or
-        one that returns a whole answer.
+        It may be a generator, an async generator, a function that returns an iterable (an SDK's stream), or a
+        function that returns a whole answer.
 
-        :param name: Last part of its URL; the function's name unless given.
-        :param default_prompt: What is asked when a request asks nothing.
-        :param context: ``"app"`` runs it in a fresh application context; ``"request"`` in a copy of
-            the request's, whose teardown functions then run a second time.
-        :param text_only: Refuse messages with images, files and the like before they reach it.
-        :param restart: It can go on from the text that it has given. Where its process is lost, and the
-            store is shared, another one calls it again, with that text in ``request.so_far``.
-        :raises RegistrationError: The name is taken, hides a route, or does not fit into a URL.
+        :param name: Last segment of its URL; by default the function's name.
+        :param default_prompt: The prompt of a request that has none.
+        :param context: ``"app"`` calls it in a fresh application context; ``"request"`` in a copy of the request
+            context, whose teardown functions then run a second time.
+        :param text_only: Refuse messages with parts other than text (422) before the provider is called.
+        :param restart: The provider can continue an answer. If its process dies and the store is shared, another
+            process calls it again, with the text so far in ``request.so_far``.
+        :raises RegistrationError: The name is taken, hides a route, or is not valid in a URL.
         """
 
         def register(function: P) -> P:
@@ -148,27 +149,28 @@ class AIStream(Blueprint):
         return register if function is None else register(function)
 
     def identify(self, function: I) -> I:
-        """Name the caller of a request: a ``str``, or ``None`` for nobody in particular.
+        """Register the function that names the caller of a request: a ``str``, or ``None`` for an anonymous one.
 
-        Called in the request context. The caller that starts a run owns it: for everybody else it
-        does not exist. Without it, Flask-Login's user is taken, where there is one.
+        Called in the request context. The caller that starts a run owns it; to other callers it does not
+        exist. By default the caller is Flask-Login's user, if the application has one.
         """
         self._registry.identify = function
         return function
 
     def html(self, function: H) -> H:
-        """Render events of the HTML protocol yourself, with a template for example.
+        """Register a function that renders events of the HTML protocol, with a template for example.
 
-        Called with each event: return its HTML, ``""`` to show nothing, or ``None`` to leave it to us.
-        The text of an answer must be escaped; a template does it.
+        Called with each event. It returns HTML, ``""`` for nothing, or ``None`` for the default rendering. It
+        must escape text, as a template does.
         """
         self._registry.rendering = {"render": function}
         return function
 
     def authorize(self, function: A) -> A:
-        """Decide whether a run may start: return ``False``, or raise ``AccessDenied``, to refuse.
+        """Register the function that decides whether a run may start.
 
-        Called in the request context with the ``ChatRequest``, before the provider.
+        Called in the request context with the ``ChatRequest``, before the provider. To refuse, it returns
+        ``False`` or raises ``AccessDenied``.
         """
         self._registry.authorize = function
         return function
@@ -185,21 +187,21 @@ class AIStream(Blueprint):
     ) -> RunHandle:
         """Start a run from code: a view of your own, a task, a script. Needs an application context.
 
-        Your code is trusted: ``@ai.identify`` and ``@ai.authorize`` are not asked. Every bound of the
-        configuration holds. The run has no hooks yet: if none comes, it is stopped as any other run is
-        (``AISTREAM_DETACH_SECONDS``), unless it is in the background.
+        Code is trusted: ``@ai.identify`` and ``@ai.authorize`` are not called. The limits of the configuration
+        apply. The run is stopped if no reader attaches within ``AISTREAM_DETACH_SECONDS``, unless it runs in the
+        background.
 
-        :param provider: Its name.
+        :param provider: The provider's name.
         :param request: A prompt; an object as it would be posted to ``/<provider>``; or a ``ChatRequest``,
             whose ``provider`` and ``run`` are replaced.
-        :param owner: Who may read and stop it; ``None`` for whoever knows its id.
-        :param chat: Id of its conversation.
-        :param key: Idempotency key. The run that has it already, of this provider and owner, is returned.
-        :param background: It is to come to its end, also if nobody reads it.
-        :raises ProviderNotFound: There is no such provider.
-        :raises RequestError: ``request`` is wrong, or over a limit.
-        :raises KeyReused: The key has started a run with another request.
-        :raises Unavailable: Draining, a limit is reached, or the store is away.
+        :param owner: The caller that may read and stop the run; ``None`` lets every caller that knows its id.
+        :param chat: Id of the conversation.
+        :param key: Idempotency key. If it started a run of this provider and owner before, returns that run.
+        :param background: The run continues to its end without readers.
+        :raises ProviderNotFound: No provider has this name.
+        :raises RequestError: ``request`` is malformed, or exceeds a limit.
+        :raises KeyReused: The key started a run with another request.
+        :raises Unavailable: The process drains, a limit is reached, or the store does not answer.
         """
         ext = self._extension()
         parse.check_names(provider=provider, owner=owner, chat=chat, key=key)
@@ -210,12 +212,11 @@ class AIStream(Blueprint):
         return RunHandle(ext, log, self._registry.rendering)
 
     def attach(self, run_id: str, *, owner: str | EllipsisType | None = ...) -> RunHandle:
-        """A run that was started anywhere: here, by a request, in another process. Needs an
-        application context.
+        """A run that was started before: here, by a request, in another process. Needs an application context.
 
-        :param owner: On whose behalf: a run of somebody else's is not found. Left out: anybody's run.
-        :raises RunNotFound: There is none, or it was forgotten.
-        :raises StoreUnavailable: The store is away.
+        :param owner: Only a run that this caller may read. By default a run of any owner.
+        :raises RunNotFound: It does not exist, expired, or belongs to another owner.
+        :raises StoreUnavailable: The store does not answer.
         """
         ext = self._extension()
         store = ext.process.store
@@ -223,17 +224,17 @@ class AIStream(Blueprint):
         return RunHandle(ext, log, self._registry.rendering)
 
     def execute(self, run_id: str) -> Terminal | None:
-        """Make a run that ``AISTREAM_EXECUTOR`` has put into a queue, here and now, until it has ended.
-        Needs an application context.
+        """Execute a run that ``AISTREAM_EXECUTOR`` put into a queue, until it has ended. Needs an application
+        context.
 
-        If the process is killed, the run ends as ``interrupted``; if this is broken off by an exception
-        (a time limit of the queue's), so does the run.
+        If the process is killed, or an exception interrupts this call (a time limit of the queue), the run ends
+        as ``interrupted``.
 
-        :param run_id: What the function of ``AISTREAM_EXECUTOR`` was given.
-        :returns: How it ended; ``None``: it had ended already (stopped, or waited too long), or somebody
-            else makes it, because a queue has delivered it twice.
-        :raises ValueError: This is not what the function was given.
-        :raises StoreUnavailable: The store is away; nothing was done.
+        :param run_id: The ticket that the function of ``AISTREAM_EXECUTOR`` was called with.
+        :returns: How it ended; ``None`` if it had ended before (stopped, or waited too long), or another worker
+            executes it, because the queue delivered it twice.
+        :raises ValueError: The ticket is malformed.
+        :raises StoreUnavailable: The store does not answer; nothing was done.
         """
         self._extension()
         return execute(current_app._get_current_object(), run_id)  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
-"""Celery: the task that makes a run in a worker, and the queue it waits in.
+"""Celery: the task that executes a queued run in a worker.
 
-The Celery application is found where Flask's documentation puts it: ``app.extensions["celery"]``.
+The Celery application is ``app.extensions["celery"]``, as in Flask's documentation.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ RETRY_SECONDS = 1
 def queue_of(app: Flask, execute: Callable[[str], Terminal | None]) -> Callable[[str], object]:
     """Register the task with the application's Celery.
 
-    :returns: Puts a ticket into the queue.
-    :raises ConfigError: There is no Celery.
+    :returns: A function that puts a ticket into the queue.
+    :raises ConfigError: Celery is not installed, or not set up.
     """
     if find_spec("celery") is None:
         raise ConfigError(
-            "AISTREAM_EXECUTOR is `celery`, but the package celery is not installed; "
-            "`pip install flask_aistream[celery]` does that."
+            "AISTREAM_EXECUTOR is `celery`, but the package celery is not installed. Run "
+            "`pip install flask_aistream[celery]`."
         )
     celery: t.Any = app.extensions.get("celery")
     if celery is None:
@@ -40,16 +40,17 @@ def queue_of(app: Flask, execute: Callable[[str], Terminal | None]) -> Callable[
             "blueprint."
         )
 
-    def make_run(ticket: str) -> str:
+    def execute_run(ticket: str) -> str:
         outcome = execute(ticket)
-        return "not to be made" if outcome is None else STATUS[type(outcome)]
+        return "skipped" if outcome is None else STATUS[type(outcome)]
 
     task: t.Any = celery.task(
-        make_run,
+        execute_run,
         name=TASK,
-        shared=False,  # Else every other Celery of the process gets it, and this application's runs.
-        ignore_result=True,  # What it returns is for the worker's log; nobody waits for it.
-        # While the store is away nothing is begun; a run that has waited too long is not begun either.
+        shared=False,  # Or other Celery applications of the process would execute this application's runs.
+        ignore_result=True,  # The result is only for the worker's log.
+        # A task that starts while the store is unavailable changes nothing, so it is safe to retry. A run that
+        # waited too long by then is skipped.
         autoretry_for=(StoreUnavailable,),
         default_retry_delay=RETRY_SECONDS,
         max_retries=None,
@@ -58,5 +59,5 @@ def queue_of(app: Flask, execute: Callable[[str], Terminal | None]) -> Callable[
     def enqueue(ticket: str) -> None:
         task.delay(ticket)
 
-    # Not task.delay itself: to look that up would make Celery read its configuration now.
+    # Not task.delay itself: looking it up makes Celery read its configuration now.
     return enqueue

@@ -1,4 +1,4 @@
-"""A run in the hands of the application's own code: read it, wait for it, stop it, stream it."""
+"""A run for the application's own code: read it, wait for it, stop it, stream it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from flask_aistream.web.extension import Extension
 
 
 class RunHandle:
-    """One run, in whichever process it is made. ``ai.start`` and ``ai.attach`` return it.
+    """One run, whichever process executes it. ``ai.start`` and ``ai.attach`` return it.
 
     Any thread or greenlet of the process may use it, also outside of an application context;
     only :meth:`response` needs a request. Methods that read the store raise ``StoreUnavailable`` while it
@@ -48,7 +48,7 @@ class RunHandle:
 
     @property
     def id(self) -> str:
-        """What :meth:`AIStream.attach` and the routes below ``/runs`` know it by."""
+        """The id for :meth:`AIStream.attach` and the routes below ``/runs``."""
         return self.run.id
 
     @property
@@ -66,12 +66,12 @@ class RunHandle:
 
     @property
     def text(self) -> str:
-        """All that it has said so far, as text."""
+        """The text of the answer so far."""
         return self.message.text
 
     @property
     def message(self) -> Fold:
-        """All that it has said so far. ``message.to_json()`` is what ``GET /runs/<id>`` answers."""
+        """The answer so far; ``message.to_json()`` is the answer to ``GET /runs/<id>``."""
         return fold_of(self._now())
 
     def wait(self, timeout: float | None = None) -> Terminal:
@@ -79,7 +79,7 @@ class RunHandle:
 
         :param timeout: In seconds; ``None`` for any.
         :returns: ``Finished``, ``Stopped``, ``Failed`` or ``Interrupted``.
-        :raises TimeoutError: It has not ended by then. It goes on.
+        :raises TimeoutError: It has not ended by then, and continues.
         """
         log = self._now()
         if log.terminal is None:
@@ -91,14 +91,13 @@ class RunHandle:
         return log.terminal
 
     def events(self, after: int = BEGINNING) -> Generator[Event, None, None]:
-        """Everything it says, as it says it: text as ``str``, and at last how it ended.
+        """The run's events as they are appended: text as ``str``, the terminal event last.
 
-        While it is iterated, this counts as a hooks. Closing the iterator leaves the run alone.
+        While it is iterated, it counts as a reader. Closing the iterator does not stop the run.
 
-        :param after: Number of the last event that is known already. They count gapless from 0, the
-            ``RunStarted`` that every run begins with.
-        :raises CursorInvalid: There is no event of that number yet.
-        :raises RequestError: The log was trimmed (``AISTREAM_LOG_EVENTS``) and begins only later.
+        :param after: Number of the last known event. Numbers are gapless from 0, the ``RunStarted`` event.
+        :raises CursorInvalid: No event has this number yet.
+        :raises RequestError: The next event was trimmed from the log (``AISTREAM_LOG_EVENTS``).
         """
         number = after
         with self._tail(self._now(), after) as tail:
@@ -107,8 +106,8 @@ class RunHandle:
                     continue
                 if page.first > number + 1:
                     raise RequestError(
-                        f"The events before number {page.first} of run {self.id} are not kept any "
-                        f"more. Go on with events(after={page.first - 1}).",
+                        f"The events before number {page.first} of run {self.id} were trimmed. "
+                        f"Continue with events(after={page.first - 1}).",
                         "events_trimmed",
                         410,
                     )
@@ -116,16 +115,16 @@ class RunHandle:
                 yield from page.events
 
     def stop(self) -> bool:
-        """End it, in whichever process it is made. Its provider is interrupted within about a second.
+        """Stop the run, whichever process executes it. Its provider is interrupted within about a second.
 
-        :returns: Whether this ended it; else it had ended already.
+        :returns: Whether this call ended it; otherwise it had ended before.
         """
         return self._ext.process.runner.stop(self._now(), "application")
 
     def response(self, protocol: str = "native") -> Response:
-        """A response that streams it, for a view of your own to return.
+        """A response that streams the run, for a view of your own to return.
 
-        It begins at the beginning, or where the request's ``Last-Event-ID`` stands in this run.
+        It starts at the beginning, or after the request's ``Last-Event-ID`` if that is one of this run.
 
         :param protocol: ``native``, ``ai-sdk``, ``openai-chat``, ``openai-responses``, ``ag-ui``, ``html``
             or ``text``.
@@ -134,7 +133,7 @@ class RunHandle:
         wire = PROTOCOLS.get(protocol)
         if wire is None:
             raise RequestError(
-                f"There is no protocol {protocol[:100]!r}. There are {', '.join(PROTOCOLS)}.",
+                f"There is no protocol {protocol[:100]!r}. Known: {', '.join(PROTOCOLS)}.",
                 "protocol_unknown",
                 404,
             )

@@ -1,4 +1,4 @@
-"""What the extension announces, as blinker signals."""
+"""The blinker signals of this extension."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which store an application gets, and a refusal to start with one that cannot be opened."""
+"""Choose an application's store, and refuse to start with one that cannot be opened."""
 
 from __future__ import annotations
 

@@ -256,7 +256,7 @@ def test_events_that_are_not_kept_any_more_are_told(make_app: MakeApp, ai: AIStr
     with make_app(log_events=4).app_context():
         run = ai.start("long", "Hi")
         run.wait(DEADLINE)
-        with pytest.raises(RequestError, match=r"Go on with events\(after=(\d+)\)") as refused:
+        with pytest.raises(RequestError, match=r"Continue with events\(after=(\d+)\)") as refused:
             list(run.events())
         first = int(str(refused.value).rpartition("=")[2].rstrip(").")) + 1
         assert list(run.events(after=first - 1))[-1] == ev.Finished()
