@@ -1,12 +1,12 @@
-"""Bytes of an event stream → frames. Incremental: a chunk may end anywhere."""
+"""Bytes of an event stream → frames, however the bytes are cut."""
 
 from __future__ import annotations
 
 import codecs
-import typing as t
 
 from flask_aistream.errors import FrameError
 from flask_aistream.sse.frame import Frame
+from flask_aistream.sse.frame import unchecked
 
 MAX_BLOCK = 16 * 1024 * 1024
 """Characters of one block. Bounds the memory used for a block that never ends."""
@@ -18,22 +18,28 @@ class Decoder:
     A block that is incomplete when the stream ends is discarded, as the format requires.
 
     :ivar last_event_id: Current value for ``Last-Event-ID``; unchanged by frames without an id.
-    :ivar retry: Last reconnection time received, in milliseconds.
 
     Source: WHATWG HTML, "Parsing an event stream" and "Interpreting an event stream".
     """
 
     def __init__(self, max_block: int = MAX_BLOCK) -> None:
         self.last_event_id = ""
-        self.retry: int | None = None
+        self._retry: int | None = None
         self._max_block = max_block
         # "utf-8-sig" removes a BOM too, but only if the first chunk contains all of it.
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._partial_character = False
         self._started = False
         self._after_cr = False
-        self._rest: list[str] = []
-        self._block = Block()
-        self._size = 0
+        self._rest: list[str] = []  # The unfinished block; line ends are LF.
+        self._rest_size = 0
+
+    @property
+    def retry(self) -> int | None:
+        """Last reconnection time received, in milliseconds. Takes effect before its block ends."""
+        complete_lines = "".join(self._rest).rpartition("\n")[0]
+        frame = parse(complete_lines)
+        return self._retry if frame is None or frame.retry is None else frame.retry
 
     def feed(self, data: bytes) -> list[Frame]:
         """Decode the next bytes.
@@ -41,77 +47,94 @@ class Decoder:
         :returns: The frames of the completed blocks that have at least one field, in order.
         :raises FrameError: A block is longer than ``max_block`` characters.
         """
+        if self._partial_character:
+            text = self._decode(data)
+        else:
+            try:  # A fifth of the cost of the incremental decoder.
+                text = data.decode()
+            except UnicodeDecodeError:
+                text = self._decode(data)
+        if self._after_cr or not self._started or "\r" in text:
+            text = self._normalize(text)
+        if self._rest:
+            if not ("\n\n" in text or (text[:1] == "\n" and self._rest[-1][-1] == "\n")):
+                self._keep(text)
+                return []
+            text = "".join([*self._rest, text])
+            self._rest, self._rest_size = [], 0
+        # A block may begin with an LF, where three or more line ends stood in a row.
+        *blocks, rest = text.split("\n\n")
+        if rest:
+            self._keep(rest)
+        return self._frames(blocks) if blocks else []
+
+    def _decode(self, data: bytes) -> str:
         text = self._utf8.decode(data)
-        if text and not self._started:
+        self._partial_character = bool(self._utf8.getstate()[0])
+        return text
+
+    def _normalize(self, text: str) -> str:
+        """``text`` with LF as its only line end, and without the BOM of the stream."""
+        if not text:
+            return text
+        if not self._started:
             self._started = True
             text = text.removeprefix("\ufeff")
-        if text and self._after_cr:
+        if self._after_cr:
             # The last chunk ended with CR, which ended its line. This LF is the second half of a CRLF.
-            self._after_cr = False
             text = text.removeprefix("\n")
-        if text.endswith("\r"):
-            self._after_cr = True
-        return list(self._frames(text))
+        self._after_cr = text.endswith("\r")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
 
-    def _frames(self, text: str) -> t.Iterator[Frame]:
-        *lines, rest = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        for line in lines:
-            self._grow(len(line))
-            line = "".join([*self._rest, line])
-            self._rest = []
-            if line:
-                self._take(line)
-            else:
-                yield from self._dispatch()
-        if rest:
-            self._rest.append(rest)
-            self._grow(len(rest))
+    def _keep(self, text: str) -> None:
+        if text:
+            self._rest.append(text)
+            self._rest_size += len(text) - text.count("\n")
+            self._check(self._rest_size)
 
-    def _take(self, line: str) -> None:
-        self._block.take(line)
-        # Takes effect at once; an id takes effect at the end of its block.
-        if self._block.retry is not None:
-            self.retry = self._block.retry
+    def _frames(self, blocks: list[str]) -> list[Frame]:
+        frames = []
+        for block in blocks:
+            if len(block) > self._max_block:
+                self._check(len(block) - block.count("\n"))
+            if block.startswith("data: ") and "\n" not in block:  # Nearly every block there is.
+                frames.append(unchecked(block[6:], None, None, None))
+            elif (frame := parse(block)) is not None:
+                frames.append(frame)
+                if frame.id is not None:
+                    self.last_event_id = frame.id
+                if frame.retry is not None:
+                    self._retry = frame.retry
+        return frames
 
-    def _dispatch(self) -> t.Iterator[Frame]:
-        block, self._block, self._size = self._block, Block(), 0
-        if block.id is not None:
-            self.last_event_id = block.id
-        if block.seen:
-            data = "\n".join(block.data) if block.data else None
-            yield Frame(data, block.event or None, block.id, block.retry)
-
-    def _grow(self, by: int) -> None:
-        self._size += by
-        if self._size > self._max_block:
+    def _check(self, size: int) -> None:
+        if size > self._max_block:
             raise FrameError(
                 f"A block of the event stream is larger than {self._max_block} characters."
             )
 
 
-class Block:
-    """The fields of one block so far."""
-
-    def __init__(self) -> None:
-        self.data: list[str] = []
-        self.event: str | None = None
-        self.id: str | None = None
-        self.retry: int | None = None
-
-    @property
-    def seen(self) -> bool:
-        return bool(self.data or self.event or self.id is not None or self.retry is not None)
-
-    def take(self, line: str) -> None:
+def parse(block: str) -> Frame | None:
+    """The frame of a block's lines; ``None`` if they hold no field."""
+    data: list[str] = []
+    event: str | None = None
+    id: str | None = None
+    retry: int | None = None
+    for line in block.split("\n"):
         name, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        match name:  # "" is a comment. Unknown names are ignored.
-            case "data":
-                self.data.append(value)
-            case "event":
-                self.event = value
-            case "id" if "\0" not in value:
-                self.id = value
-            # Longer numbers are meaningless, and int() raises on very long ones.
-            case "retry" if value.isascii() and value.isdigit() and len(value) <= 15:
-                self.retry = int(value)
+        if value[:1] == " ":
+            value = value[1:]
+        if name == "data":
+            data.append(value)
+        elif name == "event":
+            event = value
+        elif name == "id":
+            if "\0" not in value:
+                id = value
+        # Longer numbers mean nothing, and int() raises on very long ones.
+        elif name == "retry" and value.isascii() and value.isdigit() and len(value) <= 15:
+            retry = int(value)
+        # "" is a comment; an unknown name is ignored.
+    if not (data or event) and id is None and retry is None:
+        return None
+    return unchecked("\n".join(data) if data else None, event or None, id, retry)

@@ -40,3 +40,17 @@ class Frame:
                 )
         if self.retry is not None and self.retry < 0:
             raise FrameError(f"`retry` is {self.retry} but must be 0 or more (milliseconds).")
+
+
+def unchecked(data: str | None, event: str | None, id: str | None, retry: int | None) -> Frame:
+    """A frame of fields that a decoder has read, which hold no line break: a fifth of the cost."""
+    frame = new(Frame)
+    set_field(frame, "data", data)
+    set_field(frame, "event", event)
+    set_field(frame, "id", id)
+    set_field(frame, "retry", retry)
+    return frame
+
+
+new = object.__new__
+set_field = object.__setattr__
