@@ -150,7 +150,8 @@ EXPECTED = (
 
 ADVICE: dict[type, str] = {
     type(None): "Skip empty deltas (`if text: yield text`), or yield the SDK's chunks unchanged.",
-    bytes: "Text must be str: decode it.",
+    bytes: "Text must be str: decode it. Return or yield a raw HTTP response itself, not its lines.",
+    TypeError: "A raw response cannot be iterated: return it as it is, or `yield` it.",
 }
 """Types that are often yielded by mistake → what to do."""
 
@@ -226,9 +227,13 @@ class ProviderError(AIStreamError):
     :param code: Stable error code, for programs.
     :param message: Error message that clients see.
     :param status: HTTP status if no byte was sent yet.
+    :param retry_after: Seconds to wait before a retry; sent as ``Retry-After``.
     """
 
-    def __init__(self, code: str, message: str, *, status: int = 502) -> None:
+    def __init__(
+        self, code: str, message: str, *, status: int = 502, retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.status = status
+        self.retry_after = retry_after

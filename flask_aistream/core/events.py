@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-FinishReason = t.Literal["stop", "length", "tool-calls", "content-filter", "other"]
+FinishReason = t.Literal["stop", "length", "tool-calls", "content-filter", "other", "unknown"]
 FINISH_REASONS: tuple[FinishReason, ...] = t.get_args(FinishReason)
 
 Json = t.Any
@@ -162,7 +162,8 @@ class Finished:
     """Terminal: the provider returned.
 
     A provider may yield it to set the reason. It is appended after the provider has returned, so usage that
-    an SDK reports after the finish reason is kept. The last reason wins.
+    an SDK reports after the finish reason is kept. The last reason wins. ``unknown``: the provider passed on
+    an SDK's chunks without the one that has the reason.
     """
 
     reason: FinishReason = "stop"
@@ -193,11 +194,13 @@ class Failed:
     :param code: Stable error code, for programs.
     :param message: Error message that clients see.
     :param status: HTTP status of the response if the run failed before its first byte was sent.
+    :param retry_after: Seconds to wait before a retry; ``None``: not known.
     """
 
     code: str
     message: str
     status: int = 500
+    retry_after: float | None = None
 
     def __post_init__(self) -> None:
         # Failed("x", error) is a likely mistake. No store can serialize an exception, so the run would never end.

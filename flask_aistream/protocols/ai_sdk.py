@@ -157,6 +157,8 @@ class AISDKEncoder(SpanEncoder):
             isinstance(event, ev.Interrupted) and self._send_interrupted
         ):
             finish = event.reason if isinstance(event, ev.Finished) else "interrupted"
+            # ai 6 has no "unknown".
+            finish = "other" if finish == "unknown" else finish
             reason = {"finishReason": finish} if self._send_reason else {}
             counts = {"messageMetadata": metadata} if metadata else {}
             yield {"type": "finish", **reason, **counts}

@@ -39,13 +39,14 @@ Json = dict[str, t.Any]
 
 DONE = "data: [DONE]\n\n"
 
-# There is no equivalent of "other", and clients fail without a reason.
+# There is no equivalent of "other" and "unknown", and clients fail without a reason.
 FINISH_REASONS: dict[ev.FinishReason, str] = {
     "stop": "stop",
     "length": "length",
     "tool-calls": "tool_calls",
     "content-filter": "content_filter",
     "other": "stop",
+    "unknown": "stop",
 }
 
 OWN_FIELDS = {"model", "messages", "stream", "stream_options"}

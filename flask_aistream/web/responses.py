@@ -71,7 +71,7 @@ def head_response(protocol: WireProtocol) -> Response:
 
 def failure_response(protocol: WireProtocol, failed: ev.Failed) -> Response:
     """The HTTP error of a run that failed before its first event."""
-    return error_response(protocol, failed.code, failed.message, failed.status)
+    return error_response(protocol, failed.code, failed.message, failed.status, failed.retry_after)
 
 
 def error_response(
