@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Tests without a server, a browser or a database.
 QUICK := tests/core tests/sse tests/protocols tests/providers tests/timing tests/runs tests/delivery tests/web \
-	tests/stores/test_memory.py tests/stores/test_packing.py $(wildcard tests/test_*.py)
+	tests/stores/test_memory.py tests/stores/test_codec.py $(wildcard tests/test_*.py)
 
 .PHONY: demo test quick nightly clients faults soak check format lint types docs config-page wheel fix clean bench bench-quick bench-memory bench-stores bench-record
 
