@@ -26,6 +26,7 @@ LAYERS = {
     "delivery": 4,
     "web": 5,
     # Made for applications and operators, from everything below.
+    "upstream": 6,
     "testing": 6,
     "gunicorn_conf": 6,
     "__init__": 6,
@@ -46,6 +47,7 @@ THIRD_PARTIES = {
     "gunicorn": {"server"},
     "redis": {"stores"},
     "celery": {"web"},
+    "urllib3": {"upstream"},
 }
 
 # Modules of Python that reach sockets, files, clocks, threads or processes.
