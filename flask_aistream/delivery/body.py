@@ -8,6 +8,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 
 from flask_aistream.core.events import Terminal
+from flask_aistream.core.page import Page
 from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.protocols.base import Encoder
@@ -34,9 +35,9 @@ class Delivery:
 
     __slots__ = (
         "_aborted_by",
-        "_after",
         "_encoder",
         "_heartbeat",
+        "_next",
         "_on_close",
         "_on_complete",
         "_prologue",
@@ -62,7 +63,7 @@ class Delivery:
     ) -> None:
         self._tail = tail
         self._encoder = encoder
-        self._after = after
+        self._next = after + 1
         self._prologue = prologue
         self._heartbeat = heartbeat
         self._resumable = resumable
@@ -74,28 +75,17 @@ class Delivery:
         self._on_close: Callable[[], None] | None = on_close
 
     def __iter__(self) -> Iterator[bytes]:
-        expected, ended = self._after + 1, False
+        ended = False
         try:
             for page in self._tail:
                 if page is None:
-                    data = self._heartbeat or b""
-                else:
-                    first, events, ended = page
-                    gap = b""
-                    if first > expected:
-                        gap = self._encoder.gap(first) or abort_connection()
-                    data = self._prologue + gap + self._encoder.encode(first, events)
-                    self._prologue = b""
-                    expected = first + len(events)
-                if len(data) > MAX_WRITE_BYTES:
-                    yield from self._split(data)
-                elif data:
-                    self.writing = data
-                    yield data
-                    self.writing = None
+                    yield from self._write(self._heartbeat or b"")
+                    continue
+                ended = page.ended
+                yield from self._write(self._encode(page))
                 if ended:
                     self._on_complete()
-                    if events and isinstance(events[-1], self._aborted_by):
+                    if page.events and isinstance(page.events[-1], self._aborted_by):
                         abort_connection()
         except (
             StoreUnavailable
@@ -103,8 +93,7 @@ class Delivery:
             abort_connection()
         if self._recall_frame and not ended:
             self.recalled = True
-            self.writing = self._recall_frame
-            yield self._recall_frame
+            yield from self._write(self._recall_frame)
 
     def recall(self, milliseconds: int) -> None:
         """Send what is in the log now, ask the client to reconnect after this time, and end.
@@ -122,7 +111,16 @@ class Delivery:
         if on_close:
             on_close()
 
-    def _split(self, data: bytes) -> Iterator[bytes]:
+    def _encode(self, page: Page) -> bytes:
+        gap = b""
+        if page.first > self._next:
+            gap = self._encoder.gap(page.first) or abort_connection()
+        data = self._prologue + gap + self._encoder.encode(page.first, page.events)
+        self._prologue = b""
+        self._next = page.last + 1
+        return data
+
+    def _write(self, data: bytes) -> Iterator[bytes]:
         for start in range(0, len(data), MAX_WRITE_BYTES):
             self.writing = data[start : start + MAX_WRITE_BYTES]
             yield self.writing

@@ -76,25 +76,18 @@ class Tail:
         )
 
     def __iter__(self) -> Iterator[Page | None]:
-        log, waiter, flush_interval, clock = (
-            self._log,
-            self._waiter,
-            self._flush_interval,
-            self._clock,
-        )
         while not self._closed:
-            page = log.read(self._number)
-            first, events, ended = page
-            if events or ended:
-                now = clock()
-                due = flush_interval.next_write(now)
-                self._number = first + len(events) - 1
+            page = self._log.read(self._number)
+            if page.events or page.ended:
+                now = self._clock()
+                due = self._flush_interval.next_write(now)
+                self._number = page.last
                 self._heartbeat_due = False
                 self._last_page_at = now
                 yield page
-                if ended or self._draining:
+                if page.ended or self._draining:
                     break
-                if len(events) == PAGE:
+                if len(page.events) == PAGE:
                     continue
                 # Re-register only after the flush interval: appends meanwhile need no wake-up.
                 if due > now:
@@ -106,10 +99,10 @@ class Tail:
             else:
                 if self._heartbeat_due:
                     self._heartbeat_due = False
-                    self._last_page_at = clock()
+                    self._last_page_at = self._clock()
                     yield None
                 self._listen()
-            waiter.wait()
+            self._waiter.wait()
         self.close()
 
     def wait_for_event(self, after: int, timeout: float) -> Event | None:
