@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -26,12 +25,13 @@ class ActiveRun:
     :ivar ending: Set by the first caller that ends the run; the provider must not be interrupted after that.
     :ivar pending_announcements: Ends of this run that are not announced yet.
     :ivar read_elsewhere: Another process had a reader of this run at the last check.
-    :ivar deadline: Time, by the clock, at which the run has reached its maximum duration.
+    :ivar deadline_timer: Ends the run when it has reached its maximum duration.
+    :ivar detach_timer: Checks whether the run has a reader.
     :ivar on_removed: Called when this process stops working on the run.
     """
 
     __slots__ = (
-        "deadline",
+        "deadline_timer",
         "detach_timer",
         "ending",
         "epoch",
@@ -68,7 +68,7 @@ class ActiveRun:
         self.pending_announcements = 0
         self.read_elsewhere = False
         self.detach_timer: TimerHandle | None = None
-        self.deadline = math.inf
+        self.deadline_timer: TimerHandle | None = None
         self.on_removed: Callable[[], None] | None = None
 
     @property
@@ -92,7 +92,7 @@ class ActiveRun:
             self.interrupt()
 
     def cancel_detach(self) -> None:
-        """Cancel the check for readers: the run has a reader again, or has ended."""
+        """Cancel the check for readers."""
         if self.detach_timer is not None:
             self.detach_timer.cancel()
 
@@ -154,6 +154,8 @@ class ActiveRuns:
             if self._runs.get(run_id) is run:  # This process may have adopted the run again.
                 del self._runs[run_id]
             run.cancel_detach()
+            if run.deadline_timer is not None:
+                run.deadline_timer.cancel()
         if run.on_removed is not None:
             run.on_removed()
         return first

@@ -69,7 +69,7 @@ class Runner:
         restarts = RestartRule(resolve, policy)
         active = ActiveRuns(concurrency.lock())
         termination = Termination(store, concurrency, timer, active, restarts, observer, clock)
-        deadlines = Deadlines(concurrency, timer, active, termination, policy.run_seconds, clock)
+        deadlines = Deadlines(concurrency, timer, termination, policy.run_seconds)
         readers = DetachMonitor(
             store, concurrency, timer, active, termination, policy.detach_seconds
         )
