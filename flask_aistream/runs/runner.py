@@ -140,10 +140,10 @@ class Runner:
         return self._termination.end(log, ev.Stopped(by))
 
     def attach(self, run_id: str) -> None:
-        """Count a reader of a run. Every call is paired with one of :meth:`leave`."""
+        """Count a reader of a run. Every call is paired with one of :meth:`detach`."""
         self._readers.attach(run_id)
 
-    def leave(self, run_id: str) -> None:
+    def detach(self, run_id: str) -> None:
         """Count a reader out. After the last one, the run's detach time begins. Does not block."""
         self._readers.detach(run_id, RECONNECT_SECONDS if self.leaving else 0.0)
 

@@ -125,4 +125,4 @@ class ConnectionHooks:
 
     def _detach(self) -> None:
         with contextlib.suppress(IndexError):
-            self._process.runner.leave(self._attached.pop())
+            self._process.runner.detach(self._attached.pop())

@@ -171,4 +171,4 @@ class RunHandle:
             tail.close()
             if alarm is not None:
                 alarm.cancel()
-            process.runner.leave(self.id)
+            process.runner.detach(self.id)

@@ -28,7 +28,7 @@ FLUSH = 0.5
 HEARTBEAT = 15.0
 
 
-class Desk:
+class TailHarness:
     """A log with scheduled writes, on manual time."""
 
     def __init__(self, clock: ManualClock) -> None:
@@ -77,44 +77,44 @@ class Desk:
 
 
 @pytest.fixture
-def desk(clock: ManualClock) -> Desk:
-    return Desk(clock)
+def harness(clock: ManualClock) -> TailHarness:
+    return TailHarness(clock)
 
 
 END = ev.Finished()
 
 
-def test_a_finished_log_is_one_page(desk: Desk) -> None:
-    desk.log.append("a")
-    desk.log.end(END)
-    assert list(desk.tail(-1)) == [
-        Page(0, [ev.RunStarted(desk.log.run.id, "chat"), "a", END], True)
+def test_a_finished_log_is_one_page(harness: TailHarness) -> None:
+    harness.log.append("a")
+    harness.log.end(END)
+    assert list(harness.tail(-1)) == [
+        Page(0, [ev.RunStarted(harness.log.run.id, "chat"), "a", END], True)
     ]
 
 
-def test_a_cursor_at_the_end_receives_an_empty_final_page(desk: Desk) -> None:
-    desk.log.end(END)
-    assert list(desk.tail(1)) == [Page(2, [], True)]
+def test_a_cursor_at_the_end_receives_an_empty_final_page(harness: TailHarness) -> None:
+    harness.log.end(END)
+    assert list(harness.tail(1)) == [Page(2, [], True)]
 
 
-def test_the_first_token_leaves_at_once(desk: Desk) -> None:
-    desk.at(3, "a")
-    desk.at(9, END)
-    assert desk.follow(desk.tail()) == [(3, ["a"]), (9, [END])]
+def test_the_first_token_leaves_at_once(harness: TailHarness) -> None:
+    harness.at(3, "a")
+    harness.at(9, END)
+    assert harness.follow(harness.tail()) == [(3, ["a"]), (9, [END])]
 
 
-def test_a_token_after_a_pause_leaves_at_once(desk: Desk) -> None:
-    desk.at(1, "a")
-    desk.at(1 + FLUSH + 0.125, "b")
-    desk.at(9, END)
-    assert desk.follow(desk.tail()) == [(1, ["a"]), (1 + FLUSH + 0.125, ["b"]), (9, [END])]
+def test_a_token_after_a_pause_leaves_at_once(harness: TailHarness) -> None:
+    harness.at(1, "a")
+    harness.at(1 + FLUSH + 0.125, "b")
+    harness.at(9, END)
+    assert harness.follow(harness.tail()) == [(1, ["a"]), (1 + FLUSH + 0.125, ["b"]), (9, [END])]
 
 
-def test_fast_tokens_are_coalesced_for_the_flush_interval(desk: Desk) -> None:
+def test_fast_tokens_are_coalesced_for_the_flush_interval(harness: TailHarness) -> None:
     for number in range(9):
-        desk.at(1 + number * FLUSH / 3.2, str(number))
-    desk.at(9, END)
-    assert desk.follow(desk.tail()) == [
+        harness.at(1 + number * FLUSH / 3.2, str(number))
+    harness.at(9, END)
+    assert harness.follow(harness.tail()) == [
         (1, ["0"]),
         (1 + FLUSH, ["1", "2", "3"]),
         (1 + 2 * FLUSH, ["4", "5", "6"]),
@@ -123,112 +123,116 @@ def test_fast_tokens_are_coalesced_for_the_flush_interval(desk: Desk) -> None:
     ]
 
 
-def test_a_reader_is_woken_once_per_flush_interval(desk: Desk) -> None:
+def test_a_reader_is_woken_once_per_flush_interval(harness: TailHarness) -> None:
     for number in range(9):
-        desk.at(1 + number * FLUSH / 10, str(number))
-    desk.at(9, END)
-    waiter = desk.concurrency.waiter()
-    pages = desk.follow(desk.tail(waiter=waiter))
+        harness.at(1 + number * FLUSH / 10, str(number))
+    harness.at(9, END)
+    waiter = harness.concurrency.waiter()
+    pages = harness.follow(harness.tail(waiter=waiter))
     assert [len(events or []) for _, events in pages] == [1, 8, 1]
     assert waiter.wakes == 4  # The last one is its own close().
 
 
-def test_the_end_leaves_at_once_with_the_coalesced_tokens(desk: Desk) -> None:
-    desk.at(1, "a")
-    desk.at(1 + FLUSH / 4, "b")
-    desk.at(1 + FLUSH / 2, "c", END)
-    assert desk.follow(desk.tail()) == [(1, ["a"]), (1 + FLUSH / 2, ["b", "c", END])]
+def test_the_end_leaves_at_once_with_the_coalesced_tokens(harness: TailHarness) -> None:
+    harness.at(1, "a")
+    harness.at(1 + FLUSH / 4, "b")
+    harness.at(1 + FLUSH / 2, "c", END)
+    assert harness.follow(harness.tail()) == [(1, ["a"]), (1 + FLUSH / 2, ["b", "c", END])]
 
 
-def test_the_end_leaves_at_once_after_many_flush_intervals(desk: Desk) -> None:
+def test_the_end_leaves_at_once_after_many_flush_intervals(harness: TailHarness) -> None:
     for number in range(5):
-        desk.at(1 + number * FLUSH, str(number))
-    desk.at(1 + 4 * FLUSH + 0.125, END)
-    assert desk.follow(desk.tail())[-1] == (1 + 4 * FLUSH + 0.125, [END])
+        harness.at(1 + number * FLUSH, str(number))
+    harness.at(1 + 4 * FLUSH + 0.125, END)
+    assert harness.follow(harness.tail())[-1] == (1 + 4 * FLUSH + 0.125, [END])
 
 
-def test_without_a_flush_interval_every_token_leaves_at_once(desk: Desk) -> None:
+def test_without_a_flush_interval_every_token_leaves_at_once(harness: TailHarness) -> None:
     for number in range(3):
-        desk.at(1 + number / 8, str(number))
-    desk.at(9, END)
-    pages = desk.follow(desk.tail(flush=0))
+        harness.at(1 + number / 8, str(number))
+    harness.at(9, END)
+    pages = harness.follow(harness.tail(flush=0))
     assert pages == [(1, ["0"]), (1.125, ["1"]), (1.25, ["2"]), (9, [END])]
 
 
-def test_the_pages_of_a_long_log_follow_without_a_pause(desk: Desk) -> None:
+def test_the_pages_of_a_long_log_follow_without_a_pause(harness: TailHarness) -> None:
     for number in range(2 * PAGE):
-        desk.log.append(str(number))
-    desk.log.end(END)
-    pages = desk.follow(desk.tail())
+        harness.log.append(str(number))
+    harness.log.end(END)
+    pages = harness.follow(harness.tail())
     assert [(at, len(events or [])) for at, events in pages] == [(0, PAGE), (0, PAGE), (0, 1)]
 
 
-def test_heartbeats_are_sent_in_a_silence(desk: Desk) -> None:
-    desk.at(40, END)
-    assert desk.follow(desk.tail()) == [(15, None), (30, None), (40, [END])]
+def test_heartbeats_are_sent_in_a_silence(harness: TailHarness) -> None:
+    harness.at(40, END)
+    assert harness.follow(harness.tail()) == [(15, None), (30, None), (40, [END])]
 
 
-def test_events_postpone_the_heartbeat(desk: Desk) -> None:
+def test_events_postpone_the_heartbeat(harness: TailHarness) -> None:
     for number in range(5):
-        desk.at(10 * (number + 1), str(number))
-    desk.at(70, END)
-    pages = desk.follow(desk.tail())
+        harness.at(10 * (number + 1), str(number))
+    harness.at(70, END)
+    pages = harness.follow(harness.tail())
     assert [at for at, events in pages if events is None] == [65]
 
 
-def test_a_heartbeat_due_during_wait_for_event_is_dropped_by_the_event(desk: Desk) -> None:
-    desk.at(20, "a")
-    desk.at(21, END)
-    waiter = desk.concurrency.waiter()
-    tail = desk.tail(waiter=waiter)
+def test_a_heartbeat_due_during_wait_for_event_is_dropped_by_the_event(
+    harness: TailHarness,
+) -> None:
+    harness.at(20, "a")
+    harness.at(21, END)
+    waiter = harness.concurrency.waiter()
+    tail = harness.tail(waiter=waiter)
     tail.wait_for_event(0, 60)
     assert next(iter(tail)) == Page(1, ["a"], False)
     waiter.wake()  # A spurious wake-up.
-    assert desk.follow(tail) == [(21, [END])]
+    assert harness.follow(tail) == [(21, [END])]
 
 
-def test_there_are_no_heartbeats_if_the_protocol_has_none(desk: Desk) -> None:
-    desk.at(400, END)
-    assert desk.follow(desk.tail(heartbeat=None)) == [(400, [END])]
+def test_there_are_no_heartbeats_if_the_protocol_has_none(harness: TailHarness) -> None:
+    harness.at(400, END)
+    assert harness.follow(harness.tail(heartbeat=None)) == [(400, [END])]
 
 
-def test_wait_for_event_returns_when_the_event_is_appended(desk: Desk) -> None:
-    desk.at(0.25, "a")
-    desk.at(9, END)
-    tail = desk.tail()
+def test_wait_for_event_returns_when_the_event_is_appended(harness: TailHarness) -> None:
+    harness.at(0.25, "a")
+    harness.at(9, END)
+    tail = harness.tail()
     tail.wait_for_event(0, 1)
-    assert desk.clock() - desk.start == 0.25
-    assert desk.follow(tail) == [(0.25, ["a"]), (9, [END])]
+    assert harness.clock() - harness.start == 0.25
+    assert harness.follow(tail) == [(0.25, ["a"]), (9, [END])]
 
 
-def test_wait_for_event_returns_after_its_timeout(desk: Desk) -> None:
-    desk.at(9, "a", END)
-    tail = desk.tail()
+def test_wait_for_event_returns_after_its_timeout(harness: TailHarness) -> None:
+    harness.at(9, "a", END)
+    tail = harness.tail()
     tail.wait_for_event(0, 1)
-    assert desk.clock() - desk.start == 1
-    assert desk.follow(tail) == [(9, ["a", END])]
+    assert harness.clock() - harness.start == 1
+    assert harness.follow(tail) == [(9, ["a", END])]
 
 
 @pytest.mark.parametrize("seconds", [0, 1])
-def test_wait_for_event_returns_at_once_if_the_event_exists(desk: Desk, seconds: float) -> None:
-    desk.log.append("a")
-    desk.tail().wait_for_event(0, seconds)
-    assert desk.clock() == desk.start
+def test_wait_for_event_returns_at_once_if_the_event_exists(
+    harness: TailHarness, seconds: float
+) -> None:
+    harness.log.append("a")
+    harness.tail().wait_for_event(0, seconds)
+    assert harness.clock() == harness.start
 
 
-def test_wait_for_event_returns_when_the_tail_is_closed(desk: Desk) -> None:
-    tail = desk.tail()
-    desk.clock.alarm(tail.close).set(0.25)
+def test_wait_for_event_returns_when_the_tail_is_closed(harness: TailHarness) -> None:
+    tail = harness.tail()
+    harness.clock.alarm(tail.close).set(0.25)
     tail.wait_for_event(0, 60)
-    assert desk.clock() - desk.start == 0.25
+    assert harness.clock() - harness.start == 0.25
     assert list(tail) == []
 
 
-def test_a_closed_tail_yields_no_more_pages(desk: Desk) -> None:
-    tail = desk.tail()
-    desk.log.append("a")
+def test_a_closed_tail_yields_no_more_pages(harness: TailHarness) -> None:
+    tail = harness.tail()
+    harness.log.append("a")
     assert next(iter(tail)) == Page(1, ["a"], False)
-    desk.log.append("b")
+    harness.log.append("b")
     tail.close()
     assert list(tail) == []
 
@@ -237,50 +241,50 @@ def test_a_closed_tail_yields_no_more_pages(desk: Desk) -> None:
     "later", [(), ("c",), (ev.Finished(),)], ids=["silence", "more", "the end"]
 )
 def test_a_drained_tail_yields_the_current_records_and_ends(
-    desk: Desk, later: tuple[ev.Event, ...]
+    harness: TailHarness, later: tuple[ev.Event, ...]
 ) -> None:
     for text in ("a", "b"):
-        desk.log.append(text)
-    desk.at(1, *later)
-    tail = desk.tail()
+        harness.log.append(text)
+    harness.at(1, *later)
+    tail = harness.tail()
     tail.drain()
     assert [list(page.events) for page in tail if page] == [["a", "b"]]
 
 
-def test_draining_wakes_a_waiting_reader(desk: Desk) -> None:
-    tail = desk.tail()
-    desk.clock.alarm(tail.drain).set(5)
+def test_draining_wakes_a_waiting_reader(harness: TailHarness) -> None:
+    tail = harness.tail()
+    harness.clock.alarm(tail.drain).set(5)
     assert list(tail) == []
-    assert desk.clock() == desk.start + 5
+    assert harness.clock() == harness.start + 5
 
 
-def test_close_is_idempotent_and_may_come_before_iteration(desk: Desk) -> None:
-    tail = desk.tail()
+def test_close_is_idempotent_and_may_come_before_iteration(harness: TailHarness) -> None:
+    tail = harness.tail()
     tail.close()
     tail.close()
     assert list(tail) == []
 
 
 def test_a_closed_tail_releases_its_timers_and_registrations(clock: ManualClock) -> None:
-    desk = Desk(clock)
+    harness = TailHarness(clock)
     for _ in range(1000):
-        tail = desk.tail()
+        tail = harness.tail()
         tail._listen()
         tail._listen_at(clock() + FLUSH)
         tail.close()
     clock.advance(HEARTBEAT)
-    log: t.Any = desk.log
+    log: t.Any = harness.log
     assert (len(log._waiting), len(log._waiting_for_end)) == (0, 0)
-    assert len(desk.timer._timers) == 0
+    assert len(harness.timer._timers) == 0
 
 
 def test_a_gap_is_passed_on_in_the_page(clock: ManualClock) -> None:
-    desk = Desk(clock)
-    desk.log = new_log(MemoryStore(Limits(max_events=4), clock=clock))
+    harness = TailHarness(clock)
+    harness.log = new_log(MemoryStore(Limits(max_events=4), clock=clock))
     for number in range(10):
-        desk.log.append(str(number))
-    desk.log.end(END)
-    (page,) = desk.tail()
+        harness.log.append(str(number))
+    harness.log.end(END)
+    (page,) = harness.tail()
     assert page is not None
     assert page.first > 1
     assert page.last == 11
@@ -332,10 +336,10 @@ def test_no_wake_up_is_lost(flush: float) -> None:
         assert list(seen.values()) == [[*map(str, range(300)), END]] * 4
 
 
-def test_a_tail_closed_without_a_wake_up_ends_when_it_is_closed_again(desk: Desk) -> None:
-    tail = desk.tail()
-    desk.clock.alarm(lambda: tail.close(wake=False)).set(5)
-    desk.clock.alarm(tail.close).set(5.2)
-    desk.at(5.1, "unread")
+def test_a_tail_closed_without_a_wake_up_ends_when_it_is_closed_again(harness: TailHarness) -> None:
+    tail = harness.tail()
+    harness.clock.alarm(lambda: tail.close(wake=False)).set(5)
+    harness.clock.alarm(tail.close).set(5.2)
+    harness.at(5.1, "unread")
     assert list(tail) == []
-    assert desk.clock() == desk.start + 5.2
+    assert harness.clock() == harness.start + 5.2

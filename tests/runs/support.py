@@ -49,8 +49,8 @@ def events_of(log: Log) -> list[ev.Event]:
     return list(log.read(0).events)
 
 
-def active_run(bench: Bench, log: Log) -> ActiveRun:
-    run = bench.runner._active_runs.get(log.run.id)
+def active_run(harness: RunnerHarness, log: Log) -> ActiveRun:
+    run = harness.runner._active_runs.get(log.run.id)
     assert run is not None
     return run
 
@@ -113,7 +113,7 @@ def call_of(provider: Provider, request: ChatRequest | None = None) -> ProviderC
     return ProviderCall(provider, request or ChatRequest("Hi", []), nullcontext)
 
 
-class Bench:
+class RunnerHarness:
     """A runner with everything it needs.
 
     :param limits: Fields of its ``RunPolicy``.

@@ -14,7 +14,7 @@ from flask_aistream.testing import Gate
 from flask_aistream.testing import Script
 from tests.doubles import ManualClock
 from tests.doubles import ManualConcurrency
-from tests.runs.support import Bench
+from tests.runs.support import RunnerHarness
 from tests.runs.support import ThreadsOnManualTime
 from tests.runs.support import active_run
 from tests.runs.support import run_of
@@ -22,50 +22,52 @@ from tests.runs.support import until
 
 
 @pytest.fixture
-def bench(clock: ManualClock) -> Bench:
-    return Bench(
+def harness(clock: ManualClock) -> RunnerHarness:
+    return RunnerHarness(
         clock, ManualConcurrency(clock), queue=DispatchQueue(lambda ticket: None, 30, clock)
     )
 
 
-def queued(bench: Bench) -> Run:
+def queued(harness: RunnerHarness) -> Run:
     run = run_of()
-    bench.store.create(run, [ev.RunStarted(run.id, "chat")], owned=False)
+    harness.store.create(run, [ev.RunStarted(run.id, "chat")], owned=False)
     return run
 
 
-def work(bench: Bench) -> None:
-    assert isinstance(bench.concurrency, ManualConcurrency)
-    bench.concurrency.run()
+def work(harness: RunnerHarness) -> None:
+    assert isinstance(harness.concurrency, ManualConcurrency)
+    harness.concurrency.run()
 
 
-def test_a_queued_run_that_no_worker_adopts_fails_once_and_is_announced_once(bench: Bench) -> None:
-    run = queued(bench)
-    bench.clock.advance(29)
-    bench.runner.recover()
-    assert not bench.store.open(run.id).ended
-    bench.clock.advance(1)
-    bench.runner.recover()
-    bench.runner.recover()
-    work(bench)
-    (ended,) = bench.ends.received
+def test_a_queued_run_that_no_worker_adopts_fails_once_and_is_announced_once(
+    harness: RunnerHarness,
+) -> None:
+    run = queued(harness)
+    harness.clock.advance(29)
+    harness.runner.recover()
+    assert not harness.store.open(run.id).ended
+    harness.clock.advance(1)
+    harness.runner.recover()
+    harness.runner.recover()
+    work(harness)
+    (ended,) = harness.ends.received
     assert isinstance(ended.outcome, ev.Failed)
     assert ended.outcome.code == "queue_timeout"
-    assert bench.store.adopt(run.id) is None
+    assert harness.store.adopt(run.id) is None
 
 
 def test_a_run_adopted_by_another_process_is_interrupted_here_and_not_announced(
     clock: ManualClock,
 ) -> None:
-    bench = Bench(clock, ThreadsOnManualTime(clock))
+    harness = RunnerHarness(clock, ThreadsOnManualTime(clock))
     gate = Gate()
     script = Script("a", gate)
-    log = t.cast(MemoryLog, bench.start(script))
+    log = t.cast(MemoryLog, harness.start(script))
     gate.wait_reached()
     log.owned = False
-    bench.runner._termination.on_lost(active_run(bench, log))
+    harness.runner._termination.on_lost(active_run(harness, log))
     script.wait_closed()
-    until(lambda: bench.runner.count == 0)
-    for thread in bench.spawned:
+    until(lambda: harness.runner.count == 0)
+    for thread in harness.spawned:
         until(lambda thread=thread: not thread.alive)  # type: ignore[misc]
-    assert (log.ended, bench.ends.received) == (False, [])
+    assert (log.ended, harness.ends.received) == (False, [])

@@ -28,7 +28,7 @@ from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import Gate
 from flask_aistream.testing import Script
 from tests.doubles import ManualClock
-from tests.runs.support import Bench
+from tests.runs.support import RunnerHarness
 from tests.runs.support import ThreadsOnManualTime
 from tests.runs.support import active_run
 from tests.runs.support import call_of
@@ -92,19 +92,19 @@ class Processes:
         self._stores = stores
         self._made = 0
 
-    def make(self, **limits: t.Any) -> Bench:
+    def make(self, **limits: t.Any) -> RunnerHarness:
         self._made += 1
         store = t.cast(t.Any, self._stores.make(name=f"process-{self._made}"))
         limits = {"max_restarts": 2, **limits}
         concurrency = ThreadsOnManualTime(self._clock)
-        return Bench(self._clock, concurrency, store, resolve=self._resolve, **limits)
+        return RunnerHarness(self._clock, concurrency, store, resolve=self._resolve, **limits)
 
-    def start(self, bench: Bench, provider: Provider, **fields: t.Any) -> Log:
+    def start(self, harness: RunnerHarness, provider: Provider, **fields: t.Any) -> Log:
         self.provider = provider
         fields = {"created": time.time(), "request": "{}", **fields}
         run = Run(new_run_id(), "chat", **fields)
         request = ChatRequest("Hi", [], run=run.id)
-        return bench.runner.start(run, call_of(provider, request))[0]
+        return harness.runner.start(run, call_of(provider, request))[0]
 
     def _resolve(self, run: Run) -> ProviderCall:
         request = ChatRequest("Hi", [], run=run.id)
@@ -122,9 +122,9 @@ def processes(clock: ManualClock, tmp_path: Path) -> Iterator[Processes]:
         yield Processes(clock, stores)
 
 
-def leave(bench: Bench) -> None:
-    bench.runner.drain()
-    bench.runner.interrupt_all("drain", 0)
+def leave(harness: RunnerHarness) -> None:
+    harness.runner.drain()
+    harness.runner.interrupt_all("drain", 0)
 
 
 def continuing(*steps: t.Any) -> Script:
@@ -312,7 +312,7 @@ def test_a_reader_that_stayed_connected_keeps_a_restarted_run_alive(
     gates[1].wait_reached()
     clock.advance(100)
     assert not there.store.open(log.run.id).ended
-    there.runner.leave(log.run.id)
+    there.runner.detach(log.run.id)
     clock.advance(31)
     (ended,) = there.ends.wait()
     assert (ended.outcome, ended.text) == (ev.Stopped("detach"), "ab")

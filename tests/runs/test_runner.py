@@ -31,7 +31,7 @@ from flask_aistream.timing.flush import FlushInterval
 from tests.doubles import ManualClock
 from tests.doubles import ManualConcurrency
 from tests.doubles import ManualTask
-from tests.runs.support import Bench
+from tests.runs.support import RunnerHarness
 from tests.runs.support import ThreadsOnManualTime
 from tests.runs.support import active_run
 from tests.runs.support import call_of
@@ -41,19 +41,19 @@ from tests.runs.support import until
 
 
 @pytest.fixture
-def bench(clock: ManualClock) -> Bench:
+def harness(clock: ManualClock) -> RunnerHarness:
     """Everything in the test's thread; providers run when it calls ``run``."""
-    return Bench(clock, ManualConcurrency(clock))
+    return RunnerHarness(clock, ManualConcurrency(clock))
 
 
-def threaded(clock: ManualClock, **limits: t.Any) -> Bench:
+def threaded(clock: ManualClock, **limits: t.Any) -> RunnerHarness:
     """Providers in threads of their own, on manual time."""
-    return Bench(clock, ThreadsOnManualTime(clock), **limits)
+    return RunnerHarness(clock, ThreadsOnManualTime(clock), **limits)
 
 
-def run(bench: Bench) -> None:
-    assert isinstance(bench.concurrency, ManualConcurrency)
-    bench.concurrency.run()
+def run(harness: RunnerHarness) -> None:
+    assert isinstance(harness.concurrency, ManualConcurrency)
+    harness.concurrency.run()
 
 
 class AsyncScript(Script):
@@ -91,75 +91,75 @@ SCRIPTS = pytest.mark.parametrize("script", [Script, AsyncScript])
 # A run.
 
 
-def test_a_run_starts_with_a_run_started_event(bench: Bench) -> None:
-    log = bench.start(Script("a"))
+def test_a_run_starts_with_a_run_started_event(harness: RunnerHarness) -> None:
+    log = harness.start(Script("a"))
     assert log.read(-1).events == [ev.RunStarted(log.run.id, "chat")]
-    run(bench)
+    run(harness)
     assert events_of(log) == ["a", ev.Finished()]
 
 
-def test_run_ended_has_outcome_durations_text_and_usage(bench: Bench) -> None:
+def test_run_ended_has_outcome_durations_text_and_usage(harness: RunnerHarness) -> None:
     def provider(request: ChatRequest) -> Iterator[t.Any]:
-        bench.clock.advance(2)
+        harness.clock.advance(2)
         yield "Hel"
-        bench.clock.advance(3)
+        harness.clock.advance(3)
         yield "lo"
         yield ev.Usage(1, 2)
 
-    log = bench.start(provider, owner="ann")
-    bench.clock.advance(1)
-    run(bench)
-    (ended,) = bench.ends.received
+    log = harness.start(provider, owner="ann")
+    harness.clock.advance(1)
+    run(harness)
+    (ended,) = harness.ends.received
     assert (ended.run, ended.outcome) == (log.run, ev.Finished())
     assert (ended.seconds, ended.first_seconds) == (6, 3)
     assert (ended.text, ended.usage) == ("Hello", ev.Usage(1, 2))
     assert ended.message.status == "finished"
 
 
-def test_a_run_without_events_has_no_time_of_the_first_event(bench: Bench) -> None:
-    bench.start(Script())
-    run(bench)
-    assert bench.ends.received[0].first_seconds is None
-    assert bench.ends.received[0].text == ""
+def test_a_run_without_events_has_no_time_of_the_first_event(harness: RunnerHarness) -> None:
+    harness.start(Script())
+    run(harness)
+    assert harness.ends.received[0].first_seconds is None
+    assert harness.ends.received[0].text == ""
 
 
 def test_an_exception_in_a_receiver_is_logged_and_the_run_ends(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    harness: RunnerHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(ended: RunEnded) -> None:
         raise RuntimeError("billing is down")
 
-    bench.ends.receiver = fail
-    log = bench.start(Script("a"))
-    run(bench)
+    harness.ends.receiver = fail
+    log = harness.start(Script("a"))
+    run(harness)
     assert log.ended
-    assert bench.runner.count == 0
+    assert harness.runner.count == 0
     assert "billing is down" in caplog.text
 
 
 # A run ends once, for whatever reason.
 
 
-def finish(bench: Bench, log: Log, gate: Gate) -> None:
+def finish(harness: RunnerHarness, log: Log, gate: Gate) -> None:
     gate.open()
 
 
-def stop(bench: Bench, log: Log, gate: Gate) -> None:
-    assert bench.runner.stop(log, "client")
+def stop(harness: RunnerHarness, log: Log, gate: Gate) -> None:
+    assert harness.runner.stop(log, "client")
 
 
-def detach(bench: Bench, log: Log, gate: Gate) -> None:
-    bench.runner.leave(log.run.id)
-    bench.clock.advance(30)
+def detach(harness: RunnerHarness, log: Log, gate: Gate) -> None:
+    harness.runner.detach(log.run.id)
+    harness.clock.advance(30)
 
 
-def expire(bench: Bench, log: Log, gate: Gate) -> None:
-    bench.clock.advance(3600)
+def expire(harness: RunnerHarness, log: Log, gate: Gate) -> None:
+    harness.clock.advance(3600)
 
 
-def drain(bench: Bench, log: Log, gate: Gate) -> None:
-    bench.runner.drain()
-    bench.runner.interrupt_all("drain", 0)
+def drain(harness: RunnerHarness, log: Log, gate: Gate) -> None:
+    harness.runner.drain()
+    harness.runner.interrupt_all("drain", 0)
 
 
 ENDINGS = pytest.mark.parametrize(
@@ -184,22 +184,22 @@ ENDINGS = pytest.mark.parametrize(
 def test_every_reason_ends_a_run_once(
     clock: ManualClock,
     script: type[Script],
-    end: Callable[[Bench, Log, Gate], None],
+    end: Callable[[RunnerHarness, Log, Gate], None],
     outcome: ev.Terminal,
 ) -> None:
-    bench = threaded(clock, detach_seconds=30.0, run_seconds=3600.0)
+    harness = threaded(clock, detach_seconds=30.0, run_seconds=3600.0)
     gate = Gate()
     provider = script("a", gate, "b")
-    log = bench.start(provider)
-    bench.runner.attach(log.run.id)
+    log = harness.start(provider)
+    harness.runner.attach(log.run.id)
     gate.wait_reached()
-    end(bench, log, gate)
-    bench.ends.wait()
+    end(harness, log, gate)
+    harness.ends.wait()
     provider.wait_closed()
-    until(lambda: bench.runner.count == 0, "the removal of the run")
+    until(lambda: harness.runner.count == 0, "the removal of the run")
     clock.advance(7200)  # Its timers are cancelled.
-    assert [ended.outcome for ended in bench.ends.received] == [outcome]
-    assert bench.ends.received[0].text == ("ab" if outcome == ev.Finished() else "a")
+    assert [ended.outcome for ended in harness.ends.received] == [outcome]
+    assert harness.ends.received[0].text == ("ab" if outcome == ev.Finished() else "a")
     assert events_of(log)[-1] == outcome
 
 
@@ -208,9 +208,9 @@ def test_every_reason_ends_a_run_once(
 def test_a_failed_run_ends_once(
     clock: ManualClock, script: type[Script], steps: tuple[str, ...]
 ) -> None:
-    bench = threaded(clock)
-    log = bench.start(script(*steps, ValueError("secret")))
-    (ended,) = bench.ends.wait()
+    harness = threaded(clock)
+    log = harness.start(script(*steps, ValueError("secret")))
+    (ended,) = harness.ends.wait()
     assert isinstance(ended.outcome, ev.Failed)
     assert events_of(log) == [*steps, ended.outcome]
 
@@ -219,72 +219,72 @@ def test_a_failed_run_ends_once(
 def test_system_exit_in_a_provider_ends_only_its_run(
     clock: ManualClock, script: type[Script]
 ) -> None:
-    bench = threaded(clock)
-    bench.start(script("a", SystemExit(1)))
-    bench.ends.wait()
-    assert isinstance(bench.ends.received[0].outcome, ev.Failed)
-    bench.start(script("b"))
-    assert [ended.text for ended in bench.ends.wait(2)] == ["a", "b"]
+    harness = threaded(clock)
+    harness.start(script("a", SystemExit(1)))
+    harness.ends.wait()
+    assert isinstance(harness.ends.received[0].outcome, ev.Failed)
+    harness.start(script("b"))
+    assert [ended.text for ended in harness.ends.wait(2)] == ["a", "b"]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_base_exception_ends_the_run_as_interrupted(clock: ManualClock) -> None:
-    bench = threaded(clock)
-    bench.start(Script("a", KeyboardInterrupt()))
-    assert [ended.outcome for ended in bench.ends.wait()] == [ev.Interrupted("killed")]
-    until(lambda: not working_of(bench), "the end of the thread")
+    harness = threaded(clock)
+    harness.start(Script("a", KeyboardInterrupt()))
+    assert [ended.outcome for ended in harness.ends.wait()] == [ev.Interrupted("killed")]
+    until(lambda: not working_of(harness), "the end of the thread")
 
 
-def test_a_run_whose_thread_cannot_start_fails(bench: Bench) -> None:
+def test_a_run_whose_thread_cannot_start_fails(harness: RunnerHarness) -> None:
     def no_thread(work: Callable[[], None]) -> t.Any:
         raise RuntimeError("can't start new thread")
 
-    bench.concurrency.spawn = no_thread  # type: ignore[method-assign]
+    harness.concurrency.spawn = no_thread  # type: ignore[method-assign]
     run_ = run_of()
     with pytest.raises(RuntimeError):
-        bench.runner.start(run_, call_of(Script("a")))
-    assert isinstance(events_of(bench.store.open(run_.id))[-1], ev.Failed)
-    assert bench.runner.count == 0
-    assert len(bench.ends.received) == 1
+        harness.runner.start(run_, call_of(Script("a")))
+    assert isinstance(events_of(harness.store.open(run_.id))[-1], ev.Failed)
+    assert harness.runner.count == 0
+    assert len(harness.ends.received) == 1
 
 
-def run_out_of_threads(bench: Bench) -> None:
+def run_out_of_threads(harness: RunnerHarness) -> None:
     def fail(work: Callable[[], None]) -> t.NoReturn:
         raise RuntimeError("can't start new thread")
 
-    bench.concurrency.spawn = fail  # type: ignore[method-assign]
+    harness.concurrency.spawn = fail  # type: ignore[method-assign]
 
 
 def test_an_end_is_announced_even_if_no_thread_can_be_started(clock: ManualClock) -> None:
-    bench, gate = threaded(clock), Gate()
-    log = bench.start(Script("a", gate))
+    harness, gate = threaded(clock), Gate()
+    log = harness.start(Script("a", gate))
     gate.wait_reached()
-    run_out_of_threads(bench)
-    assert bench.runner.stop(log, "client")
-    assert [ended.outcome for ended in bench.ends.received] == [ev.Stopped("client")]
+    run_out_of_threads(harness)
+    assert harness.runner.stop(log, "client")
+    assert [ended.outcome for ended in harness.ends.received] == [ev.Stopped("client")]
 
 
 def test_an_async_provider_ends_even_if_no_thread_can_be_started(clock: ManualClock) -> None:
-    bench, gate = threaded(clock), Gate()
-    log = bench.start(AsyncScript("a", gate))
+    harness, gate = threaded(clock), Gate()
+    log = harness.start(AsyncScript("a", gate))
     gate.wait_reached()
-    run_out_of_threads(bench)
+    run_out_of_threads(harness)
     gate.open()
-    bench.ends.wait()
+    harness.ends.wait()
     assert events_of(log) == ["a", ev.Finished()]
 
 
 def test_concurrent_ends_of_a_run_end_it_once(clock: ManualClock) -> None:
     for _ in range(20):
-        bench = threaded(clock, detach_seconds=0.0)
+        harness = threaded(clock, detach_seconds=0.0)
         gate = Gate()
-        log = bench.start(Script("a", gate))
-        bench.runner.attach(log.run.id)
+        log = harness.start(Script("a", gate))
+        harness.runner.attach(log.run.id)
         gate.wait_reached()
         ends = [
-            lambda bench=bench, log=log: bench.runner.stop(log, "client"),  # type: ignore[misc]
-            lambda bench=bench, log=log: bench.runner.leave(log.run.id),  # type: ignore[misc]
-            lambda bench=bench: bench.runner.interrupt_all("drain", 0),  # type: ignore[misc]
+            lambda harness=harness, log=log: harness.runner.stop(log, "client"),  # type: ignore[misc]
+            lambda harness=harness, log=log: harness.runner.detach(log.run.id),  # type: ignore[misc]
+            lambda harness=harness: harness.runner.interrupt_all("drain", 0),  # type: ignore[misc]
             gate.open,
         ]
         threads = [threading.Thread(target=end) for end in ends]
@@ -292,44 +292,44 @@ def test_concurrent_ends_of_a_run_end_it_once(clock: ManualClock) -> None:
             thread.start()
         for thread in threads:
             thread.join(DEADLINE)
-        bench.ends.wait()
-        until(lambda bench=bench: bench.runner.count == 0)  # type: ignore[misc]
-        assert len(bench.ends.received) == 1
-        assert events_of(log)[-1] == bench.ends.received[0].outcome
+        harness.ends.wait()
+        until(lambda harness=harness: harness.runner.count == 0)  # type: ignore[misc]
+        assert len(harness.ends.received) == 1
+        assert events_of(log)[-1] == harness.ends.received[0].outcome
 
 
 # Stop.
 
 
 def test_stop_returns_whether_it_ended_the_run(clock: ManualClock) -> None:
-    bench = threaded(clock)
+    harness = threaded(clock)
     gate = Gate()
-    log = bench.start(Script("a", gate))
+    log = harness.start(Script("a", gate))
     gate.wait_reached()
-    assert [bench.runner.stop(log, "client"), bench.runner.stop(log, "client")] == [True, False]
+    assert [harness.runner.stop(log, "client"), harness.runner.stop(log, "client")] == [True, False]
 
 
 def test_a_run_stopped_by_its_own_provider_is_announced(clock: ManualClock) -> None:
-    bench = threaded(clock)
+    harness = threaded(clock)
     started: list[Log] = []
     gate = Gate()
-    script = Script("a", gate, lambda: bench.runner.stop(started[0], "application"), "b")
-    started.append(bench.start(script))
+    script = Script("a", gate, lambda: harness.runner.stop(started[0], "application"), "b")
+    started.append(harness.start(script))
     gate.open()
     script.wait_closed()
-    assert [ended.outcome for ended in bench.ends.wait()] == [ev.Stopped("application")]
+    assert [ended.outcome for ended in harness.ends.wait()] == [ev.Stopped("application")]
     assert events_of(started[0]) == ["a", ev.Stopped("application")]
 
 
-def test_a_finished_run_cannot_be_stopped(bench: Bench) -> None:
-    log = bench.start(Script("a"))
-    run(bench)
-    assert not bench.runner.stop(log, "client")
+def test_a_finished_run_cannot_be_stopped(harness: RunnerHarness) -> None:
+    log = harness.start(Script("a"))
+    run(harness)
+    assert not harness.runner.stop(log, "client")
     assert events_of(log)[-1] == ev.Finished()
 
 
 def test_the_end_is_in_the_log_before_the_provider_is_interrupted(clock: ManualClock) -> None:
-    bench = threaded(clock)
+    harness = threaded(clock)
     ended: list[bool] = []
     gate = Gate()
 
@@ -340,9 +340,9 @@ def test_the_end_is_in_the_log_before_the_provider_is_interrupted(clock: ManualC
         finally:
             ended.append(log.ended)
 
-    log = bench.start(provider)
+    log = harness.start(provider)
     gate.wait_reached()
-    bench.runner.stop(log, "client")
+    harness.runner.stop(log, "client")
     until(lambda: ended)
     assert ended == [True]
 
@@ -353,49 +353,49 @@ def test_a_run_stopped_while_it_starts_is_interrupted(
 ) -> None:
     # A retried start with the same key finds the run before its provider is called.
     for _ in range(50):
-        bench = threaded(clock)
+        harness = threaded(clock)
         gate = Gate()
         key_run = run_of(key="k")
-        stopper = threading.Thread(target=stop_as_soon_as_it_exists, args=(bench,))
+        stopper = threading.Thread(target=stop_as_soon_as_it_exists, args=(harness,))
         stopper.start()
-        bench.runner.start(key_run, call_of(script("a", gate)))
+        harness.runner.start(key_run, call_of(script("a", gate)))
         stopper.join(DEADLINE)
-        assert [ended.outcome for ended in bench.ends.wait()] == [ev.Stopped("client")]
-        until(lambda bench=bench: working_of(bench) == [], "the provider's end")  # type: ignore[misc]
+        assert [ended.outcome for ended in harness.ends.wait()] == [ev.Stopped("client")]
+        until(lambda harness=harness: working_of(harness) == [], "the provider's end")  # type: ignore[misc]
         if script is AsyncScript:
-            until(lambda bench=bench: tasks_of(bench) == 0, "the task's end")  # type: ignore[misc]
+            until(lambda harness=harness: tasks_of(harness) == 0, "the task's end")  # type: ignore[misc]
 
 
-def stop_as_soon_as_it_exists(bench: Bench) -> None:
-    until(lambda: bench.store.started("k"), "the run")
-    log = bench.store.started("k")
+def stop_as_soon_as_it_exists(harness: RunnerHarness) -> None:
+    until(lambda: harness.store.started("k"), "the run")
+    log = harness.store.started("k")
     assert log is not None
-    bench.runner.stop(log, "client")
+    harness.runner.stop(log, "client")
 
 
-def working_of(bench: Bench) -> list[Task]:
-    return [task for task in bench.spawned if task.alive]
+def working_of(harness: RunnerHarness) -> list[Task]:
+    return [task for task in harness.spawned if task.alive]
 
 
-def tasks_of(bench: Bench) -> int:
-    return len(asyncio.all_tasks(bench.concurrency.asyncio_loop()))
+def tasks_of(harness: RunnerHarness) -> int:
+    return len(asyncio.all_tasks(harness.concurrency.asyncio_loop()))
 
 
 @pytest.mark.parametrize("provider", ["async def", "function of a coroutine"])
 def test_an_async_provider_that_awaits_is_cancelled(clock: ManualClock, provider: str) -> None:
     for _ in range(20):
-        bench = threaded(clock)
+        harness = threaded(clock)
         gate = Gate()
         script = AsyncScript("a", gate)
-        log = bench.start(script if provider == "async def" else lambda r, s=script: s(r))  # type: ignore[misc]
+        log = harness.start(script if provider == "async def" else lambda r, s=script: s(r))  # type: ignore[misc]
         gate.wait_reached()
-        bench.runner.stop(log, "client")
+        harness.runner.stop(log, "client")
         script.wait_closed()
         assert script.cancelled
 
 
 def test_a_stop_calls_the_on_stop_callback(clock: ManualClock) -> None:
-    bench = threaded(clock)
+    harness = threaded(clock)
     gate = Gate()
     stopped = threading.Event()
 
@@ -404,30 +404,30 @@ def test_a_stop_calls_the_on_stop_callback(clock: ManualClock) -> None:
         yield "a"
         gate.pass_through()
 
-    log = bench.start(provider)
+    log = harness.start(provider)
     gate.wait_reached()
-    bench.runner.stop(log, "client")
+    harness.runner.stop(log, "client")
     assert stopped.wait(DEADLINE)
 
 
-def test_an_on_stop_callback_added_after_the_stop_is_called_at_once(bench: Bench) -> None:
+def test_an_on_stop_callback_added_after_the_stop_is_called_at_once(harness: RunnerHarness) -> None:
     called: list[bool] = []
 
     def provider(request: ChatRequest) -> Iterator[str]:
-        bench.runner.stop(bench.store.open(request.run), "client")
+        harness.runner.stop(harness.store.open(request.run), "client")
         request.on_stop(lambda: called.append(True))
         yield "a"
 
     run_ = run_of()
-    bench.runner.start(run_, call_of(provider, ChatRequest("", [], run=run_.id)))
-    run(bench)
+    harness.runner.start(run_, call_of(provider, ChatRequest("", [], run=run_.id)))
+    run(harness)
     assert called == [True]
 
 
 def test_an_exception_in_an_on_stop_callback_is_logged_and_the_provider_interrupted(
     clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench = threaded(clock)
+    harness = threaded(clock)
     gate = Gate()
     script = Script(gate)
 
@@ -435,9 +435,9 @@ def test_an_exception_in_an_on_stop_callback_is_logged_and_the_provider_interrup
         request.on_stop(lambda: 1 / 0)
         return script(request)
 
-    log = bench.start(provider)
+    log = harness.start(provider)
     gate.wait_reached()
-    assert bench.runner.stop(log, "client")
+    assert harness.runner.stop(log, "client")
     script.wait_closed()
     assert "ZeroDivisionError" in caplog.text
 
@@ -445,7 +445,7 @@ def test_an_exception_in_an_on_stop_callback_is_logged_and_the_provider_interrup
 def test_a_provider_that_ignores_its_interruption_is_logged(
     clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bench = threaded(clock)
+    harness = threaded(clock)
     begun, go_on = threading.Event(), threading.Event()
 
     def stubborn(request: ChatRequest) -> Iterator[str]:
@@ -453,9 +453,9 @@ def test_a_provider_that_ignores_its_interruption_is_logged(
         go_on.wait(DEADLINE)
         yield "a"
 
-    log = bench.start(stubborn)
+    log = harness.start(stubborn)
     begun.wait(DEADLINE)
-    bench.runner.stop(log, "client")
+    harness.runner.stop(log, "client")
     clock.advance(STUBBORN_SECONDS)
     assert log.run.id in caplog.text
     assert "still working" in caplog.text
@@ -464,7 +464,7 @@ def test_a_provider_that_ignores_its_interruption_is_logged(
 
 def test_a_stop_does_not_interrupt_a_receiver_of_run_ended(clock: ManualClock) -> None:
     # The run has just finished, and a receiver works in the provider's thread.
-    bench = threaded(clock)
+    harness = threaded(clock)
     gate = Gate()
     billed = threading.Event()
 
@@ -472,208 +472,216 @@ def test_a_stop_does_not_interrupt_a_receiver_of_run_ended(clock: ManualClock) -
         gate.pass_through()
         billed.set()
 
-    bench.ends.receiver = bill
-    log = bench.start(Script("a"))
+    harness.ends.receiver = bill
+    log = harness.start(Script("a"))
     gate.wait_reached()
-    assert not bench.runner.stop(log, "client")
-    bench.runner.interrupt_all("drain", 0)
+    assert not harness.runner.stop(log, "client")
+    harness.runner.interrupt_all("drain", 0)
     gate.open()
     assert billed.wait(DEADLINE)
 
 
 def test_a_stop_between_an_end_and_its_announcement_interrupts_nothing(clock: ManualClock) -> None:
-    bench = threaded(clock)
+    harness = threaded(clock)
     gate, billed = Gate(), threading.Event()
-    remove = bench.runner._active_runs.remove
+    remove = harness.runner._active_runs.remove
 
     def slowly(run: ActiveRun) -> bool:
         if threading.current_thread().name == "aistream-run":
             gate.pass_through()
         return remove(run)
 
-    bench.runner._active_runs.remove = slowly  # type: ignore[method-assign]
-    bench.ends.receiver = lambda ended: billed.set()
-    log = bench.start(Script("a"))
+    harness.runner._active_runs.remove = slowly  # type: ignore[method-assign]
+    harness.ends.receiver = lambda ended: billed.set()
+    log = harness.start(Script("a"))
     gate.wait_reached()  # The end is in the log, and the run is still active.
-    assert not bench.runner.stop(log, "client")
-    bench.runner.interrupt_all("drain", 0)
+    assert not harness.runner.stop(log, "client")
+    harness.runner.interrupt_all("drain", 0)
     gate.open()
     assert billed.wait(DEADLINE), "the receiver was interrupted"
 
 
-def test_a_lost_run_callback_does_not_interrupt_the_thread_that_ended_the_run(bench: Bench) -> None:
+def test_a_lost_run_callback_does_not_interrupt_the_thread_that_ended_the_run(
+    harness: RunnerHarness,
+) -> None:
     # The store has written the end, and reports it as if another process had.
-    log = bench.start(Script("a"))
-    live = active_run(bench, log)
+    log = harness.start(Script("a"))
+    live = active_run(harness, log)
     end = log.end
 
     def end_and_lose(*args: t.Any, **options: t.Any) -> bool:
         won = end(*args, **options)
         log.end = end  # type: ignore[method-assign]
-        bench.runner._termination.on_lost(live)
-        run(bench)
+        harness.runner._termination.on_lost(live)
+        run(harness)
         return won
 
     log.end = end_and_lose  # type: ignore[method-assign]
-    run(bench)
+    run(harness)
     assert isinstance(live.task, ManualTask)
-    assert (live.task.interrupted, len(bench.ends.received), bench.runner.count) == (False, 1, 0)
+    assert (live.task.interrupted, len(harness.ends.received), harness.runner.count) == (
+        False,
+        1,
+        0,
+    )
 
 
 # Detach.
 
 
 @pytest.fixture
-def attached(clock: ManualClock) -> Iterator[tuple[Bench, Log]]:
+def attached(clock: ManualClock) -> Iterator[tuple[RunnerHarness, Log]]:
     """A run with one reader and a detach time of 30 s."""
-    bench = threaded(clock, detach_seconds=30.0)
+    harness = threaded(clock, detach_seconds=30.0)
     gate = Gate()
-    log = bench.start(Script("a", gate))
-    bench.runner.attach(log.run.id)
+    log = harness.start(Script("a", gate))
+    harness.runner.attach(log.run.id)
     gate.wait_reached()
-    yield bench, log
+    yield harness, log
     gate.open()
-    bench.ends.wait()
+    harness.ends.wait()
 
 
 def test_a_run_continues_for_the_detach_time_after_its_last_reader(
-    attached: tuple[Bench, Log],
+    attached: tuple[RunnerHarness, Log],
 ) -> None:
-    bench, log = attached
-    bench.runner.leave(log.run.id)
-    bench.clock.advance(29)
+    harness, log = attached
+    harness.runner.detach(log.run.id)
+    harness.clock.advance(29)
     assert not log.ended
-    bench.clock.advance(1)
-    assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
+    harness.clock.advance(1)
+    assert harness.ends.wait()[0].outcome == ev.Stopped("detach")
 
 
-def test_a_reader_that_reconnects_keeps_the_run_alive(attached: tuple[Bench, Log]) -> None:
-    bench, log = attached
+def test_a_reader_that_reconnects_keeps_the_run_alive(attached: tuple[RunnerHarness, Log]) -> None:
+    harness, log = attached
     for _ in range(3):
-        bench.runner.leave(log.run.id)
-        bench.clock.advance(29)
-        bench.runner.attach(log.run.id)
-    bench.clock.advance(100)
+        harness.runner.detach(log.run.id)
+        harness.clock.advance(29)
+        harness.runner.attach(log.run.id)
+    harness.clock.advance(100)
     assert not log.ended
 
 
-def test_the_detach_time_starts_after_the_last_of_two_readers(attached: tuple[Bench, Log]) -> None:
-    bench, log = attached
-    bench.runner.attach(log.run.id)
-    bench.runner.leave(log.run.id)
-    bench.clock.advance(100)
+def test_the_detach_time_starts_after_the_last_of_two_readers(
+    attached: tuple[RunnerHarness, Log],
+) -> None:
+    harness, log = attached
+    harness.runner.attach(log.run.id)
+    harness.runner.detach(log.run.id)
+    harness.clock.advance(100)
     assert not log.ended
-    bench.runner.leave(log.run.id)
-    bench.clock.advance(30)
-    assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
+    harness.runner.detach(log.run.id)
+    harness.clock.advance(30)
+    assert harness.ends.wait()[0].outcome == ev.Stopped("detach")
 
 
 def test_a_reader_in_another_process_keeps_the_run_alive(
-    attached: tuple[Bench, Log], monkeypatch: pytest.MonkeyPatch
+    attached: tuple[RunnerHarness, Log], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench, log = attached
+    harness, log = attached
     looks = iter([True, False, True, False, False])
     monkeypatch.setattr(type(log), "followed", lambda log: next(looks))
-    bench.runner.leave(log.run.id)
+    harness.runner.detach(log.run.id)
     for _ in range(4):
-        looked = len(bench.spawned)
-        bench.clock.advance(30)
-        until(lambda looked=looked: not bench.spawned[looked].alive, "a look")  # type: ignore[misc]
+        looked = len(harness.spawned)
+        harness.clock.advance(30)
+        until(lambda looked=looked: not harness.spawned[looked].alive, "a look")  # type: ignore[misc]
         assert not log.ended
-    bench.clock.advance(30)
-    assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
+    harness.clock.advance(30)
+    assert harness.ends.wait()[0].outcome == ev.Stopped("detach")
 
 
 @pytest.mark.parametrize(("detach", "patience"), [(0.0, RECONNECT_SECONDS), (30.0, 30.0)])
 def test_a_leaving_process_gives_clients_time_to_reconnect_to_another_one(
     clock: ManualClock, detach: float, patience: float
 ) -> None:
-    bench = threaded(clock, detach_seconds=detach)
+    harness = threaded(clock, detach_seconds=detach)
     gate = Gate()
-    log = bench.start(Script("a", gate))
-    bench.runner.attach(log.run.id)
+    log = harness.start(Script("a", gate))
+    harness.runner.attach(log.run.id)
     gate.wait_reached()
-    bench.runner.drain()
-    bench.runner.leave(log.run.id)
+    harness.runner.drain()
+    harness.runner.detach(log.run.id)
     clock.advance(patience - 0.1)
     assert not log.ended
     clock.advance(0.1)
-    assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
+    assert harness.ends.wait()[0].outcome == ev.Stopped("detach")
     gate.open()
 
 
 def test_a_run_that_never_had_a_reader_is_stopped(clock: ManualClock) -> None:
     # Its client may disconnect before the first byte.
-    bench = threaded(clock, detach_seconds=30.0)
+    harness = threaded(clock, detach_seconds=30.0)
     gate = Gate()
-    bench.start(Script("a", gate))
+    harness.start(Script("a", gate))
     gate.wait_reached()
     clock.advance(30)
-    assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
+    assert harness.ends.wait()[0].outcome == ev.Stopped("detach")
 
 
 def test_with_a_detach_time_of_zero_the_run_ends_with_its_reader(clock: ManualClock) -> None:
-    bench = threaded(clock, detach_seconds=0.0)
+    harness = threaded(clock, detach_seconds=0.0)
     gate = Gate()
     script = Script("a", gate)
-    log = bench.start(script)
-    bench.runner.attach(log.run.id)
+    log = harness.start(script)
+    harness.runner.attach(log.run.id)
     gate.wait_reached()
-    bench.runner.leave(log.run.id)
+    harness.runner.detach(log.run.id)
     script.wait_closed()
-    assert bench.ends.wait()[0].outcome == ev.Stopped("detach")
+    assert harness.ends.wait()[0].outcome == ev.Stopped("detach")
 
 
-def test_without_a_detach_time_the_run_continues(bench: Bench) -> None:
-    log = bench.start(Script("a"))
-    bench.runner.attach(log.run.id)
-    bench.runner.leave(log.run.id)
-    bench.clock.advance(10**6)
+def test_without_a_detach_time_the_run_continues(harness: RunnerHarness) -> None:
+    log = harness.start(Script("a"))
+    harness.runner.attach(log.run.id)
+    harness.runner.detach(log.run.id)
+    harness.clock.advance(10**6)
     assert not log.ended
-    run(bench)
+    run(harness)
     assert events_of(log)[-1] == ev.Finished()
 
 
-def test_reader_counts_of_finished_and_foreign_runs_are_removed(bench: Bench) -> None:
-    log = bench.start(Script("a"))
+def test_reader_counts_of_finished_and_foreign_runs_are_removed(harness: RunnerHarness) -> None:
+    log = harness.start(Script("a"))
     for _ in range(2):
-        bench.runner.attach(log.run.id)
-    run(bench)
-    bench.runner.attach(log.run.id)
-    bench.runner.attach("elsewhere")
+        harness.runner.attach(log.run.id)
+    run(harness)
+    harness.runner.attach(log.run.id)
+    harness.runner.attach("elsewhere")
     for run_id in (*[log.run.id] * 3, "elsewhere", "unknown"):
-        bench.runner.leave(run_id)
-    assert bench.runner._readers._readers == {}
+        harness.runner.detach(run_id)
+    assert harness.runner._readers._readers == {}
 
 
 # Limits.
 
 
 def test_more_runs_than_the_limit_are_rejected(clock: ManualClock) -> None:
-    bench = Bench(clock, ManualConcurrency(clock), max_runs=2)
-    logs = [bench.start(Script("a")) for _ in range(2)]
+    harness = RunnerHarness(clock, ManualConcurrency(clock), max_runs=2)
+    logs = [harness.start(Script("a")) for _ in range(2)]
     with pytest.raises(Unavailable) as caught:
-        bench.start(Script("a"))
+        harness.start(Script("a"))
     assert caught.value.status == 503
-    bench.runner.stop(logs[0], "client")
-    bench.start(Script("a"))
+    harness.runner.stop(logs[0], "client")
+    harness.start(Script("a"))
 
 
 def test_more_runs_of_one_owner_than_the_limit_are_rejected(clock: ManualClock) -> None:
-    bench = Bench(clock, ManualConcurrency(clock), max_runs_per_owner=2)
+    harness = RunnerHarness(clock, ManualConcurrency(clock), max_runs_per_owner=2)
     for owner in ("ann", "bob", "ann", None, None, None):
-        bench.start(Script("a"), owner)
+        harness.start(Script("a"), owner)
     with pytest.raises(Unavailable, match="2 live runs") as caught:
-        bench.start(Script("a"), "ann")
+        harness.start(Script("a"), "ann")
     assert caught.value.status == 429
-    bench.start(Script("a"), "bob")
+    harness.start(Script("a"), "bob")
 
 
 @pytest.mark.parametrize("limits", [{"max_runs": 3}, {"max_runs_per_owner": 3}])
 def test_concurrent_starts_do_not_exceed_a_limit(
     clock: ManualClock, limits: dict[str, int]
 ) -> None:
-    bench = threaded(clock, **limits)
+    harness = threaded(clock, **limits)
     gate = Gate()
     barrier = threading.Barrier(8)
 
@@ -683,7 +691,7 @@ def test_concurrent_starts_do_not_exceed_a_limit(
     def start(number: int) -> None:
         barrier.wait(DEADLINE)
         try:
-            bench.start(Script(gate), "ann")
+            harness.start(Script(gate), "ann")
             started.append(number)
         except Unavailable:
             rejected.append(number)
@@ -695,55 +703,55 @@ def test_concurrent_starts_do_not_exceed_a_limit(
         thread.join(DEADLINE)
     assert (len(started), len(rejected)) == (3, 5)
     gate.open()
-    bench.ends.wait(3)
-    bench.start(Script(), "ann")  # A rejected start holds no place.
+    harness.ends.wait(3)
+    harness.start(Script(), "ann")  # A rejected start holds no place.
 
 
 def test_a_rejected_run_leaves_no_log(clock: ManualClock) -> None:
-    bench = Bench(clock, ManualConcurrency(clock), max_runs=1)
-    bench.start(Script("a"))
+    harness = RunnerHarness(clock, ManualConcurrency(clock), max_runs=1)
+    harness.start(Script("a"))
     with pytest.raises(Unavailable):
-        bench.start(Script("a"), key="k")
-    assert bench.store.started("k") is None
+        harness.start(Script("a"), key="k")
+    assert harness.store.started("k") is None
 
 
 # A retried start.
 
 
-def test_a_retried_start_finds_its_run(bench: Bench) -> None:
+def test_a_retried_start_finds_its_run(harness: RunnerHarness) -> None:
     script = Script("a")
-    first = bench.start(script, key="k")
-    again = bench.start(script, key="k")
-    run(bench)
+    first = harness.start(script, key="k")
+    again = harness.start(script, key="k")
+    run(harness)
     assert first.run.id == again.run.id
     assert len(script.requests) == 1
-    assert len(bench.ends.received) == 1
+    assert len(harness.ends.received) == 1
 
 
 @pytest.mark.parametrize("limits", [{"max_runs": 1}, {"max_runs_per_owner": 1}])
 def test_a_retried_start_is_exempt_from_limits(
     clock: ManualClock, limits: dict[str, t.Any]
 ) -> None:
-    bench = Bench(clock, ManualConcurrency(clock), **limits)
-    first = bench.start(Script("a"), "ann", key="k")
-    assert bench.start(Script("a"), "ann", key="k").run.id == first.run.id
+    harness = RunnerHarness(clock, ManualConcurrency(clock), **limits)
+    first = harness.start(Script("a"), "ann", key="k")
+    assert harness.start(Script("a"), "ann", key="k").run.id == first.run.id
 
 
-def test_a_retried_start_finds_its_run_while_draining(bench: Bench) -> None:
-    first = bench.start(Script("a"), key="k")
-    bench.runner.drain()
-    assert bench.start(Script("a"), key="k").run.id == first.run.id
+def test_a_retried_start_finds_its_run_while_draining(harness: RunnerHarness) -> None:
+    first = harness.start(Script("a"), key="k")
+    harness.runner.drain()
+    assert harness.start(Script("a"), key="k").run.id == first.run.id
 
 
 # Drain.
 
 
-def test_a_draining_process_rejects_starts_and_finishes_its_runs(bench: Bench) -> None:
-    log = bench.start(Script("a"))
-    bench.runner.drain()
+def test_a_draining_process_rejects_starts_and_finishes_its_runs(harness: RunnerHarness) -> None:
+    log = harness.start(Script("a"))
+    harness.runner.drain()
     with pytest.raises(Unavailable):
-        bench.start(Script("b"))
-    run(bench)
+        harness.start(Script("b"))
+    run(harness)
     assert events_of(log) == ["a", ev.Finished()]
 
 
@@ -751,31 +759,31 @@ def test_a_draining_process_rejects_starts_and_finishes_its_runs(bench: Bench) -
 def test_interrupt_all_waits_for_the_clean_up_of_providers(
     clock: ManualClock, script: type[Script]
 ) -> None:
-    bench = threaded(clock)
+    harness = threaded(clock)
     gates = [Gate() for _ in range(5)]
     scripts = [script("a", gate) for gate in gates]
     for one in scripts:
-        bench.start(one)
+        harness.start(one)
     for gate in gates:
         gate.wait_reached()
-    bench.runner._termination._clock = real_clock()
-    bench.runner.interrupt_all("drain", DEADLINE)
+    harness.runner._termination._clock = real_clock()
+    harness.runner.interrupt_all("drain", DEADLINE)
     # It returned because they were done, not because of its timeout.
     for one in scripts:
         one.wait_closed(0)
-    assert [ended.outcome for ended in bench.ends.received] == [ev.Interrupted("drain")] * 5
+    assert [ended.outcome for ended in harness.ends.received] == [ev.Interrupted("drain")] * 5
 
 
 def test_every_run_is_ended_before_the_first_end_is_announced(clock: ManualClock) -> None:
     # A receiver may be slow, and the process has little time left.
-    bench = threaded(clock)
+    harness = threaded(clock)
     gates = [Gate() for _ in range(3)]
-    logs = [bench.start(Script(gate)) for gate in gates]
+    logs = [harness.start(Script(gate)) for gate in gates]
     for gate in gates:
         gate.wait_reached()
     ended: list[bool] = []
-    bench.ends.receiver = lambda _: ended.append(all(log.ended for log in logs))
-    bench.runner.interrupt_all("drain", 0)
+    harness.ends.receiver = lambda _: ended.append(all(log.ended for log in logs))
+    harness.runner.interrupt_all("drain", 0)
     assert ended == [True] * 3
 
 
@@ -791,52 +799,52 @@ def real_clock() -> Callable[[], float]:
 @ENDINGS
 def test_the_log_of_an_ended_run_is_released(
     clock: ManualClock,
-    end: Callable[[Bench, Log, Gate], None],
+    end: Callable[[RunnerHarness, Log, Gate], None],
     outcome: ev.Terminal,
 ) -> None:
-    bench = threaded(clock, detach_seconds=30.0, run_seconds=3600.0)
+    harness = threaded(clock, detach_seconds=30.0, run_seconds=3600.0)
     gate = Gate()
-    log = bench.start(Script("a", gate))
-    bench.runner.attach(log.run.id)
+    log = harness.start(Script("a", gate))
+    harness.runner.attach(log.run.id)
     gate.wait_reached()
-    end(bench, log, gate)
-    bench.ends.wait()
-    until(lambda: not working_of(bench), "the end of the provider's thread")
+    end(harness, log, gate)
+    harness.ends.wait()
+    until(lambda: not working_of(harness), "the end of the provider's thread")
     clock.advance(STUBBORN_SECONDS)
-    bench.ends.received.clear()
-    bench.spawned.clear()
+    harness.ends.received.clear()
+    harness.spawned.clear()
     gone = weakref.ref(log)
-    bench.store._logs.clear()  # type: ignore[attr-defined]
+    harness.store._logs.clear()  # type: ignore[attr-defined]
     del log
     gc.collect()
     assert gone() is None
 
 
-def test_a_thousand_runs_leave_no_state_in_the_runner(bench: Bench) -> None:
+def test_a_thousand_runs_leave_no_state_in_the_runner(harness: RunnerHarness) -> None:
     for _ in range(1000):
-        log = bench.start(Script("a"))
-        bench.runner.attach(log.run.id)
-        run(bench)
-        bench.runner.leave(log.run.id)
-    assert bench.runner.count == 0
-    assert len(bench.ends.received) == 1000
-    bench.clock.advance(3600)
-    assert bench.timer._timers == []
+        log = harness.start(Script("a"))
+        harness.runner.attach(log.run.id)
+        run(harness)
+        harness.runner.detach(log.run.id)
+    assert harness.runner.count == 0
+    assert len(harness.ends.received) == 1000
+    harness.clock.advance(3600)
+    assert harness.timer._timers == []
 
 
 def test_all_readers_of_a_fast_provider_receive_its_stop(clock: ManualClock) -> None:
     # The stop interrupts the provider's thread at any instruction: most often while it wakes readers.
-    bench = threaded(clock)
+    harness = threaded(clock)
     for _ in range(50):
-        log = bench.start(lambda request: itertools.repeat("x"))
+        log = harness.start(lambda request: itertools.repeat("x"))
         seen: list[ev.Event] = []
 
         def read(log: Log = log, seen: list[ev.Event] = seen) -> None:
             tail = Tail(
                 log,
                 0,
-                bench.concurrency.waiter(),
-                bench.timer,
+                harness.concurrency.waiter(),
+                harness.timer,
                 heartbeat=None,
                 flush_interval=FlushInterval(0.0),
                 clock=clock,
@@ -850,9 +858,9 @@ def test_all_readers_of_a_fast_provider_receive_its_stop(clock: ManualClock) -> 
         for reader in readers:
             reader.start()
         until(lambda log=log: log.read(0, 1).events)  # type: ignore[misc]
-        assert bench.runner.stop(log, "client")
+        assert harness.runner.stop(log, "client")
         for reader in readers:
             reader.join(DEADLINE)
         assert seen == [ev.Stopped("client")] * 4
-    until(lambda: not working_of(bench), "the end of the threads")
-    assert len(bench.ends.wait(50)) == 50
+    until(lambda: not working_of(harness), "the end of the threads")
+    assert len(harness.ends.wait(50)) == 50
