@@ -60,9 +60,8 @@ class ActiveRun:
         self.pump = Pump(call, log, clock, previous_usage)
         self.started = clock()
         self.task: Task | None = None
-        self.loop_task: LoopTask | None = (
-            None  # Both exist if a plain function returns an async iterator.
-        )
+        # Both tasks exist if a plain function returns an async iterator.
+        self.loop_task: LoopTask | None = None
         self.interrupted = False
         self.ending = False
         self.pending_announcements = 0

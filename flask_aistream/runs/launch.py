@@ -43,9 +43,8 @@ class Launcher:
 
     def launch(self, run: ActiveRun) -> None:
         """Start the provider of a run that this process owns. Returns at once."""
-        self._deadlines.watch(
-            run
-        )  # First: an active run may end at any time, which cancels its timers.
+        # First: once active, the run may end at any time, which cancels its timers.
+        self._deadlines.watch(run)
         self._active_runs.add(run)
         run.log.on_lost(partial(self._termination.on_lost, run))
         self._readers.expect_reader(run)

@@ -94,14 +94,11 @@ class Termination:
         Returns when the ends are announced.
         """
         released: list[ActiveRun] = []
-        ended: list[ActiveRun] = []
+        kept: list[ActiveRun] = []
         with self._pending_end(None):
             for run in runs:
-                if self._release(run):
-                    released.append(run)
-            for run in runs:
-                if run not in released and self._append(run, terminal):
-                    ended.append(run)
+                (released if self._release(run) else kept).append(run)
+            ended = [run for run in kept if self._append(run, terminal)]
             for run in (*released, *ended):
                 self._interrupt(run)
             # Announced last: a receiver may be slow, and the process has little time left.
