@@ -64,13 +64,23 @@ class ConnectionLimits:
 
 
 class ConnectionSlot:
-    """The place of one connection, held until :meth:`release`."""
+    """The place of one connection, held until :meth:`release`.
+
+    A ``with`` block releases it only if it raises: else the connection that opened in it does.
+    """
 
     __slots__ = ("_held", "_owner")
 
     def __init__(self, limits: ConnectionLimits, owner: str | None) -> None:
         self._held = [limits]
         self._owner = owner
+
+    def __enter__(self) -> ConnectionSlot:
+        return self
+
+    def __exit__(self, raised: object, *_: object) -> None:
+        if raised is not None:
+            self.release()
 
     def release(self) -> None:
         """Give the place back. Any thread may call it, any number of times."""

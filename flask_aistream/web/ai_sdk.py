@@ -45,8 +45,9 @@ def reconnect(registry: ProviderRegistry, provider: str, chat_id: str) -> Respon
     log = latest(ext, registry, provider, chat_id)
     if log is None:
         return Response(status=204)
-    stream.admit(ext, log.run.owner)
-    return stream.follow(ext, log, BEGINNING, AI_SDK, AI_SDK.options(request.args))
+    options = AI_SDK.options(request.args)
+    with stream.admit(ext, log.run.owner) as slot:
+        return stream.follow(ext, log, BEGINNING, AI_SDK, options, slot)
 
 
 def stop(registry: ProviderRegistry, provider: str, chat_id: str) -> Response:

@@ -13,6 +13,8 @@ import typing as t
 
 from flask_aistream.core.run import Run
 from flask_aistream.delivery.body import Delivery
+from flask_aistream.delivery.limits import ConnectionSlot
+from flask_aistream.delivery.recall import close_recalled
 from flask_aistream.delivery.tail import Tail
 from flask_aistream.protocols.base import Encoder
 from flask_aistream.protocols.base import WireProtocol
@@ -34,11 +36,13 @@ def open_connection(
     after: int,
     protocol: WireProtocol,
     encoder: Encoder,
+    slot: ConnectionSlot,
 ) -> tuple[Delivery, Tail]:
     """Attach the connection of a request to a log.
 
     :param environ: The request's WSGI environment, which holds the socket.
     :param after: Number of the last record that the client has.
+    :param slot: Released when the connection closes.
     """
     connection = sockets.socket_of(environ)
     fd = sockets.descriptor_of(connection)
@@ -51,7 +55,7 @@ def open_connection(
         heartbeat=settings.heartbeat_seconds if protocol.heartbeat else None,
         flush_interval=process.flush_interval,
     )
-    hooks = ConnectionHooks(process, log.run, tail, fd)
+    hooks = ConnectionHooks(process, log.run, tail, fd, slot)
     delivery = Delivery(
         tail,
         encoder,
@@ -68,7 +72,8 @@ def open_connection(
     if own_fd is not None and settings.send_seconds is not None:
         sockets.bound(connection, settings.send_seconds)
     process.quicken(connection)
-    process.connections.add(delivery, own_fd, log.run.owner)
+    process.registry.add(delivery, own_fd)
+    process.recall.opened(delivery)
     if fd is not None:
         process.watcher.watch(fd, hooks.on_disconnect)
     if process.longest_response is not None:
@@ -87,14 +92,17 @@ class ConnectionHooks:
     :ivar delivery: The response body; ``None`` once closed, so that the two do not keep each other alive.
     """
 
-    __slots__ = ("_attached", "_fd", "_process", "_run", "_tail", "delivery")
+    __slots__ = ("_attached", "_fd", "_process", "_run", "_slot", "_tail", "delivery")
 
-    def __init__(self, process: ProcessState, run: Run, tail: Tail, fd: int | None) -> None:
+    def __init__(
+        self, process: ProcessState, run: Run, tail: Tail, fd: int | None, slot: ConnectionSlot
+    ) -> None:
         self.delivery: Delivery | None = None
         self._process = process
         self._run = run
         self._tail = tail
         self._fd = fd
+        self._slot = slot
         self._attached = [run.id]  # Popped by the thread that detaches first.
 
     def on_complete(self) -> None:
@@ -118,7 +126,8 @@ class ConnectionHooks:
         """The response is closed."""
         delivery, self.delivery = self.delivery, None
         if delivery is not None:
-            self._process.connections.forget(delivery, self._run.owner)
+            close_recalled(delivery, self._process.registry.remove(delivery))
+        self._slot.release()
         if self._fd is not None:
             self._process.watcher.forget(self._fd)
         self._detach()

@@ -141,8 +141,9 @@ class RunHandle:
         cursor = parse.read_cursor(request)
         if cursor is not None and cursor.run == self.id:
             return stream.resume(self._ext, self._now(), cursor, wire, options)
-        stream.admit(self._ext, self.run.owner)
-        return stream.follow(self._ext, self._now(), BEGINNING, wire, options, commit=True)
+        with stream.admit(self._ext, self.run.owner) as slot:
+            log = self._now()
+            return stream.follow(self._ext, log, BEGINNING, wire, options, slot, commit=True)
 
     def _now(self) -> Log:
         """The log as far as the store has it. A replica of another process's log is updated only while

@@ -62,9 +62,9 @@ def retrieve(registry: ProviderRegistry, response_id: str) -> Response:
     log = open_log(ext, registry, response_id)
     if request.args.get("stream") not in ("true", "1"):
         return response_object(ext, log)
-    stream.admit(ext, log.run.owner)
     options = OPENAI_RESPONSES.options(request.args)
-    return stream.follow(ext, log, BEGINNING, OPENAI_RESPONSES, options)
+    with stream.admit(ext, log.run.owner) as slot:
+        return stream.follow(ext, log, BEGINNING, OPENAI_RESPONSES, options, slot)
 
 
 def cancel(registry: ProviderRegistry, response_id: str) -> Response:

@@ -12,9 +12,12 @@ from flask import Flask
 
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
-from flask_aistream.delivery.connections import Connections
 from flask_aistream.delivery.encoders import SharedEncoders
+from flask_aistream.delivery.limits import ConnectionLimits
+from flask_aistream.delivery.recall import Recall
+from flask_aistream.delivery.registry import ConnectionRegistry
 from flask_aistream.delivery.tail import Tail
+from flask_aistream.delivery.watchdog import WriteWatchdog
 from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.runs.call import ProviderCall
@@ -70,12 +73,14 @@ class ProcessState:
         self.quicken = quickener()
         self.watcher = DisconnectWatcher()
         self.clearing = Coalescer(partial(self.timer.call_later, CLEARING_SECONDS), Tail.close)
-        self.connections = Connections(
+        self.limits = ConnectionLimits(
             self._concurrency.lock(),
-            patience=settings.send_seconds,
             most=settings.max_connections,
             most_per_owner=settings.max_connections_per_owner,
         )
+        self.registry = ConnectionRegistry(self._concurrency.lock())
+        self.recall = Recall(self.registry)
+        self._watchdog = WriteWatchdog(self.registry, patience=settings.send_seconds)
         self.encoders = SharedEncoders(self._concurrency.lock())
         self.store = open_store(
             store_url,
@@ -109,7 +114,7 @@ class ProcessState:
             refuse_starts=self.runner.drain,
             running=lambda: self.runner.count,
             interrupt=lambda: self.runner.interrupt_all("drain", CLEANUP_SECONDS),
-            recall=self.connections.recall if self.store.shared else None,
+            recall=self.recall.recall if self.store.shared else None,
             later=self.timer.call_later,
             spawn=self._concurrency.spawn,
             budget=settings.drain_seconds,
@@ -134,9 +139,9 @@ class ProcessState:
         self.timer.call_later(SWEEP_SECONDS, self._sweep)
 
     def _watch_writes(self) -> None:
-        if self.connections.rest is not None:
-            self.connections.sweep()
-            self.timer.call_later(self.connections.rest, self._watch_writes)
+        if self._watchdog.interval is not None:
+            self._watchdog.check()
+            self.timer.call_later(self._watchdog.interval, self._watch_writes)
 
     def _recover(self) -> None:
         self._concurrency.spawn(ignoring_outage(self.runner.recover))

@@ -95,13 +95,15 @@ def start_or_resume(
     if cursor is not None:
         log = access.open_log(ext.process.store, cursor.run, caller)
         return stream.resume(ext, log, cursor, protocol, options)
-    stream.admit(ext, caller)  # Before the start: a run without a reader would still be billed.
-    log = start(ext, provider, parsed, caller, registry.authorize)
-    if parsed.stream or protocol.response_body is None:
-        return stream.follow(ext, log, BEGINNING, protocol, options, commit=True)
-    if parsed.background:
-        return stream.whole(ext, log, fold_of(log), protocol)
-    return stream.answer(ext, log, protocol, options)
+    # Before the start: a run without a reader would still be billed.
+    with stream.admit(ext, caller) as slot:
+        log = start(ext, provider, parsed, caller, registry.authorize)
+        if parsed.stream or protocol.response_body is None:
+            return stream.follow(ext, log, BEGINNING, protocol, options, slot, commit=True)
+        if not parsed.background:
+            return stream.answer(ext, log, protocol, options, slot)
+    slot.release()
+    return stream.whole(ext, log, fold_of(log), protocol)
 
 
 def show(registry: ProviderRegistry, run_id: str) -> Response:

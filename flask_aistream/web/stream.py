@@ -13,6 +13,7 @@ from flask_aistream.core.cursor import Cursor
 from flask_aistream.core.fold import Fold
 from flask_aistream.core.run import Run
 from flask_aistream.delivery.body import Delivery
+from flask_aistream.delivery.limits import ConnectionSlot
 from flask_aistream.delivery.tail import Tail
 from flask_aistream.protocols.base import Encoder
 from flask_aistream.protocols.base import EncoderContext
@@ -31,12 +32,12 @@ from flask_aistream.web.responses import stream_response
 Options = Mapping[str, t.Any]
 
 
-def admit(ext: Extension, owner: str | None) -> None:
-    """Ask whether a stream may be opened: once for each, and before a run is started for it.
+def admit(ext: Extension, owner: str | None) -> ConnectionSlot:
+    """Take the place of one connection: once for each stream, and before a run is started for it.
 
     :raises Unavailable: The limit of connections is reached.
     """
-    ext.process.connections.check(owner)
+    return ext.process.limits.acquire(owner)
 
 
 def resume(
@@ -53,8 +54,9 @@ def resume(
         if not protocol.repeat_last:
             return Response(status=204)
         after -= 1
-    admit(ext, log.run.owner)
-    return follow(ext, log, BEGINNING if protocol.stateful else after, protocol, options)
+    after = BEGINNING if protocol.stateful else after
+    with admit(ext, log.run.owner) as slot:
+        return follow(ext, log, after, protocol, options, slot)
 
 
 def follow(
@@ -63,15 +65,17 @@ def follow(
     after: int,
     protocol: WireProtocol,
     options: Options,
+    slot: ConnectionSlot,
     *,
     commit: bool = False,
 ) -> Response:
-    """Stream a log from the record after number ``after``, once :func:`admit` allowed it.
+    """Stream a log from the record after number ``after``.
 
+    :param slot: From :func:`admit`; released when the connection closes.
     :param commit: Wait up to ``AISTREAM_COMMIT_SECONDS`` for the first event, so that an early failure is an
         HTTP error.
     """
-    delivery, tail = attach(ext, log, after, protocol, options)
+    delivery, tail = attach(ext, log, after, protocol, options, slot)
     try:
         if commit:
             first = tail.wait_for_event(0, ext.settings.commit_seconds)
@@ -84,9 +88,11 @@ def follow(
         raise
 
 
-def answer(ext: Extension, log: Log, protocol: WireProtocol, options: Options) -> Response:
+def answer(
+    ext: Extension, log: Log, protocol: WireProtocol, options: Options, slot: ConnectionSlot
+) -> Response:
     """Wait for the end of a run, and answer with all of it."""
-    delivery, tail = attach(ext, log, BEGINNING, protocol, options)
+    delivery, tail = attach(ext, log, BEGINNING, protocol, options, slot)
     fold = Fold()
     try:
         for page in tail:
@@ -108,12 +114,17 @@ def whole(ext: Extension, log: Log, fold: Fold, protocol: WireProtocol) -> Respo
 
 
 def attach(
-    ext: Extension, log: Log, after: int, protocol: WireProtocol, options: Options
+    ext: Extension,
+    log: Log,
+    after: int,
+    protocol: WireProtocol,
+    options: Options,
+    slot: ConnectionSlot,
 ) -> tuple[Delivery, Tail]:
     """Open this request's connection to a log."""
     encoder = encoder_for(ext, log.run, protocol, options)
     environ = current_request().environ
-    return open_connection(ext.process, ext.settings, environ, log, after, protocol, encoder)
+    return open_connection(ext.process, ext.settings, environ, log, after, protocol, encoder, slot)
 
 
 def encoder_for(ext: Extension, run: Run, protocol: WireProtocol, options: Options) -> Encoder:

@@ -210,7 +210,7 @@ def create_app() -> Flask:
     app = Flask(__name__)
     app.config.from_prefixed_env("APP")
     app.register_blueprint(ai, url_prefix="/ai")
-    app.add_url_rule("/open", "open", lambda: str(install(app).process.connections.count))
+    app.add_url_rule("/open", "open", lambda: str(len(install(app).process.registry)))
     app.add_url_rule("/socket", "socket", socket)
     run_ended.connect(ended, app)
     return app
