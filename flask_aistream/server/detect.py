@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import typing as t
-from collections.abc import Callable
 
 from flask_aistream.errors import ConfigError
 
@@ -43,12 +42,3 @@ def concurrency() -> Greenlets | Threads:
     from flask_aistream.server.threads import Threads
 
     return Threads()
-
-
-def quickener() -> Callable[[t.Any], None]:
-    """What makes short writes to a connection cheaper, where that is known."""
-    if patched_by_gevent():
-        from flask_aistream.server.fast_send import quicken
-
-        return quicken
-    return lambda connection: None

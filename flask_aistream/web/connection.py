@@ -71,7 +71,6 @@ def open_connection(
     process.runner.attach(log.run.id)
     if own_fd is not None and settings.send_seconds is not None:
         sockets.bound(connection, settings.send_seconds)
-    process.quicken(connection)
     process.registry.add(delivery, own_fd)
     process.recall.opened(delivery)
     if fd is not None:

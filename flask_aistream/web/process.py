@@ -25,7 +25,6 @@ from flask_aistream.runs.dispatch import DispatchQueue
 from flask_aistream.runs.policy import RunPolicy
 from flask_aistream.runs.runner import Runner
 from flask_aistream.server.detect import concurrency
-from flask_aistream.server.detect import quickener
 from flask_aistream.server.gunicorn import announce
 from flask_aistream.server.gunicorn import longest_response
 from flask_aistream.server.lifecycle import Lifecycle
@@ -70,7 +69,6 @@ class ProcessState:
         self._concurrency = concurrency()
         self.flush_interval = FlushInterval(settings.flush_seconds, settings.flush_busy_seconds)
         self.timer = Timer(self._concurrency, self.flush_interval)
-        self.quicken = quickener()
         self.watcher = DisconnectWatcher()
         self.clearing = Coalescer(partial(self.timer.call_later, CLEARING_SECONDS), Tail.close)
         self.limits = ConnectionLimits(

@@ -211,14 +211,8 @@ def create_app() -> Flask:
     app.config.from_prefixed_env("APP")
     app.register_blueprint(ai, url_prefix="/ai")
     app.add_url_rule("/open", "open", lambda: str(len(install(app).process.registry)))
-    app.add_url_rule("/socket", "socket", socket)
     run_ended.connect(ended, app)
     return app
-
-
-def socket() -> str:
-    """What the server writes to."""
-    return type(http_request.environ["gunicorn.socket"]).__name__
 
 
 @ai.provider(name="last-words")
