@@ -98,11 +98,18 @@ bench-record: .venv/dev
 .PHONY: bench-programs
 bench-programs: .venv-bench/ready
 	@tools/apt.sh cc=build-essential node=nodejs redis-server=redis-server
-	@$(MAKE) --no-print-directory build/benchmarks/load build/benchmarks/epoll
+	@$(MAKE) --no-print-directory build/benchmarks/load build/benchmarks/epoll build/benchmarks/upstream \
+	    benchmarks/servers/node_modules/ready
+
+benchmarks/servers/node_modules/ready: benchmarks/servers/package.json
+	@tools/apt.sh npm=npm
+	@npm install --prefix $(<D) --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
 
 build/benchmarks/load: benchmarks/client/load.c benchmarks/client/reader.c benchmarks/client/reader.h
 build/benchmarks/epoll: benchmarks/servers/epoll.c
-build/benchmarks/load build/benchmarks/epoll:
+build/benchmarks/upstream: benchmarks/upstream/upstream.c
+build/benchmarks/load build/benchmarks/epoll build/benchmarks/upstream:
 	@mkdir -p $(@D)
 	cc -O2 -Wall -Wextra -o $@ $(filter %.c,$^)
 

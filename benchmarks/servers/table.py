@@ -22,6 +22,8 @@ UVICORN = (
     *("--log-level", "error", "--no-access-log"),
 )
 
+NODE_MODELS = str(HERE / "node_models.mjs")
+
 EVERYTHING = frozenset(
     {"flat", "tick", "paced", "capacity", "idle", "first", "fanout", "freed", "mixed"}
 )
@@ -68,6 +70,19 @@ def ours(name: str, label: str, does: frozenset[str], **environ: str) -> Server:
         crowds=True,
         does=does,
     )
+
+
+END_TO_END = frozenset({"end_to_end"})
+
+
+def over_a_model(name: str, label: str, command: tuple[str, ...], path: str = "/stream?") -> Server:
+    """A server that calls a model through an SDK, or reads its response by hand."""
+    return Server(name, label, command, path=path, does=END_TO_END)
+
+
+def ours_over_a_model(provider: str, label: str) -> Server:
+    command = (*GUNICORN, "benchmarks.servers.ours_sdk:app")
+    return over_a_model(f"ours-{provider}", label, command, f"/ai/{provider}?prompt=x")
 
 
 SERVERS = (
@@ -122,6 +137,21 @@ SERVERS = (
         kinds=("sync",),
         does=frozenset({"alone"}),
     ),
+    ours_over_a_model("raw", "flask_aistream, raw response, the SDK's transport"),
+    ours_over_a_model("parsed", "flask_aistream, the SDK's parsed chunks"),
+    ours_over_a_model("alone", "flask_aistream, no upstream"),
+    over_a_model(
+        "flask-sdk",
+        "bare Flask generator + SDK, gunicorn gevent",
+        (*GUNICORN, "benchmarks.servers.flask_sdk:app"),
+    ),
+    over_a_model(
+        "fastapi-sdk",
+        "FastAPI + async SDK, uvicorn",
+        (*UVICORN, "benchmarks.servers.fastapi_sdk:app"),
+    ),
+    over_a_model("node-sdk", "Node + SDK", ("node", NODE_MODELS, "{port}", "sdk")),
+    over_a_model("node-fetch", "Node + raw fetch", ("node", NODE_MODELS, "{port}", "fetch")),
     Server(
         "c",
         "limit: C epoll",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.workloads.alone import ALONE
 from benchmarks.workloads.capacity import CAPACITY
+from benchmarks.workloads.end_to_end import END_TO_END
 from benchmarks.workloads.fanout import FANOUT
 from benchmarks.workloads.first import FIRST
 from benchmarks.workloads.flat import FLAT
@@ -30,4 +31,5 @@ WORKLOADS = (
     STORES,
     PROTOCOL,
     ALONE,
+    END_TO_END,
 )
