@@ -1,4 +1,4 @@
-"""What the wheel, the changelog and the reference say is what the package is."""
+"""The wheel, the changelog and the reference agree with the package."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ METADATA = configparser.ConfigParser()
 METADATA.read(ROOT / "setup.cfg", encoding="utf-8")
 
 
-def test_what_is_public_is_documented_and_nothing_else() -> None:
+def test_the_reference_documents_exactly_the_public_names() -> None:
     assert set(DOCUMENTED.findall(API_PAGE.read_text(encoding="utf-8"))) == set(
         flask_aistream.__all__
     )
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_exists() -> None:
     assert [name for name in flask_aistream.__all__ if not hasattr(flask_aistream, name)] == []
 
 
-def test_the_changelog_opens_with_the_version() -> None:
+def test_the_changelog_starts_with_the_current_version() -> None:
     assert RELEASE.findall(CHANGES.read_text(encoding="utf-8"))[:1] == [flask_aistream.__version__]
 
 
-def test_types_and_client_are_shipped() -> None:
+def test_the_wheel_has_types_and_client() -> None:
     patterns = METADATA["options.package_data"]["flask_aistream"].split()
     data = [
         path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts

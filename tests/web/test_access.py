@@ -1,4 +1,4 @@
-"""Who may do what."""
+"""Owners, authorization and connection limits."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def ask(client: FlaskClient, route: t.Any, run: str, user: str | None) -> TestRe
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route[0]} {route[1]}")
 @pytest.mark.parametrize("user", ["bob", None])
-def test_for_everybody_else_a_run_does_not_exist(
+def test_a_run_is_404_for_every_other_owner(
     client: FlaskClient, hers: Stream, route: t.Any, user: str | None, ends: Ends
 ) -> None:
     theirs = ask(client, route, hers.run, user)
@@ -76,13 +76,15 @@ def test_for_everybody_else_a_run_does_not_exist(
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route[0]} {route[1]}")
-def test_its_owner_may(client: FlaskClient, hers: Stream, route: t.Any) -> None:
+def test_the_owner_may_use_every_route_of_a_run(
+    client: FlaskClient, hers: Stream, route: t.Any
+) -> None:
     response = ask(client, route, hers.run, "ann")
     assert response.status_code == 200
     response.close()
 
 
-def test_a_run_of_nobody_is_for_whoever_knows_its_id(
+def test_a_run_without_an_owner_is_open_to_every_caller_with_its_id(
     ai: AIStream, client: FlaskClient, streams: StreamClient
 ) -> None:
     ai.identify(lambda: request.headers.get("X-User"))
@@ -91,7 +93,7 @@ def test_a_run_of_nobody_is_for_whoever_knows_its_id(
     assert client.get(f"/ai/runs/{answer.run}", headers={"X-User": "bob"}).status_code == 200
 
 
-def test_a_provider_is_told_who_asks(ai: AIStream, streams: StreamClient) -> None:
+def test_a_provider_sees_the_owner(ai: AIStream, streams: StreamClient) -> None:
     script = Script("a")
     ai.provider(name="chat")(script)
     ai.identify(lambda: "ann")
@@ -99,7 +101,7 @@ def test_a_provider_is_told_who_asks(ai: AIStream, streams: StreamClient) -> Non
     assert script.requests[0].owner == "ann"
 
 
-def test_a_name_that_is_no_string_is_refused(
+def test_an_identify_that_returns_no_string_is_a_server_error(
     ai: AIStream, client: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     ai.provider(name="chat")(Script("a"))
@@ -128,7 +130,7 @@ def aborts(request: ChatRequest) -> None:
         (aborts, 429, "too_many_requests"),
     ],
 )
-def test_whoever_may_not_start_starts_nothing(
+def test_a_refused_caller_starts_no_run(
     ai: AIStream, client: FlaskClient, check: t.Any, status: int, code: str
 ) -> None:
     script = Script("a")
@@ -141,7 +143,7 @@ def test_whoever_may_not_start_starts_nothing(
 
 
 @pytest.mark.parametrize("allows", ["no", "", 0, 1])
-def test_what_may_mean_no_is_not_taken_for_yes(
+def test_an_authorize_that_returns_no_bool_is_a_server_error(
     ai: AIStream, client: FlaskClient, caplog: pytest.LogCaptureFixture, allows: t.Any
 ) -> None:
     script = Script("a")
@@ -169,7 +171,7 @@ def test_authorize_sees_the_whole_request(
     assert (seen[0].owner, seen[0].provider, seen[0].params) == ("ann", "chat", {"model": "m"})
 
 
-def test_coming_back_is_no_start(ai: AIStream, streams: StreamClient) -> None:
+def test_resuming_does_not_call_authorize(ai: AIStream, streams: StreamClient) -> None:
     ai.provider(name="chat")(Script("a"))
     answer = streams.read("/ai/chat?prompt=Hi")
     ai.authorize(denies)
@@ -177,7 +179,7 @@ def test_coming_back_is_no_start(ai: AIStream, streams: StreamClient) -> None:
     assert again.text == "a"
 
 
-def test_a_retried_start_is_a_start(ai: AIStream, streams: StreamClient) -> None:
+def test_a_retried_start_calls_authorize(ai: AIStream, streams: StreamClient) -> None:
     ai.provider(name="chat")(Script("a"))
     key = {"Idempotency-Key": "k"}
     streams.read("/ai/chat?prompt=Hi", headers=key)
@@ -190,7 +192,7 @@ def test_a_retried_start_is_a_start(ai: AIStream, streams: StreamClient) -> None
     [({"max_connections": 1}, 503, 503), ({"max_connections_per_owner": 1}, 429, 200)],
     ids=["of the process", "of an owner"],
 )
-def test_whoever_has_too_many_streams_open_gets_no_other_and_starts_no_run(
+def test_over_the_connection_limit_no_stream_opens_and_no_run_starts(
     ai: AIStream, make_app: MakeApp, limit: dict[str, int], status: int, others: int
 ) -> None:
     gate = Gate()
@@ -219,7 +221,7 @@ class User(UserMixin):
         self.id = id
 
 
-def test_without_identify_the_owner_is_who_is_logged_in(ai: AIStream, app: Flask) -> None:
+def test_without_identify_the_owner_is_flask_logins_user(ai: AIStream, app: Flask) -> None:
     script = Script("a")
     ai.provider(name="chat")(script)
     app.secret_key = "secret"

@@ -1,4 +1,4 @@
-"""What cannot be right is refused in a sentence that says what would be."""
+"""Malformed requests are refused, with a sentence that says what would be valid."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def script(ai: AIStream) -> Script:
 
 
 @pytest.mark.parametrize(("body", "status", "code", "says"), BODIES)
-def test_a_body_that_is_wrong_is_refused(
+def test_a_malformed_body_is_refused(
     client: FlaskClient, script: Script, body: t.Any, status: int, code: str, says: str
 ) -> None:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -95,7 +95,7 @@ QUERIES = [
 
 
 @pytest.mark.parametrize(("query", "status", "code"), QUERIES)
-def test_a_query_that_is_wrong_is_refused(
+def test_a_malformed_query_is_refused(
     client: FlaskClient, script: Script, query: str, status: int, code: str
 ) -> None:
     assert fault_of(client.get(f"/ai/chat{query}")) == (status, code)
@@ -115,7 +115,7 @@ HEADERS = [
 
 @pytest.mark.parametrize(("headers", "status", "code"), HEADERS)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_header_that_is_wrong_is_refused(
+def test_a_malformed_header_is_refused(
     client: FlaskClient,
     script: Script,
     headers: dict[str, str],
@@ -148,7 +148,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize(("method", "path", "status", "code"), PATHS)
-def test_a_path_or_method_that_is_not_there_is_told_as_json(
+def test_an_unknown_path_or_method_is_answered_as_json(
     client: FlaskClient, script: Script, method: str, path: str, status: int, code: str
 ) -> None:
     response = client.open(path, method=method)
@@ -158,17 +158,17 @@ def test_a_path_or_method_that_is_not_there_is_told_as_json(
     assert script.requests == []
 
 
-def test_a_wrong_method_is_told_the_right_ones(client: FlaskClient, script: Script) -> None:
+def test_a_wrong_method_lists_the_allowed_ones(client: FlaskClient, script: Script) -> None:
     response = client.put("/ai/chat")
     assert set(response.allow) >= {"GET", "POST"}
     assert response.get_json()["error"]["message"].endswith("Allowed: GET, HEAD, OPTIONS, POST.")
 
 
-def test_an_unknown_provider_is_told_who_is_there(client: FlaskClient, script: Script) -> None:
+def test_an_unknown_provider_lists_the_registered_ones(client: FlaskClient, script: Script) -> None:
     assert "chat" in client.get("/ai/nobody").get_json()["error"]["message"]
 
 
-def test_paths_of_the_application_keep_its_own_errors(client: FlaskClient, script: Script) -> None:
+def test_the_applications_own_paths_keep_its_errors(client: FlaskClient, script: Script) -> None:
     assert client.get("/aix/chat").mimetype == "text/html"
     assert client.get("/elsewhere").mimetype == "text/html"
 
@@ -209,7 +209,7 @@ SIZES: list[t.Any] = [
 
 
 @pytest.mark.parametrize(("setting", "most", "body", "status", "code"), SIZES)
-def test_what_is_too_large_is_refused_and_told_the_bound(
+def test_a_request_over_a_limit_is_refused_naming_the_limit(
     make_app: MakeApp,
     script: Script,
     setting: str,
@@ -224,13 +224,13 @@ def test_what_is_too_large_is_refused_and_told_the_bound(
     assert script.requests == []
 
 
-def test_bounds_can_be_switched_off(make_app: MakeApp, script: Script) -> None:
+def test_limits_can_be_switched_off(make_app: MakeApp, script: Script) -> None:
     app = make_app(max_body_bytes=None, max_messages=None, max_prompt_characters=None)
     body = {"messages": [USER] * 1001, "prompt": "x" * 5_000_000}
     assert StreamClient(app).read("/ai/chat", json=body).text == "a"
 
 
-def test_the_largest_that_is_allowed_is_taken(make_app: MakeApp, script: Script) -> None:
+def test_a_request_at_the_limit_is_accepted(make_app: MakeApp, script: Script) -> None:
     body = json.dumps({"prompt": "Hi"}).encode()
     app = make_app(max_body_bytes=len(body), max_messages=1, max_prompt_characters=2)
     assert StreamClient(app).read("/ai/chat", data=body, method="POST").text == "a"
@@ -250,7 +250,7 @@ ODD_BUT_FINE: list[dict[str, t.Any]] = [
 
 
 @pytest.mark.parametrize("body", ODD_BUT_FINE, ids=repr)
-def test_what_is_only_odd_is_passed_on(
+def test_an_unusual_but_valid_request_reaches_the_provider(
     streams: StreamClient, script: Script, body: dict[str, t.Any]
 ) -> None:
     assert streams.read("/ai/chat", data=json.dumps(body), method="POST").text == "a"

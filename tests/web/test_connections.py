@@ -60,7 +60,7 @@ def database(app: Flask, tmp_path: Path) -> Iterator[Database]:
     database.pool.dispose()
 
 
-def test_more_streams_than_connections_can_be_open(
+def test_more_streams_than_pooled_connections_can_be_open(
     app: Flask, ai: AIStream, streams: StreamClient, database: Database
 ) -> None:
     gate = Gate()
@@ -94,7 +94,7 @@ def test_more_streams_than_connections_can_be_open(
     assert database.held == 0
 
 
-def test_a_provider_that_queried_holds_a_connection_until_it_lets_go(
+def test_a_provider_that_queried_holds_a_connection_until_it_releases_it(
     ai: AIStream, streams: StreamClient, database: Database
 ) -> None:
     asked, released = Gate(), Gate()
@@ -119,7 +119,7 @@ def test_a_provider_that_queried_holds_a_connection_until_it_lets_go(
 
 
 @pytest.mark.parametrize("steps", [(), (ValueError(),)])
-def test_what_a_provider_took_is_given_back_at_its_end(
+def test_a_providers_connection_is_returned_at_its_end(
     app: Flask, ai: AIStream, streams: StreamClient, database: Database, steps: tuple[t.Any, ...]
 ) -> None:
     ai.provider(name="chat")(Script(database.query, "a", *steps))
@@ -129,7 +129,7 @@ def test_what_a_provider_took_is_given_back_at_its_end(
         until(lambda: database.held == 0)
 
 
-def test_what_a_receiver_took_is_given_back(
+def test_a_signal_receivers_connection_is_returned(
     app: Flask, ai: AIStream, streams: StreamClient, database: Database
 ) -> None:
     ai.provider(name="chat")(Script("a"))
@@ -144,7 +144,7 @@ def test_what_a_receiver_took_is_given_back(
             until(lambda: database.held == 0)
 
 
-def test_reading_and_stopping_hold_nothing(
+def test_reading_and_stopping_hold_no_connection(
     ai: AIStream, app: Flask, streams: StreamClient, database: Database
 ) -> None:
     ai.provider(name="chat")(Script("a"))

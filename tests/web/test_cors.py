@@ -1,4 +1,4 @@
-"""Pages of other origins: what they may read, and what they may not make a browser send."""
+"""CORS headers, and the refusal of cross-site requests with credentials."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def allowed(response: TestResponse) -> tuple[str | None, str | None]:
 
 @pytest.mark.parametrize(("method", "path", "status"), ANSWERS)
 @pytest.mark.parametrize("origin", [STRANGER, "null", ""])
-def test_by_default_every_page_may_read_every_answer_without_credentials(
+def test_by_default_any_page_may_read_without_credentials(
     app: Flask, method: str, path: str, status: int, origin: str
 ) -> None:
     response = ask(app, method, path, Origin=origin)
@@ -78,7 +78,7 @@ def test_by_default_every_page_may_read_every_answer_without_credentials(
 
 
 @pytest.mark.parametrize(("method", "path", "status"), ANSWERS)
-def test_with_a_list_only_its_pages_may_read_and_with_credentials(
+def test_with_a_list_only_listed_pages_may_read_also_with_credentials(
     make_app: MakeApp, method: str, path: str, status: int
 ) -> None:
     app = make_app(cors_origins=[FRIEND, "http://localhost:5173"])
@@ -91,7 +91,7 @@ def test_with_a_list_only_its_pages_may_read_and_with_credentials(
 
 
 @pytest.mark.parametrize(("method", "path", "status"), ANSWERS)
-def test_without_cors_there_are_no_headers(
+def test_without_cors_no_header_is_set(
     make_app: MakeApp, method: str, path: str, status: int
 ) -> None:
     response = ask(make_app(cors_origins=None), method, path, Origin=STRANGER)
@@ -113,7 +113,7 @@ def test_without_cors_there_are_no_headers(
         "*",
     ],
 )
-def test_an_origin_is_on_the_list_exactly_or_not(make_app: MakeApp, origin: str) -> None:
+def test_a_similar_origin_is_not_allowed(make_app: MakeApp, origin: str) -> None:
     app = make_app(cors_origins=[FRIEND])
     assert allowed(ask(app, "GET", "/ai/health", Origin=origin)) == (None, None)
 
@@ -131,18 +131,18 @@ def test_a_preflight_allows_what_clients_send(app: Flask, path: str) -> None:
     assert int(response.headers["Access-Control-Max-Age"]) > 0
 
 
-def test_a_preflight_of_a_stranger_allows_nothing(make_app: MakeApp) -> None:
+def test_a_preflight_of_an_unlisted_origin_allows_nothing(make_app: MakeApp) -> None:
     response = preflight(make_app(cors_origins=[FRIEND]), STRANGER)
     assert not [name for name, _ in response.headers if name.startswith("Access-Control")]
 
 
-def test_a_page_may_read_what_it_needs_of_the_headers(app: Flask) -> None:
+def test_the_headers_a_client_acts_on_are_exposed(app: Flask) -> None:
     response = ask(app, "GET", "/ai/chat?prompt=Hi", Origin=STRANGER)
     exposed = response.headers["Access-Control-Expose-Headers"]
     assert {"AIStream-Run", "Retry-After"} <= set(exposed.split(", "))
 
 
-def test_a_header_the_application_set_is_not_doubled(make_app: MakeApp) -> None:
+def test_a_cors_header_that_the_application_set_is_not_doubled(make_app: MakeApp) -> None:
     app = make_app(cors_origins=[FRIEND])
 
     @app.after_request
@@ -153,7 +153,7 @@ def test_a_header_the_application_set_is_not_doubled(make_app: MakeApp) -> None:
     assert allowed(ask(app, "GET", "/ai/health", Origin=FRIEND)) == (FRIEND, "true")
 
 
-def test_paths_of_the_application_are_left_alone(app: Flask) -> None:
+def test_the_applications_own_paths_get_no_cors_headers(app: Flask) -> None:
     response = ask(app, "GET", "/elsewhere", Origin=STRANGER)
     assert allowed(response) == (None, None)
 
@@ -191,7 +191,7 @@ PATHS = [
 
 @pytest.mark.parametrize(("origin", "site", "may"), SENT)
 @pytest.mark.parametrize(("method", "path"), PATHS)
-def test_what_another_site_makes_a_browser_send_with_cookies_is_refused(
+def test_a_cross_site_request_with_cookies_is_refused(
     app: Flask, method: str, path: str, origin: str | None, site: str | None, may: bool
 ) -> None:
     headers = {"Cookie": "session=1", "Origin": origin, "Sec_Fetch_Site": site}
@@ -202,20 +202,22 @@ def test_what_another_site_makes_a_browser_send_with_cookies_is_refused(
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
-def test_the_same_without_cookies_is_anybodys_right(app: Flask, method: str, path: str) -> None:
+def test_a_cross_site_request_without_cookies_is_allowed(
+    app: Flask, method: str, path: str
+) -> None:
     response = ask(app, method, path, Origin=STRANGER, Sec_Fetch_Site="cross-site")
     assert response.status_code != 403
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
-def test_a_page_on_the_list_may_send_cookies(make_app: MakeApp, method: str, path: str) -> None:
+def test_a_listed_page_may_send_cookies(make_app: MakeApp, method: str, path: str) -> None:
     app = make_app(cors_origins=[FRIEND])
     sent = {"Cookie": "session=1", "Sec_Fetch_Site": "cross-site"}
     assert ask(app, method, path, Origin=FRIEND, **sent).status_code != 403
     assert ask(app, method, path, Origin=STRANGER, **sent).status_code == 403
 
 
-def test_a_refused_request_starts_nothing(ai: AIStream, client: FlaskClient) -> None:
+def test_a_refused_cross_site_request_starts_no_run(ai: AIStream, client: FlaskClient) -> None:
     script = Script("a")
     ai.provider(name="costly")(script)
     client.set_cookie("session", "1")
@@ -224,7 +226,7 @@ def test_a_refused_request_starts_nothing(ai: AIStream, client: FlaskClient) -> 
     assert script.requests == []
 
 
-def test_reading_the_refusal_is_allowed(client: FlaskClient) -> None:
+def test_the_refusal_has_cors_headers(client: FlaskClient) -> None:
     client.set_cookie("session", "1")
     response = client.get("/ai/chat?prompt=Hi", headers={"Origin": STRANGER})
     assert allowed(response) == ("*", None)

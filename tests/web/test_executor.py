@@ -1,4 +1,4 @@
-"""Runs that are started here and made there: two applications that share a store stand for two processes."""
+"""Runs that are started in one process and executed in another: two applications that share a store."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Worker:
         return self.outcome
 
 
-def test_a_run_is_made_where_it_is_taken_from_the_queue(
+def test_a_queued_run_is_executed_by_the_worker_that_takes_it(
     process: Process, ai: AIStream, queue: list[str], chat: list[ChatRequest], ends: Ends
 ) -> None:
     web, worker = process(), process()
@@ -136,7 +136,7 @@ def test_a_run_is_made_where_it_is_taken_from_the_queue(
     assert request.params == {"temperature": 1}
 
 
-def test_a_run_that_is_delivered_twice_is_made_once(
+def test_a_ticket_that_is_delivered_twice_is_executed_once(
     process: Process, ai: AIStream, queue: list[str], gate: Gate, ends: Ends
 ) -> None:
     web, one, other = process(), process(), process()
@@ -153,7 +153,7 @@ def test_a_run_that_is_delivered_twice_is_made_once(
     assert len(ends.received) == 1
 
 
-def test_a_stop_elsewhere_ends_the_work(
+def test_a_stop_in_another_process_ends_the_worker(
     process: Process, ai: AIStream, queue: list[str], gate: Gate, ends: Ends
 ) -> None:
     web, other = process(), process()
@@ -166,7 +166,7 @@ def test_a_stop_elsewhere_ends_the_work(
     assert [ended.outcome for ended in ends.wait()] == [ev.Stopped("application")]
 
 
-def test_what_was_stopped_in_the_queue_is_not_made(
+def test_a_run_that_was_stopped_in_the_queue_is_not_executed(
     process: Process, ai: AIStream, queue: list[str], chat: list[ChatRequest]
 ) -> None:
     web, worker = process(), process()
@@ -176,7 +176,7 @@ def test_what_was_stopped_in_the_queue_is_not_made(
     assert not chat
 
 
-def test_a_run_that_no_worker_takes_fails_and_that_is_told_once(
+def test_a_run_that_no_worker_takes_fails_once(
     process: Process, ai: AIStream, ends: Ends, caplog: pytest.LogCaptureFixture
 ) -> None:
     web, other = process(queue_seconds=0.3), process(queue_seconds=0.3)
@@ -190,7 +190,7 @@ def test_a_run_that_no_worker_takes_fails_and_that_is_told_once(
     assert caplog.text.count("no worker took it") == 1
 
 
-def test_a_queue_that_is_away_is_an_error_at_once(
+def test_an_unavailable_queue_fails_the_run_at_once(
     process: Process, ai: AIStream, ends: Ends, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(ticket: str) -> None:
@@ -206,7 +206,7 @@ def test_a_queue_that_is_away_is_an_error_at_once(
     assert len(ends.wait()) == 1
 
 
-def test_in_the_background_a_run_goes_on_in_a_worker_without_a_reader(
+def test_a_background_run_continues_in_a_worker_without_readers(
     process: Process, ai: AIStream, queue: list[str], gate: Gate
 ) -> None:
     web, other = process(), process(detach_seconds=0)
@@ -250,7 +250,7 @@ def lasting(ai: AIStream, gate: Gate) -> list[ChatRequest]:
     return calls
 
 
-def test_a_run_that_has_lost_its_worker_goes_back_into_the_queue(
+def test_a_run_whose_worker_died_is_queued_again(
     process: Process, ai: AIStream, queue: list[str], lasting: list[ChatRequest], ends: Ends
 ) -> None:
     web, one, other = process(), process(), process()
@@ -283,7 +283,7 @@ def test_a_lost_run_that_no_worker_takes_is_interrupted(
     assert [ended.text for ended in ends.wait()] == ["Well, "]
 
 
-def test_what_breaks_a_worker_off_interrupts_its_run(
+def test_an_exception_in_the_waiting_worker_interrupts_its_run(
     process: Process,
     ai: AIStream,
     queue: list[str],
@@ -306,7 +306,7 @@ def test_what_breaks_a_worker_off_interrupts_its_run(
     assert len(ends.wait()) == 1
 
 
-def test_a_provider_that_is_not_in_the_worker_fails_the_run(
+def test_a_provider_that_the_worker_does_not_have_fails_the_run(
     process: Process, ai: AIStream, queue: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     web, worker = process(), process()
@@ -319,7 +319,7 @@ def test_a_provider_that_is_not_in_the_worker_fails_the_run(
     assert run.status == "failed"
 
 
-def test_a_run_is_also_made_in_the_process_that_started_it(
+def test_the_process_that_queued_a_run_can_execute_it(
     process: Process, ai: AIStream, queue: list[str]
 ) -> None:
     with process().app_context():
@@ -329,14 +329,12 @@ def test_a_run_is_also_made_in_the_process_that_started_it(
 
 
 @pytest.mark.parametrize("ticket", ["unknown", "unknown.2"])
-def test_what_the_store_has_forgotten_is_not_made(
-    process: Process, ai: AIStream, ticket: str
-) -> None:
+def test_an_expired_run_is_not_executed(process: Process, ai: AIStream, ticket: str) -> None:
     with process().app_context():
         assert ai.execute(ticket) is None
 
 
-def test_a_run_that_is_not_in_the_queue_is_not_made(process: Process, ai: AIStream) -> None:
+def test_a_run_that_was_not_queued_is_not_executed(process: Process, ai: AIStream) -> None:
     with process(executor=None).app_context():
         run = ai.start("chat", "Hi")
         run.wait(DEADLINE)
@@ -344,7 +342,7 @@ def test_a_run_that_is_not_in_the_queue_is_not_made(process: Process, ai: AIStre
 
 
 @pytest.mark.parametrize("request_", [{"prompt": "Hi", "file": b""}], ids=["bytes"])
-def test_what_cannot_be_sent_is_refused_before_anything_starts(
+def test_a_request_that_cannot_be_serialised_starts_no_run(
     process: Process, ai: AIStream, queue: list[str], request_: t.Any
 ) -> None:
     with process().app_context(), pytest.raises(ValueError, match="cannot be sent to another"):
@@ -352,20 +350,24 @@ def test_what_cannot_be_sent_is_refused_before_anything_starts(
     assert not queue
 
 
-def test_a_provider_that_wants_a_request_is_refused(ai: AIStream, process: Process) -> None:
+def test_a_provider_that_needs_a_request_is_refused_at_registration(
+    ai: AIStream, process: Process
+) -> None:
     ai.provider(name="asking", context="request")(lambda request: "")
     with pytest.raises(RegistrationError, match=r"'asking' has context=\"request\""):
         process()
 
 
-def test_a_provider_that_wants_a_request_is_refused_late(ai: AIStream, process: Process) -> None:
+def test_a_provider_registered_late_that_needs_a_request_is_refused_at_start(
+    ai: AIStream, process: Process
+) -> None:
     with process().app_context():
         ai.provider(name="asking", context="request")(lambda request: "")
         with pytest.raises(RegistrationError, match="no request"):
             ai.start("asking", "Hi")
 
 
-def test_one_name_for_two_providers_is_refused(process: Process) -> None:
+def test_two_providers_of_one_name_are_refused(process: Process) -> None:
     app = process()
     other = AIStream("other")
     other.provider(name="chat")(lambda request: "")
@@ -384,14 +386,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("settings", "sentence"), REFUSED.values(), ids=REFUSED)
-def test_an_executor_that_cannot_work_keeps_the_application_from_starting(
+def test_an_executor_that_cannot_work_is_refused_at_start_up(
     process: Process, settings: dict[str, t.Any], sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
         process(**settings)
 
 
-def test_every_celery_makes_the_runs_of_its_own_application() -> None:
+def test_each_celery_application_executes_its_own_runs() -> None:
     made: list[int] = []
     celeries = [Celery("celery", broker="memory://", set_as_current=False) for _ in range(2)]
     for number, celery in enumerate(celeries):
@@ -403,7 +405,7 @@ def test_every_celery_makes_the_runs_of_its_own_application() -> None:
     assert made == [0, 1]
 
 
-def test_a_celery_that_is_not_installed_is_told(
+def test_a_missing_celery_package_is_named(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flask_aistream.web.celery.find_spec", lambda name: None)

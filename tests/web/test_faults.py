@@ -1,4 +1,4 @@
-"""Before the first byte a fault is an HTTP error; after it, it is an event, and the log ends well."""
+"""A failure before the first byte is an HTTP error, after it a terminal event of the run."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ EARLY: list[t.Any] = [
 
 
 @pytest.mark.parametrize(("provider", "status", "code"), EARLY)
-def test_a_provider_that_fails_before_its_first_word_is_an_http_error(
+def test_a_failure_before_the_first_event_is_an_http_error(
     ai: AIStream, client: FlaskClient, ends: Ends, provider: t.Any, status: int, code: str
 ) -> None:
     ai.provider(name="chat")(provider)
@@ -76,7 +76,7 @@ def test_a_provider_that_fails_before_its_first_word_is_an_http_error(
 
 
 @pytest.mark.parametrize(("provider", "status", "code"), EARLY)
-def test_the_same_after_the_response_has_begun_is_an_event(
+def test_a_failure_after_the_response_began_is_an_event(
     ai: AIStream, make_app: MakeApp, provider: t.Any, status: int, code: str
 ) -> None:
     ai.provider(name="chat")(provider)
@@ -94,7 +94,7 @@ LATE: list[t.Any] = [
 
 
 @pytest.mark.parametrize(("provider", "code", "says"), LATE)
-def test_a_provider_that_fails_later_ends_its_stream_well(
+def test_a_failure_in_mid_stream_ends_with_a_terminal_event(
     ai: AIStream, streams: StreamClient, provider: t.Any, code: str, says: str
 ) -> None:
     ai.provider(name="chat")(provider)
@@ -110,7 +110,7 @@ def test_a_provider_that_fails_later_ends_its_stream_well(
     assert end.data == '{"action":"terminate","reason":"error"}'
 
 
-def test_no_route_tells_what_an_exception_said(
+def test_no_route_shows_the_text_of_an_exception(
     ai: AIStream, client: FlaskClient, streams: StreamClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     ai.provider(name="chat")(Script("a", ValueError(SECRET)))
@@ -126,7 +126,7 @@ def test_no_route_tells_what_an_exception_said(
 
 
 @pytest.mark.parametrize("hook", ["identify", "authorize"])
-def test_a_hook_that_breaks_is_told_without_its_words(
+def test_a_failing_hook_is_a_server_error_without_its_text(
     ai: AIStream, client: FlaskClient, caplog: pytest.LogCaptureFixture, hook: str
 ) -> None:
     script = Script("a")
@@ -147,7 +147,7 @@ def test_a_hook_that_breaks_is_told_without_its_words(
 # Stop, and the one signal at the end.
 
 
-def test_stop_answers_with_what_was_really_stopped(
+def test_stop_answers_with_the_stopped_run(
     ai: AIStream, client: FlaskClient, streams: StreamClient, ends: Ends
 ) -> None:
     script = Script("Hel", Gate(), "lo")
@@ -172,7 +172,7 @@ def test_stop_answers_with_what_was_really_stopped(
     assert len(ends.wait()) == 1
 
 
-def test_a_finished_run_is_not_stopped_after_all(
+def test_stopping_a_finished_run_changes_nothing(
     ai: AIStream, client: FlaskClient, streams: StreamClient
 ) -> None:
     ai.provider(name="chat")(Script("a"))
@@ -181,7 +181,7 @@ def test_a_finished_run_is_not_stopped_after_all(
     assert (told["stopped"], told["status"], told["text"]) == (False, "finished", "a")
 
 
-def test_the_end_of_a_run_is_announced_in_an_application_context(
+def test_run_ended_is_sent_in_an_application_context(
     ai: AIStream, app: Flask, streams: StreamClient
 ) -> None:
     from flask import current_app
@@ -199,7 +199,7 @@ def test_the_end_of_a_run_is_announced_in_an_application_context(
     assert told == [(app, "tests", "ann", "Hello")]
 
 
-def test_a_run_whose_reader_has_gone_ends_when_told_to_have_no_patience(
+def test_without_detach_time_a_run_stops_with_its_last_reader(
     make_app: MakeApp, ai: AIStream
 ) -> None:
     gate = Gate()
@@ -214,7 +214,9 @@ def test_a_run_whose_reader_has_gone_ends_when_told_to_have_no_patience(
     assert (message["status"], message["end"]) == ("stopped", {"by": "detach"})
 
 
-def test_a_response_that_is_closed_unread_frees_everything(make_app: MakeApp, ai: AIStream) -> None:
+def test_a_response_closed_before_iteration_frees_everything(
+    make_app: MakeApp, ai: AIStream
+) -> None:
     script = Script("a", Gate())
     ai.provider(name="chat")(script)
     torn_down: list[bool] = []
@@ -231,7 +233,7 @@ def test_a_response_that_is_closed_unread_frees_everything(make_app: MakeApp, ai
 # Limits.
 
 
-def test_runs_over_the_limit_are_asked_to_come_back(make_app: MakeApp, ai: AIStream) -> None:
+def test_starts_over_the_limit_get_503_with_retry_after(make_app: MakeApp, ai: AIStream) -> None:
     gate = Gate()
     ai.provider(name="chat")(Script("a", gate))
     streams = StreamClient(make_app(max_runs=1))
@@ -242,7 +244,7 @@ def test_runs_over_the_limit_are_asked_to_come_back(make_app: MakeApp, ai: AIStr
         gate.open()
 
 
-def test_a_store_without_room_refuses_starts_and_goes_on_with_what_it_has(
+def test_a_full_store_refuses_starts_and_continues_its_runs(
     make_app: MakeApp, ai: AIStream
 ) -> None:
     gate = Gate()
@@ -260,7 +262,7 @@ def test_a_store_without_room_refuses_starts_and_goes_on_with_what_it_has(
         assert [*living][-2:] == ["!", Finished()]
 
 
-def test_a_run_that_takes_too_long_fails(make_app: MakeApp, ai: AIStream) -> None:
+def test_a_run_over_its_time_limit_fails(make_app: MakeApp, ai: AIStream) -> None:
     ai.provider(name="chat")(Script("a", Gate()))
     answer = StreamClient(make_app(run_seconds=0.05)).read("/ai/chat?prompt=Hi")
     assert isinstance(answer.outcome, Failed)
@@ -270,7 +272,7 @@ def test_a_run_that_takes_too_long_fails(make_app: MakeApp, ai: AIStream) -> Non
 # What is left.
 
 
-def test_a_thousand_runs_leave_nothing(
+def test_a_thousand_runs_leave_no_state(
     ai: AIStream, app: Flask, client: FlaskClient, process: ProcessState
 ) -> None:
     ai.provider(name="chat")(Script("a"))
@@ -284,7 +286,7 @@ def test_a_thousand_runs_leave_nothing(
     assert len(live) < 10
 
 
-def test_an_application_that_is_gone_leaves_nothing(make_app: MakeApp, ai: AIStream) -> None:
+def test_a_collected_application_leaves_no_state(make_app: MakeApp, ai: AIStream) -> None:
     ai.provider(name="chat")(Script("a"))
 
     def use_one() -> list[weakref.ref[t.Any]]:
@@ -301,7 +303,7 @@ def test_an_application_that_is_gone_leaves_nothing(make_app: MakeApp, ai: AIStr
     until(all_gone, "the application's end")
 
 
-def test_a_fault_between_the_start_and_the_first_byte_leaves_no_reader_behind(
+def test_an_error_while_the_response_is_made_detaches_the_reader(
     make_app: MakeApp, ai: AIStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: object) -> t.Any:

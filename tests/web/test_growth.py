@@ -21,7 +21,7 @@ RUNS = 150
 
 
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
-def test_finished_runs_leave_nothing_behind(
+def test_finished_runs_do_not_grow_the_process(
     make_app: MakeApp, ai: AIStream, tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Timers that were cancelled are cleared away when there are a thousand, which is more than we look for.

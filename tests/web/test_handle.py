@@ -1,4 +1,4 @@
-"""Runs in the hands of the application's own code."""
+"""``RunHandle``: runs that the application's own code starts, reads and stops."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_run_starts_without_a_request(ai: AIStream, request_: t.Any) -> None:
 
 
 @needs_context
-def test_a_provider_is_told_all_that_the_code_said(ai: AIStream) -> None:
+def test_a_provider_sees_every_argument_of_start(ai: AIStream) -> None:
     seen: list[ChatRequest] = []
 
     @ai.provider
@@ -101,7 +101,7 @@ def test_a_provider_is_told_all_that_the_code_said(ai: AIStream) -> None:
     assert (seen[1].owner, seen[1].chat, seen[1].background) == ("ann", "c1", True)
 
 
-def test_a_handle_needs_no_context_any_more(app: Flask, ai: AIStream, gate: Gate) -> None:
+def test_a_handle_works_outside_of_a_context(app: Flask, ai: AIStream, gate: Gate) -> None:
     with app.app_context():
         run = ai.start("slow", "Hi")
     events = run.events()
@@ -114,7 +114,7 @@ def test_a_handle_needs_no_context_any_more(app: Flask, ai: AIStream, gate: Gate
 
 
 @needs_context
-def test_waiting_ends_in_time(ai: AIStream, gate: Gate) -> None:
+def test_wait_raises_at_its_timeout(ai: AIStream, gate: Gate) -> None:
     run = ai.start("slow", "Hi")
     with pytest.raises(TimeoutError, match=r"has not ended within 0\.01 s"):
         run.wait(0.01)
@@ -149,7 +149,7 @@ def test_status_and_wait_do_not_read_what_the_run_has_produced_so_far(
 
 
 @needs_context
-def test_an_application_stops_a_run(ai: AIStream, gate: Gate, ends: Ends) -> None:
+def test_a_handle_stops_its_run(ai: AIStream, gate: Gate, ends: Ends) -> None:
     run = ai.start("slow", "Hi")
     until(lambda: run.text)
     assert run.stop()
@@ -158,7 +158,7 @@ def test_an_application_stops_a_run(ai: AIStream, gate: Gate, ends: Ends) -> Non
     assert [ended.run.id for ended in ends.wait()] == [run.id]
 
 
-def test_who_reads_or_waits_keeps_a_run_alive_and_who_leaves_does_not(
+def test_reading_or_waiting_keeps_a_run_from_being_stopped(
     make_app: MakeApp, ai: AIStream, gate: Gate
 ) -> None:
     with make_app(detach_seconds=0).app_context():
@@ -173,9 +173,7 @@ def test_who_reads_or_waits_keeps_a_run_alive_and_who_leaves_does_not(
         assert run.wait(DEADLINE) == ev.Stopped("detach")
 
 
-def test_in_the_background_a_run_needs_no_reader(
-    make_app: MakeApp, ai: AIStream, gate: Gate
-) -> None:
+def test_a_background_run_needs_no_reader(make_app: MakeApp, ai: AIStream, gate: Gate) -> None:
     with make_app(detach_seconds=0).app_context():
         run = ai.start("slow", "Hi", background=True)
         events = run.events()
@@ -195,7 +193,7 @@ def test_a_key_starts_one_run(ai: AIStream) -> None:
 
 
 @needs_context
-def test_a_run_is_found_again_by_who_may(ai: AIStream) -> None:
+def test_attach_finds_only_runs_of_the_given_owner(ai: AIStream) -> None:
     run = ai.start("chat", "Hi", owner="ann")
     assert ai.attach(run.id).id == ai.attach(run.id, owner="ann").id == run.id
     for stranger in ("bob", None):
@@ -205,7 +203,7 @@ def test_a_run_is_found_again_by_who_may(ai: AIStream) -> None:
         ai.attach("nobody")
 
 
-def test_authorize_is_not_asked_but_the_bounds_hold(
+def test_start_skips_authorize_but_applies_limits(
     make_app: MakeApp, ai: AIStream, gate: Gate
 ) -> None:
     ai.authorize(lambda request: False)
@@ -234,21 +232,23 @@ WRONG: dict[str, Wrong] = {
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 @needs_context
-def test_what_is_wrong_is_told_in_a_sentence(ai: AIStream, wrong: Wrong) -> None:
+def test_a_wrong_argument_of_start_is_named(ai: AIStream, wrong: Wrong) -> None:
     kind, message, args, options = wrong
     with pytest.raises(kind, match=message):
         ai.start(*args, **options)
 
 
 @needs_context
-def test_events_after_an_event_that_is_not_there_are_refused(ai: AIStream) -> None:
+def test_events_after_a_number_beyond_the_log_are_refused(ai: AIStream) -> None:
     run = ai.start("chat", "Hi")
     run.wait(DEADLINE)
     with pytest.raises(CursorInvalid):
         list(run.events(after=100))
 
 
-def test_events_that_are_not_kept_any_more_are_told(make_app: MakeApp, ai: AIStream) -> None:
+def test_trimmed_events_raise_with_the_number_to_continue_from(
+    make_app: MakeApp, ai: AIStream
+) -> None:
     @ai.provider
     def long(request: ChatRequest) -> Iterator[str]:
         yield from "0123456789"
@@ -262,7 +262,7 @@ def test_events_that_are_not_kept_any_more_are_told(make_app: MakeApp, ai: AIStr
         assert list(run.events(after=first - 1))[-1] == ev.Finished()
 
 
-def test_a_blueprint_that_is_not_registered_is_told(ai: AIStream) -> None:
+def test_start_without_registration_names_register_blueprint(ai: AIStream) -> None:
     with (
         Flask("other").app_context(),
         pytest.raises(RegistrationError, match="not registered in 'other'"),
@@ -271,7 +271,7 @@ def test_a_blueprint_that_is_not_registered_is_told(ai: AIStream) -> None:
 
 
 @needs_context
-def test_a_provider_that_wants_a_request_is_not_started_without_one(ai: AIStream) -> None:
+def test_a_provider_that_needs_a_request_is_not_started_without_one(ai: AIStream) -> None:
     ai.provider(name="asking", context="request")(lambda request: "")
     with pytest.raises(RegistrationError, match="there is no request here"):
         ai.start("asking", "Hi")
@@ -291,7 +291,7 @@ def views(app: Flask, ai: AIStream) -> None:
 
 
 @pytest.mark.usefixtures("views")
-def test_a_view_of_ones_own_streams_and_resumes(streams: StreamClient) -> None:
+def test_an_application_view_streams_and_resumes(streams: StreamClient) -> None:
     answer = streams.read("/ask/native", method="POST")
     assert answer.text == "Hi!"
     assert answer.frames[0].data is not None
@@ -303,7 +303,7 @@ def test_a_view_of_ones_own_streams_and_resumes(streams: StreamClient) -> None:
 
 
 @pytest.mark.usefixtures("views")
-def test_a_view_of_ones_own_speaks_any_protocol(client: FlaskClient) -> None:
+def test_an_application_view_streams_any_protocol(client: FlaskClient) -> None:
     assert client.post("/ask/text").text == "Hi!"
     assert '"delta":"Hi!"' in client.post("/ask/ai-sdk").text.replace(": ", ":")
 
@@ -313,7 +313,7 @@ def test_a_view_of_ones_own_speaks_any_protocol(client: FlaskClient) -> None:
     ("method", "path", "code"),
     [("POST", "/ask/xml", "protocol_unknown"), ("GET", "/read/nothing", "run_not_found")],
 )
-def test_what_a_view_of_ones_own_meets_is_an_answer(
+def test_an_error_in_an_application_view_is_answered_as_json(
     client: FlaskClient, method: str, path: str, code: str
 ) -> None:
     response = client.open(path, method=method)

@@ -1,4 +1,4 @@
-"""One blueprint, wherever and however often it is registered."""
+"""Registering the blueprint and its providers, and reading the configuration."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def new_app(**config: t.Any) -> Flask:
     return app
 
 
-def test_an_application_is_ten_lines() -> None:
+def test_the_ten_line_application_streams() -> None:
     ai = AIStream()
 
     @ai.provider
@@ -93,7 +93,7 @@ WAYS = pytest.mark.parametrize(
 
 
 @WAYS
-def test_wherever_it_is_registered_its_routes_know_each_other(
+def test_links_work_however_the_blueprint_is_registered(
     register: Callable[[Flask, AIStream], list[str]],
 ) -> None:
     ai = AIStream()
@@ -112,7 +112,7 @@ def test_wherever_it_is_registered_its_routes_know_each_other(
 
 
 @WAYS
-def test_wherever_it_is_registered_faults_below_it_are_its_own(
+def test_errors_below_a_prefix_are_json_however_the_blueprint_is_registered(
     register: Callable[[Flask, AIStream], list[str]],
 ) -> None:
     ai = AIStream()
@@ -123,7 +123,7 @@ def test_wherever_it_is_registered_faults_below_it_are_its_own(
         assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_below_a_script_name_the_links_have_it_too() -> None:
+def test_links_include_the_script_name() -> None:
     ai = AIStream()
     ai.provider(name="chat")(Script("a"))
     app = new_app(APPLICATION_ROOT="/shop")
@@ -132,7 +132,7 @@ def test_below_a_script_name_the_links_have_it_too() -> None:
     assert f"/shop/ai/runs/{answer.run}/stop" in (answer.frames[0].data or "")
 
 
-def test_the_links_are_what_url_for_says_where_the_prefix_is_not_plain() -> None:
+def test_links_fill_in_the_variables_of_a_prefix() -> None:
     ai = AIStream()
     ai.provider(name="chat")(Script("a"))
     app = new_app()
@@ -143,7 +143,7 @@ def test_the_links_are_what_url_for_says_where_the_prefix_is_not_plain() -> None
     assert f'"/de/gespr%C3%A4ch/runs/{answer.run}/stop"' in (answer.frames[0].data or "")
 
 
-def test_without_a_prefix_the_application_keeps_its_own_paths() -> None:
+def test_without_a_prefix_the_applications_paths_keep_working() -> None:
     ai = AIStream()
     ai.provider(name="chat")(Script("a"))
     app = new_app()
@@ -154,7 +154,7 @@ def test_without_a_prefix_the_application_keeps_its_own_paths() -> None:
     assert client.get("/no/such/path").mimetype == "text/html"
 
 
-def test_one_instance_serves_two_applications_apart() -> None:
+def test_one_blueprint_keeps_two_applications_apart() -> None:
     ai = AIStream()
     ai.provider(name="chat")(Script("a"))
     one, other = new_app(AISTREAM_RETRY_SECONDS=7), new_app()
@@ -169,7 +169,7 @@ def test_one_instance_serves_two_applications_apart() -> None:
     assert client.get("/ai/no/such/path").mimetype == "text/html"
 
 
-def test_an_application_at_the_address_of_one_that_is_gone_is_not_taken_for_it() -> None:
+def test_a_new_application_at_a_reused_address_has_its_own_state() -> None:
     # id() is used again; what was kept by it would be another application's.
     ai = AIStream()
     for number in range(10):
@@ -189,7 +189,7 @@ def test_a_provider_may_be_added_after_the_registration() -> None:
     assert StreamClient(app).read("/ai/chat?prompt=Hi").text == "a"
 
 
-def test_the_decorator_gives_the_function_back() -> None:
+def test_the_decorators_return_the_function() -> None:
     ai = AIStream()
 
     def chat(request: ChatRequest) -> str:
@@ -225,7 +225,7 @@ REFUSED: list[t.Any] = [
 
 
 @pytest.mark.parametrize(("options", "provider", "says"), REFUSED)
-def test_a_provider_that_could_not_be_reached_is_refused(
+def test_an_invalid_provider_is_refused_at_registration(
     options: dict[str, t.Any], provider: t.Any, says: str
 ) -> None:
     ai = AIStream()
@@ -262,7 +262,7 @@ WRONG: list[t.Any] = [
 
 
 @pytest.mark.parametrize(("name", "value", "says"), WRONG)
-def test_a_wrong_value_is_refused_in_a_sentence_that_names_key_value_and_what_is_right(
+def test_a_wrong_value_is_refused_naming_key_value_and_valid_values(
     name: str, value: t.Any, says: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -284,7 +284,7 @@ def test_a_number_that_would_overflow_is_refused_naming_the_key(key: Key) -> Non
         assert len(str(caught.value)) < 1000
 
 
-def test_a_key_that_does_not_exist_is_refused_with_the_nearest() -> None:
+def test_an_unknown_key_is_refused_naming_a_similar_one() -> None:
     with pytest.raises(ConfigError, match="Did you mean AISTREAM_HEARTBEAT_SECONDS"):
         new_app(AISTREAM_HEARTBEAT=15).register_blueprint(AIStream())
 
@@ -297,12 +297,12 @@ def test_several_processes_without_a_shared_store_are_named_in_the_log(
     assert "cannot resume or stop them. Leave it out" in caplog.text
 
 
-def test_a_key_that_is_like_none_is_not_taken_for_one() -> None:
+def test_an_unknown_key_without_a_similar_one_is_refused() -> None:
     with pytest.raises(ConfigError, match="lists all keys"):
         new_app(AISTREAM_X=15).register_blueprint(AIStream())
 
 
-def test_a_key_that_is_set_too_late_is_refused_in_the_log(
+def test_a_key_set_after_registration_is_refused(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     ai = AIStream()
@@ -332,7 +332,7 @@ RIGHT: list[tuple[str, t.Any]] = [
 
 
 @pytest.mark.parametrize(("name", "value"), RIGHT)
-def test_an_application_works_with_any_right_value(name: str, value: t.Any) -> None:
+def test_an_application_works_with_any_valid_value(name: str, value: t.Any) -> None:
     ai = AIStream()
     ai.provider(name="chat")(Script("a", "b"))
     app = new_app(**{name: value})
@@ -340,7 +340,7 @@ def test_an_application_works_with_any_right_value(name: str, value: t.Any) -> N
     assert StreamClient(app).read("/chat?prompt=Hi").text == "ab"
 
 
-def test_defaults_are_put_back_into_the_configuration() -> None:
+def test_defaults_are_set_in_the_configuration() -> None:
     app = new_app(AISTREAM_RETRY_SECONDS=7)
     app.register_blueprint(AIStream())
     assert app.config["AISTREAM_HEARTBEAT_SECONDS"] == 15.0
@@ -354,9 +354,7 @@ def test_a_provider_that_needs_the_request_cannot_be_restarted() -> None:
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_only_what_may_be_restarted_elsewhere_is_kept_with_its_request(
-    tmp_path: Path, restart: bool
-) -> None:
+def test_only_restartable_runs_store_their_request(tmp_path: Path, restart: bool) -> None:
     ai = AIStream()
     gate = Gate()
     ai.provider(name="chat", restart=restart)(Script("a", gate))
@@ -375,7 +373,7 @@ def test_only_what_may_be_restarted_elsewhere_is_kept_with_its_request(
 
 
 @pytest.mark.parametrize("way", ["exempt", "token"])
-def test_it_works_beside_an_extension_that_wants_a_csrf_token(way: str) -> None:
+def test_it_works_beside_flask_wtfs_csrf_protection(way: str) -> None:
     ai = AIStream()
     ai.provider(name="chat")(Script("a"))
     app = new_app(SECRET_KEY="secret")

@@ -1,4 +1,4 @@
-"""A connection is lost, and nothing else is."""
+"""Resuming a run after a lost connection, and attaching a retried start to its run."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def script(ai: AIStream) -> Script:
 
 
 @pytest.mark.parametrize("again", COMING_BACK)
-def test_coming_back_at_any_record_repeats_nothing_and_loses_nothing(
+def test_resuming_at_any_record_repeats_nothing_and_loses_nothing(
     streams: StreamClient, script: Script, again: t.Any
 ) -> None:
     first = streams.read("/ai/chat?prompt=Hi")
@@ -75,7 +75,7 @@ def test_coming_back_at_any_record_repeats_nothing_and_loses_nothing(
 
 
 @pytest.mark.parametrize("again", COMING_BACK)
-def test_after_the_end_there_is_nothing_to_come_back_for(
+def test_resuming_at_the_end_is_204(
     streams: StreamClient, client: FlaskClient, script: Script, again: t.Any
 ) -> None:
     first = streams.read("/ai/chat?prompt=Hi")
@@ -96,14 +96,14 @@ def test_a_cursor_beyond_the_end_is_refused(
     assert response.get_json()["error"]["code"] == "cursor_invalid"
 
 
-def test_a_run_read_from_its_own_url_begins_at_the_beginning(
+def test_a_run_read_by_its_url_starts_at_the_beginning(
     streams: StreamClient, script: Script
 ) -> None:
     first = streams.read("/ai/chat?prompt=Hi")
     assert streams.read(f"/ai/runs/{first.run}/events").events == first.events
 
 
-def test_the_cursor_of_another_run_is_not_found_at_this_one(
+def test_a_cursor_of_another_run_is_404(
     streams: StreamClient, client: FlaskClient, script: Script
 ) -> None:
     one, other = streams.read("/ai/chat?prompt=Hi"), streams.read("/ai/chat?prompt=Hi")
@@ -113,7 +113,7 @@ def test_the_cursor_of_another_run_is_not_found_at_this_one(
     assert response.status_code == 404
 
 
-def test_a_head_of_a_run_reads_nothing(
+def test_head_of_a_run_streams_nothing(
     streams: StreamClient, client: FlaskClient, script: Script
 ) -> None:
     first = streams.read("/ai/chat?prompt=Hi")
@@ -121,7 +121,7 @@ def test_a_head_of_a_run_reads_nothing(
     assert (head.status_code, head.mimetype, head.data) == (200, "text/event-stream", b"")
 
 
-def test_a_run_goes_on_while_nobody_reads_it(ai: AIStream, streams: StreamClient) -> None:
+def test_a_run_continues_without_readers(ai: AIStream, streams: StreamClient) -> None:
     gate = Gate()
     script = Script("a", gate, "b", "c")
     ai.provider(name="chat")(script)
@@ -134,7 +134,7 @@ def test_a_run_goes_on_while_nobody_reads_it(ai: AIStream, streams: StreamClient
     assert len(script.requests) == 1
 
 
-def test_many_read_one_run_at_once(ai: AIStream, streams: StreamClient) -> None:
+def test_many_clients_read_one_run_at_once(ai: AIStream, streams: StreamClient) -> None:
     gate = Gate()
     ai.provider(name="chat")(Script("a", gate, *map(str, range(500))))
     with streams.open("/ai/chat?prompt=Hi") as first:
@@ -155,7 +155,7 @@ def test_many_read_one_run_at_once(ai: AIStream, streams: StreamClient) -> None:
     assert [stream.events for stream in read] == [first.events] * 8
 
 
-def test_a_trimmed_history_is_told_as_a_gap(make_app: MakeApp, ai: AIStream) -> None:
+def test_resuming_before_a_trimmed_record_gets_a_gap_event(make_app: MakeApp, ai: AIStream) -> None:
     ai.provider(name="chat")(Script(*map(str, range(20))))
     streams = StreamClient(make_app(log_events=8))
     first = streams.read("/ai/chat?prompt=Hi")
@@ -169,7 +169,7 @@ def test_a_trimmed_history_is_told_as_a_gap(make_app: MakeApp, ai: AIStream) -> 
     assert rest.outcome == Finished()
 
 
-def test_coming_back_to_a_failure_tells_it_again(ai: AIStream, streams: StreamClient) -> None:
+def test_resuming_a_failed_run_repeats_the_failure(ai: AIStream, streams: StreamClient) -> None:
     ai.provider(name="chat")(Script("a", ValueError()))
     first = streams.read("/ai/chat?prompt=Hi")
     rest = streams.read("/ai/chat", headers={"Last-Event-ID": f"{first.run}:1"})
@@ -190,7 +190,7 @@ KEYS: list[t.Any] = [
 
 @pytest.mark.parametrize("first", KEYS)
 @pytest.mark.parametrize("second", KEYS)
-def test_a_retried_start_attaches_to_the_run_it_started(
+def test_a_retry_with_the_same_key_attaches_to_its_run(
     streams: StreamClient, script: Script, first: t.Any, second: t.Any
 ) -> None:
     one = streams.read("/ai/chat", **first("k1"))
@@ -200,7 +200,7 @@ def test_a_retried_start_attaches_to_the_run_it_started(
     assert len(script.requests) == 1
 
 
-def test_another_key_is_another_run(streams: StreamClient, script: Script) -> None:
+def test_another_key_starts_another_run(streams: StreamClient, script: Script) -> None:
     runs = [streams.read("/ai/chat", **KEYS[0].values[0](key)).run for key in ("k1", "k2")]
     assert runs[0] != runs[1]
 
@@ -213,7 +213,7 @@ def test_another_key_is_another_run(streams: StreamClient, script: Script) -> No
         {"messages": [{"role": "system", "content": "Hi"}], "prompt": "Hi"},
     ],
 )
-def test_another_question_under_the_same_key_is_refused(
+def test_another_body_under_the_same_key_is_refused(
     streams: StreamClient, client: FlaskClient, script: Script, other: dict[str, t.Any]
 ) -> None:
     key = {"Idempotency-Key": "k1"}
@@ -241,7 +241,7 @@ def test_a_key_belongs_to_its_owner_and_its_provider(
     assert len(runs) == 3
 
 
-def test_many_who_start_under_one_key_start_one_run(
+def test_concurrent_starts_under_one_key_start_one_run(
     streams: StreamClient, script: Script, process: ProcessState
 ) -> None:
     read: list[Stream] = []
@@ -261,9 +261,7 @@ def test_many_who_start_under_one_key_start_one_run(
     assert len(script.requests) == 1
 
 
-def test_a_retried_start_that_had_failed_at_once_fails_the_same(
-    ai: AIStream, client: FlaskClient
-) -> None:
+def test_a_retry_of_a_failed_start_fails_the_same_way(ai: AIStream, client: FlaskClient) -> None:
     script = Script(ValueError("secret"))
     ai.provider(name="chat")(script)
     asked = KEYS[0].values[0]("k1")

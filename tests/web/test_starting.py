@@ -1,4 +1,4 @@
-"""A provider is asked, and its answer streams."""
+"""Starting a run, and streaming its answer."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ def test_an_answer_streams(ai: AIStream, streams: StreamClient) -> None:
     assert [frame.id for frame in answer.frames] == [f"{answer.run}:{n}" for n in range(7)]
 
 
-def test_the_first_bytes_are_those_a_plain_event_source_needs(
-    ai: AIStream, client: FlaskClient
-) -> None:
+def test_the_first_frames_suit_a_plain_event_source(ai: AIStream, client: FlaskClient) -> None:
     ai.provider(name="chat")(Script("Hel", "lo"))
     response = client.get("/ai/chat?prompt=Hi")
     run = response.headers["AIStream-Run"]
@@ -76,7 +74,7 @@ def test_the_first_bytes_are_those_a_plain_event_source_needs(
     )
 
 
-def test_the_headers_keep_proxies_and_caches_from_holding_it_back(
+def test_the_headers_keep_proxies_and_caches_from_buffering(
     ai: AIStream, client: FlaskClient
 ) -> None:
     ai.provider(name="chat")(Script("a"))
@@ -90,7 +88,9 @@ def test_the_headers_keep_proxies_and_caches_from_holding_it_back(
     assert "Content-Encoding" not in response.headers
 
 
-def test_compression_that_would_hold_it_back_is_declined(make_app: MakeApp, ai: AIStream) -> None:
+def test_compression_that_would_buffer_the_stream_is_declined(
+    make_app: MakeApp, ai: AIStream
+) -> None:
     ai.provider(name="chat")(Script("a"))
     app = make_app()
     app.config["COMPRESS_MIMETYPES"] = ["text/html", "text/event-stream"]
@@ -126,7 +126,7 @@ REQUESTS: list[t.Any] = [
 
 
 @pytest.mark.parametrize(("body", "prompt", "messages", "params"), REQUESTS)
-def test_a_provider_is_given_what_was_asked(
+def test_a_provider_sees_the_parsed_request(
     ai: AIStream,
     streams: StreamClient,
     body: dict[str, t.Any],
@@ -145,14 +145,16 @@ def test_a_provider_is_given_what_was_asked(
     assert (request.provider, request.run, request.owner) == ("chat", answer.run, None)
 
 
-def test_a_query_asks_too(ai: AIStream, streams: StreamClient) -> None:
+def test_a_prompt_may_be_in_the_query(ai: AIStream, streams: StreamClient) -> None:
     script = Script("a")
     ai.provider(name="chat")(script)
     streams.read("/ai/chat?prompt=Hi&model=m")
     assert (script.requests[0].prompt, script.requests[0].params) == ("Hi", {"model": "m"})
 
 
-def test_a_provider_may_know_what_to_say_to_nothing(ai: AIStream, streams: StreamClient) -> None:
+def test_a_default_prompt_answers_a_request_without_one(
+    ai: AIStream, streams: StreamClient
+) -> None:
     script = Script("a")
     ai.provider(name="chat", default_prompt="Introduce yourself.")(script)
     streams.read("/ai/chat")
@@ -172,7 +174,7 @@ def test_an_async_provider_streams(ai: AIStream, streams: StreamClient) -> None:
 # Before the provider has said anything.
 
 
-def test_the_response_begins_while_the_model_still_thinks(make_app: MakeApp, ai: AIStream) -> None:
+def test_the_response_starts_before_a_slow_first_token(make_app: MakeApp, ai: AIStream) -> None:
     gate = Gate()
     ai.provider(name="chat")(Script(gate, "a"))
     with StreamClient(make_app(commit_seconds=0.01)).open("/ai/chat?prompt=Hi") as stream:
@@ -210,7 +212,7 @@ def test_heartbeats_fill_the_silence_before_the_first_token(
         ("GET", {"Purpose": "prefetch"}, 204),
     ],
 )
-def test_looking_starts_nothing(
+def test_head_prefetch_and_preflight_start_no_run(
     ai: AIStream,
     client: FlaskClient,
     process: ProcessState,
@@ -227,7 +229,7 @@ def test_looking_starts_nothing(
     assert process.runner.count == 0
 
 
-def test_a_head_tells_what_a_get_would_send(ai: AIStream, client: FlaskClient) -> None:
+def test_head_has_the_headers_of_get(ai: AIStream, client: FlaskClient) -> None:
     ai.provider(name="chat")(Script("a"))
     head = client.head("/ai/chat?prompt=Hi")
     assert head.content_type == "text/event-stream; charset=utf-8"
@@ -237,7 +239,7 @@ def test_a_head_tells_what_a_get_would_send(ai: AIStream, client: FlaskClient) -
 # Contexts.
 
 
-def test_a_provider_runs_in_an_application_context_of_its_own(
+def test_a_provider_runs_in_a_fresh_application_context(
     ai: AIStream, app: Flask, streams: StreamClient
 ) -> None:
     seen: dict[str, t.Any] = {}
@@ -255,7 +257,7 @@ def test_a_provider_runs_in_an_application_context_of_its_own(
     assert seen == {"app": "tests", "mark": None, "request": False}
 
 
-def test_a_provider_may_ask_for_the_request(ai: AIStream, streams: StreamClient) -> None:
+def test_a_provider_may_run_in_the_request_context(ai: AIStream, streams: StreamClient) -> None:
     @ai.provider(context="request")
     def chat(request: ChatRequest) -> Iterator[str]:
         yield flask_request.headers["X-Tenant"]
@@ -266,7 +268,7 @@ def test_a_provider_may_ask_for_the_request(ai: AIStream, streams: StreamClient)
 
 
 @pytest.mark.parametrize("context", ["app", "request"])
-def test_what_the_provider_opened_is_torn_down_at_its_end(
+def test_the_providers_context_is_torn_down_at_its_end(
     ai: AIStream, app: Flask, streams: StreamClient, context: t.Any
 ) -> None:
     open_now: set[str] = set()
@@ -288,7 +290,7 @@ def test_what_the_provider_opened_is_torn_down_at_its_end(
 # What becomes of it.
 
 
-def test_a_run_can_be_read_as_one_message(
+def test_a_run_can_be_read_as_one_json_object(
     ai: AIStream, client: FlaskClient, streams: StreamClient
 ) -> None:
     ai.provider(name="chat")(Script("Hel", "lo", Usage(1, 2)))
@@ -309,7 +311,7 @@ def test_a_run_can_be_read_as_one_message(
     }
 
 
-def test_the_cursor_of_a_trimmed_run_is_still_its_end(make_app: MakeApp, ai: AIStream) -> None:
+def test_the_cursor_of_a_trimmed_run_is_its_last_record(make_app: MakeApp, ai: AIStream) -> None:
     ai.provider(name="chat")(Script(*"abcdefgh"))
     app = make_app(log_events=4)
     answer = StreamClient(app).read("/ai/chat?prompt=Hi")
@@ -327,7 +329,7 @@ ODD_VALUES = [
 
 
 @pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: type(value).__name__)
-def test_data_that_json_has_no_word_for_breaks_no_route(
+def test_data_that_is_not_json_breaks_no_route(
     ai: AIStream, client: FlaskClient, streams: StreamClient, value: t.Any
 ) -> None:
     ai.provider(name="chat")(Script(Data("odd", value), "a"))
@@ -341,7 +343,7 @@ def test_data_that_json_has_no_word_for_breaks_no_route(
         json.loads(response.data, parse_constant=pytest.fail)
 
 
-def test_health_is_told(
+def test_health_answers_whether_the_worker_drains(
     ai: AIStream, client: FlaskClient, streams: StreamClient, process: ProcessState
 ) -> None:
     gate = Gate()
