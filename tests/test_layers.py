@@ -48,6 +48,7 @@ THIRD_PARTIES = {
     "redis": {"stores"},
     "celery": {"web"},
     "urllib3": {"upstream"},
+    "certifi": {"upstream"},
 }
 
 # Modules of Python that reach sockets, files, clocks, threads or processes.
