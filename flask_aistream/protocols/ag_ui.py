@@ -252,7 +252,15 @@ def read_message(item: t.Any, index: int) -> Message:
         message["tool_calls"] = item["toolCalls"]
     if role == "tool":
         message["tool_call_id"] = item.get("toolCallId")
+        message["content"] = with_error(content, item.get("error"))
     return message
+
+
+def with_error(content: t.Any, error: t.Any) -> t.Any:
+    """Content of a tool message with its error, for which OpenAI's chat format has no field."""
+    if not error or not isinstance(error, str) or not isinstance(content, str) or error in content:
+        return content
+    return f"{content}\n{error}" if content else error
 
 
 def openai_part(part: Part) -> Part:

@@ -8,6 +8,7 @@ Sources: OpenAI Chat Completions (``role``, ``content``), AI SDK UI messages (``
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from flask_aistream.core.request import Message
@@ -25,6 +26,16 @@ STEP = "step-start"
 
 # States of a tool part that has a result.
 COMPLETED_STATES = {"output-available", "output-error", "output-denied"}
+# Media types of the audio formats that OpenAI's chat format has.
+AUDIO_FORMATS = {
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/wave": "wav",
+    "audio/mpeg": "mp3",
+    "audio/mp3": "mp3",
+}
+BASE64 = re.compile(r"data:[^,]*;base64,(.*)", re.DOTALL)
+
 DENIED = "The user denied this call."
 
 
@@ -162,12 +173,23 @@ def openai_part(part: Part) -> Part:
 
 
 def file_part(url: str, media_type: str, filename: str | None) -> Part | None:
-    """A file in OpenAI's chat format: an image, or inline data. ``None`` if there is no equivalent."""
+    """A file in OpenAI's chat format: an image, audio, or inline data. ``None`` if it has no equivalent."""
     if media_type.startswith("image/"):
         return {"type": "image_url", "image_url": {"url": url}}
+    data = BASE64.fullmatch(url)
+    if data and media_type in AUDIO_FORMATS:
+        audio = {"data": data[1], "format": AUDIO_FORMATS[media_type]}
+        return {"type": "input_audio", "input_audio": audio}
     if url.startswith("data:"):
-        return {"type": "file", "file": {"filename": filename or "file", "file_data": url}}
+        name = filename or default_name(media_type)
+        return {"type": "file", "file": {"filename": name, "file_data": url}}
     return None
+
+
+def default_name(media_type: str) -> str:
+    """``file.pdf`` for ``application/pdf``: model servers go by the extension."""
+    subtype = media_type.partition("/")[2]
+    return f"file.{subtype}" if subtype.isalnum() else "file"
 
 
 def tool_call(part: Part) -> Part:

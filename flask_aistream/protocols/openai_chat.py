@@ -49,7 +49,7 @@ FINISH_REASONS: dict[ev.FinishReason, str] = {
     "unknown": "stop",
 }
 
-OWN_FIELDS = {"model", "messages", "stream", "stream_options"}
+OWN_FIELDS = {"model", "messages", "stream", "stream_options", "n"}
 
 
 class ChatEncoder:
@@ -129,8 +129,7 @@ class ChatEncoder:
         delta = {"annotations": self._citations} if self._citations else {}
         yield self._delta(delta, finish_reason(event))
         if self._include_usage:
-            counts = usage(self._usage) if self._usage else None
-            yield data_frame({**self._base(), "choices": [], "usage": counts})
+            yield data_frame({**self._base(), "choices": [], "usage": usage(self._usage)})
         yield DONE
 
     def _delta(self, delta: Json, reason: str | None = None) -> str:
@@ -182,7 +181,9 @@ def citation(event: ev.SourceUrl, index: int, at: int = 0) -> Json:
     return {"index": index, "type": "url_citation", "url_citation": url}
 
 
-def usage(usage: ev.Usage) -> Json:
+def usage(reported: ev.Usage | None) -> Json:
+    """The ``usage`` object. Clients fail without one, so zeros marked as unknown replace missing counts."""
+    usage = reported or ev.Usage()
     counts: Json = {
         "prompt_tokens": usage.input_tokens or 0,
         "completion_tokens": usage.output_tokens or 0,
@@ -192,7 +193,12 @@ def usage(usage: ev.Usage) -> Json:
         counts["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
     if usage.reasoning_tokens is not None:
         counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
-    return counts
+    return {**counts, **unknown_mark(reported)}
+
+
+def unknown_mark(reported: ev.Usage | None) -> Json:
+    """A field of our own for a ``usage`` object without counts of the provider."""
+    return {"aistream_unknown": True} if reported is None else {}
 
 
 def response_body(fold: Fold, context: EncoderContext) -> Json:
@@ -217,8 +223,8 @@ def response_body(fold: Fold, context: EncoderContext) -> Json:
         "logprobs": None,
         "finish_reason": finish_reason(fold.terminal),
     }
-    answer = {**completion_head(context, "chat.completion"), "choices": [choice]}
-    return {**answer, "usage": usage(fold.usage)} if fold.usage else answer
+    head = completion_head(context, "chat.completion")
+    return {**head, "choices": [choice], "usage": usage(fold.usage)}
 
 
 def call_of(part: Json) -> Json:
@@ -259,6 +265,7 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
         raise RequestError(
             "`messages` is empty but must hold at least one message.", "messages_invalid", 422
         )
+    check_choices(body)
     return ParsedRequest(
         messages=messages,
         params=other_fields(body, OWN_FIELDS),
@@ -274,6 +281,14 @@ def model_of(body: dict[str, t.Any]) -> str:
     if not model:
         raise missing_field("model", "the name of a provider (`GET /v1/models` lists them)")
     return model
+
+
+def check_choices(body: dict[str, t.Any]) -> None:
+    """:raises RequestError: More than one choice is requested."""
+    if body.get("n") not in (None, 1):
+        raise RequestError(
+            f"`n` is {dumps(body['n'])[:20]} but must be 1: a run has one answer.", "n_invalid", 422
+        )
 
 
 def stream_options(body: dict[str, t.Any]) -> Json:

@@ -38,6 +38,7 @@ from flask_aistream.protocols.openai_chat import error
 from flask_aistream.protocols.openai_chat import error_headers
 from flask_aistream.protocols.openai_chat import gap_message
 from flask_aistream.protocols.openai_chat import model_of
+from flask_aistream.protocols.openai_chat import unknown_mark
 from flask_aistream.protocols.spans import TEXT
 from flask_aistream.protocols.spans import Json
 from flask_aistream.protocols.spans import SpanEncoder
@@ -155,7 +156,7 @@ class ResponsesEncoder(SpanEncoder):
 
     def response(self) -> Json:
         """The response object so far."""
-        counts = usage(self._usage) if self._usage else None
+        counts = usage(self._usage) if self._usage or self._terminal else None
         return {
             **response_head(self.context, self._terminal),
             "output": self._items_so_far(),
@@ -253,6 +254,8 @@ class ResponsesEncoder(SpanEncoder):
         yield from self.switch_span(None)
         for call in self._calls:
             yield from self._close_call(call)
+        if status(event) == "failed":
+            yield error_event(event)
         yield {"type": f"response.{END_EVENTS[status(event)]}", "response": self.response()}
 
 
@@ -298,7 +301,7 @@ def response_head(context: EncoderContext, terminal: ev.Terminal | None) -> Json
         "object": "response",
         "created_at": int(context.created),
         "status": state,
-        "error": {"code": failed.code, "message": failed.message} if failed else None,
+        "error": error_field(failed) if failed else None,
         "incomplete_details": {"reason": reason} if reason else None,
         "instructions": None,
         "metadata": {},
@@ -307,6 +310,22 @@ def response_head(context: EncoderContext, terminal: ev.Terminal | None) -> Json
         "tool_choice": "auto",
         "tools": [],
     }
+
+
+def error_event(terminal: ev.Terminal) -> Json:
+    """The event on which clients raise; most of them take ``response.failed`` for a normal end.
+
+    The schema has only the flat fields. OpenAI's Python SDK raises only on the nested ones.
+    """
+    failure = t.cast(ev.Failed, failure_of(terminal))
+    fields = {"code": failure.code, "message": failure.message, "param": None}
+    return {"type": "error", **fields, "error": {"type": "server_error", **fields}}
+
+
+def error_field(failure: ev.Failed) -> Json:
+    """``error`` of a response object. Its ``code`` is an enumeration, so our own code has a field beside it."""
+    code = "rate_limit_exceeded" if failure.status == 429 else "server_error"
+    return {"code": code, "message": failure.message, "aistream_code": failure.code}
 
 
 def text_part(text: str, annotations: list[Json]) -> Json:
@@ -323,13 +342,18 @@ def annotation(event: ev.SourceUrl | ev.SourceDocument, at: int) -> Json:
     return {"type": "file_citation", "file_id": event.id, "filename": name, "index": at}
 
 
-def usage(usage: ev.Usage) -> Json:
+def usage(reported: ev.Usage | None) -> Json:
+    usage = reported or ev.Usage()
     return {
         "input_tokens": usage.input_tokens or 0,
-        "input_tokens_details": {"cached_tokens": usage.cached_tokens or 0},
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_tokens or 0,
+            "cache_write_tokens": 0,
+        },
         "output_tokens": usage.output_tokens or 0,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
         "total_tokens": usage.total_tokens or 0,
+        **unknown_mark(reported),
     }
 
 
@@ -383,11 +407,7 @@ def read_message(item: Json, index: int, messages: list[Message]) -> None:
     role = role_of(item, index, ROLES)
     content = item.get("content")
     check_content(content, role, index)
-    if isinstance(content, list):
-        content = [chat_part(part) for part in content]
-        if all(part["type"] == "text" for part in content):
-            content = "".join(part["text"] for part in content)
-    messages.append({"role": role, "content": content})
+    messages.append({"role": role, "content": chat_content(content)})
 
 
 def read_call(item: Json, index: int, messages: list[Message]) -> None:
@@ -403,8 +423,10 @@ def read_output(item: Json, index: int, messages: list[Message]) -> None:
     output = item.get("output")
     if not isinstance(item.get("call_id"), str) or not isinstance(output, (str, list)):
         raise wrong(index, "must have a `call_id` and an `output`")
-    content = output if isinstance(output, str) else dumps(output)
-    messages.append({"role": "tool", "tool_call_id": item["call_id"], "content": content})
+    check_content(output, "tool", index)
+    messages.append(
+        {"role": "tool", "tool_call_id": item["call_id"], "content": chat_content(output)}
+    )
 
 
 def skip(item: Json, index: int, messages: list[Message]) -> None:
@@ -418,19 +440,33 @@ READERS: Mapping[str, t.Callable[[Json, int, list[Message]], None]] = {
 }
 
 
+def chat_content(content: t.Any) -> t.Any:
+    """Content in the format of chat completions; text parts alone become a string."""
+    if not isinstance(content, list):
+        return content
+    parts = [chat_part(part) for part in content]
+    if all(part["type"] == "text" for part in parts):
+        return "".join(part["text"] for part in parts)
+    return parts
+
+
 def chat_part(part: Part) -> Part:
     """An input part in the format of chat completions; unchanged if there is no equivalent."""
     match part:
         case {"type": "input_text" | "output_text", "text": str(text)}:
             return {"type": "text", "text": text}
         case {"type": "input_image", "image_url": str(url)}:
-            return {"type": "image_url", "image_url": {"url": url}}
+            return {"type": "image_url", "image_url": {"url": url, **kept(part, "detail")}}
         case {"type": "input_file", "file_data": str(data)}:
-            return {"type": "file", "file": {"filename": part.get("filename"), "file_data": data}}
+            return {"type": "file", "file": {**kept(part, "filename"), "file_data": data}}
         case {"type": "input_file", "file_id": str(file)}:
             return {"type": "file", "file": {"file_id": file}}
         case _:
             return part
+
+
+def kept(part: Part, name: str) -> Part:
+    return {name: part[name]} if part.get(name) is not None else {}
 
 
 def wrong(index: int, what: str) -> RequestError:

@@ -15,3 +15,12 @@ PROTOCOLS: dict[str, WireProtocol] = {
     protocol.name: protocol
     for protocol in (NATIVE, AI_SDK, OPENAI_CHAT, OPENAI_RESPONSES, AG_UI, HTML, TEXT)
 }
+
+
+def client_headers() -> set[str]:
+    """Names of the response headers, besides those of every protocol, that clients read."""
+    names: set[str] = set()
+    for protocol in PROTOCOLS.values():
+        names |= {*protocol.headers, *protocol.error_headers(500)}
+        names |= {protocol.run_header} if protocol.run_header else set()
+    return names

@@ -18,6 +18,7 @@ from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import extension
 from flask_aistream.web.registry import ProviderRegistry
 from flask_aistream.web.responses import answering
+from flask_aistream.web.responses import no_content
 from flask_aistream.web.start import scoped
 
 
@@ -44,7 +45,7 @@ def reconnect(registry: ProviderRegistry, provider: str, chat_id: str) -> Respon
     ext = extension()
     log = latest(ext, registry, provider, chat_id)
     if log is None:
-        return Response(status=204)
+        return no_content()
     options = AI_SDK.options(request.args)
     with stream.admit(ext, log.run.owner) as slot:
         return stream.follow(ext, log, BEGINNING, AI_SDK, options, slot)

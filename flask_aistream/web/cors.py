@@ -14,10 +14,11 @@ from flask import Request
 from flask import Response
 
 from flask_aistream.errors import AccessDenied
+from flask_aistream.protocols.table import client_headers
 from flask_aistream.web.config import Settings
 
 ALLOWED_HEADERS = "Content-Type, Authorization, Last-Event-ID, Idempotency-Key"
-EXPOSED_HEADERS = "Retry-After, AIStream-Run"
+EXPOSED_HEADERS = ", ".join(["Retry-After", "AIStream-Run", *sorted(client_headers())])
 ALLOWED_METHODS = "GET, POST"
 PREFLIGHT_SECONDS = 600
 SITES = {"same-origin": False, "none": False, "cross-site": True}

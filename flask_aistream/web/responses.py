@@ -62,6 +62,13 @@ def run_headers(protocol: WireProtocol, run_id: str) -> dict[str, str]:
     return {"AIStream-Run": run_id, **more}
 
 
+def no_content() -> Response:
+    """204 without a ``Content-Type``, which PEP 3333's validator rejects."""
+    response = Response(status=204)
+    del response.headers["Content-Type"]
+    return response
+
+
 def head_response(protocol: WireProtocol) -> Response:
     """The headers of a GET, which starts no run."""
     return Response(

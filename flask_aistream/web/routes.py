@@ -34,6 +34,7 @@ from flask_aistream.web.registry import RegisteredProvider
 from flask_aistream.web.responses import answering
 from flask_aistream.web.responses import head_response
 from flask_aistream.web.responses import json_response
+from flask_aistream.web.responses import no_content
 from flask_aistream.web.start import start
 
 
@@ -73,7 +74,7 @@ def provider_view(registry: ProviderRegistry, protocol: WireProtocol) -> t.Calla
         if request.method == "HEAD":
             return head_response(protocol)
         if parse.is_prefetch(request):
-            return Response(status=204)
+            return no_content()
         parsed = parse.read_request(protocol, request, ext.settings)
         found = found or registry.find(parsed.provider or "")
         return start_or_resume(ext, registry, protocol, found, parsed)

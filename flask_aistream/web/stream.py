@@ -18,7 +18,7 @@ from flask_aistream.delivery.tail import Tail
 from flask_aistream.protocols.base import Encoder
 from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.base import WireProtocol
-from flask_aistream.protocols.endings import failure_of
+from flask_aistream.protocols.endings import http_failure_of
 from flask_aistream.protocols.wire import dumps
 from flask_aistream.stores.base import Log
 from flask_aistream.web.connection import open_connection
@@ -27,6 +27,7 @@ from flask_aistream.web.extension import current_request
 from flask_aistream.web.links import links_of
 from flask_aistream.web.responses import failure_response
 from flask_aistream.web.responses import json_response
+from flask_aistream.web.responses import no_content
 from flask_aistream.web.responses import stream_response
 
 Options = Mapping[str, t.Any]
@@ -52,7 +53,7 @@ def resume(
     after = cursor.number
     if page.ended and not page.events:
         if not protocol.repeat_last:
-            return Response(status=204)
+            return no_content()
         after -= 1
     after = BEGINNING if protocol.stateful else after
     with admit(ext, log.run.owner) as slot:
@@ -101,7 +102,7 @@ def answer(
         delivery.close()
     if fold.terminal is None:  # The client disconnected, which closed the tail.
         return Response(status=499)
-    failed = failure_of(fold.terminal)
+    failed = http_failure_of(fold)
     return failure_response(protocol, failed) if failed else whole(ext, log, fold, protocol)
 
 

@@ -27,7 +27,10 @@ def test_openai_reads_every_story_in_every_way(node: Node) -> None:
             for way in ("created", "whole", "responded", "responseHelped", "helped"):
                 if (story, way) != ("usage-length", "helped"):
                     assert joined(ways[way]["value"]["text"]) == text, (story, way)
-        assert ways["responded"]["value"]["last"].startswith("response.")
+        if story in ("failed", "interrupted"):
+            assert BROKEN[story] in ways["responded"]["error"]
+        else:
+            assert ways["responded"]["value"]["last"].startswith("response.")
     calls = got["answers"]["tools"]["helped"]["value"]["calls"]
     assert [call["name"] for call in calls] == ["weather", "clock"]
     assert got["answers"]["stopped"]["responded"]["value"]["last"] == "response.incomplete"

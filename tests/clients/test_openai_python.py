@@ -29,7 +29,9 @@ BROKEN = ["failed", "stopped", "interrupted"]
 
 @pytest.fixture
 def client(url: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
+    with openai.OpenAI(
+        base_url=f"{url}/v1", api_key="none", _strict_response_validation=True
+    ) as client:
         yield client
 
 
@@ -111,9 +113,8 @@ def test_an_answer_that_broke_raises(client: openai.OpenAI, story: str) -> None:
     with pytest.raises(openai.APIError) as raised:
         list(client.chat.completions.create(**asking(story, stream=True)))
     assert str(raised.value)
-    with pytest.raises(openai.APIStatusError) as refused:
-        client.with_options(max_retries=0).chat.completions.create(**asking(story))
-    assert refused.value.status_code == {"failed": 502, "stopped": 409, "interrupted": 503}[story]
+    with pytest.raises(openai.BadRequestError, match=str(raised.value)):
+        client.chat.completions.create(**asking(story))
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -151,18 +152,25 @@ def response_of(event: object) -> Response:
     return response
 
 
-@pytest.mark.parametrize("story", [*COMPLETE, *BROKEN])
+@pytest.mark.parametrize("story", ["failed", "interrupted"])
+def test_a_failed_response_raises_and_can_be_retrieved(client: openai.OpenAI, story: str) -> None:
+    stream = client.responses.create(model="tell", input=story, stream=True)
+    created = response_of(next(iter(stream)))
+    with pytest.raises(openai.APIError) as raised:
+        list(stream)
+    failed = client.responses.retrieve(created.id)
+    assert failed.status == "failed"
+    assert failed.error
+    assert failed.error.message == str(raised.value)
+
+
+@pytest.mark.parametrize("story", [*COMPLETE, "stopped"])
 def test_responses_stream_every_story(client: openai.OpenAI, story: str) -> None:
     events = list(client.responses.create(model="tell", input=story, stream=True))
     text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
     assert joined(text) == joined(text_of(story))
     assert [event.sequence_number for event in events] == list(range(len(events)))
-    ends = {
-        "usage-length": "incomplete",
-        "stopped": "incomplete",
-        "failed": "failed",
-        "interrupted": "failed",
-    }
+    ends = {"usage-length": "incomplete", "stopped": "incomplete"}
     last = events[-1]
     assert last.type == f"response.{ends.get(story, 'completed')}"
     final = response_of(last)
@@ -181,8 +189,8 @@ def test_the_response_helper_adds_every_story_up(client: openai.OpenAI, story: s
 
 
 def test_a_failed_response_raises_when_it_was_to_be_whole(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.APIStatusError, match="The model did not answer"):
-        client.with_options(max_retries=0).responses.create(model="tell", input="failed")
+    with pytest.raises(openai.BadRequestError, match="The model did not answer"):
+        client.responses.create(model="tell", input="failed")
 
 
 def test_a_background_response_is_found_again_from_any_of_its_events(client: openai.OpenAI) -> None:

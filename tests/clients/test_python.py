@@ -17,7 +17,7 @@ from httpx_sse import connect_sse
 from langchain_openai import ChatOpenAI
 from pydantic import TypeAdapter
 from pydantic_ai import Agent
-from pydantic_ai.exceptions import ModelAPIError
+from pydantic_ai.exceptions import AgentRunError
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.models.openai import OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
@@ -100,9 +100,27 @@ def test_a_pydantic_ai_agent_runs_on_a_provider(url: str, model: t.Any, story: s
     assert joined(whole).endswith(expected)
 
 
-def test_a_pydantic_ai_agent_is_told_of_a_failure(url: str) -> None:
-    with pytest.raises(ModelAPIError):
-        asyncio.run(with_agent(url, OpenAIChatModel, lambda agent: agent.run("refused")))
+@pytest.mark.parametrize("story", ["refused", "failed"])
+@pytest.mark.parametrize("model", [OpenAIChatModel, OpenAIResponsesModel])
+def test_a_pydantic_ai_agent_raises_on_a_failure(url: str, model: t.Any, story: str) -> None:
+    async def run(agent: Agent) -> None:
+        async with agent.run_stream(story) as streamed:
+            await streamed.get_output()
+
+    with pytest.raises((AgentRunError, openai.APIError)):
+        asyncio.run(with_agent(url, model, run))
+
+
+@pytest.mark.parametrize("responses", [False, True])
+def test_langchain_raises_on_a_failure_in_mid_answer(url: str, responses: bool) -> None:
+    chat = ChatOpenAI(
+        model="tell",
+        base_url=f"{url}/v1",
+        api_key="none",  # type: ignore[arg-type]
+        use_responses_api=responses,
+    )
+    with pytest.raises(openai.APIError, match="The model did not answer"):
+        list(chat.stream("failed"))
 
 
 @pytest.mark.parametrize("story", TELLING)

@@ -209,6 +209,37 @@ def test_the_last_event_of_a_response_contains_its_response_body() -> None:
         assert body == last["response"], story
 
 
+@pytest.mark.parametrize("story", ["failed", "interrupted"])
+def test_a_failed_response_sends_an_error_event_before_response_failed(story: str) -> None:
+    """LangChain, pydantic-ai and OpenAI's SDKs raise only on the former."""
+    frames = decoded(transcript(PROTOCOLS["openai-responses"], story))
+    assert [frame.event for frame in frames[-2:]] == ["error", "response.failed"]
+    event = json.loads(frames[-2].data or "")
+    failed = json.loads(frames[-1].data or "")["response"]["error"]
+    fields = {"code": failed["aistream_code"], "message": failed["message"], "param": None}
+    assert event == {
+        **fields,
+        "type": "error",
+        "error": {"type": "server_error", **fields},
+        "sequence_number": len(frames) - 2,
+    }
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_usage_is_an_object_also_if_the_provider_reported_none(story: str) -> None:
+    fold, options = Fold(STORIES[story]), {"include_usage": True}
+    for name in ("openai-chat", "openai-responses"):
+        protocol = PROTOCOLS[name]
+        assert protocol.response_body
+        usage = protocol.response_body(fold, CONTEXT)["usage"]
+        assert usage["total_tokens"] == (fold.usage.total_tokens if fold.usage else 0)
+        assert usage.get("aistream_unknown", False) is (fold.usage is None)
+    encoder = PROTOCOLS["openai-chat"].encoder(replace(CONTEXT, options=options))
+    chunks = payloads(encoder.encode(0, STORIES[story]))
+    if chunks[-1] == "[DONE]":
+        assert json.loads(chunks[-2])["usage"]["total_tokens"] >= 0
+
+
 def test_a_response_under_way_holds_what_was_said_so_far() -> None:
     whole = PROTOCOLS["openai-responses"].response_body
     assert whole

@@ -53,7 +53,10 @@ UI_MESSAGES = [
                 "content": [
                     {
                         "type": "file",
-                        "file": {"filename": "file", "file_data": "data:application/pdf;base64,AA"},
+                        "file": {
+                            "filename": "file.pdf",
+                            "file_data": "data:application/pdf;base64,AA",
+                        },
                     }
                 ],
             }
@@ -238,6 +241,84 @@ def test_response_input_reaches_a_provider_in_chat_shape(given: Any, read: Any) 
     assert PROTOCOLS["openai-responses"].read({"model": "chat", "input": given}).messages == read
 
 
+DETAILED = {"type": "input_image", "image_url": PIXEL, "detail": "low"}
+AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+RESULT = [{"type": "input_text", "text": "see"}, {"type": "input_image", "image_url": PIXEL}]
+
+
+def test_an_image_of_a_response_keeps_its_detail_and_audio_stays_audio() -> None:
+    items = [{"role": "user", "content": [DETAILED, AUDIO]}]
+    (message,) = PROTOCOLS["openai-responses"].read({"model": "chat", "input": items}).messages
+    assert message["content"] == [
+        {"type": "image_url", "image_url": {"url": PIXEL, "detail": "low"}},
+        AUDIO,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("output", "content"),
+    [(RESULT, [text("see"), IMAGE]), (RESULT[:1], "see"), ("one", "one")],
+    ids=["parts", "only text", "a string"],
+)
+def test_the_output_of_a_response_call_keeps_its_parts(output: Any, content: Any) -> None:
+    item = {"type": "function_call_output", "call_id": "c1", "output": output}
+    body = {"model": "chat", "input": [item], "previous_response_id": "resp_1"}
+    (message,) = PROTOCOLS["openai-responses"].read(body).messages
+    assert message == {"role": "tool", "tool_call_id": "c1", "content": content}
+
+
+@pytest.mark.parametrize(
+    ("media_type", "part"),
+    [
+        ("audio/wav", AUDIO),
+        ("audio/x-wav", AUDIO),
+        ("audio/mpeg", {**AUDIO, "input_audio": {"data": "AAAA", "format": "mp3"}}),
+        (
+            "audio/ogg",
+            {
+                "type": "file",
+                "file": {"filename": "file.ogg", "file_data": "data:audio/ogg;base64,AAAA"},
+            },
+        ),
+        (
+            "application/pdf",
+            {
+                "type": "file",
+                "file": {"filename": "file.pdf", "file_data": "data:application/pdf;base64,AAAA"},
+            },
+        ),
+    ],
+)
+def test_a_file_reaches_a_provider_as_what_it_is(media_type: str, part: Any) -> None:
+    url = f"data:{media_type};base64,AAAA"
+    file = {"type": "file", "mediaType": media_type, "url": url}
+    (message,) = PROTOCOLS["ai-sdk"].read({"messages": [ui(file)]}).messages
+    assert message["content"] == [part]
+    source = {"type": "data", "value": "AAAA", "mimeType": media_type}
+    content = [{"type": "document", "source": source}]
+    body = {"messages": [{"id": "1", "role": "user", "content": content}]}
+    assert PROTOCOLS["ag-ui"].read(body).messages == [message]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [("", "It broke."), ("Half.", "Half.\nIt broke."), ("It broke.", "It broke.")],
+)
+def test_the_error_of_an_ag_ui_tool_message_reaches_the_provider(
+    content: str, expected: str
+) -> None:
+    answer = {
+        "id": "4",
+        "role": "tool",
+        "toolCallId": "c1",
+        "content": content,
+        "error": "It broke.",
+    }
+    call = {"id": "3", "role": "assistant", "toolCalls": [CALL]}
+    messages = PROTOCOLS["ag-ui"].read({"messages": [call, answer]}).messages
+    assert messages[1] == {"role": "tool", "tool_call_id": "c1", "content": expected}
+
+
 def test_instructions_come_first_and_background_is_understood() -> None:
     body = {
         "model": "chat",
@@ -328,6 +409,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("ai-sdk", {"id": 1, "messages": []}, "`id` is a number"),
     ("text", {}, "`prompt` is missing"),
     ("openai-chat", {"model": "chat"}, "`messages` is missing"),
+    ("openai-chat", {"model": "chat", "messages": [USER], "n": 2}, "`n` is 2 but must be 1"),
     ("openai-chat", {"model": "chat", "messages": []}, "`messages` is empty"),
     ("openai-chat", {"messages": [USER]}, "`model` is missing"),
     ("openai-chat", {"model": 4, "messages": [USER]}, "`model` is a number"),

@@ -82,6 +82,7 @@ def test_resuming_at_the_end_is_204(
     request = again(first.last_event_id)
     response = client.open(method="POST" if "json" in request else "GET", **request)
     assert (response.status_code, response.data) == (204, b"")
+    assert "Content-Type" not in response.headers
     assert len(script.requests) == 1
 
 

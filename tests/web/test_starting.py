@@ -225,6 +225,7 @@ def test_head_prefetch_and_preflight_start_no_run(
     response = client.open("/ai/chat", method=method, headers=headers)
     assert response.status_code == status
     assert response.data == b""
+    assert ("Content-Type" in response.headers) is (status != 204)
     assert script.requests == []
     assert process.runner.count == 0
 
