@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 
 from tests.faults.play import Row
@@ -14,15 +16,16 @@ from tests.faults.stores import Unable
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(180)]
 
+
+def case(row: Row, setting: Setting, *marks: pytest.MarkDecorator) -> t.Any:
+    if row.pending:
+        marks = (*marks, pytest.mark.xfail(strict=True, reason=row.pending))
+    return pytest.param(row, setting, id=f"{row.name}-{setting.name}", marks=marks)
+
+
 CASES = [
-    pytest.param(
-        row,
-        setting,
-        id=f"{row.name}-{setting.name}",
-        marks=[pytest.mark.xfail(strict=True, reason=row.pending)] if row.pending else [],
-    )
-    for row in ROWS
-    for setting in row.settings
+    *(case(row, setting) for row in ROWS for setting in row.settings),
+    *(case(row, setting, pytest.mark.nightly) for row in ROWS for setting in row.more),
 ]
 
 

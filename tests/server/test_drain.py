@@ -109,7 +109,7 @@ def can_bind(port: int) -> bool:
         return True
 
 
-@pytest.mark.parametrize("kind", ["gevent", "gthread"])
+@pytest.mark.parametrize("kind", ["gevent", pytest.param("gthread", marks=pytest.mark.nightly)])
 def test_new_code_is_not_held_up_by_old_runs(serve: Serve, kind: str, tmp_path: Path) -> None:
     """``--reload`` starts the next worker when this one is gone."""
     code = tmp_path / "code.py"

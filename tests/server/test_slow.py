@@ -163,6 +163,7 @@ def test_who_stops_reading_before_a_silence_is_given_up_too(serve: Serve, kind: 
 
 
 @pytest.mark.load
+@pytest.mark.nightly
 def test_fifty_who_stop_reading_cost_little_and_harm_nobody(serve: Serve) -> None:
     server = serve("gevent", APP_AISTREAM_SEND_SECONDS=2, APP_AISTREAM_LOG_EVENTS=50_000)
     door = Door("tcp", Path())

@@ -88,6 +88,7 @@ def test_a_key_starts_one_run_whichever_workers_are_asked(
     assert len(server.facts("called", run)) == 1
 
 
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("redis", marks=pytest.mark.nightly)])
 def test_a_reader_in_another_worker_keeps_a_run_alive(
     serve: Serve, store: str, connect: Connect
 ) -> None:

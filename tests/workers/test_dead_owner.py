@@ -15,7 +15,15 @@ pytestmark = pytest.mark.server
 NOTICE_SECONDS = 5.0
 
 
-@pytest.mark.parametrize("stopped", [False, True], ids=["finished", "stopped elsewhere"])
+@pytest.mark.parametrize(
+    ("store", "stopped"),
+    [
+        ("sqlite", False),
+        pytest.param("sqlite", True, marks=pytest.mark.nightly),
+        pytest.param("redis", False, marks=pytest.mark.nightly),
+        pytest.param("redis", True, marks=pytest.mark.nightly),
+    ],
+)
 def test_an_end_whose_process_dies_before_it_is_told_is_told_by_another(
     serve: Serve, store: str, connect: Connect, stopped: bool
 ) -> None:
@@ -36,7 +44,15 @@ def test_an_end_whose_process_dies_before_it_is_told_is_told_by_another(
     assert len(server.facts("ended", reading.run)) == 1
 
 
-@pytest.mark.parametrize("kind", ["gevent", "gthread"])
+@pytest.mark.parametrize(
+    ("store", "kind"),
+    [
+        ("sqlite", "gevent"),
+        ("redis", "gthread"),
+        pytest.param("sqlite", "gthread", marks=pytest.mark.nightly),
+        pytest.param("redis", "gevent", marks=pytest.mark.nightly),
+    ],
+)
 def test_readers_of_a_killed_owner_learn_it_and_keep_what_was_said(
     serve: Serve, store: str, connect: Connect, kind: str
 ) -> None:
@@ -62,6 +78,7 @@ def test_readers_of_a_killed_owner_learn_it_and_keep_what_was_said(
     assert (ended["outcome"], ended["text"]) == ("Interrupted", texts[0])
 
 
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("redis", marks=pytest.mark.nightly)])
 def test_a_worker_that_was_never_asked_for_anything_tells_the_end_of_a_killed_one(
     serve: Serve, store: str, connect: Connect
 ) -> None:

@@ -14,6 +14,7 @@ COUNT = {"prompt": "?", "n": 600, "pause": 0.01}
 WHOLE = "".join(f"{number} " for number in range(600))
 
 
+@pytest.mark.parametrize("store", ["redis", pytest.param("sqlite", marks=pytest.mark.nightly)])
 def test_a_run_goes_on_where_its_killed_worker_has_left_off(
     serve: Serve, store: str, connect: Connect
 ) -> None:
@@ -41,6 +42,7 @@ def test_a_run_goes_on_where_its_killed_worker_has_left_off(
     assert (ended["outcome"], ended["text"], ended["pid"]) == ("Finished", WHOLE, second["pid"])
 
 
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("redis", marks=pytest.mark.nightly)])
 def test_a_worker_that_was_paused_has_nothing_more_to_say(
     serve: Serve, store: str, connect: Connect
 ) -> None:
@@ -68,6 +70,7 @@ def test_a_worker_that_was_paused_has_nothing_more_to_say(
     assert [it["outcome"] for it in server.facts("ended", mute.run)] == ["Interrupted"]
 
 
+@pytest.mark.nightly
 def test_a_provider_that_kills_its_worker_cannot_do_so_for_ever(
     serve: Serve, connect: Connect
 ) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -62,50 +60,6 @@ def test_a_worker_that_is_replaced_while_redis_is_gone_does_not_take_the_service
     assert start_on(connect(server, new)) == 503
     redis.start()
     wait_for(lambda: start_on(connect(server, new)) == 200, "a start")
-
-
-@pytest.mark.parametrize("options", [(), ("--appendonly", "yes")], ids=["empty", "with its log"])
-def test_a_redis_that_comes_back_in_time_costs_nothing(
-    serve: Serve, connect: Connect, start_redis: StartRedis, options: tuple[str, ...]
-) -> None:
-    redis = start_redis(*options)
-    server = serve("gevent", 2, APP_AISTREAM_STORE=redis.url)
-    here, there = server.pids()
-    started = connect(server, here).stream("/ai/count", COUNT)
-    started.text("50 ")
-    reading = connect(server, there).stream(f"/ai/runs/{started.run}/events")
-    begun = reading.text("60 ")
-    redis.stop()
-    time.sleep(0.5)
-    redis.start()
-    assert begun + reading.text() == WHOLE
-    assert connect(server, there).call(f"/ai/runs/{started.run}")["text"] == WHOLE
-    assert [it["outcome"] for it in server.facts("ended", started.run)] == ["Finished"]
-
-
-def test_a_locked_file_only_delays(serve: Serve, connect: Connect, tmp_path: Path) -> None:
-    path = tmp_path / "runs.sqlite"
-    server = serve("gevent", 2, APP_AISTREAM_STORE=f"sqlite:///{path}")
-    here, there = server.pids()
-    started = connect(server, here).stream("/ai/count", COUNT)
-    reading = connect(server, there).stream(f"/ai/runs/{started.run}/events")
-    reading.text("5 ")
-    with sqlite3.connect(path, isolation_level=None) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        time.sleep(2)
-        # Nobody else is held up by those who wait for the file.
-        asked = time.monotonic()
-        connect(server, here).call("/pid")
-        assert time.monotonic() - asked < 0.5
-        other.execute("ROLLBACK")
-    other.close()
-    assert started.text() == WHOLE
-    assert started.reason() == reading_end(reading) == "stop"
-
-
-def reading_end(line: Line) -> str | None:
-    line.text()
-    return line.reason()
 
 
 def start_on(line: Line) -> int:
