@@ -1,4 +1,4 @@
-"""The clients people use, at real servers: Python SDKs, Node in its own process, htmx in Chromium.
+"""Real clients against a real server: Python SDKs, JavaScript clients in Node, htmx in Chromium.
 
-``setup.sh`` installs those in JavaScript.
+``setup.sh`` installs the JavaScript clients.
 """

@@ -1,4 +1,4 @@
-"""An application whose provider tells the stories of ``tests.protocols``: the prompt names one."""
+"""The application under test. Its provider plays the story of ``tests.protocols`` that the prompt names."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ ai = AIStream()
 
 @ai.provider
 def tell(request: ChatRequest) -> Iterator[t.Any]:
-    """A story; ``words-N`` says N numbered words, some after a pause; ``refused`` fails at once."""
+    """Play a story. ``words-N`` yields N numbered words with pauses; ``refused`` fails at once."""
     name = request.prompt.partition(" ")[0]
     if name == "refused":
         raise ProviderError("refused", "This provider says no.", status=418)
     if name.startswith("words-"):
         for number in range(int(name.removeprefix("words-"))):
             yield f"{number} "
-            # Every tenth one after a silence, in which heartbeats are sent.
+            # Every tenth word is followed by a pause long enough for heartbeats.
             time.sleep(0.1 if number % 10 == 0 else 0.01)
         return
     yield from STORIES[name][1:]
@@ -42,14 +42,14 @@ def tell(request: ChatRequest) -> Iterator[t.Any]:
 
 @ai.provider
 def echo(request: ChatRequest) -> Iterator[t.Any]:
-    """What it was asked, as JSON."""
+    """Return the request."""
     yield ev.Data("asked", {"messages": request.messages, "params": request.params})
     yield repr(request.messages)
 
 
 @ai.provider
 def ask(request: ChatRequest) -> Iterator[t.Any]:
-    """Ask the page to run a tool, then say what it answered."""
+    """Call a tool of the page, then repeat its result."""
     last = request.messages[-1]
     if last["role"] == "tool":
         yield f"You said {last['content']}."

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 NODE = HERE / "node_modules" / "node" / "bin" / "node"
 LIMIT = 150
-"""Seconds a test may take, whatever happens."""
+"""Time limit of a test, in seconds."""
 
 Node = Callable[..., t.Any]
 
@@ -33,14 +33,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of the blueprint of ``app.py``, served by gunicorn with a gevent worker."""
+    """URL of the blueprint in ``app.py``, served by gunicorn with a gevent worker."""
     with serving("tests.clients.app:create_app()", tmp_path_factory.mktemp("server")) as address:
         yield f"{address}/ai"
 
 
 @contextlib.contextmanager
 def serving(app: str, folder: Path) -> Iterator[str]:
-    """Serve ``app``, imported from ``folder`` or from here → its address."""
+    """Serve ``app``, importable from ``folder`` or the repository → its address."""
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-k", "gevent", "--graceful-timeout", "1"]
     place = ["--no-control-socket", "-b", f"127.0.0.1:{port}", app]
@@ -74,18 +74,18 @@ def answers(port: int) -> bool:
 
 @pytest.fixture(scope="session")
 def javascript() -> None:
-    """The JavaScript clients are installed."""
+    """Install the JavaScript clients."""
     done = subprocess.run([str(HERE / "setup.sh")], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="session")
 def node(url: str, javascript: None) -> Node:
-    """Runs a script of ``node/`` with the server's URL and more arguments → what it prints as JSON."""
+    """Run a script of ``node/`` with the server's URL and arguments → the JSON that it prints."""
 
     def run(script: str, **arguments: t.Any) -> t.Any:
-        told = json.dumps({"url": url, **arguments})
-        command = [str(NODE), str(HERE / "node" / f"{script}.mjs"), told]
+        arguments_json = json.dumps({"url": url, **arguments})
+        command = [str(NODE), str(HERE / "node" / f"{script}.mjs"), arguments_json]
         done = subprocess.run(
             command, check=False, capture_output=True, text=True, timeout=LIMIT - 5, cwd=HERE
         )

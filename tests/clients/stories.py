@@ -1,4 +1,4 @@
-"""What a client must have in the end."""
+"""The text that a client must have received at the end of a story."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ def text_of(story: str) -> str:
 
 
 def joined(text: str) -> str:
-    """``text`` with the halves of characters joined, as every JSON reader does."""
+    """``text`` with surrogate pairs joined, as JSON parsers do."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -22,7 +22,7 @@ Played = dict[str, t.Any]
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def played(request: pytest.FixtureRequest, node: Node) -> Played:
-    """What became of every scenario of ``usechat.mjs`` with one version: starting Node is dear."""
+    """The results of all scenarios of ``usechat.mjs`` with one version, in one Node process: starting Node is slow."""
     told = {"stories": list(STORIES), "broken": list(ERRORS)}
     return t.cast(Played, node("usechat", version=request.param, **told))
 
@@ -81,7 +81,7 @@ def test_the_first_ai_5_reads_every_story_if_it_is_named(node: Node) -> None:
         assert joined(said(got["message"])) == joined(text_of(story))
 
 
-def test_ai_7_may_be_told_that_an_answer_was_interrupted(node: Node) -> None:
+def test_ai_7_receives_an_interruption(node: Node) -> None:
     answers = node("ai", version=7, stories=["interrupted", "text"], query="?version=7")
     assert [got["errors"] for got in answers.values()] == [[], []]
 
@@ -95,7 +95,7 @@ def test_use_chat_renders_every_story(played: Played) -> None:
         assert [message["role"] for message in got["messages"]] == ["user", "assistant"]
 
 
-def test_a_page_that_was_closed_in_the_middle_has_the_whole_answer_again(played: Played) -> None:
+def test_a_page_closed_in_mid_answer_resumes_the_whole_answer(played: Played) -> None:
     got = played["resume"]
     whole = "".join(f"{number} " for number in range(80))
     assert whole.startswith(got["before"]["text"])
@@ -105,7 +105,7 @@ def test_a_page_that_was_closed_in_the_middle_has_the_whole_answer_again(played:
     assert got["messages"][1]["id"] == got["before"]["messages"][1]["id"]
 
 
-def test_a_chat_that_never_was_has_nothing_to_resume_and_no_error(played: Played) -> None:
+def test_an_unknown_chat_has_nothing_to_resume_and_no_error(played: Played) -> None:
     got = played["fresh"]
     assert got == {"status": "ready", "error": None, "messages": []}
 
@@ -118,7 +118,7 @@ def test_a_chat_is_stopped_by_its_id(played: Played) -> None:
     assert len(got["text"]) < 500
 
 
-def test_a_tool_of_the_page_is_answered_in_the_same_message(played: Played) -> None:
+def test_the_result_of_a_page_tool_extends_the_same_message(played: Played) -> None:
     messages = played["tool"]
     assert [message["role"] for message in messages] == ["user", "assistant"]
     tool = parts_of(messages[1], "tool-")[0]
@@ -126,7 +126,7 @@ def test_a_tool_of_the_page_is_answered_in_the_same_message(played: Played) -> N
     assert said(messages[1]) == "You said yes."
 
 
-def test_a_refusal_is_shown_as_its_sentence(played: Played) -> None:
+def test_a_rejection_is_shown_as_its_message(played: Played) -> None:
     got = played["refused"]
     assert got == {"status": "error", "error": "This provider says no."}
 

@@ -1,6 +1,6 @@
-"""The examples of ``docs/howto``, run as they stand.
+"""The examples of ``docs/howto``, run unchanged.
 
-The first Python block of a page is the application. A client's block is followed by what it prints.
+The first Python block of a page is the application. A client's block is followed by its output.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PAGES = ROOT / "docs" / "howto"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ADDRESS = "http://127.0.0.1:8080"
 
-# What the pages ask for next to the application; in a user's project it comes from npm.
+# Modules that the pages import. A user's project gets them from npm.
 SERVED = """
 
 @app.get("/page/<path:name>")
@@ -50,7 +50,7 @@ def blocks(page: str) -> list[tuple[str, str]]:
 
 
 def printing() -> Iterator[t.Any]:
-    """Every client's block that is followed by what it prints."""
+    """All client blocks that are followed by their output."""
     for page in ("native", "ai-sdk", "openai", "ag-ui", "htmx", "text"):
         found = blocks(page)
         for number, (one, two) in enumerate(itertools.pairwise(found)):
@@ -64,7 +64,7 @@ def application(page: str) -> str:
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., tuple[str, Path]]]:
-    """Serves a page's application → its address, and a folder of files next to it."""
+    """Serve a page's application → its address, and a folder whose files it serves too."""
     running: dict[str, t.Any] = {}
 
     def start(code: str) -> tuple[str, Path]:
@@ -82,14 +82,14 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., tu
 
 
 @pytest.mark.parametrize(("page", "kind", "code", "printed"), [*printing()])
-def test_an_example_prints_what_its_page_says(
+def test_an_example_prints_the_output_on_its_page(
     serve: t.Any, javascript: None, page: str, kind: str, code: str, printed: str
 ) -> None:
     address, _ = serve(application(page))
     code = code.replace(ADDRESS, address)
     if kind == "js":
         script = HERE / "node" / f".{page}-{os.getpid()}.mjs"
-        # npm's clients keep connections open for a while; the example has said what it has to say.
+        # JavaScript clients keep connections open, which delays the exit of Node.
         script.write_text(code, "utf-8")
         command = [str(NODE), str(script)]
     else:

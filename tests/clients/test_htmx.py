@@ -19,7 +19,7 @@ from tests.protocols.stories import STORIES
 DEADLINE = 20.0
 PAGES = ["htmx2", "htmx4"]
 
-# What stands in the answer besides its text.
+# Additional text in the rendered answer.
 SHOWN = {
     "sources-data": "SeeAn <example>javascript:alert(1)A report these.",
     "files": "Here: text/csvdone.",
@@ -37,7 +37,7 @@ def until(browser: webdriver.Chrome, condition: str) -> None:
 
 
 def text(browser: webdriver.Chrome, id: str = "answer") -> str:
-    # Through JSON: the driver itself would alter odd characters.
+    # As JSON, since the driver alters some characters.
     got = browser.execute_script(
         f"return JSON.stringify(document.getElementById('{id}').textContent)"
     )
@@ -62,7 +62,7 @@ def test_every_story_is_shown_exactly_and_ends(
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_is_no_part_of_the_answer_can_be_shown_elsewhere(
+def test_named_events_can_be_swapped_elsewhere(
     browser: webdriver.Chrome, url: str, page: str
 ) -> None:
     open_page(browser, base_of(url), page, "reasoning")
@@ -85,7 +85,7 @@ def test_a_cut_connection_loses_and_repeats_nothing(
         assert text(browser) == "".join(f"{number} " for number in range(150))
 
 
-def test_a_form_of_htmx_4_is_answered_in_a_stream(browser: webdriver.Chrome, url: str) -> None:
+def test_a_form_of_htmx_4_receives_a_stream(browser: webdriver.Chrome, url: str) -> None:
     open_page(browser, base_of(url), "htmx4", "text")
     until(browser, "seen.closed > 0")
     script = (
@@ -96,7 +96,7 @@ def test_a_form_of_htmx_4_is_answered_in_a_stream(browser: webdriver.Chrome, url
     assert text(browser, "posted") == text_of("tools")
 
 
-def test_markup_in_an_answer_does_nothing(browser: webdriver.Chrome, url: str) -> None:
+def test_markup_in_an_answer_is_escaped(browser: webdriver.Chrome, url: str) -> None:
     open_page(browser, base_of(url), "htmx2", "odd")
     until(browser, "seen.closed > 0")
     assert browser.execute_script("return document.querySelectorAll('#answer b').length") == 0

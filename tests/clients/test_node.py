@@ -44,7 +44,7 @@ def test_openai_resumes_a_background_response(node: Node) -> None:
     assert got["helped"] == "".join(f"{number} " for number in range(40))
 
 
-def test_the_ai_sdk_takes_a_provider_for_its_model(node: Node) -> None:
+def test_the_ai_sdk_uses_a_provider_as_a_model(node: Node) -> None:
     got = node("compatible", stories=list(STORIES))
     answers = got["answers"]
     for story, read in answers.items():

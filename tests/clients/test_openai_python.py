@@ -48,7 +48,7 @@ def test_chat_streams_every_story(client: openai.OpenAI, story: str) -> None:
 
 
 @pytest.mark.parametrize("story", COMPLETE)
-def test_the_stream_helper_adds_every_story_up(client: openai.OpenAI, story: str) -> None:
+def test_the_stream_helper_accumulates_every_story(client: openai.OpenAI, story: str) -> None:
     with client.chat.completions.stream(**asking(story)) as stream:
         for _ in stream:
             pass
@@ -61,7 +61,7 @@ def test_the_stream_helper_adds_every_story_up(client: openai.OpenAI, story: str
 
 
 @pytest.mark.parametrize("story", COMPLETE)
-def test_chat_answers_whole(client: openai.OpenAI, story: str) -> None:
+def test_chat_answers_without_streaming(client: openai.OpenAI, story: str) -> None:
     answer = client.chat.completions.create(**asking(story))
     assert joined(answer.choices[0].message.content or "") == joined(text_of(story))
     assert answer.id.startswith("chatcmpl-")
@@ -87,7 +87,7 @@ def test_tool_calls_arrive_in_pieces_and_whole(client: openai.OpenAI) -> None:
         assert told == [("c1", "weather", '{"city":"Paris"}'), ("c2", "clock", '{"zone":null}')]
 
 
-def test_usage_is_told_where_it_was_asked_for(client: openai.OpenAI) -> None:
+def test_usage_is_sent_if_it_is_requested(client: openai.OpenAI) -> None:
     asked = asking("usage-length", stream=True, stream_options={"include_usage": True})
     usage = list(client.chat.completions.create(**asked))[-1].usage
     assert usage
@@ -99,7 +99,7 @@ def test_usage_is_told_where_it_was_asked_for(client: openai.OpenAI) -> None:
     )
 
 
-def test_reasoning_and_sources_are_there_for_those_who_look(client: openai.OpenAI) -> None:
+def test_reasoning_and_sources_are_in_the_message(client: openai.OpenAI) -> None:
     message = client.chat.completions.create(**asking("reasoning")).choices[0].message
     assert message.model_extra == {"reasoning_content": "Let me think.Or 5?"}
     with client.chat.completions.stream(**asking("sources-data")) as stream:
@@ -109,7 +109,7 @@ def test_reasoning_and_sources_are_there_for_those_who_look(client: openai.OpenA
 
 
 @pytest.mark.parametrize("story", BROKEN)
-def test_an_answer_that_broke_raises(client: openai.OpenAI, story: str) -> None:
+def test_an_incomplete_answer_raises(client: openai.OpenAI, story: str) -> None:
     with pytest.raises(openai.APIError) as raised:
         list(client.chat.completions.create(**asking(story, stream=True)))
     assert str(raised.value)
@@ -118,7 +118,7 @@ def test_an_answer_that_broke_raises(client: openai.OpenAI, story: str) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_refusal_is_raised_with_its_sentence_and_not_tried_again(
+def test_a_rejection_raises_with_its_message_and_is_not_retried(
     client: openai.OpenAI, stream: bool
 ) -> None:
     with pytest.raises(openai.APIStatusError, match="This provider says no") as refused:
@@ -127,7 +127,7 @@ def test_a_refusal_is_raised_with_its_sentence_and_not_tried_again(
     assert refused.value.code == "refused"
 
 
-def test_bad_requests_and_unknown_models_are_the_sdks_own_errors(client: openai.OpenAI) -> None:
+def test_bad_requests_and_unknown_models_raise_the_sdks_errors(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model="nobody", messages=[{"role": "user", "content": "x"}])
     wizard: t.Any = {"role": "wizard", "content": "x"}
@@ -178,7 +178,7 @@ def test_responses_stream_every_story(client: openai.OpenAI, story: str) -> None
 
 
 @pytest.mark.parametrize("story", [story for story in COMPLETE if story != "usage-length"])
-def test_the_response_helper_adds_every_story_up(client: openai.OpenAI, story: str) -> None:
+def test_the_response_helper_accumulates_every_story(client: openai.OpenAI, story: str) -> None:
     with client.responses.stream(model="tell", input=story) as stream:
         for _ in stream:
             pass
@@ -188,12 +188,12 @@ def test_the_response_helper_adds_every_story_up(client: openai.OpenAI, story: s
     assert [item.type for item in final.output] == [item.type for item in whole.output]
 
 
-def test_a_failed_response_raises_when_it_was_to_be_whole(client: openai.OpenAI) -> None:
+def test_a_failed_response_without_streaming_raises(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="The model did not answer"):
         client.responses.create(model="tell", input="failed")
 
 
-def test_a_background_response_is_found_again_from_any_of_its_events(client: openai.OpenAI) -> None:
+def test_a_background_response_resumes_after_an_event(client: openai.OpenAI) -> None:
     seen = []
     stream = client.responses.create(model="tell", input="words-40", stream=True, background=True)
     for event in stream:
@@ -219,7 +219,7 @@ def test_a_background_response_is_polled_and_cancelled(client: openai.OpenAI) ->
     assert client.responses.retrieve(response.id).status == "cancelled"
 
 
-def test_what_responses_are_asked_reaches_the_provider(client: openai.OpenAI) -> None:
+def test_instructions_and_input_reach_the_provider(client: openai.OpenAI) -> None:
     answer = client.responses.create(
         model="echo",
         instructions="Be brief.",

@@ -80,7 +80,7 @@ async def with_agent(url: str, model: t.Any, use: t.Callable[[Agent], t.Any]) ->
         return await use(Agent(model("tell", provider=OpenAIProvider(openai_client=client))))
 
 
-# Only what a model says last is an agent's output; the rest is in its messages.
+# The output of an agent is only the last text part; earlier ones are in its messages.
 LAST = {"reasoning": "Yes.", "files": "done.", "steps": "second"}
 
 

@@ -1,4 +1,4 @@
-"""One of every event."""
+"""At least one event of every type."""
 
 from __future__ import annotations
 

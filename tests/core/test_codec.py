@@ -28,6 +28,6 @@ def test_a_field_missing_from_an_older_version_gets_its_default() -> None:
     assert from_json({"type": "failed", "code": "c", "message": "m"}) == ev.Failed("c", "m")
 
 
-def test_an_unknown_event_is_refused() -> None:
+def test_an_unknown_event_is_rejected() -> None:
     with pytest.raises(KeyError, match="telepathy"):
         from_json({"type": "telepathy"})

@@ -40,23 +40,23 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize(("text", "cursor"), WELL_FORMED)
-def test_an_id_field_is_a_cursor(text: str, cursor: Cursor) -> None:
+def test_the_value_of_an_id_field_is_parsed(text: str, cursor: Cursor) -> None:
     assert Cursor.parse(text) == cursor
 
 
 @pytest.mark.parametrize("text", MALFORMED)
-def test_anything_else_is_refused_in_words_that_tell_what_is_right(text: str) -> None:
+def test_any_other_text_is_rejected_with_the_expected_format(text: str) -> None:
     with pytest.raises(CursorInvalid, match=r"expected `run:number`.*Omit it"):
         Cursor.parse(text)
 
 
-def test_a_long_text_is_not_repeated_whole() -> None:
+def test_an_error_shortens_a_long_text() -> None:
     with pytest.raises(CursorInvalid) as caught:
         Cursor.parse("x" * 100_000)
     assert len(str(caught.value)) < 500
 
 
-def test_a_cursor_is_read_back_as_it_was_written() -> None:
+def test_a_cursor_survives_formatting_and_parsing() -> None:
     cursor = Cursor(new_run_id(), 12)
     assert Cursor.parse(str(cursor)) == cursor
 

@@ -63,7 +63,7 @@ def test_a_page_numbers_its_events(
         ("", "", True),
     ],
 )
-def test_a_run_is_readable_by_its_owner_and_without_one_by_all(
+def test_a_run_is_readable_by_its_owner_or_by_everyone_if_it_has_none(
     owner: str | None, caller: str | None, may: bool
 ) -> None:
     assert Run("r", "chat", 0.0, owner).readable_by(caller) is may

@@ -1,4 +1,4 @@
-"""Events → the message they add up to."""
+"""Folding events into a message."""
 
 from __future__ import annotations
 
@@ -181,29 +181,29 @@ STORIES: list[t.Any] = [
 
 
 @pytest.mark.parametrize(("events", "message"), STORIES)
-def test_events_add_up_to_a_message(events: list[ev.Event], message: dict[str, t.Any]) -> None:
+def test_events_fold_into_a_message(events: list[ev.Event], message: dict[str, t.Any]) -> None:
     assert Fold(events).to_json() == message
 
 
 @pytest.mark.parametrize(("events", "message"), STORIES)
-def test_they_add_up_to_the_same_one_by_one(
+def test_adding_events_one_by_one_gives_the_same_fold(
     events: list[ev.Event], message: dict[str, t.Any]
 ) -> None:
     fold = Fold()
     for count, event in enumerate(events, 1):
         fold.add([event])
         assert fold.count == count
-        fold.to_json()  # Looking at it on the way changes nothing.
+        fold.to_json()  # Serializing in between has no effect.
     assert fold.to_json() == message
 
 
-def test_every_event_can_be_folded_and_told_as_json() -> None:
+def test_every_event_can_be_folded_and_serialized() -> None:
     fold = Fold(EVENTS)
     assert fold.count == len(EVENTS)
     assert json.loads(json.dumps(fold.to_json()))["status"] == "interrupted"
 
 
-def test_a_message_told_once_does_not_change_afterwards() -> None:
+def test_later_events_do_not_change_a_serialized_message() -> None:
     fold = Fold(["a", ev.ToolCall("1", "weather", {})])
     before = fold.to_json()
     fold.add([ev.ToolResult("1", 21), "b"])

@@ -28,7 +28,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
         ({"text": "Hello"}, ""),
     ],
 )
-def test_the_text_of_a_content(content: t.Any, text: str) -> None:
+def test_the_text_of_a_message_content(content: t.Any, text: str) -> None:
     assert text_of(content) == text
 
 
@@ -42,24 +42,24 @@ def test_the_text_of_a_content(content: t.Any, text: str) -> None:
         ([{"role": "user"}], ""),
     ],
 )
-def test_the_prompt_is_what_the_user_said_last(
+def test_the_prompt_is_the_text_of_the_last_user_message(
     messages: list[dict[str, t.Any]], prompt: str
 ) -> None:
     assert last_prompt(messages) == prompt
 
 
-def test_what_the_caller_sent_is_not_in_the_logs_by_accident() -> None:
+def test_the_repr_of_a_request_omits_the_body() -> None:
     assert "secret" not in repr(ChatRequest("Hi", [], body={"token": "secret"}))
 
 
-def test_two_requests_do_not_share_what_they_hold() -> None:
+def test_requests_do_not_share_mutable_defaults() -> None:
     one, other = ChatRequest("", []), ChatRequest("", [])
     one.params["a"] = 1
     one.on_stop(lambda: None)
     assert (other.params, other.request_stop()) == ({}, [])
 
 
-def test_callbacks_for_a_stop_are_called_once_also_when_they_come_too_late() -> None:
+def test_a_stop_callback_is_called_once_also_if_it_is_added_after_the_stop() -> None:
     called: list[str] = []
     request = ChatRequest("", [])
     request.on_stop(lambda: called.append("early"))
@@ -70,7 +70,7 @@ def test_callbacks_for_a_stop_are_called_once_also_when_they_come_too_late() -> 
     assert request.request_stop() == []
 
 
-TEXTS = st.text(st.characters(codec=None))  # Half a surrogate pair and NUL too.
+TEXTS = st.text(st.characters(codec=None))  # Includes lone surrogates and NUL.
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
@@ -94,18 +94,18 @@ REQUESTS = st.builds(
 
 
 @given(REQUESTS)
-def test_what_is_sent_to_another_process_arrives_there(request: ChatRequest) -> None:
+def test_an_encoded_request_decodes_to_an_equal_request(request: ChatRequest) -> None:
     text = request.encode()
     assert text.isascii()
     assert ChatRequest.decode(text) == request
 
 
-def test_a_request_of_a_newer_version_is_understood() -> None:
+def test_unknown_fields_of_a_newer_version_are_dropped() -> None:
     text = ChatRequest("Hi", []).encode().replace("{", '{"later": 1, ', 1)
     assert ChatRequest.decode(text) == ChatRequest("Hi", [])
 
 
-def test_whom_to_tell_of_a_stop_stays_here() -> None:
+def test_stop_callbacks_are_not_encoded() -> None:
     request = ChatRequest("Hi", [])
     request.on_stop(lambda: None)
     assert ChatRequest.decode(request.encode()).request_stop() == []
@@ -121,6 +121,6 @@ def nested() -> dict[str, t.Any]:
 @pytest.mark.parametrize(
     "body", [{"file": b"bytes"}, {(1, 2): 3}, nested()], ids=["bytes", "key", "depth"]
 )
-def test_what_json_has_not_is_refused_in_a_sentence(body: dict[t.Any, t.Any]) -> None:
+def test_a_value_without_a_json_form_is_rejected(body: dict[t.Any, t.Any]) -> None:
     with pytest.raises(RequestError, match="cannot be sent to another process"):
         ChatRequest("Hi", [], body=body).encode()

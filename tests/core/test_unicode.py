@@ -1,4 +1,4 @@
-"""Characters that a model's tokens cut in two."""
+"""Surrogate pairs that are split between two texts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("texts", "whole"), CASES)
-def test_text_is_valid_unicode_however_it_was_cut(texts: list[str], whole: str) -> None:
+def test_text_is_well_formed_however_it_was_cut(texts: list[str], whole: str) -> None:
     characters = SurrogateJoiner()
     joined = "".join(characters.join(text) for text in texts) + characters.join("", last=True)
     assert joined == whole
@@ -39,5 +39,5 @@ def test_text_is_valid_unicode_however_it_was_cut(texts: list[str], whole: str) 
         ("é\u2028\ud83d", "é\u2028\ufffd"),
     ],
 )
-def test_json_holds_no_half_characters(text: str, read: str) -> None:
+def test_json_contains_no_lone_surrogates(text: str, read: str) -> None:
     assert json.loads(replace_lone_surrogates(json.dumps(text))) == read

@@ -1,4 +1,4 @@
-"""What runs say: the same few stories for every protocol."""
+"""Example runs (stories) that every protocol is tested with."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ CONTEXT = EncoderContext(
 START = ev.RunStarted(RUN, "chat")
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
-# Line ends of every kind, separators that only Python cuts at, markup, JSON's own characters, a
-# character outside the BMP, half of one, and empty and blank deltas.
+# All kinds of line ends, separators at which only Python splits, markup, characters that JSON escapes, a character
+# outside the BMP, lone surrogates, and empty and blank deltas.
 ODD = (
     "",
     " ",

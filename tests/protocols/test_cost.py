@@ -1,4 +1,4 @@
-"""What a text token costs to word, compared with the native protocol.
+"""The CPU cost of encoding a text token, compared with the native protocol.
 
 ``python -m tests.protocols.test_cost`` prints the figures.
 """
@@ -19,14 +19,14 @@ PAGES = (1, 16, 256)
 TOKENS = 4096
 ROUNDS = 15
 TRIES = 5
-"""A busy machine makes one of the two dearer for a while; what is really too dear is so in each try."""
+"""Other load makes one of the two slower for a while. A real regression fails every try."""
 INTERN_POOL: list[ev.Event] = [" tok", " über", "…", " a", "\n\n", " stream", "ing", '"'] * (
     TOKENS // 8
 )
 
 
 def seconds(protocol: WireProtocol, page: int) -> float:
-    """CPU to word ``TOKENS`` text tokens in pages of ``page``."""
+    """CPU seconds to encode ``TOKENS`` text deltas in pages of ``page``."""
     encoder = protocol.encoder(CONTEXT)
     encoder.encode(0, (START, "first"))
     pages = [(n, INTERN_POOL[n : n + page]) for n in range(0, TOKENS, page)]
@@ -37,7 +37,7 @@ def seconds(protocol: WireProtocol, page: int) -> float:
 
 
 def cheapest(names: list[str], page: int) -> dict[str, float]:
-    """Best of several interleaved rounds: what disturbs the machine disturbs all alike."""
+    """Best of several interleaved rounds, so that other load affects all protocols alike."""
     best = dict.fromkeys(names, float("inf"))
     for _ in range(ROUNDS):
         for name in names:

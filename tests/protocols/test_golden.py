@@ -1,7 +1,7 @@
-"""Every story in every protocol, byte for byte.
+"""Every story in every protocol, compared byte by byte with a golden file.
 
-The transcripts are in ``tests/golden/<protocol>/<story>.sse``. ``UPDATE_GOLDEN=1`` writes them anew;
-then read the difference.
+The files are ``tests/golden/<protocol>/<story>.sse`` (streams) and ``.json`` (response bodies). Run with
+``UPDATE_GOLDEN=1`` to rewrite them, then review the diff.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def test_ai_7_receives_an_interruption_as_a_finish_reason() -> None:
     assert b'"error"' not in data
 
 
-def test_the_prototype_of_an_object_is_out_of_reach() -> None:
+def test_keys_that_reach_an_object_prototype_are_removed() -> None:
     poison = {"__proto__": {"x": 1}, "a": [{"constructor": {"prototype": 1}, "b": 1}]}
     events = (*STORIES["empty"][:1], ev.ToolCall("c", "t", poison), ev.Finished())
     data = PROTOCOLS["ai-sdk"].encoder(CONTEXT).encode(0, events)
@@ -152,7 +152,7 @@ def test_the_prototype_of_an_object_is_out_of_reach() -> None:
 @pytest.mark.parametrize(
     "protocol", [d for d in PROTOCOLS.values() if d.name != "text"], ids=lambda d: d.name
 )
-def test_values_that_json_cannot_write_break_no_stream(protocol: WireProtocol) -> None:
+def test_values_without_a_json_form_are_replaced(protocol: WireProtocol) -> None:
     values = {
         "nan": float("nan"),
         "infinity": [float("inf")],
@@ -171,7 +171,7 @@ def test_values_that_json_cannot_write_break_no_stream(protocol: WireProtocol) -
     assert b"Infinity" not in data
 
 
-def test_with_include_usage_every_chunk_says_so_and_the_last_one_has_it() -> None:
+def test_with_include_usage_the_last_chunk_has_usage_and_the_others_null() -> None:
     context = replace(CONTEXT, options={"include_usage": True})
     data = PROTOCOLS["openai-chat"].encoder(context).encode(0, STORIES["usage-length"])
     *texts, done = payloads(data)
@@ -240,7 +240,7 @@ def test_usage_is_an_object_also_if_the_provider_reported_none(story: str) -> No
         assert json.loads(chunks[-2])["usage"]["total_tokens"] >= 0
 
 
-def test_a_response_under_way_holds_what_was_said_so_far() -> None:
+def test_the_response_body_of_a_live_run_has_the_output_so_far() -> None:
     whole = PROTOCOLS["openai-responses"].response_body
     assert whole
     so_far = whole(Fold(STORIES["tools"][:4]), CONTEXT)
@@ -258,7 +258,7 @@ def test_ids_of_ag_ui_messages_differ_between_runs() -> None:
     assert not ids("r1") & ids("r2")
 
 
-def test_text_comes_out_of_html_as_it_went_in() -> None:
+def test_text_survives_html_escaping() -> None:
     from html.parser import HTMLParser
 
     class Text(HTMLParser):
@@ -277,7 +277,7 @@ def test_text_comes_out_of_html_as_it_went_in() -> None:
     assert parser.text == "".join("\ufffd" if text in halves else text for text in ODD)
 
 
-def test_an_application_may_render_events_of_html_itself() -> None:
+def test_an_application_can_render_html_events_itself() -> None:
     def render(event: ev.Event) -> str | None:
         return (
             f"<b>{event}</b>\n"
@@ -295,14 +295,14 @@ def test_an_application_may_render_events_of_html_itself() -> None:
 @pytest.mark.parametrize(
     "protocol", [d for d in PROTOCOLS.values() if d.name != "text"], ids=lambda d: d.name
 )
-def test_trimmed_history_is_told(protocol: WireProtocol) -> None:
+def test_trimmed_records_are_reported_as_a_gap(protocol: WireProtocol) -> None:
     encoder = protocol.encoder(CONTEXT)
     data = encoder.gap(7) + encoder.encode(7, ("rest", ev.Finished()))
     assert b"gap" in data
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_a_dialect_can_be_looked_up_and_routed(name: str) -> None:
+def test_protocols_are_found_by_name_and_have_distinct_paths(name: str) -> None:
     protocol = PROTOCOLS[name]
     assert protocol.name == name
     assert protocol.path.startswith("/")

@@ -1,4 +1,4 @@
-"""Requests in each dialect → what is asked; and what is refused, in a sentence."""
+"""Request bodies of each protocol → ``ParsedRequest``, or an error."""
 
 from __future__ import annotations
 
@@ -121,11 +121,11 @@ UI_MESSAGES = [
 
 @pytest.mark.parametrize(("messages", "read"), UI_MESSAGES)
 @pytest.mark.parametrize("name", ["ai-sdk", "native", "text"])
-def test_ui_messages_reach_a_provider_in_openai_shape(name: str, messages: Any, read: Any) -> None:
+def test_ui_messages_are_converted_to_openai_format(name: str, messages: Any, read: Any) -> None:
     assert PROTOCOLS[name].read({"messages": messages}).messages == read
 
 
-def test_use_chat_names_its_conversation_and_its_extra_fields_are_parameters() -> None:
+def test_a_use_chat_request_has_a_chat_id_and_params() -> None:
     ask = PROTOCOLS["ai-sdk"].read(
         {
             "id": "chat1",
@@ -151,17 +151,17 @@ def test_a_tool_that_ran_in_the_browser_continues_its_message() -> None:
 @pytest.mark.parametrize(
     "body", [{"prompt": "Hi"}, {"message": ui(text("Hi"))}, {"messages": [USER]}]
 )
-def test_a_completion_and_a_single_message_are_asked_too(name: str, body: Any) -> None:
+def test_a_completion_and_a_single_message_are_accepted(name: str, body: Any) -> None:
     assert PROTOCOLS[name].read(body).messages == [USER]
 
 
-def test_what_use_object_submits_is_asked_as_it_stands() -> None:
+def test_the_object_of_use_object_becomes_the_prompt() -> None:
     ask = PROTOCOLS["text"].read({"topic": "sea"})
     assert ask.messages == [{"role": "user", "content": '{"topic":"sea"}'}]
     assert ask.params == {"topic": "sea"}
 
 
-def test_a_chat_completion_names_the_provider_and_what_it_wants() -> None:
+def test_a_chat_completion_request_has_a_provider_and_options() -> None:
     ask = PROTOCOLS["openai-chat"].read(
         {
             "model": "chat",
@@ -180,7 +180,7 @@ def test_a_chat_completion_names_the_provider_and_what_it_wants() -> None:
     assert ask.params == {"temperature": 0, "user": None}
 
 
-def test_without_stream_one_whole_answer_is_wanted() -> None:
+def test_without_stream_a_single_response_is_requested() -> None:
     for name, said in (
         ("openai-chat", {"messages": [USER]}),
         ("openai-responses", {"input": "Hi"}),
@@ -237,7 +237,7 @@ RESPONSES_INPUT = [
 
 
 @pytest.mark.parametrize(("given", "read"), RESPONSES_INPUT)
-def test_response_input_reaches_a_provider_in_chat_shape(given: Any, read: Any) -> None:
+def test_response_input_is_converted_to_chat_format(given: Any, read: Any) -> None:
     assert PROTOCOLS["openai-responses"].read({"model": "chat", "input": given}).messages == read
 
 
@@ -289,7 +289,7 @@ def test_the_output_of_a_response_call_keeps_its_parts(output: Any, content: Any
         ),
     ],
 )
-def test_a_file_reaches_a_provider_as_what_it_is(media_type: str, part: Any) -> None:
+def test_files_are_converted_by_their_media_type(media_type: str, part: Any) -> None:
     url = f"data:{media_type};base64,AAAA"
     file = {"type": "file", "mediaType": media_type, "url": url}
     (message,) = PROTOCOLS["ai-sdk"].read({"messages": [ui(file)]}).messages
@@ -319,7 +319,7 @@ def test_the_error_of_an_ag_ui_tool_message_reaches_the_provider(
     assert messages[1] == {"role": "tool", "tool_call_id": "c1", "content": expected}
 
 
-def test_instructions_come_first_and_background_is_understood() -> None:
+def test_instructions_become_the_first_message_and_background_is_read() -> None:
     body = {
         "model": "chat",
         "input": "Hi",
@@ -338,7 +338,7 @@ def test_an_output_may_answer_a_call_of_an_earlier_response() -> None:
     assert PROTOCOLS["openai-responses"].read(body).messages[0]["role"] == "tool"
 
 
-def test_an_ag_ui_input_is_read_whole() -> None:
+def test_an_ag_ui_input_is_parsed() -> None:
     ask = PROTOCOLS["ag-ui"].read(
         {
             "threadId": "t",
@@ -381,7 +381,7 @@ def test_an_ag_ui_input_is_read_whole() -> None:
     assert ask.params == {"state": {"n": 1}, "tools": []}
 
 
-def test_a_form_or_query_is_enough_for_html() -> None:
+def test_html_accepts_the_fields_of_a_form_or_query() -> None:
     ask = PROTOCOLS["html"].read({"prompt": "Hi", "room": "1", "last_event_id": "r:3"})
     assert (ask.messages, ask.params, ask.cursor) == ([USER], {"room": "1"}, "r:3")
 
@@ -492,7 +492,7 @@ BAD: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("name", "body", "says"), BAD)
-def test_a_wrong_request_is_answered_in_a_sentence_of_its_dialect(
+def test_an_invalid_request_is_reported_in_the_format_of_the_protocol(
     name: str, body: Any, says: str
 ) -> None:
     protocol = PROTOCOLS[name]
@@ -516,12 +516,12 @@ def test_a_wrong_request_is_answered_in_a_sentence_of_its_dialect(
         ("openai-responses", {"starting_after": "-1"}),
     ],
 )
-def test_a_wrong_option_is_refused(name: str, query: dict[str, str]) -> None:
+def test_an_invalid_option_is_rejected(name: str, query: dict[str, str]) -> None:
     with pytest.raises(RequestError):
         PROTOCOLS[name].options(query)
 
 
-def test_an_openai_error_says_its_kind() -> None:
+def test_an_openai_error_has_the_type_of_its_status() -> None:
     def kind(status: int) -> str:
         body = json.loads(PROTOCOLS["openai-chat"].error("c", "m", status))
         return str(body["error"]["type"])
@@ -538,5 +538,5 @@ def test_an_openai_error_says_its_kind() -> None:
     ]
 
 
-def test_markup_in_an_error_is_shown_and_not_obeyed() -> None:
+def test_markup_in_an_error_is_escaped() -> None:
     assert "<script" not in PROTOCOLS["html"].error("c", "<script>", 400)

@@ -1,4 +1,4 @@
-"""What the routes of every protocol answer, through Flask's test client."""
+"""The routes of every protocol, through Flask's test client."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def body(name: str, provider: str = "say", **more: t.Any) -> dict[str, t.Any]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_protocol_has_its_route(client: Client, name: str) -> None:
+def test_every_protocol_has_a_route(client: Client, name: str) -> None:
     answer = client.post(url(name), json=body(name))
     assert answer.status_code == 200
     assert answer.content_type == PROTOCOLS[name].content_type
@@ -121,7 +121,7 @@ def test_a_run_started_in_one_protocol_is_read_in_every_other(client: Client, na
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_failure_before_the_first_byte_is_an_http_error_of_the_dialect(
+def test_a_failure_before_the_first_byte_is_an_http_error_of_the_protocol(
     client: Client, name: str
 ) -> None:
     answer = client.post(url(name, "refuse"), json=body(name, "refuse"))
@@ -142,7 +142,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("sent", "status"), FAULTS)
 @pytest.mark.parametrize("name", NAMES)
-def test_what_cannot_be_read_is_refused_in_the_shape_of_the_dialect(
+def test_a_malformed_body_is_rejected_in_the_format_of_the_protocol(
     client: Client, name: str, sent: dict[str, t.Any], status: int | None
 ) -> None:
     answer = client.post(url(name), **sent)
@@ -157,7 +157,9 @@ def test_what_cannot_be_read_is_refused_in_the_shape_of_the_dialect(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_unknown_provider_is_404_in_the_shape_of_the_dialect(client: Client, name: str) -> None:
+def test_an_unknown_provider_is_404_in_the_format_of_the_protocol(
+    client: Client, name: str
+) -> None:
     answer = client.post(url(name, "nobody"), json=body(name, "nobody"))
     assert answer.status_code == 404
     assert answer.content_type == PROTOCOLS[name].error_type
@@ -165,7 +167,7 @@ def test_an_unknown_provider_is_404_in_the_shape_of_the_dialect(client: Client, 
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "GET" not in PROTOCOLS[name].methods])
-def test_a_wrong_method_is_405_in_the_shape_of_the_dialect(client: Client, name: str) -> None:
+def test_a_wrong_method_is_405_in_the_format_of_the_protocol(client: Client, name: str) -> None:
     answer = client.get(url(name))
     assert answer.status_code == 405
     assert answer.content_type == PROTOCOLS[name].error_type
@@ -198,21 +200,21 @@ PICTURES: dict[str, dict[str, t.Any]] = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_picture_for_a_provider_that_takes_text_is_refused(client: Client, name: str) -> None:
+def test_a_text_only_provider_rejects_an_image(client: Client, name: str) -> None:
     answer = client.post(url(name, "blind"), json={"model": "blind", **PICTURES[name]})
     assert answer.status_code == 422
     assert "takes only text" in answer.text
     assert client.post(url(name), json={"model": "say", **PICTURES[name]}).status_code == 200
 
 
-def test_plain_text_that_is_not_complete_breaks_the_connection(client: Client) -> None:
+def test_incomplete_plain_text_ends_with_an_aborted_connection(client: Client) -> None:
     with pytest.raises(ConnectionResetError):
         _ = client.post(url("text", "half"), json={"prompt": "you"}).text
     assert client.post(url("ai-sdk", "half"), json=SAID["ai-sdk"]).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["openai-chat", "openai-responses"])
-def test_an_openai_sdk_is_told_which_errors_to_try_again(client: Client, name: str) -> None:
+def test_openai_errors_say_whether_to_retry(client: Client, name: str) -> None:
     answer = client.post(url(name, "refuse"), json=body(name, "refuse"))
     assert answer.headers["x-should-retry"] == "false"
     whole = client.post(url(name), json=body(name, stream=False))
@@ -230,7 +232,7 @@ def test_a_failure_after_the_first_token_is_an_http_error_that_no_client_retries
     assert answer.json["error"]["message"] == "Not now."
 
 
-def test_html_takes_forms_and_queries_and_templates(client: Client) -> None:
+def test_html_accepts_forms_queries_and_render_callbacks(client: Client) -> None:
     form = client.post("/ai/say/html", data={"prompt": "form"})
     assert "data: form\n" in form.text
     query = client.get("/ai/say/html?prompt=query")
@@ -238,8 +240,8 @@ def test_html_takes_forms_and_queries_and_templates(client: Client) -> None:
     assert "data: <q>A &lt;page&gt;</q>\n" in client.get("/ai/cite/html?prompt=x").text
 
 
-def test_html_that_is_resumed_at_its_end_is_told_so_again(client: Client) -> None:
-    # htmx would take 204 for a connection to be tried again, for ever.
+def test_html_resumed_at_its_end_gets_the_last_record_again(client: Client) -> None:
+    # htmx reconnects after 204, forever.
     run = client.get("/ai/say/html?prompt=x").headers["AIStream-Run"]
     answer = client.get("/ai/say/html?prompt=x", headers={"Last-Event-ID": f"{run}:3"})
     assert answer.status_code == 200
@@ -255,14 +257,14 @@ def chat_of(client: Client, provider: str = "say", chat: str = "c/1", **more: t.
     return client.post(f"/ai/{provider}/ai-sdk", json={"id": chat, **SAID["ai-sdk"], **more}).text
 
 
-def test_a_chat_that_was_read_to_its_end_has_nothing_to_resume(client: Client) -> None:
+def test_a_chat_read_to_its_end_has_nothing_to_resume(client: Client) -> None:
     fresh = client.get("/ai/say/ai-sdk/c%2F1/stream")
     assert (fresh.status_code, "Content-Type" in fresh.headers) == (204, False)
     chat_of(client)
     assert client.get("/ai/say/ai-sdk/c%2F1/stream").status_code == 204
 
 
-def test_a_chat_whose_end_nobody_read_is_replayed_from_its_start(client: Client) -> None:
+def test_a_chat_not_read_to_its_end_is_replayed_from_its_start(client: Client) -> None:
     started = client.post("/ai/say/ai-sdk", json={"id": "c2", **SAID["ai-sdk"]}, buffered=False)
     started.close()
     again = client.get("/ai/say/ai-sdk/c2/stream")
@@ -272,7 +274,7 @@ def test_a_chat_whose_end_nobody_read_is_replayed_from_its_start(client: Client)
     assert client.get("/ai/say/ai-sdk/c2/stream").status_code == 204
 
 
-def test_a_run_that_goes_on_with_a_message_keeps_its_id(client: Client) -> None:
+def test_a_run_that_extends_a_message_keeps_its_id(client: Client) -> None:
     messages = [*SAID["ai-sdk"]["messages"], {"id": "m9", "role": "assistant", "parts": []}]
     assert '{"type":"start","messageId":"m9"}' in chat_of(client, messages=messages)
 
@@ -283,13 +285,13 @@ def test_a_chat_belongs_to_its_provider(client: Client) -> None:
     assert client.get("/ai/nobody/ai-sdk/c3/stream").status_code == 404
 
 
-def test_a_newer_chunk_set_is_asked_for_in_the_query(client: Client) -> None:
+def test_the_query_selects_a_newer_chunk_set(client: Client) -> None:
     assert client.post("/ai/say/ai-sdk?version=7", json=SAID["ai-sdk"]).status_code == 200
     refused = client.post("/ai/say/ai-sdk?version=4", json=SAID["ai-sdk"])
     assert (refused.status_code, refused.content_type) == (422, "text/plain; charset=utf-8")
 
 
-def test_responses_are_retrieved_whole_and_as_a_stream(client: Client) -> None:
+def test_responses_are_retrieved_as_json_and_as_a_stream(client: Client) -> None:
     whole = client.post("/ai/v1/responses", json=body("openai-responses", stream=False)).json
     assert whole is not None
     one = f"/ai/v1/responses/{whole['id']}"
@@ -302,7 +304,7 @@ def test_responses_are_retrieved_whole_and_as_a_stream(client: Client) -> None:
     assert client.post(f"{one}/cancel").json == whole
 
 
-def test_what_is_not_there_below_v1_is_an_error_of_openai(client: Client) -> None:
+def test_an_unknown_path_below_v1_is_an_openai_error(client: Client) -> None:
     answer = client.post("/ai/v1/embeddings", json={})
     assert answer.status_code == 404
     assert answer.json is not None
@@ -310,7 +312,7 @@ def test_what_is_not_there_below_v1_is_an_error_of_openai(client: Client) -> Non
     assert client.get("/ai/v1/models/nobody").json["error"]["code"] == "model_not_found"  # type: ignore[index]
 
 
-def test_any_header_an_sdk_sends_about_itself_is_allowed_across_origins(client: Client) -> None:
+def test_a_preflight_allows_the_headers_of_sdks(client: Client) -> None:
     asked = {
         "Origin": "https://example.org",
         "Access-Control-Request-Method": "POST",

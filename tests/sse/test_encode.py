@@ -1,4 +1,4 @@
-"""Frames → text, and back."""
+"""Encoding frames, and decoding them again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FRAMES = [
 
 
 @pytest.mark.parametrize(("frame", "text"), FRAMES)
-def test_a_frame_is_worded(frame: Frame, text: str) -> None:
+def test_a_frame_is_encoded(frame: Frame, text: str) -> None:
     assert encode(frame) == text
 
 
@@ -45,7 +45,7 @@ ANY_FRAME = st.builds(
 
 
 @given(st.lists(ANY_FRAME))
-def test_what_is_encoded_decodes_to_the_same_frames(frames: list[Frame]) -> None:
+def test_encoded_frames_decode_to_the_same_frames(frames: list[Frame]) -> None:
     assert Decoder().feed("".join(map(encode, frames)).encode()) == frames
 
 
@@ -62,13 +62,11 @@ BREAKING = [
 
 
 @pytest.mark.parametrize(("field", "value"), BREAKING)
-def test_a_field_that_would_break_the_stream_is_refused_where_the_frame_is_made(
-    field: str, value: object
-) -> None:
+def test_a_frame_rejects_fields_that_would_corrupt_the_stream(field: str, value: object) -> None:
     with pytest.raises(FrameError, match=f"`{field}`.*{re.escape(repr(value))}"):
         Frame(**{"data": "x", field: value})  # type: ignore[arg-type]
 
 
-def test_a_heartbeat_is_no_frame_and_ends_no_block() -> None:
+def test_a_heartbeat_neither_is_a_frame_nor_ends_a_block() -> None:
     assert Decoder().feed(b"data: a\n" + HEARTBEAT + b"data: b\n\n") == [Frame("a\nb")]
     assert HEARTBEAT.count(b"\n") == 1
