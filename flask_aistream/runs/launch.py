@@ -10,7 +10,6 @@ from functools import partial
 from flask_aistream.core import events as ev
 from flask_aistream.runs.active import ActiveRun
 from flask_aistream.runs.active import ActiveRuns
-from flask_aistream.runs.bridge import Bridge
 from flask_aistream.runs.bridge import LoopTask
 from flask_aistream.runs.deadlines import Deadlines
 from flask_aistream.runs.detach import DetachMonitor
@@ -35,7 +34,6 @@ class Launcher:
         readers: DetachMonitor,
     ) -> None:
         self._concurrency = concurrency
-        self._bridge = Bridge(concurrency.asyncio_loop)
         self._active_runs = active_runs
         self._termination = termination
         self._deadlines = deadlines
@@ -73,7 +71,9 @@ class Launcher:
         """
         :param result: What the provider has returned; ``None``: it is still to be called.
         """
-        run.loop_task = LoopTask(self._bridge, partial(self._run_on_loop, run, result))
+        run.loop_task = LoopTask(
+            self._concurrency.asyncio_loop, partial(self._run_on_loop, run, result)
+        )
         run.loop_task.start()
         run.task_started()
 

@@ -10,7 +10,6 @@ import logging
 import time
 import typing as t
 from collections.abc import Callable
-from types import FunctionType
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.unicode import SurrogateJoiner
@@ -33,8 +32,6 @@ logger = logging.getLogger("flask_aistream")
 YIELD_SECONDS = 0.001
 """Time after which a provider that never blocks yields control; it would starve all other runs otherwise."""
 
-ASYNC_DEF = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-
 WRITE_REJECTED = ev.Interrupted("killed")
 """Outcome of a provider whose write the log rejected. Normally the caller that ended or released the run has
 recorded another outcome before."""
@@ -56,7 +53,6 @@ class Pump:
         "_chunks",
         "_clock",
         "_log",
-        "_previous_usage",
         "_surrogates",
         "_terminal",
         "_write",
@@ -74,8 +70,7 @@ class Pump:
         self._log = log
         self._write = log.append
         self._clock = clock
-        self._previous_usage = previous_usage
-        self._chunks: Chunks | None = None  # Created for the first chunk that is not text.
+        self._chunks = Chunks(Accounting(previous_usage, call.request.restarts))
         self._surrogates = SurrogateJoiner()
         self._terminal: ev.Terminal = ev.Finished()
         self.first_at: float | None = None
@@ -84,8 +79,6 @@ class Pump:
     def is_async(self) -> bool:
         """Whether the provider is an ``async def``; it must then run on a loop from the start."""
         provider = self._call.provider
-        if isinstance(provider, FunctionType):  # Most are; this costs a tenth of the general test.
-            return bool(provider.__code__.co_flags & ASYNC_DEF)
         call = getattr(provider, "__call__", None)  # noqa: B004 – an object with async __call__
         return any(
             test(candidate)
@@ -180,8 +173,6 @@ class Pump:
 
         :returns: Whether to advance the provider.
         """
-        if self._chunks is None:
-            self._chunks = Chunks(Accounting(self._previous_usage, self._call.request.restarts))
         return all(self._append_event(event) for event in self._chunks.events(chunk))
 
     def _append_event(self, event: ev.Event) -> bool:
@@ -210,7 +201,7 @@ class Pump:
     def _flush(self) -> ev.Terminal:
         if self._terminal is WRITE_REJECTED:
             return WRITE_REJECTED
-        for event in self._chunks.close() if self._chunks else ():
+        for event in self._chunks.close():
             if not self._append_event(event):  # Rejected: a terminal event after it does not count.
                 break
         rest = self._surrogates.join("", last=True)

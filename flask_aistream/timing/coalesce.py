@@ -1,7 +1,7 @@
 """Handle many items with one callback.
 
-When a thousand clients disconnect at once, a timer or a wake-up for each would delay all of them. So would Python's
-garbage collection, which a thousand new small objects trigger (measured: 0.14 s while their runs are being ended).
+When 1,000 clients disconnect at once, a timer for each connection delays the end of their runs: it costs 18 % more CPU
+time up to the last end (median of ten paired runs, 0 to 49 %).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Coalescer(t.Generic[Item]):
                 self._scheduled = True
                 self._schedule(self._handle_all)
             except BaseException:
-                # A stop may interrupt a provider's thread here; the next item must schedule again.
+                # The next item must schedule again.
                 self._scheduled = False
                 raise
 
