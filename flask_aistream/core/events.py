@@ -22,11 +22,13 @@ class RunStarted:
     """Record 0 of every run. The library writes it; a provider cannot.
 
     :param continues: Id of the client's message that the answer extends; ``None`` for a new message.
+    :param echo: Fields of the request that its protocol repeats in responses; ``None`` if it repeats none.
     """
 
     run: str
     provider: str
     continues: str | None = None
+    echo: Json = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class Fold:
         self.count = 0
         self.parts: list[Part] = []
         self.usage: ev.Usage | None = None
+        self.started: ev.RunStarted | None = None
         self.terminal: ev.Terminal | None = None
         self._tools: dict[str, Part] = {}
         self._deltas: dict[int, list[str]] = {}
@@ -98,7 +99,9 @@ class Fold:
                 self.usage = merged(self.usage, event)
             case ev.Finished() | ev.Stopped() | ev.Failed() | ev.Interrupted():
                 self.terminal = event
-            case _:  # RunStarted and steps add no part.
+            case ev.RunStarted():
+                self.started = event
+            case _:  # Steps add no part.
                 pass
 
     def _delta(self, kind: str, text: str) -> None:

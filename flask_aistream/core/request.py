@@ -47,6 +47,7 @@ class ChatRequest:
     :param chat: Id of the conversation, if the protocol has one.
     :param continues: Id of the assistant message that this run extends (after a tool call in the browser),
         if the protocol has one.
+    :param echo: Fields of the request that the protocol repeats in its responses.
     :param background: The run continues without readers.
     :param so_far: Text generated before a restart; continue after it. See ``@ai.provider(restart=True)``.
     :param restarts: Number of restarts so far.
@@ -61,6 +62,7 @@ class ChatRequest:
     owner: str | None = None
     chat: str | None = None
     continues: str | None = None
+    echo: dict[str, t.Any] | None = field(default=None, repr=False)
     background: bool = False
     so_far: str = field(default="", repr=False)
     restarts: int = 0

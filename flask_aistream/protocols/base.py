@@ -28,6 +28,7 @@ class ParsedRequest:
     :param body: The whole request body.
     :param chat: Id of the conversation, if the protocol has one.
     :param continues: Id of the client's message that the answer extends; ``None`` for a new message.
+    :param echo: Fields that the protocol repeats in its responses; ``None`` if it repeats none.
     :param cursor: Cursor to resume from, as text; ``None`` starts a run.
     :param key: Idempotency key; ``None`` for none.
     :param options: Options for the protocol's encoder (``include_usage`` …).
@@ -41,6 +42,7 @@ class ParsedRequest:
     body: dict[str, t.Any] = field(default_factory=dict)
     chat: str | None = None
     continues: str | None = None
+    echo: dict[str, t.Any] | None = None
     cursor: str | None = None
     key: str | None = None
     options: Mapping[str, t.Any] = field(default_factory=dict)

@@ -19,7 +19,12 @@ JSON_TYPES: dict[type, str] = {
 
 def json_type(value: t.Any) -> str:
     """The JSON type of ``value``, with its article."""
-    return JSON_TYPES.get(type(value), "another type")
+    return type_name(type(value))
+
+
+def type_name(kind: type) -> str:
+    """The JSON name of a Python type, with its article."""
+    return JSON_TYPES.get(kind, "another type")
 
 
 def text_field(body: t.Mapping[str, t.Any], name: str) -> str | None:

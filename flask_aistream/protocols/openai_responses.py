@@ -27,6 +27,7 @@ from flask_aistream.protocols.fields import flag_field
 from flask_aistream.protocols.fields import missing_field
 from flask_aistream.protocols.fields import other_fields
 from flask_aistream.protocols.fields import text_field
+from flask_aistream.protocols.fields import type_name
 from flask_aistream.protocols.fields import wrong_type
 from flask_aistream.protocols.messages import Part
 from flask_aistream.protocols.messages import check_content
@@ -67,6 +68,7 @@ class ResponsesEncoder(SpanEncoder):
         self._annotations: list[Json] = []
         self._calls: dict[str, CallItem] = {}
         self._usage: ev.Usage | None = None
+        self._echo: Json = {}
         self._terminal: ev.Terminal | None = None
 
     def encode(self, first: int, events: Sequence[ev.Event]) -> bytes:
@@ -93,6 +95,7 @@ class ResponsesEncoder(SpanEncoder):
     def encode_event(self, event: ev.Event) -> Iterator[Json]:
         match event:
             case ev.RunStarted():
+                self._echo = event.echo or {}
                 yield {"type": "response.created", "response": self.response()}
                 yield {"type": "response.in_progress", "response": self.response()}
             case ev.Reasoning():
@@ -159,6 +162,7 @@ class ResponsesEncoder(SpanEncoder):
         counts = usage(self._usage) if self._usage or self._terminal else None
         return {
             **response_head(self.context, self._terminal),
+            **echo_fields(self._echo),
             "output": self._items_so_far(),
             "usage": counts,
         }
@@ -303,13 +307,64 @@ def response_head(context: EncoderContext, terminal: ev.Terminal | None) -> Json
         "status": state,
         "error": error_field(failed) if failed else None,
         "incomplete_details": {"reason": reason} if reason else None,
-        "instructions": None,
-        "metadata": {},
         "model": context.provider,
-        "parallel_tool_calls": True,
-        "tool_choice": "auto",
-        "tools": [],
     }
+
+
+# Request fields that a response object repeats → their JSON types, and their values if they are absent.
+ECHOED: dict[str, tuple[tuple[type, ...], t.Any]] = {
+    "instructions": ((str,), None),
+    "metadata": ((dict,), {}),
+    "tools": ((list,), []),
+    "tool_choice": ((str, dict), "auto"),
+    "parallel_tool_calls": ((bool,), True),
+    "previous_response_id": ((str,), None),
+    "store": ((bool,), True),
+    "background": ((bool,), False),
+    "text": ((dict,), {}),
+    "reasoning": ((dict,), None),
+    "temperature": ((int, float), 1.0),
+    "top_p": ((int, float), 1.0),
+    "presence_penalty": ((int, float), 0.0),
+    "frequency_penalty": ((int, float), 0.0),
+    "top_logprobs": ((int,), 0),
+    "max_output_tokens": ((int,), None),
+    "max_tool_calls": ((int,), None),
+    "truncation": ((str,), "disabled"),
+    "service_tier": ((str,), "default"),
+    "safety_identifier": ((str,), None),
+    "prompt_cache_key": ((str,), None),
+}
+
+
+def read_echo(body: dict[str, t.Any]) -> Json:
+    """The fields of a request that its response repeats.
+
+    :raises RequestError: One has a wrong type.
+    """
+    for name, (types, _) in ECHOED.items():
+        if body.get(name) is not None and type(body[name]) not in types:
+            raise wrong_type(name, body[name], " or ".join(dict.fromkeys(map(type_name, types))))
+    return {name: body[name] for name in ECHOED if body.get(name) is not None}
+
+
+def echo_fields(echo: Json) -> Json:
+    """The repeated fields of a response object, all of them: strict clients require each."""
+    fields = {name: echo.get(name, default) for name, (_, default) in ECHOED.items()}
+    fields["text"] = {"format": {"type": "text"}, **fields["text"]}
+    fields["tools"] = [
+        {**TOOL_DEFAULTS, **tool} if is_function(tool) else tool for tool in fields["tools"]
+    ]
+    if fields["reasoning"] is not None:
+        fields["reasoning"] = {"effort": None, "summary": None, **fields["reasoning"]}
+    return {**fields, "completed_at": None}
+
+
+TOOL_DEFAULTS: Json = {"description": None, "parameters": None, "strict": None}
+
+
+def is_function(tool: t.Any) -> bool:
+    return isinstance(tool, dict) and tool.get("type") == "function"
 
 
 def error_event(terminal: ev.Terminal) -> Json:
@@ -385,6 +440,7 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
         messages=messages,
         params=other_fields(body, OWN_FIELDS),
         body=body,
+        echo=read_echo(body),
         provider=model_of(body),
         stream=flag_field(body, "stream"),
         background=flag_field(body, "background"),

@@ -13,6 +13,8 @@ Part = dict[str, t.Any]
 
 def unfold(fold: Fold) -> Iterator[ev.Event]:
     """The shortest sequence of events whose fold is ``fold``."""
+    if fold.started:
+        yield fold.started
     for part in fold.to_json()["parts"]:
         yield from EVENTS_OF_PART[part["type"]](part)
     if fold.usage:

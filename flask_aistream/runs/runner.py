@@ -178,5 +178,5 @@ class Runner:
         return self._active_runs.reserve(run.id, self._policy.max_runs)
 
     def _create(self, run: Run, request: ChatRequest, *, owned: bool) -> tuple[Log, bool]:
-        first = [ev.RunStarted(run.id, run.provider, request.continues)]
+        first = [ev.RunStarted(run.id, run.provider, request.continues, request.echo)]
         return self._store.create(run, first, owned=owned, most=self._policy.max_runs_per_owner)

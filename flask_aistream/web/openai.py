@@ -10,6 +10,8 @@ from flask import jsonify
 from flask import request
 
 from flask_aistream.core.cursor import BEGINNING
+from flask_aistream.core.events import Event
+from flask_aistream.core.events import RunStarted
 from flask_aistream.errors import RunNotFound
 from flask_aistream.protocols.openai_responses import OPENAI_RESPONSES
 from flask_aistream.runs.ended import fold_of
@@ -82,8 +84,17 @@ def response_object(ext: Extension, log: Log) -> Response:
 def open_log(ext: Extension, registry: ProviderRegistry, response_id: str) -> Log:
     """The log of a response that the caller may read. Any run has a response id: ``resp_`` + its id.
 
-    :raises RunNotFound: It does not exist, or belongs to another owner.
+    :raises RunNotFound: It does not exist, belongs to another owner, or was started with ``store: false``.
     """
     if not response_id.startswith(PREFIX):
         raise RunNotFound(response_id)
-    return routes.open_log(ext, registry, response_id.removeprefix(PREFIX))
+    log = routes.open_log(ext, registry, response_id.removeprefix(PREFIX))
+    if not is_stored(log.read(BEGINNING, limit=1).events):
+        raise RunNotFound(response_id)
+    return log
+
+
+def is_stored(first: t.Sequence[Event]) -> bool:
+    started = first[0] if first else None
+    echo = started.echo if isinstance(started, RunStarted) else None
+    return not echo or echo.get("store") is not False

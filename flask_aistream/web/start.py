@@ -86,6 +86,7 @@ def chat_request(provider: RegisteredProvider, parsed: ParsedRequest, run: Run) 
         owner=run.owner,
         chat=parsed.chat,
         continues=parsed.continues,
+        echo=parsed.echo,
         background=parsed.background,
     )
 

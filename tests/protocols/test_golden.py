@@ -10,6 +10,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -238,6 +239,44 @@ def test_usage_is_an_object_also_if_the_provider_reported_none(story: str) -> No
     chunks = payloads(encoder.encode(0, STORIES[story]))
     if chunks[-1] == "[DONE]":
         assert json.loads(chunks[-2])["usage"]["total_tokens"] >= 0
+
+
+ECHO: dict[str, Any] = {
+    "instructions": "Be brief.",
+    "metadata": {"k": "v"},
+    "tools": [{"type": "function", "name": "clock", "parameters": {"type": "object"}}],
+    "tool_choice": {"type": "function", "name": "clock"},
+    "parallel_tool_calls": False,
+    "store": False,
+    "temperature": 0.5,
+    "max_output_tokens": 100,
+    "text": {"verbosity": "low"},
+    "reasoning": {"effort": "low"},
+    "previous_response_id": "resp_0",
+}
+
+
+def test_a_response_repeats_the_fields_of_its_request() -> None:
+    protocol = PROTOCOLS["openai-responses"]
+    parsed = protocol.read({"model": "chat", "input": "Hi", "seed": 1, **ECHO})
+    assert parsed.echo == ECHO
+    records = (ev.RunStarted("r1", "chat", None, parsed.echo), "Hi", ev.Finished())
+    expected = {
+        **ECHO,
+        "tools": [{**ECHO["tools"][0], "description": None, "strict": None}],
+        "text": {"format": {"type": "text"}, "verbosity": "low"},
+        "reasoning": {"effort": "low", "summary": None},
+        "top_p": 1.0,
+        "truncation": "disabled",
+        "background": False,
+    }
+    assert protocol.response_body
+    bodies = [protocol.response_body(Fold(records), CONTEXT)]
+    events = [json.loads(data) for data in payloads(protocol.encoder(CONTEXT).encode(0, records))]
+    bodies += [event["response"] for event in events if "response" in event]
+    assert len(bodies) == 4
+    for body in bodies:
+        assert {name: body[name] for name in expected} == expected
 
 
 def test_the_response_body_of_a_live_run_has_the_output_so_far() -> None:

@@ -476,6 +476,16 @@ BAD: list[tuple[str, Any, str]] = [
         "answers the tool call 'c'",
     ),
     ("openai-responses", {"input": "Hi"}, "`model` is missing"),
+    (
+        "openai-responses",
+        {"model": "chat", "input": "Hi", "tools": {}},
+        "`tools` is an object but must be a list",
+    ),
+    (
+        "openai-responses",
+        {"model": "chat", "input": "Hi", "tool_choice": 1},
+        "`tool_choice` is a number but must be a string or an object",
+    ),
     ("ag-ui", {}, "`messages` is missing"),
     ("ag-ui", {"messages": "Hi"}, "`messages` is a string"),
     (

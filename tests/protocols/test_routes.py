@@ -304,6 +304,24 @@ def test_responses_are_retrieved_as_json_and_as_a_stream(client: Client) -> None
     assert client.post(f"{one}/cancel").json == whole
 
 
+def test_a_retrieved_response_repeats_the_fields_of_its_request(client: Client) -> None:
+    sent: t.Any = {"instructions": "Be brief.", "metadata": {"k": "v"}, "temperature": 0.5}
+    created = client.post(
+        "/ai/v1/responses", json=body("openai-responses", stream=False, **sent)
+    ).get_json()
+    retrieved = client.get(f"/ai/v1/responses/{created['id']}").get_json()
+    for response in (created, retrieved):
+        assert {name: response[name] for name in sent} == sent
+
+
+def test_a_response_with_store_false_cannot_be_retrieved(client: Client) -> None:
+    sent = body("openai-responses", stream=False, store=False)
+    created = client.post("/ai/v1/responses", json=sent).get_json()
+    assert created["store"] is False
+    missing = client.get(f"/ai/v1/responses/{created['id']}")
+    assert (missing.status_code, missing.get_json()["error"]["code"]) == (404, "run_not_found")
+
+
 def test_an_unknown_path_below_v1_is_an_openai_error(client: Client) -> None:
     answer = client.post("/ai/v1/embeddings", json={})
     assert answer.status_code == 404
