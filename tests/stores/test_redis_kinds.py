@@ -101,7 +101,11 @@ def test_a_run_is_written_here_and_read_there(kind: str, tmp_path: Path) -> None
         server.stop()
 
 
-@pytest.fixture(scope="module", params=[Cluster, Pair], ids=["cluster", "sentinel"])
+@pytest.fixture(
+    scope="module",
+    params=[Cluster, pytest.param(Pair, marks=pytest.mark.nightly)],
+    ids=["cluster", "sentinel"],
+)
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Kind]:
