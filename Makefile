@@ -1,4 +1,4 @@
-# make demo, make test and make check do all of their own set-up in .venv; the second run skips it.
+# Every target sets up what it needs in .venv; the second run skips that.
 
 PYTHON ?= python3
 PORT ?= 8080
@@ -7,10 +7,10 @@ TESTERS ?= 4
 
 BIN := .venv/bin
 BENCH := .venv-bench/bin/python -m benchmarks
-# program=Debian package, for what the tests need and PyPI does not have.
+# program=Debian package: what the tests need besides Python packages.
 TEST_PROGRAMS := chromium=chromium chromedriver=chromium-driver openssl=openssl redis-server=redis-server nginx=nginx-light npm=npm
 
-# Where it is set, each of the servers that tests start would compile again all that it imports.
+# If it is set, every server that a test starts compiles its imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
 # Tests without a server, a browser or a database.
@@ -39,11 +39,11 @@ clients:
 	@tools/apt.sh $(TEST_PROGRAMS)
 	@tests/clients/setup.sh
 
-# Every fault; about ten minutes. Writes docs/reference/faults.md.
+# All faults with all settings; about ten minutes. Writes docs/reference/faults.md.
 faults: fault-programs
 	$(BIN)/python -m tests.faults --page $(ARGS)
 
-# The same at random, for an hour or SOAK_SECONDS.
+# Random faults, for an hour or SOAK_SECONDS.
 soak: fault-programs
 	$(BIN)/python -m tests.faults --soak $(ARGS)
 
@@ -51,7 +51,7 @@ soak: fault-programs
 fault-programs: .venv/dev
 	@tools/apt.sh $(TEST_PROGRAMS)
 
-# All that CI does. What waits for one core or for the network goes side by side.
+# Everything CI runs. Steps that use one core or wait for the network run in parallel.
 check: .venv/dev
 	@$(MAKE) --no-print-directory -j 4 --output-sync=target format lint types docs wheel clients
 	@$(MAKE) --no-print-directory test
@@ -75,19 +75,19 @@ config-page: .venv/dev
 wheel: .venv/dev
 	$(BIN)/python tools/check_wheel.py
 
-# Everybody, side by side; about an hour. Writes docs/reference/benchmarks.md and .svg.
+# All peers, interleaved; about an hour. Writes docs/reference/benchmarks.md and .svg.
 bench: bench-programs
 	$(BENCH) $(ARGS)
 
-# Under a minute: has our own code become dearer, measured in bare Flask generators of the same run?
+# Under a minute: our CPU cost relative to bare Flask generators, measured in the same run.
 bench-quick: .venv/dev
 	$(BIN)/python -m benchmarks --quick
 
-# Is the memory of a worker the same after ten thousand more runs?
+# Memory of a worker after ten thousand more runs.
 bench-memory: .venv/dev
 	$(BIN)/python -m gevent.monkey --module benchmarks.retained
 
-# What does a token cost more in SQLite and in Redis than in memory?
+# CPU per token in SQLite and in Redis, compared with memory.
 bench-stores: .venv/dev
 	@tools/apt.sh redis-server=redis-server
 	$(BIN)/python -m gevent.monkey --module benchmarks.stores
