@@ -4,7 +4,7 @@ Chunks have every field that OpenAI's SDKs and their ``.stream()`` helpers requi
 ``index`` on each list item, a finish reason. Reasoning is sent as ``reasoning_content``, which OpenAI's schema
 does not have and most other servers and clients use.
 
-Source: pip ``openai`` 3.54.0, npm ``openai`` 7.57.0, npm ``@ai-sdk/openai-compatible`` 3.0.92.
+Source: pip ``openai`` 3.57.0, npm ``openai`` 7.57.0, npm ``@ai-sdk/openai-compatible`` 3.0.92.
 """
 
 from __future__ import annotations

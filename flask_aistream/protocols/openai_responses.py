@@ -2,7 +2,7 @@
 
 The numbers depend only on the log, so ``starting_after`` can resume any run at any of them.
 
-Source: pip ``openai`` 3.54.0, npm ``openai`` 7.57.0 (``ResponseStream``).
+Source: pip ``openai`` 3.57.0, npm ``openai`` 7.57.0 (``ResponseStream``).
 """
 
 from __future__ import annotations
