@@ -181,14 +181,10 @@ STORIES: list[t.Any] = [
 
 
 @pytest.mark.parametrize(("events", "message"), STORIES)
-def test_events_fold_into_a_message(events: list[ev.Event], message: dict[str, t.Any]) -> None:
-    assert Fold(events).to_json() == message
-
-
-@pytest.mark.parametrize(("events", "message"), STORIES)
-def test_adding_events_one_by_one_gives_the_same_fold(
+def test_events_fold_into_a_message_at_once_and_one_by_one(
     events: list[ev.Event], message: dict[str, t.Any]
 ) -> None:
+    assert Fold(events).to_json() == message
     fold = Fold()
     for count, event in enumerate(events, 1):
         fold.add([event])

@@ -120,9 +120,9 @@ UI_MESSAGES = [
 
 
 @pytest.mark.parametrize(("messages", "read"), UI_MESSAGES)
-@pytest.mark.parametrize("name", ["ai-sdk", "native", "text"])
-def test_ui_messages_are_converted_to_openai_format(name: str, messages: Any, read: Any) -> None:
-    assert PROTOCOLS[name].read({"messages": messages}).messages == read
+def test_ui_messages_are_converted_to_openai_format(messages: Any, read: Any) -> None:
+    for name in ("ai-sdk", "native", "text"):
+        assert PROTOCOLS[name].read({"messages": messages}).messages == read, name
 
 
 def test_a_use_chat_request_has_a_chat_id_and_params() -> None:
