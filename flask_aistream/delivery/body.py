@@ -78,12 +78,13 @@ class Delivery:
         ended = False
         try:
             for page in self._tail:
-                if page is None:
-                    yield from self._write(self._heartbeat or b"")
-                    continue
-                ended = page.ended
-                yield from self._write(self._encode(page))
-                if ended:
+                data = self._encode(page) if page is not None else self._heartbeat or b""
+                for start in range(0, len(data), MAX_WRITE_BYTES):
+                    self.writing = data[start : start + MAX_WRITE_BYTES]
+                    yield self.writing
+                self.writing = None
+                if page is not None and page.ended:
+                    ended = True
                     self._on_complete()
                     if page.events and isinstance(page.events[-1], self._aborted_by):
                         abort_connection()
@@ -93,7 +94,8 @@ class Delivery:
             abort_connection()
         if self._recall_frame and not ended:
             self.recalled = True
-            yield from self._write(self._recall_frame)
+            self.writing = self._recall_frame
+            yield self.writing
 
     def recall(self, milliseconds: int) -> None:
         """Send what is in the log now, ask the client to reconnect after this time, and end.
@@ -119,12 +121,6 @@ class Delivery:
         self._prologue = b""
         self._next = page.last + 1
         return data
-
-    def _write(self, data: bytes) -> Iterator[bytes]:
-        for start in range(0, len(data), MAX_WRITE_BYTES):
-            self.writing = data[start : start + MAX_WRITE_BYTES]
-            yield self.writing
-        self.writing = None
 
 
 def abort_connection() -> t.NoReturn:
