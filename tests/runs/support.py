@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 import typing as t
+from collections.abc import AsyncIterator
 from collections.abc import Callable
 from contextlib import nullcontext
+
+import pytest
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
@@ -26,6 +30,9 @@ from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
 from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.testing import DEADLINE
+from flask_aistream.testing import Gate
+from flask_aistream.testing import Script
+from flask_aistream.timing.concurrency import Task
 from flask_aistream.timing.flush import FlushInterval
 from flask_aistream.timing.timer import Timer
 from tests.doubles import ManualAlarm
@@ -156,3 +163,49 @@ class RunnerHarness:
     ) -> Log:
         run = run_of(owner, **fields)
         return self.runner.start(run, call_of(provider))[0]
+
+
+def threaded(clock: ManualClock, **limits: t.Any) -> RunnerHarness:
+    """Providers in threads of their own, on manual time."""
+    return RunnerHarness(clock, ThreadsOnManualTime(clock), **limits)
+
+
+def run(harness: RunnerHarness) -> None:
+    assert isinstance(harness.concurrency, ManualConcurrency)
+    harness.concurrency.run()
+
+
+class AsyncScript(Script):
+    """An ``async def`` script. It waits at a ``Gate`` without blocking the loop."""
+
+    def __init__(self, *steps: t.Any) -> None:
+        super().__init__(*steps)
+        self.cancelled = False
+
+    async def __call__(self, request: ChatRequest) -> t.Any:  # type: ignore[override]
+        self.requests.append(request)
+        return self._play_async()
+
+    async def _play_async(self) -> AsyncIterator[t.Any]:
+        try:
+            for step in self._steps:
+                if isinstance(step, BaseException):
+                    raise step
+                if isinstance(step, Gate):
+                    step._reached.set()
+                    while not step._opened.is_set():
+                        await asyncio.sleep(0.001)
+                else:
+                    yield step
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        finally:
+            self._closed.release()
+
+
+SCRIPTS = pytest.mark.parametrize("script", [Script, AsyncScript])
+
+
+def working_of(harness: RunnerHarness) -> list[Task]:
+    return [task for task in harness.spawned if task.alive]
