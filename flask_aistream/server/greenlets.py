@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import logging
 import sys
 import typing as t
 import weakref
@@ -14,6 +16,10 @@ import greenlet
 from gevent import monkey
 from gevent.selectors import GeventSelector
 
+from flask_aistream.server.event_loop import serve_forever
+
+logger = logging.getLogger("flask_aistream")
+
 plain_lock = monkey.get_original("threading", "Lock")
 
 
@@ -24,6 +30,7 @@ class Greenlets:
         self._hub = gevent.get_hub()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._keep_alive: t.Any = None
+        warn_of_grpc()
 
     def spawn(self, work: Callable[[], None]) -> GreenTask:
         return GreenTask(self._hub, work)
@@ -55,9 +62,18 @@ class Greenlets:
         gevent.sleep(0)
 
     def asyncio_loop(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
+        if self._loop is None or self._loop.is_closed():
             self._loop = start_hidden_loop()
         return self._loop
+
+
+def warn_of_grpc() -> None:
+    """A gRPC client (Vertex AI, Qdrant) blocks the whole worker under gevent, unless it is told of gevent."""
+    if "grpc" in sys.modules and "grpc.experimental.gevent" not in sys.modules:
+        logger.warning(
+            "grpc is imported in a gevent worker, where one call of it blocks all streams. Call "
+            "`import grpc.experimental.gevent; grpc.experimental.gevent.init_gevent()` before the first use."
+        )
 
 
 class GreenTask:
@@ -193,13 +209,13 @@ def start_hidden_loop() -> asyncio.AbstractEventLoop:
     Not in a native thread: gevent's patched locks (logging has one) lose wake-ups between OS threads.
     """
     selector = HiddenSelector()
-    loop = asyncio.SelectorEventLoop(selector)
+    # The loop's own handles keep the context in which it is created: not that of a request.
+    loop = contextvars.Context().run(asyncio.SelectorEventLoop, selector)
 
-    def serve() -> None:
+    def prepare() -> None:
         selector.outer_loop = asyncio._get_running_loop()
         selector.outer_hooks = sys.get_asyncgen_hooks()
         asyncio._set_running_loop(None)
-        loop.run_forever()
 
-    gevent.spawn(serve)
+    gevent.spawn(serve_forever, loop, prepare)
     return loop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import ctypes
 import gc
 import os
@@ -14,7 +15,10 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from types import FrameType
+
+from flask_aistream.server.event_loop import serve_forever
 
 
 class Interrupt(BaseException):
@@ -45,10 +49,13 @@ class Threads:
 
     def asyncio_loop(self) -> asyncio.AbstractEventLoop:
         with LOOPS_LOCK:
-            if os.getpid() not in LOOPS:
-                loop = LOOPS[os.getpid()] = asyncio.new_event_loop()
-                daemon(loop.run_forever, "aistream-asyncio")
-            return LOOPS[os.getpid()]
+            loop = LOOPS.get(os.getpid())
+            if loop is None or loop.is_closed():
+                # The loop's own handles keep the context in which it is created: not that of a request.
+                loop = contextvars.Context().run(asyncio.new_event_loop)
+                LOOPS[os.getpid()] = loop
+                daemon(partial(serve_forever, loop), "aistream-asyncio")
+            return loop
 
 
 # One for all applications of a process: clients that were made on one loop do not work on another.
