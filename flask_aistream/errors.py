@@ -13,6 +13,7 @@
     ├── RunUnreadable          the stored run has an unknown format, or a newer version
     ├── LogEnded               an event was appended after the terminal event
     ├── ChunkUnknown           a provider yielded a type that no adapter accepts
+    ├── ValueInvalid           a provider yielded a value without a JSON form
     ├── Unavailable            the server is draining, or a limit is reached
     │   ├── StoreFull          the store has no room for another run
     │   ├── TooManyRuns        the owner has reached its limit of live runs
@@ -141,6 +142,21 @@ class ChunkUnknown(AIStreamError, TypeError):
         name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
         super().__init__(
             f"The provider yielded a {name}, which no adapter accepts. {ADVICE.get(kind, EXPECTED)}"
+        )
+
+
+class ValueInvalid(AIStreamError, TypeError):
+    """A provider yielded a value without a JSON form.
+
+    :param what: The value's place and type.
+    """
+
+    code = "value_invalid"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The provider yielded an event whose value has no JSON form: {what}. Convert it to strings, "
+            "numbers, lists and objects with string keys before the yield."
         )
 
 

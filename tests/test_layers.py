@@ -47,6 +47,10 @@ THIRD_PARTIES = {
     "gunicorn": {"server"},
     "redis": {"stores"},
     "celery": {"web"},
+    "msgspec": {"providers.fast_json"},
+    "orjson": {"providers.fast_json"},
+    "httpx": {"upstream"},
+    "httpx2": {"upstream"},
     "urllib3": {"upstream"},
     "certifi": {"upstream"},
 }

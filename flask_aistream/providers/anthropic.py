@@ -17,10 +17,16 @@ from flask_aistream.core.events import ToolError
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
 from flask_aistream.providers.accounting import Accounting
+from flask_aistream.providers.base import Answer
 from flask_aistream.providers.failure import failed
 from flask_aistream.providers.finish import reason_of
+from flask_aistream.providers.plain import Fields
+from flask_aistream.providers.plain import count_of
 from flask_aistream.providers.plain import field_of
+from flask_aistream.providers.plain import fields_of
+from flask_aistream.providers.plain import items_of
 from flask_aistream.providers.plain import plain
+from flask_aistream.providers.plain import text_of
 from flask_aistream.providers.tool_calls import ToolCallAssembler
 
 COUNTS = (
@@ -29,23 +35,28 @@ COUNTS = (
     "cache_read_input_tokens",
     "output_tokens",
 )
-# Where in a document a citation points tells what kind of document it is.
+# Where in a document a citation points gives the kind of document.
 MEDIA_TYPES = {"page_location": "application/pdf"}
 
 
 class AnthropicAdapter:
+    """The end markers are a stop reason and ``message_stop``."""
+
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
-        self._tool_call_assembler = ToolCallAssembler(accounting)
-        self._message = ""
-        self._counts: dict[str, t.Any] = {}
+        self._tool_calls = ToolCallAssembler(accounting)
+        self._answer = Answer(accounting)
+        self._counts: dict[str, int] = {}
+        self._unanswered = False  # A call for the application to answer; servers that copy the wire
+        # report "end_turn" beside it.
         self._saw_deltas = False
-        self._says: dict[str, Callable[[t.Any], Sequence[Event]]] = {
+        self._events: dict[t.Any, Callable[[Fields], Sequence[Event]]] = {
             "content_block_delta": self._block_delta,
             "message_start": self._message_start,
             "content_block_start": self._block_start,
             "content_block_stop": self._block_stop,
             "message_delta": self._message_delta,
+            "message_stop": self._message_stop,
             "message": self._whole,
             "error": failed,
             "text": self._helper,
@@ -53,136 +64,177 @@ class AnthropicAdapter:
             "input_json": self._helper,
             "citation": self._helper,
         }
-        self._deltas: dict[str, Callable[[t.Any, t.Any], Sequence[Event]]] = {
-            "text_delta": lambda delta, key: text(delta),
-            "thinking_delta": lambda delta, key: thinking(delta),
-            "input_json_delta": self._input_json,
-            "citations_delta": lambda delta, key: self._cited(delta.citation),
-        }
+
+    @property
+    def incomplete(self) -> bool:
+        return self._answer.open
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
-        say = self._says.get(chunk.type)
-        return say(chunk) if say else ()
+        fields = fields_of(chunk)
+        kind = fields.get("type")
+        read = self._events.get(kind) if isinstance(kind, str) else None
+        if read is None:
+            if fields.get("error"):
+                failed(fields)
+            return ()
+        return read(fields)
+
+    def done(self) -> Sequence[Event]:
+        return ()
 
     def close(self) -> Sequence[Event]:
-        return self._tool_call_assembler.end_all()
+        return ()
 
-    def _block_delta(self, event: t.Any) -> Sequence[Event]:
+    def _block_delta(self, event: Fields) -> Sequence[Event]:
+        if not self._answer.open:
+            self._answer.begin()
         self._saw_deltas = True
-        say = self._deltas.get(event.delta.type)
-        return say(event.delta, event.index) if say else ()
+        delta = fields_of(event.get("delta"))
+        match delta.get("type"):
+            case "text_delta":
+                return text(delta)
+            case "thinking_delta":
+                return thinking(delta)
+            case "input_json_delta":
+                part = delta.get("partial_json")
+                return self._tool_calls.part(event.get("index"), arguments=part)
+            case "citations_delta":
+                return self._cited(delta.get("citation"))
+            case _:
+                return ()
 
-    def _message_start(self, event: t.Any) -> Sequence[Event]:
-        self._message = event.message.id
+    def _message_start(self, event: Fields) -> Sequence[Event]:
+        self._answer.renew()
+        self._unanswered = False
         self._counts = {}
-        return self._used(event.message.usage)
+        return self._used(field_of(event.get("message"), "usage"))
 
-    def _block_start(self, event: t.Any) -> Sequence[Event]:
-        return self._block(event.content_block, event.index)
+    def _block_start(self, event: Fields) -> Sequence[Event]:
+        self._answer.begin()
+        return self._block(fields_of(event.get("content_block")), event.get("index"))
 
-    def _block(self, block: t.Any, key: t.Any) -> list[Event]:
-        """What a block says when it starts; which is all, in a message that is not streamed."""
-        if block.type == "text":
-            said: list[Event] = [*text(block)]
-            for citation in getattr(block, "citations", None) or ():
-                said += self._cited(citation)
-            return said
-        if block.type == "thinking":
+    def _block(self, block: Fields, key: t.Any) -> list[Event]:
+        """The start of a block; of a message that is not streamed, all of it."""
+        kind = text_of(block.get("type"))
+        if kind == "text":
+            events: list[Event] = [*text(block)]
+            for citation in items_of(block.get("citations")):
+                events += self._cited(citation)
+            return events
+        if kind == "thinking":
             return [*thinking(block)]
-        if block.type.endswith("tool_use"):  # Also server_tool_use and mcp_tool_use.
-            return self._tool_call_assembler.part(key, block.id, block.name, block.input)
-        if block.type.endswith("tool_result"):
+        if kind.endswith("tool_use"):  # Also server_tool_use and mcp_tool_use.
+            self._unanswered = self._unanswered or kind == "tool_use"
+            return self._tool_calls.part(
+                key, block.get("id"), block.get("name"), block.get("input")
+            )
+        if kind.endswith("tool_result"):
             return [result(block)]
         return []
 
-    def _block_stop(self, event: t.Any) -> Sequence[Event]:
-        return self._tool_call_assembler.end(event.index)
+    def _block_stop(self, event: Fields) -> Sequence[Event]:
+        return self._tool_calls.end(event.get("index"))
 
-    def _input_json(self, delta: t.Any, key: t.Any) -> Sequence[Event]:
-        return self._tool_call_assembler.part(key, arguments=delta.partial_json)
+    def _message_delta(self, event: Fields) -> Sequence[Event]:
+        if not self._answer.begun:
+            self._answer.begin()
+        events = self._used(event.get("usage"))
+        reason = field_of(event.get("delta"), "stop_reason")
+        return [*events, *self._finish(reason)] if reason else events
 
-    def _message_delta(self, event: t.Any) -> Sequence[Event]:
-        said = list(self._used(event.usage))
-        return said + finished(event.delta.stop_reason)
+    def _message_stop(self, event: Fields) -> Sequence[Event]:
+        """Without a stop reason before it, which a proxy may have dropped, it is the only end marker."""
+        return self._finish("end_turn") if self._answer.open else ()
 
-    def _whole(self, message: t.Any) -> Sequence[Event]:
-        said: list[Event] = []
-        for block in message.content:
-            if block.type.endswith("tool_use"):
-                said += self._tool_call_assembler.whole(block.id, block.name, block.input)
+    def _finish(self, reason: t.Any) -> list[Event]:
+        self._answer.end()
+        word = reason_of(reason)
+        return [Finished("tool-calls" if word == "stop" and self._unanswered else word)]
+
+    def _whole(self, message: Fields) -> Sequence[Event]:
+        events: list[Event] = []
+        self._answer.renew()
+        for item in items_of(message.get("content")):
+            block = fields_of(item)
+            if text_of(block.get("type")).endswith("tool_use"):
+                name = text_of(block.get("name"))
+                events += self._tool_calls.whole(block.get("id"), name, block.get("input"))
             else:
-                said += self._block(block, None)
-        self._message, self._counts = message.id, {}
-        said += self._used(message.usage)
-        return said + finished(message.stop_reason)
+                events += self._block(block, None)
+        self._counts = {}
+        events += self._used(message.get("usage"))
+        reason = message.get("stop_reason")
+        self._answer.end()
+        return [*events, Finished(reason_of(reason))] if reason else events
 
-    def _helper(self, event: t.Any) -> Sequence[Event]:
-        """The events ``.stream()`` adds, each after the raw one that says the same.
+    def _helper(self, event: Fields) -> Sequence[Event]:
+        """The events ``.stream()`` adds, each after the raw one that it repeats.
 
         They count only where an application passes on those alone.
         """
         if self._saw_deltas:
             return ()
-        match event.type:
+        self._answer.begin()
+        match event.get("type"):
             case "text":
                 return text(event)
             case "thinking":
                 return thinking(event)
             case "citation":
-                return self._cited(event.citation)
+                return self._cited(event.get("citation"))
             case _:
-                return self._tool_call_assembler.part(None, arguments=event.partial_json)
+                return self._tool_calls.part(None, arguments=event.get("partial_json"))
 
     def _used(self, usage: t.Any) -> Sequence[Event]:
         """Counts are of the message so far, and a later report may leave some out."""
+        if usage is None:
+            return ()
         for name in COUNTS:
-            count = field_of(usage, name)
+            count = count_of(usage, name)
             if count is not None:
                 self._counts[name] = count
         counts = self._counts
-        cached = counts.get("cache_read_input_tokens")
         # The vendor counts what was read from, and written to, the cache apart.
         parts = [counts[name] for name in COUNTS[:3] if name in counts]
-        details = field_of(usage, "output_tokens_details")
         return self._accounting.used(
-            self._message,
+            self._answer.call,
             Usage(
                 input_tokens=sum(parts) if parts else None,
                 output_tokens=counts.get("output_tokens"),
-                reasoning_tokens=field_of(details, "thinking_tokens"),
-                cached_tokens=cached,
+                reasoning_tokens=count_of(
+                    field_of(usage, "output_tokens_details"), "thinking_tokens"
+                ),
+                cached_tokens=counts.get("cache_read_input_tokens"),
             ),
         )
 
     def _cited(self, citation: t.Any) -> Sequence[Event]:
-        url = field_of(citation, "url") or field_of(citation, "source")
-        if url and url.startswith(("https:", "http:")):
-            return self._accounting.url(url, field_of(citation, "title"))
-        index = field_of(citation, "document_index")
-        title = field_of(citation, "document_title") or field_of(citation, "title")
-        media_type = MEDIA_TYPES.get(citation.type, "text/plain")
+        fields = fields_of(citation)
+        url = text_of(fields.get("url") or fields.get("source"))
+        if url.startswith(("https:", "http:")):
+            return self._accounting.url(url, fields.get("title"))
+        index = count_of(fields, "document_index")
+        title = text_of(fields.get("document_title") or fields.get("title"))
+        media_type = MEDIA_TYPES.get(text_of(fields.get("type")), "text/plain")
         name = title or url or f"Document {(index or 0) + 1}"
         return self._accounting.document(f"document {index} {name}", name, media_type)
 
 
-def text(value: t.Any) -> Sequence[Event]:
-    return (value.text,) if value.text else ()
+def text(fields: Fields) -> Sequence[Event]:
+    value = fields.get("text")
+    return (value,) if isinstance(value, str) and value else ()
 
 
-def thinking(value: t.Any) -> Sequence[Event]:
-    return (Reasoning(value.thinking),) if value.thinking else ()
+def thinking(fields: Fields) -> Sequence[Event]:
+    value = text_of(fields.get("thinking"))
+    return (Reasoning(value),) if value else ()
 
 
-def finished(reason: str | None) -> list[Event]:
-    return [Finished(reason_of(reason))] if reason else []
-
-
-def result(block: t.Any) -> Event:
-    """What a tool that Anthropic ran has answered."""
-    content = block.content
-    is_error = str(field_of(content, "type") or "").endswith("_error")
-    if is_error or getattr(block, "is_error", False):
+def result(block: Fields) -> Event:
+    """The answer of a tool that Anthropic ran."""
+    id, content = text_of(block.get("tool_use_id")), block.get("content")
+    if text_of(field_of(content, "type")).endswith("_error") or block.get("is_error"):
         code = field_of(content, "error_code")
         because = f": {code}" if code else ""
-        return ToolError(block.tool_use_id, f"The tool failed{because}.")
-    return ToolResult(block.tool_use_id, plain(content))
+        return ToolError(id, f"The tool failed{because}.")
+    return ToolResult(id, plain(content))

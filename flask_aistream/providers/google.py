@@ -1,7 +1,13 @@
-"""Google's ``google-genai``: a stream is a row of whole responses, each with some parts."""
+"""Gemini: ``google-genai``'s responses, and the JSON of ``streamGenerateContent``.
+
+A stream is a row of whole responses, each with some parts. The SDK's names are those of the JSON in snake
+case.
+"""
 
 from __future__ import annotations
 
+import functools
+import re
 import typing as t
 from collections.abc import Sequence
 
@@ -12,123 +18,160 @@ from flask_aistream.core.events import Reasoning
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
 from flask_aistream.providers.accounting import Accounting
+from flask_aistream.providers.base import Answer
+from flask_aistream.providers.failure import refuse_error
 from flask_aistream.providers.finish import reason_of
+from flask_aistream.providers.plain import count_of
 from flask_aistream.providers.plain import data_url
+from flask_aistream.providers.plain import fields_of
+from flask_aistream.providers.plain import items_of
 from flask_aistream.providers.plain import plain
+from flask_aistream.providers.plain import text_of
 from flask_aistream.providers.tool_calls import ToolCallAssembler
 
 CODE = "code_execution"
+UNKNOWN_TYPE = "application/octet-stream"
 
 
 class GoogleAdapter:
-    """Reads the first candidate; of several only one can be the run's."""
+    """Reads the first candidate; of several only one can be the run's.
+
+    The end marker is a finish reason, or the reason why the prompt was blocked.
+    """
 
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
-        self._tool_call_assembler = ToolCallAssembler(accounting)
+        self._tool_calls = ToolCallAssembler(accounting)
+        self._answer = Answer(accounting)
         self._unanswered: set[str] = set()
         self._code = ""
-        self._finished: bool | None = None
+
+    @property
+    def incomplete(self) -> bool:
+        return self._answer.open
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
-        said: list[Event] = []
-        self._finished = bool(self._finished)
-        for candidate in (chunk.candidates or ())[:1]:
-            said += self._candidate(candidate)
-        blocked = getattr(chunk.prompt_feedback, "block_reason", None)
-        if blocked:
-            self._finished = True
-            said.append(Finished("content-filter"))
-        if chunk.usage_metadata:
-            answer = getattr(chunk, "response_id", None) or ""
-            said += self._accounting.used(answer, used(chunk.usage_metadata))
-        return said
+        events: list[Event] = []
+        candidates = items_of(get(chunk, "candidates"))
+        usage = get(chunk, "usage_metadata")
+        if not candidates and not usage:
+            refuse_error(fields_of(chunk))
+        for candidate in candidates[:1]:
+            events += self._candidate(candidate)
+        if not self._answer.begun:
+            self._answer.begin()
+        if get(get(chunk, "prompt_feedback"), "block_reason"):
+            self._answer.end()
+            events.append(Finished("content-filter"))
+        if usage:
+            events += self._accounting.used(self._answer.call, used(usage))
+        return events
+
+    def done(self) -> Sequence[Event]:
+        return ()
 
     def close(self) -> Sequence[Event]:
-        """The API always gives a reason. Some versions of the SDK keep errors in the middle back."""
-        return (Finished("other"),) if self._finished is False else ()
+        return ()
 
     def _candidate(self, candidate: t.Any) -> list[Event]:
-        said: list[Event] = []
-        for part in getattr(candidate.content, "parts", None) or ():
-            said += self._part(part)
-        if said:
-            self._finished = False
-        if candidate.grounding_metadata:
-            for chunk in candidate.grounding_metadata.grounding_chunks or ():
-                said += self._grounding(chunk)
-        for cite in getattr(candidate.citation_metadata, "citations", None) or ():
-            said += self._accounting.url(cite.uri, cite.title)
-        if candidate.finish_reason:
-            self._finished = True
-            said.append(self._finish(candidate.finish_reason))
-        return said
+        events: list[Event] = []
+        for part in items_of(get(get(candidate, "content"), "parts")):
+            events += self._part(part)
+        if events:
+            self._answer.begin()
+        for chunk in items_of(get(get(candidate, "grounding_metadata"), "grounding_chunks")):
+            events += self._grounding(chunk)
+        for cited in items_of(get(get(candidate, "citation_metadata"), "citations")):
+            events += self._accounting.url(get(cited, "uri"), get(cited, "title"))
+        if reason := get(candidate, "finish_reason"):
+            self._answer.end()
+            events.append(self._finish(reason))
+        return events
 
     def _finish(self, reason: t.Any) -> Event:
-        """The API says STOP also where the model waits for the answer of a tool."""
+        """The API reports STOP also where the model waits for the answer of a tool."""
         word = reason_of(reason)
         return Finished("tool-calls" if word == "stop" and self._unanswered else word)
 
     def _part(self, part: t.Any) -> Sequence[Event]:
-        if part.text:
-            return (Reasoning(part.text),) if part.thought else (part.text,)
-        if part.function_call:
-            return self._call(part.function_call)
-        if part.function_response:
-            return self._response(part.function_response)
-        if part.inline_data and part.inline_data.data:
-            media_type = part.inline_data.mime_type or "application/octet-stream"
-            return (File(data_url(media_type, part.inline_data.data), media_type),)
-        if part.file_data and part.file_data.file_uri:
-            media_type = part.file_data.mime_type or "application/octet-stream"
-            return (File(part.file_data.file_uri, media_type),)
-        if part.executable_code:
-            return self._executed(part.executable_code)
-        if part.code_execution_result:
-            return (ToolResult(self._code, plain(part.code_execution_result)),)
+        if text := text_of(get(part, "text")):
+            return (Reasoning(text),) if get(part, "thought") else (text,)
+        if call := get(part, "function_call"):
+            return self._call(call)
+        if response := get(part, "function_response"):
+            return self._response(response)
+        if (inline := get(part, "inline_data")) and (data := get(inline, "data")):
+            media_type = get(inline, "mime_type") or UNKNOWN_TYPE
+            return (File(data_url(media_type, data), media_type),)
+        if (file := get(part, "file_data")) and (uri := get(file, "file_uri")):
+            return (File(uri, get(file, "mime_type") or UNKNOWN_TYPE),)
+        if code := get(part, "executable_code"):
+            return self._executed(code)
+        if result := get(part, "code_execution_result"):
+            return (ToolResult(self._code, plain(result)),)
         return ()
 
     def _call(self, call: t.Any) -> Sequence[Event]:
-        if not call.name:  # A piece of streamed arguments, a mode of Vertex AI.
+        name = text_of(get(call, "name"))
+        if not name:  # A piece of streamed arguments, a mode of Vertex AI.
             return ()
-        id = call.id or self._accounting.call_id()
+        id = get(call, "id") or self._accounting.call_id()
         self._unanswered.add(id)
-        return self._tool_call_assembler.whole(id, call.name, call.args)
+        return self._tool_calls.whole(id, name, get(call, "args"))
 
     def _response(self, response: t.Any) -> Sequence[Event]:
         """The answer of a tool, where the SDK called the application's function by itself."""
-        self._unanswered.discard(response.id)
-        return (ToolResult(response.id, plain(response.response)),) if response.id else ()
+        id = get(response, "id")
+        self._unanswered.discard(id)
+        return (ToolResult(id, plain(get(response, "response"))),) if id else ()
 
     def _executed(self, code: t.Any) -> Sequence[Event]:
         """Google runs the code; its result is the next part, without an id to tie them."""
         self._code = self._accounting.call_id()
-        return self._tool_call_assembler.whole(self._code, CODE, code)
+        return self._tool_calls.whole(self._code, CODE, code)
 
     def _grounding(self, chunk: t.Any) -> Sequence[Event]:
-        if chunk.web:
-            return self._accounting.url(chunk.web.uri, chunk.web.title)
-        if maps := getattr(chunk, "maps", None):
-            return self._accounting.url(maps.uri, maps.title)
-        context = chunk.retrieved_context
+        for kind in ("web", "maps"):
+            if page := get(chunk, kind):
+                return self._accounting.url(get(page, "uri"), get(page, "title"))
+        context = get(chunk, "retrieved_context")
         if not context:
             return ()
-        name = getattr(context, "document_name", None) or context.uri or context.title
-        return self._accounting.document(str(name), context.title or str(name), "text/plain")
+        title = get(context, "title")
+        name = str(get(context, "document_name") or get(context, "uri") or title)
+        return self._accounting.document(name, title or name, "text/plain")
+
+
+def get(value: t.Any, name: str) -> t.Any:
+    """A field under the SDK's name or the JSON's."""
+    fields = fields_of(value)
+    found = fields.get(name)
+    return fields.get(camel(name)) if found is None and "_" in name else found
+
+
+@functools.cache
+def camel(name: str) -> str:
+    return re.sub("_([a-z])", lambda found: found[1].upper(), name)
+
+
+def count(usage: t.Any, name: str) -> int | None:
+    found = count_of(usage, name)
+    return count_of(usage, camel(name)) if found is None else found
 
 
 def used(usage: t.Any) -> Usage:
     """Thoughts are written tokens too, but counted apart, or only in the total before 1.8."""
-    read = usage.prompt_token_count
-    tools = getattr(usage, "tool_use_prompt_token_count", None)
+    read = count(usage, "prompt_token_count")
+    tools = count(usage, "tool_use_prompt_token_count")
     if read is not None and tools:
         read += tools
-    written = usage.candidates_token_count
-    if read is not None and usage.total_token_count:
-        written = usage.total_token_count - read
+    written = count(usage, "candidates_token_count")
+    total = count(usage, "total_token_count")
+    if read is not None and total:
+        written = total - read
     return Usage(
         input_tokens=read,
         output_tokens=written,
-        reasoning_tokens=getattr(usage, "thoughts_token_count", None),
-        cached_tokens=usage.cached_content_token_count,
+        reasoning_tokens=count(usage, "thoughts_token_count"),
+        cached_tokens=count(usage, "cached_content_token_count"),
     )

@@ -24,20 +24,27 @@ from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import data_url
 from flask_aistream.providers.plain import field_of
 from flask_aistream.providers.plain import plain
+from flask_aistream.providers.tool_calls import Part
 from flask_aistream.providers.tool_calls import ToolCallAssembler
 
-# Where integrations say why the model stopped.
+# Where integrations read why the model stopped.
 FINISH_KEYS = ("finish_reason", "stop_reason", "done_reason")
+# Integrations that always give a reason; a message of theirs without one was cut off.
+TRUTHFUL = {"anthropic", "google_genai", "ollama", "openai"}
+CALLS = ("tool_call_chunks", "tool_calls", "invalid_tool_calls")
+INTERRUPT = "__interrupt__"
 MODES = {"values", "updates", "messages", "custom", "checkpoints", "tasks", "debug"}
 
 
 class LangChainAdapter:
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
-        self._tool_call_assembler = ToolCallAssembler(accounting, guess=True)
+        self._tool_calls = ToolCallAssembler(accounting, guess=True)
         self._streamed: set[str | None] = set()
         self._asking: set[str | None] = set()
-        self._on: dict[str, Callable[[dict[str, t.Any]], Sequence[Event]]] = {
+        self._unfinished: set[str | None] = set()
+        self._interrupts: set[str] = set()
+        self._readers: dict[str, Callable[[dict[str, t.Any]], Sequence[Event]]] = {
             "on_chat_model_stream": lambda event: self.events(event["data"]["chunk"]),
             "on_llm_stream": lambda event: self.events(event["data"]["chunk"]),
             "on_chat_model_end": lambda event: self._model_ended(event["data"].get("output")),
@@ -46,95 +53,102 @@ class LangChainAdapter:
             "on_custom_event": lambda event: [Data(event["name"], plain(event["data"]))],
         }
 
+    @property
+    def incomplete(self) -> bool:
+        return bool(self._unfinished)
+
+    def done(self) -> Sequence[Event]:
+        return ()
+
     def events(self, chunk: t.Any) -> Sequence[Event]:
         if isinstance(chunk, str):
             return (str(chunk),) if chunk else ()
         if isinstance(chunk, tuple):
             return self._graph_tuple(chunk)
         if isinstance(chunk, dict):
+            if INTERRUPT in chunk:
+                return self._interrupted(chunk[INTERRUPT])
             return (
                 self._event(chunk) if "event" in chunk else self._mode(chunk["type"], chunk["data"])
             )
         match chunk.type:
             case "AIMessageChunk":
                 self._streamed.add(chunk.id)
-                return self._said(chunk)
+                if chunk.response_metadata.get("model_provider") in TRUTHFUL:
+                    self._unfinished.add(chunk.id)
+                return self._message(chunk)
             case "ai":
-                return () if chunk.id and chunk.id in self._streamed else self._said(chunk)
+                return () if chunk.id and chunk.id in self._streamed else self._message(chunk)
             case "tool" | "ToolMessageChunk":
                 return self._tool_message(chunk)
             case "ChatGeneration" | "ChatGenerationChunk":
                 return self.events(chunk.message)
             case "Generation" | "GenerationChunk":  # A model that is no chat model.
                 return (chunk.text,) if chunk.text else ()
-            case _:  # What people and the system say is no answer.
+            case _:  # What people and the system read is no answer.
                 return ()
 
     def close(self) -> Sequence[Event]:
-        return self._tool_call_assembler.end_all()
+        return self._tool_calls.end_complete()
 
-    def _said(self, message: t.Any) -> Sequence[Event]:
-        said = self._content(message.content)
+    def _message(self, message: t.Any) -> Sequence[Event]:
+        events = self._content(message.content)
         thoughts = message.additional_kwargs.get("reasoning_content")
         if isinstance(thoughts, str) and thoughts:
-            said.insert(0, Reasoning(thoughts))
-        if calls := self._tool_calls(message):
+            events.insert(0, Reasoning(thoughts))
+        if any(getattr(message, name, None) for name in CALLS):
             self._asking.add(message.id)
-            said += calls
+            events += self._calls_of(message)
         ended = getattr(message, "chunk_position", None) == "last"
         finish = finished(message, message.id in self._asking) if message.response_metadata else []
+        if finish:
+            self._unfinished.discard(message.id)
         if finish or ended:
-            said += self._tool_call_assembler.end_all(message.id)
-        said += finish
+            events += self._tool_calls.end_all(message.id)
+        events += finish
         if usage := getattr(message, "usage_metadata", None):
-            said += self._accounting.used_more(str(message.id), used(usage))
-        return said
+            events += self._accounting.used_more(str(message.id), used(usage))
+        return events
 
     def _content(self, content: t.Any) -> list[Event]:
         if isinstance(content, str):
             return [content] if content else []
-        said: list[Event] = []
+        events: list[Event] = []
         for block in content:
-            said += [block] if isinstance(block, str) and block else self._block(block)
-        return said
+            events += [block] if isinstance(block, str) and block else self._block(block)
+        return events
 
     def _block(self, block: t.Any) -> Sequence[Event]:
-        say = BLOCKS.get(field_of(block, "type"))
-        said = list(say(block)) if say else []
+        read = BLOCKS.get(field_of(block, "type"))
+        events = list(read(block)) if read else []
         for cite in field_of(block, "annotations") or field_of(block, "citations") or ():
             cite = field_of(cite, "url_citation") or cite
-            said += self._accounting.url(field_of(cite, "url"), field_of(cite, "title"))
-        return said
+            events += self._accounting.url(field_of(cite, "url"), field_of(cite, "title"))
+        return events
 
-    def _tool_calls(self, message: t.Any) -> list[Event]:
-        said: list[Event] = []
+    def _calls_of(self, message: t.Any) -> list[Event]:
+        events: list[Event] = []
         parts = getattr(message, "tool_call_chunks", None)
         if parts is None:
             # Invalid to LangChain are arguments that are no JSON object, or none.
             for call in (*message.tool_calls, *message.invalid_tool_calls):
-                said += self._tool_call_assembler.whole(
-                    call["id"], call["name"] or "", call["args"]
-                )
-            return said
-        for part in parts:
-            index = part.get("index")
-            # Where there is no index the call comes whole.
-            key = (message.id, part.get("id") if index is None else index)
-            said += self._tool_call_assembler.part(
-                key, part.get("id"), part.get("name"), part.get("args")
-            )
-        return said
+                events += self._tool_calls.whole(call["id"], call["name"] or "", call["args"])
+            return events
+        chunk = [
+            Part(it.get("index"), it.get("id"), it.get("name"), it.get("args")) for it in parts
+        ]
+        return events + self._tool_calls.parts(chunk, message.id)
 
     def _tool_message(self, message: t.Any) -> Sequence[Event]:
-        said = self._tool_call_assembler.end_all()
+        events = self._tool_calls.end_all()
         if getattr(message, "status", None) == "error":
-            return [*said, ToolError(message.tool_call_id, "The tool failed.")]
-        return [*said, ToolResult(message.tool_call_id, plain(message.content))]
+            return [*events, ToolError(message.tool_call_id, "The tool failed.")]
+        return [*events, ToolResult(message.tool_call_id, plain(message.content))]
 
     def _event(self, event: dict[str, t.Any]) -> Sequence[Event]:
-        """One of ``astream_events(version="v2")``. What chains pass on is what models said before."""
-        say = self._on.get(event["event"])
-        return say(event) if say else ()
+        """One of ``astream_events(version="v2")``. What chains pass on is what models events before."""
+        read = self._readers.get(event["event"])
+        return read(event) if read else ()
 
     def _model_ended(self, output: t.Any) -> Sequence[Event]:
         """The whole answer; news only where the model did not stream it."""
@@ -169,7 +183,20 @@ class LangChainAdapter:
             return self.events(data[0])
         if mode == "custom":
             return (str(data),) if isinstance(data, str) else (Data("custom", plain(data)),)
+        if isinstance(data, dict) and INTERRUPT in data:
+            return self._interrupted(data[INTERRUPT])
         return ()
+
+    def _interrupted(self, interrupts: t.Any) -> list[Event]:
+        """``interrupt()`` in a node: the graph waits for the application. Several modes repeat it."""
+        events: list[Event] = []
+        for interrupt in interrupts if isinstance(interrupts, list | tuple) else (interrupts,):
+            id = str(field_of(interrupt, "id") or field_of(interrupt, "interrupt_id") or "")
+            if id and id in self._interrupts:
+                continue
+            self._interrupts.add(id)
+            events.append(Data("interrupt", plain(field_of(interrupt, "value")), id or None))
+        return events
 
 
 def finished(message: t.Any, asks: bool) -> list[Event]:
@@ -195,17 +222,19 @@ def image(block: t.Any) -> list[Event]:
 
 
 def text(block: t.Any) -> list[Event]:
-    said = field_of(block, "text") or field_of(block, "refusal")
-    return [said] if said else []
+    content = field_of(block, "text") or field_of(block, "refusal")
+    return [content] if content else []
 
 
 def reasoning(block: t.Any) -> list[Event]:
     """Anthropic: ``thinking``; standard: ``reasoning``; OpenAI: a ``summary``; Bedrock: nested."""
     nested = field_of(block, "reasoning_content")
-    said = field_of(block, "thinking") or field_of(block, "reasoning") or field_of(nested, "text")
-    if not said:
-        said = "".join(field_of(part, "text") or "" for part in field_of(block, "summary") or ())
-    return [Reasoning(said)] if said else []
+    content = (
+        field_of(block, "thinking") or field_of(block, "reasoning") or field_of(nested, "text")
+    )
+    if not content:
+        content = "".join(field_of(part, "text") or "" for part in field_of(block, "summary") or ())
+    return [Reasoning(content)] if content else []
 
 
 def file(block: t.Any) -> list[Event]:

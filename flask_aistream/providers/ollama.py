@@ -1,4 +1,4 @@
-"""Ollama's client: responses of ``chat`` and ``generate``, as objects or (before 0.4) as dicts."""
+"""Ollama: responses of ``chat`` and ``generate``, as objects or as JSON."""
 
 from __future__ import annotations
 
@@ -11,60 +11,77 @@ from flask_aistream.core.events import Finished
 from flask_aistream.core.events import Reasoning
 from flask_aistream.core.events import Usage
 from flask_aistream.providers.accounting import Accounting
+from flask_aistream.providers.base import Answer
+from flask_aistream.providers.failure import refuse_error
 from flask_aistream.providers.finish import reason_of
+from flask_aistream.providers.plain import Fields
+from flask_aistream.providers.plain import count_of
 from flask_aistream.providers.plain import data_url
 from flask_aistream.providers.plain import field_of
 from flask_aistream.providers.plain import fields_of
+from flask_aistream.providers.plain import items_of
+from flask_aistream.providers.plain import text_of
 from flask_aistream.providers.tool_calls import ToolCallAssembler
 
 
 class OllamaAdapter:
+    """The end marker is ``done: true``."""
+
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
-        self._tool_call_assembler = ToolCallAssembler(accounting)
-        self._called = False
-        self._answers = 0
+        self._tool_calls = ToolCallAssembler(accounting)
+        self._answer = Answer(accounting)
+
+    @property
+    def incomplete(self) -> bool:
+        return self._answer.open
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
         fields = fields_of(chunk)
         message = fields.get("message")
-        said = self._generated(fields) if message is None else self._message(message)
-        return said + self._done(fields) if fields.get("done") else said
+        if message is None and fields.get("response") is None:
+            refuse_error(fields)
+        events = self._generated(fields) if message is None else self._message(fields_of(message))
+        done = fields.get("done")
+        if (events or not done) and self._answer.begin():
+            self._tool_calls.called = False
+        return events + self._done(fields) if done else events
+
+    def done(self) -> Sequence[Event]:
+        return ()
 
     def close(self) -> Sequence[Event]:
         return ()
 
-    def _message(self, message: t.Any) -> list[Event]:
-        said: list[Event] = []
-        if thinking := field_of(message, "thinking"):
-            said.append(Reasoning(thinking))
-        if content := field_of(message, "content"):
-            said.append(content)
-        for call in field_of(message, "tool_calls") or ():
-            asked = field_of(call, "function")
-            self._called = True
-            said += self._tool_call_assembler.whole(
-                None, field_of(asked, "name"), field_of(asked, "arguments")
-            )
-        return said
+    def _message(self, message: Fields) -> list[Event]:
+        events: list[Event] = []
+        if thinking := text_of(message.get("thinking")):
+            events.append(Reasoning(thinking))
+        if content := text_of(message.get("content")):
+            events.append(content)
+        for call in items_of(message.get("tool_calls")):
+            function = fields_of(field_of(call, "function"))
+            name = text_of(function.get("name"))
+            events += self._tool_calls.whole(None, name, function.get("arguments"))
+        return events
 
-    def _generated(self, fields: t.Mapping[str, t.Any]) -> list[Event]:
-        said: list[Event] = []
-        if thinking := fields.get("thinking"):
-            said.append(Reasoning(thinking))
-        if text := fields.get("response"):
-            said.append(text)
-        if image := fields.get("image"):
-            said.append(File(data_url("image/png", image), "image/png"))
-        return said
+    def _generated(self, fields: Fields) -> list[Event]:
+        events: list[Event] = []
+        if thinking := text_of(fields.get("thinking")):
+            events.append(Reasoning(thinking))
+        if text := text_of(fields.get("response")):
+            events.append(text)
+        if image := text_of(fields.get("image")):
+            events.append(File(data_url("image/png", image), "image/png"))
+        return events
 
-    def _done(self, fields: t.Mapping[str, t.Any]) -> list[Event]:
-        self._answers += 1  # Answers have no id of their own.
-        usage = Usage(fields.get("prompt_eval_count"), fields.get("eval_count"))
+    def _done(self, fields: Fields) -> list[Event]:
+        usage = Usage(count_of(fields, "prompt_eval_count"), count_of(fields, "eval_count"))
         word = fields.get("done_reason")
-        reason = reason_of(word) if word else "stop"  # Servers before 0.1.40 do not say why.
-        if reason == "stop" and self._called:  # It says stop where it waits for a tool's answer.
+        reason = reason_of(word) if word else "stop"  # Servers before 0.1.40 give none.
+        if reason == "stop" and self._tool_calls.called:  # It reports stop while a tool is awaited.
             reason = "tool-calls"
-        self._called = False
-        used = self._accounting.used(f"ollama {self._answers}", usage)
-        return [*used, Finished(reason)]
+        if not self._answer.open:
+            self._answer.renew()
+        self._answer.end()
+        return [*self._accounting.used(self._answer.call, usage), Finished(reason)]

@@ -1,7 +1,7 @@
 """OpenAI Chat Completions: chunks, whole answers and the events of ``.stream()``.
 
-Also what speaks the same language: LiteLLM, vLLM, DeepSeek, OpenRouter, Mistral, Perplexity and others
-behind ``openai``'s client, each with fields of its own, and older text completions.
+Also every wire that copies it: LiteLLM, vLLM, DeepSeek, OpenRouter, Groq, Mistral, Perplexity and others,
+each with fields of its own, and older text completions.
 """
 
 from __future__ import annotations
@@ -16,154 +16,278 @@ from flask_aistream.core.events import Finished
 from flask_aistream.core.events import Reasoning
 from flask_aistream.core.events import Usage
 from flask_aistream.providers.accounting import Accounting
+from flask_aistream.providers.base import Answer
 from flask_aistream.providers.failure import failed
+from flask_aistream.providers.failure import refuse_error
 from flask_aistream.providers.finish import reason_of
+from flask_aistream.providers.plain import Fields
+from flask_aistream.providers.plain import count_of
 from flask_aistream.providers.plain import field_of
 from flask_aistream.providers.plain import fields_of
+from flask_aistream.providers.plain import items_of
+from flask_aistream.providers.plain import text_of
+from flask_aistream.providers.tool_calls import Part
 from flask_aistream.providers.tool_calls import ToolCallAssembler
+
+REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+"""Names of one thing; a delta that has several repeats it."""
 
 
 class ChatAdapter:
-    """Reads the first choice; of ``n`` answers only one can be the run's."""
+    """Reads the first choice; of ``n`` answers only one can be the run's.
+
+    The end marker is a ``finish_reason``, or ``[DONE]`` where the body is read raw.
+    """
 
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
-        self._tool_call_assembler = ToolCallAssembler(accounting, guess=True)
+        self._tool_calls = ToolCallAssembler(accounting, guess=True)
+        self._answer = Answer(accounting)
         self._saw_chunks = False
-        # In the order they are told where one chunk has several.
-        self._says: dict[str, Callable[[t.Any], Sequence[Event]]] = {
-            "reasoning_content": reasoning,
-            "reasoning": reasoning,
-            "content": content,
-            "refusal": content,
-            "audio": transcript,
-            "tool_calls": self._tool_calls,
-            "function_call": self._function_call,
-            "annotations": self._annotations,
-            "images": images,
-        }
-        self._says_whole = {**self._says, "tool_calls": self._whole_calls}
+        self._id: t.Any = None
+        self._output_tokens = 0
+        # In the order of their events, if one delta has several.
+        self._fields: tuple[tuple[str, Callable[[t.Any], Sequence[Event]]], ...] = (
+            ("content", content),
+            ("refusal", content),
+            ("audio", transcript),
+            ("tool_calls", self._call_parts),
+            ("function_call", self._function_call),
+            ("annotations", self._annotations),
+            ("images", images),
+        )
+
+    @property
+    def incomplete(self) -> bool:
+        return self._answer.open
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
-        # Reading a field that pydantic does not have costs ten times what this does.
-        choices = chunk.__dict__.get("choices")
-        if choices is None:
-            return self._helper(chunk)
-        said: list[Event] = []
+        fields = fields_of(chunk)
+        choices = fields.get("choices")
+        if not isinstance(choices, list | tuple):
+            if choices is None:
+                if (kind := fields.get("type")) in HELPER_EVENTS:
+                    return self._helper(str(kind), fields)
+                if (wrapped := fields.get("data")) is not None:  # Mistral's SDK
+                    return self.events(wrapped)
+                refuse_error(fields)
+            choices = ()
+        elif not choices and fields.get("error"):
+            failed(fields)
+        events: list[Event] = []
+        usage = fields.get("usage") or field_of(fields.get("x_groq"), "usage")
         for choice in choices:
-            if not getattr(choice, "index", 0):
-                said += self._choice(choice)
-        usage = getattr(chunk, "usage", None)
+            of_choice = fields_of(choice)
+            if not of_choice.get("index"):
+                events += self._choice(of_choice, fields)
+                usage = usage or of_choice.get("usage")
         if usage:
-            said += self._accounting.used(str(getattr(chunk, "id", "")), used(usage))
-        more = getattr(chunk, "__pydantic_extra__", None)
-        if more:
-            said += self._cited(more)
-        return said
+            events += self._used(fields, usage, of_choices=bool(choices))
+        if fields.get("search_results") or fields.get("citations"):
+            events += self._cited(fields)
+        return events
+
+    def done(self) -> Sequence[Event]:
+        return self._finish("stop") if self._answer.open else ()
 
     def close(self) -> Sequence[Event]:
-        return self._tool_call_assembler.end_all()
+        return self._tool_calls.end_complete()
 
-    def _choice(self, choice: t.Any) -> list[Event]:
-        said: list[Event] = []
-        says, delta = self._says, getattr(choice, "delta", None)
-        if delta is None:
-            says, delta = self._says_whole, getattr(choice, "message", None)
-        if delta is not None:
-            fields = fields_of(delta)
-            for name, say in says.items():
-                if (value := fields.get(name)) and not (name == "reasoning" and said):
-                    said += say(value)
+    def _choice(self, choice: Fields, chunk: Fields) -> list[Event]:
+        delta = choice.get("delta")
+        finish = choice.get("finish_reason")
+        if delta is None and choice.get("message") is not None:
+            return self._whole(fields_of(choice.get("message")), finish)
+        fields = fields_of(delta)
+        text = fields.get("content") if delta is not None else choice.get("text")
+        if type(text) is str and text and type(fields) is dict and len(fields) == 1:
+            events: list[Event] = [text]  # As nearly every chunk is that was read raw.
         else:
-            said += content(getattr(choice, "text", None))
-        finish = getattr(choice, "finish_reason", None)
+            events = self._delta(fields) if delta is not None else content(text)
+        if events or not self._answer.begun or self._is_other_answer(fields, finish, chunk):
+            self._begin()
         if finish:
-            said += self._finish(str(finish))
-        return said
+            self._id = chunk.get("id")
+            events += self._finish(finish)
+        return events
 
-    def _finish(self, reason: str) -> list[Event]:
+    def _delta(self, fields: Fields) -> list[Event]:
+        events: list[Event] = []
+        for name in REASONING:
+            if (value := fields.get(name)) and (thoughts := reasoning(value)):
+                events += thoughts
+                break
+        for name, read in self._fields:
+            if value := fields.get(name):
+                events += read(value)
+        return events
+
+    def _whole(self, message: Fields, finish: t.Any) -> list[Event]:
+        """An answer that was not streamed."""
+        self._answer.renew()
+        self._tool_calls.called = False
+        calls = [part_of(call) for call in items_of(message.get("tool_calls"))]
+        events = self._delta(Without(message, "tool_calls"))
+        for part in calls:
+            events += self._tool_calls.whole(
+                part.id, part.name or "", part.arguments, free_text=part.free_text
+            )
+        if finish:
+            return events + self._finish(finish)
+        self._answer.end()
+        return events
+
+    def _begin(self) -> None:
+        if self._answer.begin():
+            self._tool_calls.called = False
+            self._output_tokens = 0
+
+    def _is_other_answer(self, delta: Fields, finish: t.Any, chunk: Fields) -> bool:
+        """Whether a chunk without content that follows an end marker is of another answer."""
+        if self._answer.open or not (finish or delta.get("role")):
+            return False
+        id = chunk.get("id")
+        return bool(id) and id != self._id
+
+    def _finish(self, reason: t.Any) -> list[Event]:
         if reason == "error":  # OpenRouter's word for a model that broke in the middle.
             failed()
-        return [*self._tool_call_assembler.end_all(), Finished(reason_of(reason))]
+        events = self._tool_calls.end_all()
+        word = reason_of(reason)
+        if word == "stop" and self._tool_calls.called:
+            word = "tool-calls"
+        self._answer.end()
+        return [*events, Finished(word)]
 
-    def _tool_calls(self, calls: t.Any) -> Sequence[Event]:
-        said: list[Event] = []
-        for call in calls:
-            index = getattr(call, "index", None)
-            said += self._tool_call_assembler.part(index, call.id, *asked(call))
-        return said
+    def _used(self, chunk: Fields, usage: t.Any, *, of_choices: bool) -> Sequence[Event]:
+        """Usage within one answer replaces, of several it adds up."""
+        reported = used(usage)
+        written = reported.output_tokens or 0
+        another = not self._answer.open and written < self._output_tokens
+        if not of_choices and not self._answer.begun:
+            # An application that passes on only this chunk of each answer.
+            another = another or self._id not in (None, chunk.get("id"))
+            self._id = chunk.get("id")
+        if another:
+            self._answer.call = self._accounting.new_call()
+        self._output_tokens = written
+        return self._accounting.used(self._answer.call, reported)
 
-    def _whole_calls(self, calls: t.Any) -> Sequence[Event]:
-        said: list[Event] = []
-        for call in calls:
-            name, arguments = asked(call)
-            said += self._tool_call_assembler.whole(call.id, name or "", arguments)
-        return said
+    def _call_parts(self, calls: t.Any) -> Sequence[Event]:
+        return self._tool_calls.parts([part_of(call) for call in items_of(calls)])
 
     def _function_call(self, call: t.Any) -> Sequence[Event]:
-        return self._tool_call_assembler.part("function_call", None, call.name, call.arguments)
+        fields = fields_of(call)
+        part = Part("function_call", None, fields.get("name"), fields.get("arguments"))
+        return self._tool_calls.parts([part])
 
     def _annotations(self, annotations: t.Any) -> Sequence[Event]:
-        said: list[Event] = []
-        for annotation in annotations:
-            cite = field_of(annotation, "url_citation")
-            said += self._accounting.url(field_of(cite, "url"), field_of(cite, "title"))
-        return said
+        events: list[Event] = []
+        for annotation in items_of(annotations):
+            cited = field_of(annotation, "url_citation")
+            events += self._accounting.url(field_of(cited, "url"), field_of(cited, "title"))
+        return events
 
-    def _cited(self, more: dict[str, t.Any]) -> list[Event]:
+    def _cited(self, chunk: Fields) -> list[Event]:
         """Perplexity's sources, which it repeats with every chunk."""
-        said: list[Event] = []
-        for result in more.get("search_results") or ():
-            said += self._accounting.url(field_of(result, "url"), field_of(result, "title"))
-        for cite in more.get("citations") or ():
-            said += self._accounting.url(cite if isinstance(cite, str) else field_of(cite, "url"))
-        return said
+        events: list[Event] = []
+        for result in items_of(chunk.get("search_results")):
+            events += self._accounting.url(field_of(result, "url"), field_of(result, "title"))
+        for cited in items_of(chunk.get("citations")):
+            url = cited if isinstance(cited, str) else field_of(cited, "url")
+            events += self._accounting.url(url)
+        return events
 
-    def _helper(self, event: t.Any) -> Sequence[Event]:
+    def _helper(self, kind: str, event: Fields) -> Sequence[Event]:
         """The events of ``client.chat.completions.stream()``.
 
-        Each chunk is followed by events that say the same in other words. They count only where an
-        application passes on those alone.
+        Each chunk is followed by events that repeat it. They count only where an application passes on
+        those alone.
         """
-        if event.type == "chunk":
+        if kind == "chunk":
             self._saw_chunks = True
-            return self.events(event.chunk)
+            return self.events(event.get("chunk"))
         if self._saw_chunks:
             return ()
-        match event.type:
+        self._begin()
+        match kind:
             case "content.delta" | "refusal.delta":
-                return content(event.delta)
+                return content(event.get("delta"))
             case "tool_calls.function.arguments.delta":
-                return self._tool_call_assembler.part(
-                    event.index, None, event.name, event.arguments_delta
+                delta = event.get("arguments_delta")
+                return self._tool_calls.parts(
+                    [Part(event.get("index"), None, event.get("name"), delta)]
                 )
             case "tool_calls.function.arguments.done":
-                return self._tool_call_assembler.end(event.index, event.arguments)
+                return self._tool_calls.end((None, event.get("index")), event.get("arguments"))
             case _:
                 return ()
 
 
-def asked(call: t.Any) -> tuple[str | None, t.Any]:
-    """Name and arguments. Custom tools have free text where functions have JSON."""
-    tool = getattr(call, "function", None) or getattr(call, "custom", None)
-    arguments = getattr(tool, "arguments", None) or getattr(tool, "input", None)
-    return getattr(tool, "name", None), arguments
+HELPER_EVENTS = frozenset(
+    [
+        "chunk",
+        "content.delta",
+        "content.done",
+        "refusal.delta",
+        "refusal.done",
+        "logprobs.content.delta",
+        "logprobs.content.done",
+        "logprobs.refusal.delta",
+        "logprobs.refusal.done",
+        "tool_calls.function.arguments.delta",
+        "tool_calls.function.arguments.done",
+    ]
+)
+
+
+class Without:
+    """Fields without one of them."""
+
+    __slots__ = ("_fields", "_name")
+
+    def __init__(self, fields: Fields, name: str) -> None:
+        self._fields = fields
+        self._name = name
+
+    def get(self, name: str, /) -> t.Any:
+        return None if name == self._name else self._fields.get(name)
+
+
+def part_of(call: t.Any) -> Part:
+    """One entry of ``tool_calls``. Custom tools have free text where functions have JSON."""
+    fields = fields_of(call)
+    function, custom = fields.get("function"), fields.get("custom")
+    tool = fields_of(function or custom)
+    arguments = tool.get("arguments")
+    index, id = fields.get("index"), fields.get("id")
+    return Part(
+        index if isinstance(index, int | str) else None,
+        id if isinstance(id, str) else None,
+        text_of(tool.get("name")),
+        tool.get("input") if arguments is None else arguments,
+        function is None and custom is not None,
+    )
 
 
 def content(value: t.Any) -> list[Event]:
     if isinstance(value, str):
         return [value] if value else []
-    said: list[Event] = []
-    for part in value or ():  # Mistral's reasoning models send a list of parts.
+    events: list[Event] = []
+    for part in items_of(value):  # Mistral's reasoning models send a list of parts.
         if thoughts := field_of(part, "thinking"):
-            said += [Reasoning(event) for event in content(thoughts) if isinstance(event, str)]
+            events += [Reasoning(event) for event in content(thoughts) if isinstance(event, str)]
         else:
-            said += content(field_of(part, "text"))
-    return said
+            events += content(part if isinstance(part, str) else field_of(part, "text"))
+    return events
 
 
-def reasoning(value: t.Any) -> Sequence[Event]:
-    return [Reasoning(value)] if isinstance(value, str) else ()
+def reasoning(value: t.Any) -> list[Event]:
+    """A string, or OpenRouter's list of details, some of which are encrypted."""
+    if isinstance(value, str):
+        return [Reasoning(value)]
+    details = (field_of(it, "text") or field_of(it, "summary") for it in items_of(value))
+    return [Reasoning(text) for text in details if isinstance(text, str) and text]
 
 
 def transcript(audio: t.Any) -> Sequence[Event]:
@@ -171,22 +295,23 @@ def transcript(audio: t.Any) -> Sequence[Event]:
 
 
 def images(pictures: t.Any) -> Sequence[Event]:
-    urls = (field_of(field_of(picture, "image_url"), "url") for picture in pictures)
-    return [File(url, media_type_of(url)) for url in urls if url]
+    urls = (field_of(field_of(picture, "image_url"), "url") for picture in items_of(pictures))
+    return [File(url, media_type_of(url)) for url in urls if isinstance(url, str) and url]
 
 
 def media_type_of(url: str) -> str:
-    """The type a ``data:`` URL names; elsewhere all that is known is that it is an image."""
+    """The type a ``data:`` URL names; of another URL only that it is an image is known."""
     return url[5:].partition(";")[0] if url.startswith("data:") else "image/*"
 
 
 def used(usage: t.Any) -> Usage:
-    read = field_of(usage, "prompt_tokens_details")
-    written = field_of(usage, "completion_tokens_details")
-    cached = field_of(read, "cached_tokens")
+    fields = fields_of(usage)
+    cached = count_of(fields.get("prompt_tokens_details"), "cached_tokens")
+    if cached is None:
+        cached = count_of(usage, "prompt_cache_hit_tokens")
     return Usage(
-        input_tokens=field_of(usage, "prompt_tokens"),
-        output_tokens=field_of(usage, "completion_tokens"),
-        reasoning_tokens=field_of(written, "reasoning_tokens"),
-        cached_tokens=field_of(usage, "prompt_cache_hit_tokens") if cached is None else cached,
+        input_tokens=count_of(usage, "prompt_tokens"),
+        output_tokens=count_of(usage, "completion_tokens"),
+        reasoning_tokens=count_of(fields.get("completion_tokens_details"), "reasoning_tokens"),
+        cached_tokens=cached,
     )

@@ -1,7 +1,7 @@
 """OpenAI Responses: stream events (raw or of ``.stream()``) and whole responses.
 
 An answer is a list of items; each is added, grows, and is done. Tools that OpenAI runs itself are items
-too, and are told as tool calls with their results.
+too, and become tool calls with their results.
 """
 
 from __future__ import annotations
@@ -18,12 +18,18 @@ from flask_aistream.core.events import ToolError
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
 from flask_aistream.providers.accounting import Accounting
+from flask_aistream.providers.base import Answer
 from flask_aistream.providers.failure import failed
+from flask_aistream.providers.failure import refuse_error
 from flask_aistream.providers.finish import reason_of
+from flask_aistream.providers.plain import Fields
+from flask_aistream.providers.plain import count_of
 from flask_aistream.providers.plain import data_url
 from flask_aistream.providers.plain import field_of
+from flask_aistream.providers.plain import fields_of
+from flask_aistream.providers.plain import items_of
 from flask_aistream.providers.plain import plain
-from flask_aistream.providers.plain import readable
+from flask_aistream.providers.plain import text_of
 from flask_aistream.providers.tool_calls import ToolCallAssembler
 
 # Tools that OpenAI runs; the calls of all others wait for the application.
@@ -34,8 +40,8 @@ HOSTED = {
     "image_generation_call",
     "mcp_call",
 }
-# What an item's call was given, by the names its type uses; the first that is there counts.
-GIVEN = ("arguments", "input", "action", "operation")
+# The arguments of an item's call, by the names its type uses; the first that is there counts.
+ARGUMENTS = ("arguments", "input", "action", "operation")
 MEDIA_TYPES = {
     "pdf": "application/pdf",
     "csv": "text/csv",
@@ -48,10 +54,14 @@ MEDIA_TYPES = {
 
 
 class ResponsesAdapter:
+    """The end markers are ``response.completed``, ``.incomplete`` and ``.failed``."""
+
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
-        self._tool_call_assembler = ToolCallAssembler(accounting)
-        self._says: dict[str, Callable[[t.Any], Sequence[Event]]] = {
+        self._tool_calls = ToolCallAssembler(accounting)
+        self._answer = Answer(accounting)
+        self._waiting = False
+        self._events: dict[str, Callable[[Fields], Sequence[Event]]] = {
             "response.output_text.delta": text,
             "response.refusal.delta": text,
             "response.audio.transcript.delta": text,
@@ -64,172 +74,222 @@ class ResponsesAdapter:
             "response.custom_tool_call_input.delta": self._arguments,
             "response.mcp_call_arguments.delta": self._arguments,
             "response.output_item.done": self._item_done,
-            "response.completed": self._ended,
-            "response.incomplete": self._ended,
-            "response.failed": self._ended,
-            "error": failed,
         }
 
+    @property
+    def incomplete(self) -> bool:
+        return self._answer.open
+
     def events(self, chunk: t.Any) -> Sequence[Event]:
-        kind = getattr(chunk, "type", None)
-        if kind is None:
-            return self._whole(chunk)
-        say = self._says.get(kind)
-        return say(chunk) if say else ()
+        fields = fields_of(chunk)
+        kind = fields.get("type")
+        if not isinstance(kind, str):
+            if fields.get("output") is None and fields.get("status") is None:
+                refuse_error(fields)
+            return self._whole(fields)
+        if kind in ENDS:
+            return self._ended(fields_of(fields.get("response")), ENDS[kind])
+        if kind == "error" or kind.endswith(".error"):
+            failed(fields)
+        read = self._events.get(kind)
+        events = read(fields) if read else ()
+        if (events or not self._answer.begun or kind == "response.created") and (
+            not self._answer.open
+        ):
+            self._answer.begin()
+        return events
+
+    def done(self) -> Sequence[Event]:
+        return ()
 
     def close(self) -> Sequence[Event]:
-        return self._tool_call_assembler.end_all()
+        return ()
 
-    def _item_added(self, event: t.Any) -> Sequence[Event]:
-        item = readable(event.item)
+    def _item_added(self, event: Fields) -> Sequence[Event]:
+        item = fields_of(event.get("item"))
         name = name_of(item)
         if name is None:
             return ()
-        return self._tool_call_assembler.part(event.output_index, call_id(item), name)
+        index, free_text = event.get("output_index"), is_free_text(item)
+        return self._tool_calls.part(index, call_id(item), name, free_text=free_text)
 
-    def _arguments(self, event: t.Any) -> Sequence[Event]:
-        return self._tool_call_assembler.part(event.output_index, arguments=event.delta)
+    def _arguments(self, event: Fields) -> Sequence[Event]:
+        return self._tool_calls.part(event.get("output_index"), arguments=event.get("delta"))
 
-    def _item_done(self, event: t.Any) -> Sequence[Event]:
-        # Text, thoughts and citations of the item have been told as deltas.
-        return self._call(readable(event.item))
+    def _item_done(self, event: Fields) -> Sequence[Event]:
+        # Text, thoughts and citations of the item have come as deltas.
+        return self._item(fields_of(event.get("item")))
 
-    def _call(self, item: t.Any) -> list[Event]:
+    def _item(self, item: Fields) -> list[Event]:
         name = name_of(item)
         if name is None:
-            return self._output(item)
-        said = self._tool_call_assembler.whole(call_id(item), name, given(item))
-        return said + results(item)
+            return output(item)
+        self._waiting = self._waiting or item.get("type") not in HOSTED
+        events = self._tool_calls.whole(
+            call_id(item), name, arguments_of(item), free_text=is_free_text(item)
+        )
+        return events + results(item)
 
-    def _output(self, item: t.Any) -> list[Event]:
-        """What a tool answered, where that is an item of its own (``shell_call_output`` …)."""
-        if item.type.endswith("_call_output"):
-            return [ToolResult(item.call_id, plain(field_of(item, "output")))]
-        return []
-
-    def _annotation_added(self, event: t.Any) -> Sequence[Event]:
-        return self._annotation(event.annotation)
+    def _annotation_added(self, event: Fields) -> Sequence[Event]:
+        return self._annotation(event.get("annotation"))
 
     def _annotation(self, annotation: t.Any) -> Sequence[Event]:
-        if field_of(annotation, "type") == "url_citation":
-            return self._accounting.url(field_of(annotation, "url"), field_of(annotation, "title"))
-        file = field_of(annotation, "file_id")
+        fields = fields_of(annotation)
+        if fields.get("type") == "url_citation":
+            return self._accounting.url(fields.get("url"), fields.get("title"))
+        file = text_of(fields.get("file_id"))
         if not file:
             return ()
-        name = field_of(annotation, "filename") or file
+        name = text_of(fields.get("filename")) or file
         media_type = MEDIA_TYPES.get(name.rpartition(".")[2].lower(), "application/octet-stream")
         return self._accounting.document(file, name, media_type, name)
 
-    def _ended(self, event: t.Any) -> Sequence[Event]:
-        return [*self._tool_call_assembler.end_all(), *self._outcome(readable(event.response))]
+    def _ended(self, response: Fields, status: str) -> list[Event]:
+        """
+        :param status: By the event's type, for a response without one of its own.
+        """
+        if not self._answer.open:
+            self._answer.renew()
+        events = self._outcome(response, response.get("status") or status)
+        self._waiting = False
+        self._answer.end()
+        return events
 
-    def _outcome(self, response: t.Any) -> list[Event]:
-        status = getattr(response, "status", None)
+    def _outcome(self, response: Fields, status: t.Any) -> list[Event]:
         if status == "failed":
             failed(response)
-        said: list[Event] = []
-        if usage := getattr(response, "usage", None):
-            said += self._accounting.used(response.id, used(usage))
+        events: list[Event] = []
+        if usage := response.get("usage"):
+            events += self._accounting.used(self._answer.call, used(usage))
         if status == "completed":
-            said.append(Finished("tool-calls" if waits(items_of(response)) else "stop"))
+            items = items_of(response.get("output"))
+            # Some servers leave the output out; its items have come before.
+            waiting = waits(items) if items else self._waiting
+            events.append(Finished("tool-calls" if waiting else "stop"))
         elif status in ("incomplete", "cancelled"):
-            reason = field_of(getattr(response, "incomplete_details", None), "reason")
-            said.append(Finished(reason_of(reason)))
-        return said
+            reason = field_of(response.get("incomplete_details"), "reason")
+            events.append(Finished(reason_of(reason)))
+        return events
 
-    def _whole(self, response: t.Any) -> Sequence[Event]:
-        said: list[Event] = []
-        for item in items_of(response):
-            if item.type == "message":
-                said += self._message(item)
-            elif item.type == "reasoning":
-                said += thoughts(item)
+    def _whole(self, response: Fields) -> Sequence[Event]:
+        """A response that was not streamed."""
+        self._answer.renew()
+        events: list[Event] = []
+        for it in items_of(response.get("output")):
+            item = fields_of(it)
+            if item.get("type") == "message":
+                events += self._message(item)
+            elif item.get("type") == "reasoning":
+                events += thoughts(item)
             else:
-                said += self._call(item)
-        return said + self._outcome(response)
+                events += self._item(item)
+        events += self._outcome(response, response.get("status"))
+        self._waiting = False
+        self._answer.end()
+        return events
 
-    def _message(self, item: t.Any) -> list[Event]:
-        said: list[Event] = []
-        for part in map(readable, item.content):
-            words = getattr(part, "text", None) or getattr(part, "refusal", None)
-            said += [words] if words else []
-            for annotation in getattr(part, "annotations", None) or ():
-                said += self._annotation(annotation)
-        return said
-
-
-def text(event: t.Any) -> Sequence[Event]:
-    return (event.delta,) if event.delta else ()
-
-
-def reasoning(event: t.Any) -> Sequence[Event]:
-    return (Reasoning(event.delta),) if event.delta else ()
+    def _message(self, item: Fields) -> list[Event]:
+        events: list[Event] = []
+        for it in items_of(item.get("content")):
+            part = fields_of(it)
+            if content := text_of(part.get("text")) or text_of(part.get("refusal")):
+                events.append(content)
+            for annotation in items_of(part.get("annotations")):
+                events += self._annotation(annotation)
+        return events
 
 
-def paragraph(event: t.Any) -> Sequence[Event]:
+ENDS = {
+    "response.completed": "completed",
+    "response.incomplete": "incomplete",
+    "response.failed": "failed",
+    "response.cancelled": "cancelled",
+}
+
+
+def text(event: Fields) -> Sequence[Event]:
+    delta = event.get("delta")
+    return (delta,) if isinstance(delta, str) and delta else ()
+
+
+def reasoning(event: Fields) -> Sequence[Event]:
+    delta = text_of(event.get("delta"))
+    return (Reasoning(delta),) if delta else ()
+
+
+def paragraph(event: Fields) -> Sequence[Event]:
     """Summaries come in parts that do not end with a line break."""
-    return (Reasoning("\n\n"),) if event.summary_index else ()
+    return (Reasoning("\n\n"),) if event.get("summary_index") else ()
 
 
-def thoughts(item: t.Any) -> list[Event]:
-    parts = getattr(item, "content", None) or item.summary or ()
-    said = "\n\n".join(field_of(part, "text") for part in parts)
-    return [Reasoning(said)] if said else []
+def thoughts(item: Fields) -> list[Event]:
+    parts = items_of(item.get("content")) or items_of(item.get("summary"))
+    joined = "\n\n".join(text_of(field_of(part, "text")) for part in parts)
+    return [Reasoning(joined)] if joined else []
 
 
-def items_of(response: t.Any) -> list[t.Any]:
-    """Of any type: those that an SDK is too old to know, it leaves as dicts."""
-    return [readable(item) for item in response.output]
-
-
-def name_of(item: t.Any) -> str | None:
+def name_of(item: Fields) -> str | None:
     """The tool's name; ``None`` for an item that is no call. Hosted tools are named by their type."""
-    if not item.type.endswith("_call"):
+    kind = text_of(item.get("type"))
+    if not kind.endswith("_call"):
         return None
-    return str(getattr(item, "name", None) or item.type.removesuffix("_call"))
+    return str(item.get("name") or kind.removesuffix("_call"))
 
 
-def call_id(item: t.Any) -> str:
-    return str(getattr(item, "call_id", None) or item.id)
+def call_id(item: Fields) -> str:
+    return str(item.get("call_id") or item.get("id"))
 
 
-def given(item: t.Any) -> t.Any:
-    """What the call was given: JSON text of a function, or a hosted tool's own fields."""
-    for name in GIVEN:
-        value = getattr(item, name, None)
+def is_free_text(item: Fields) -> bool:
+    kind: object = item.get("type")
+    return kind == "custom_tool_call"
+
+
+def arguments_of(item: Fields) -> t.Any:
+    """JSON text of a function's arguments, a custom tool's text, or a hosted tool's own fields."""
+    for name in ARGUMENTS:
+        value = item.get(name)
         if value is not None:
             return value
-    named = {name: getattr(item, name, None) for name in ("queries", "code")}
+    named = {name: item.get(name) for name in ("queries", "code")}
     return {name: value for name, value in named.items() if value is not None}
 
 
-def waits(items: t.Any) -> bool:
+def waits(items: t.Sequence[t.Any]) -> bool:
     """Whether the application is to answer a call before the model can go on."""
-    asked = {call_id(item) for item in items if name_of(item) and item.type not in HOSTED}
-    return bool(asked - {getattr(item, "call_id", None) for item in items if not name_of(item)})
+    fields = [fields_of(item) for item in items]
+    asked = {call_id(it) for it in fields if name_of(it) and it.get("type") not in HOSTED}
+    return bool(asked - {it.get("call_id") for it in fields if not name_of(it)})
 
 
-def results(item: t.Any) -> list[Event]:
-    """What a hosted tool answered; that it did, where the item does not say what."""
-    if item.type not in HOSTED:
+def output(item: Fields) -> list[Event]:
+    """The answer of a tool, where that is an item of its own (``shell_call_output`` …)."""
+    if text_of(item.get("type")).endswith("_call_output"):
+        return [ToolResult(text_of(item.get("call_id")), plain(item.get("output")))]
+    return []
+
+
+def results(item: Fields) -> list[Event]:
+    """The answer of a hosted tool; only that there is one, where the item does not hold it."""
+    kind = item.get("type")
+    if kind not in HOSTED:
         return []
-    if getattr(item, "error", None) or getattr(item, "status", None) == "failed":
+    if item.get("error") or item.get("status") == "failed":
         return [ToolError(call_id(item), "The tool failed.")]
-    if item.type == "image_generation_call":
-        media_type = f"image/{getattr(item, 'output_format', None) or 'png'}"
-        files: list[Event] = (
-            [File(data_url(media_type, item.result), media_type)] if item.result else []
-        )
+    if kind == "image_generation_call":
+        media_type = f"image/{item.get('output_format') or 'png'}"
+        image = item.get("result")
+        files: list[Event] = [File(data_url(media_type, image), media_type)] if image else []
         return [ToolResult(call_id(item), {"status": "completed"}), *files]
-    values = (getattr(item, name, None) for name in ("output", "outputs", "results"))
+    values = (item.get(name) for name in ("output", "outputs", "results"))
     result = next((plain(value) for value in values if value is not None), {"status": "completed"})
     return [ToolResult(call_id(item), result)]
 
 
 def used(usage: t.Any) -> Usage:
     return Usage(
-        input_tokens=field_of(usage, "input_tokens"),
-        output_tokens=field_of(usage, "output_tokens"),
-        reasoning_tokens=field_of(field_of(usage, "output_tokens_details"), "reasoning_tokens"),
-        cached_tokens=field_of(field_of(usage, "input_tokens_details"), "cached_tokens"),
+        input_tokens=count_of(usage, "input_tokens"),
+        output_tokens=count_of(usage, "output_tokens"),
+        reasoning_tokens=count_of(field_of(usage, "output_tokens_details"), "reasoning_tokens"),
+        cached_tokens=count_of(field_of(usage, "input_tokens_details"), "cached_tokens"),
     )

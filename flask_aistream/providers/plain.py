@@ -1,8 +1,9 @@
-"""SDK values → plain ones: what JSON accepts, and objects whose fields can be read."""
+"""SDK values → JSON values, and the one way to read fields of objects and of plain JSON alike."""
 
 from __future__ import annotations
 
 import base64
+import functools
 import math
 import typing as t
 from collections.abc import Iterable
@@ -44,31 +45,75 @@ def plain(value: t.Any) -> Json:
     return str(value)
 
 
-def readable(value: t.Any) -> t.Any:
-    """Plain JSON as objects with attributes, so that one adapter serves objects and dicts.
+class Fields(t.Protocol):
+    """The fields of an object or a JSON object, those that its SDK does not declare included."""
 
-    Attributes that are not there are read with ``getattr(…, None)`` throughout the adapters.
+    def get(self, name: str, /) -> t.Any: ...
+
+
+class Attributes:
+    """Fields of an object that has them as properties or slots."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def get(self, name: str, /) -> t.Any:
+        return getattr(self._value, name, None)
+
+
+NONE: dict[str, t.Any] = {}
+
+
+def fields_of(value: t.Any) -> Fields:
+    """The fields of ``value``; of plain JSON and of most SDKs' objects, the dict that holds them.
+
+    Anything without fields (``None``, a string, a list) has none, so that odd chunks harm nothing.
     """
-    if isinstance(value, dict):
-        return SimpleNamespace(**{str(name): readable(it) for name, it in value.items()})
-    if isinstance(value, list | tuple):
-        return [readable(it) for it in value]
-    return value
+    if type(value) is dict or type(value) is Attributes:
+        return t.cast("Fields", value)
+    declared: dict[str, t.Any] | None = getattr(value, "__dict__", None)
+    if declared and not has_properties(value.__class__):
+        # pydantic keeps undeclared fields apart; vendors that copy OpenAI's format add many.
+        more = getattr(value, "__pydantic_extra__", None)
+        return {**declared, **more} if more else declared
+    if value is None or isinstance(value, str | bytes | int | float | list | tuple):
+        return NONE
+    return value if isinstance(value, Mapping) else Attributes(value)
+
+
+@functools.lru_cache(maxsize=256)
+def has_properties(kind: type) -> bool:
+    """Whether fields of ``kind`` are properties (azure-ai-inference); pydantic's are not."""
+    if hasattr(kind, "model_fields") or hasattr(kind, "__fields__"):
+        return False
+    public = {name: it for base in kind.__mro__ for name, it in vars(base).items()}
+    return any(
+        hasattr(it, "__get__") and hasattr(it, "__set__") and not name.startswith("_")
+        for name, it in public.items()
+    )
 
 
 def field_of(value: t.Any, name: str) -> t.Any:
-    """A field of an object or, where an SDK does not know the type, of a dict; else ``None``."""
-    return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+    """One field of an object or a JSON object; ``None`` if it is not there."""
+    return fields_of(value).get(name)
 
 
-def fields_of(value: t.Any) -> t.Mapping[str, t.Any]:
-    """Every field of a chunk, those its SDK does not declare included; a dict is its own fields."""
-    if isinstance(value, dict):
-        return value
-    declared: dict[str, t.Any] = value.__dict__
-    # pydantic keeps undeclared fields apart; vendors that copy OpenAI's format add many.
-    more = getattr(value, "__pydantic_extra__", None)
-    return {**declared, **more} if more else declared
+def items_of(value: t.Any) -> t.Sequence[t.Any]:
+    """The items of a list; none of anything else."""
+    return value if isinstance(value, list | tuple) else ()
+
+
+def text_of(value: t.Any) -> str:
+    """A string as it is, ``""`` for anything else."""
+    return value if isinstance(value, str) else ""
+
+
+def count_of(value: t.Any, name: str) -> int | None:
+    """A count that is one of ``value``'s fields."""
+    count = fields_of(value).get(name)
+    return int(count) if isinstance(count, int | float) and math.isfinite(count) else None
 
 
 def data_url(media_type: str | None, data: str | bytes) -> str:

@@ -32,9 +32,9 @@ from flask_aistream.providers.tool_calls import ToolCallAssembler
 class PydanticAIAdapter:
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
-        self._tool_call_assembler = ToolCallAssembler(accounting)
+        self._tool_calls = ToolCallAssembler(accounting)
         self._in_step = False
-        self._says: dict[str, Callable[[t.Any], Sequence[Event]]] = {
+        self._readers: dict[str, Callable[[t.Any], Sequence[Event]]] = {
             "part_delta": self._part_delta,
             "part_start": self._part_started,
             "part_end": self._part_ended,
@@ -50,11 +50,18 @@ class PydanticAIAdapter:
         kind = getattr(chunk, "event_kind", None)
         if kind is None:
             return self._whole(chunk)
-        say = self._says.get(kind)
-        return say(chunk) if say else ()
+        read = self._readers.get(kind)
+        return read(chunk) if read else ()
+
+    @property
+    def incomplete(self) -> bool:
+        return False  # It invents a reason where the model gave none.
+
+    def done(self) -> Sequence[Event]:
+        return ()
 
     def close(self) -> Sequence[Event]:
-        return [*self._tool_call_assembler.end_all(), *self._end_step()]
+        return [*self._tool_calls.end_complete(), *self._end_step()]
 
     def _part_delta(self, event: t.Any) -> Sequence[Event]:
         delta = event.delta
@@ -65,7 +72,7 @@ class PydanticAIAdapter:
                 return (Reasoning(delta.content_delta),) if delta.content_delta else ()
             case "tool_call":
                 name = delta.tool_name_delta
-                return self._tool_call_assembler.part(
+                return self._tool_calls.part(
                     event.index, delta.tool_call_id, name, delta.args_delta
                 )
             case "speech":
@@ -74,18 +81,18 @@ class PydanticAIAdapter:
                 return ()
 
     def _part_started(self, event: t.Any) -> Sequence[Event]:
-        said = self._begin_step() if event.index == 0 else []
+        events = self._begin_step() if event.index == 0 else []
         part = event.part
         if part.part_kind.endswith("tool-call"):
-            return said + self._tool_call_assembler.part(
+            return events + self._tool_calls.part(
                 event.index, part.tool_call_id, part.tool_name, part.args
             )
-        return said + self._part(part)
+        return events + self._part(part)
 
     def _part_ended(self, event: t.Any) -> Sequence[Event]:
         """A call is told complete when the part ends: an output tool is never executed."""
         if event.part.part_kind.endswith("tool-call"):
-            return self._tool_call_assembler.end(event.index, event.part.args)
+            return self._tool_calls.end(event.index, event.part.args)
         return self._cited(event.part)
 
     def _part(self, part: t.Any) -> list[Event]:
@@ -106,58 +113,56 @@ class PydanticAIAdapter:
                 return []
 
     def _called(self, event: t.Any) -> Sequence[Event]:
-        """The call is about to be executed. Before 1.16 nothing else said that it was complete."""
+        """The call is about to be executed. Before 1.16 nothing else events that it was complete."""
         part = event.part
-        if part.tool_call_id in self._tool_call_assembler.told:
+        if part.tool_call_id in self._tool_calls.completed:
             return ()
-        return self._tool_call_assembler.whole(part.tool_call_id, part.tool_name, part.args)
+        return self._tool_calls.whole(part.tool_call_id, part.tool_name, part.args)
 
     def _answered(self, event: t.Any) -> Sequence[Event]:
         return (answer(getattr(event, "part", None) or event.result),)
 
     def _cited(self, part: t.Any) -> list[Event]:
-        said: list[Event] = []
+        events: list[Event] = []
         for citation in getattr(part, "citations", None) or ():
             for source in citation.sources:
                 if source.kind == "web":
-                    said += self._accounting.url(source.url, source.title)
+                    events += self._accounting.url(source.url, source.title)
                 else:
                     name = source.title or source.document_id or "Document"
-                    said += self._accounting.document(
+                    events += self._accounting.document(
                         source.document_id or name, name, "text/plain"
                     )
-        return said
+        return events
 
     def _run_ended(self, result: t.Any) -> Sequence[Event]:
-        said = [*self._tool_call_assembler.end_all(), *self._end_step()]
+        events = [*self._tool_calls.end_all(), *self._end_step()]
         # A method before 2.0, later a property whose value still warns of being called.
         usage = result.usage if hasattr(result.usage, "input_tokens") else result.usage()
-        said += self._accounting.used(f"pydantic-ai {id(result)}", used(usage))
+        events += self._accounting.used(f"pydantic-ai {id(result)}", used(usage))
         reason = field_of(getattr(result, "response", None), "finish_reason")
-        return [*said, Finished(reason_of(reason) if reason else "stop")]
+        return [*events, Finished(reason_of(reason) if reason else "stop")]
 
     def _whole(self, result: t.Any) -> Sequence[Event]:
         """The result of a run that was not streamed, or one answer of a model."""
         if hasattr(result, "parts"):
             return self._message(result)
-        said: list[Event] = []
+        events: list[Event] = []
         for message in result.new_messages():
-            said += self._message(message)
-        return said + list(self._run_ended(result))
+            events += self._message(message)
+        return events + list(self._run_ended(result))
 
     def _message(self, message: t.Any) -> list[Event]:
-        said: list[Event] = self._begin_step() if message.kind == "response" else []
+        events: list[Event] = self._begin_step() if message.kind == "response" else []
         for part in message.parts:
             if part.part_kind.endswith("tool-call"):
-                said += self._tool_call_assembler.whole(
-                    part.tool_call_id, part.tool_name, part.args
-                )
+                events += self._tool_calls.whole(part.tool_call_id, part.tool_name, part.args)
             elif part.part_kind not in ("retry-prompt",) or part.tool_name:
-                said += self._part(part) + self._cited(part)
-        return said
+                events += self._part(part) + self._cited(part)
+        return events
 
     def _begin_step(self) -> list[Event]:
-        ended = [*self._tool_call_assembler.end_all(), *self._end_step()]
+        ended = [*self._tool_calls.end_all(), *self._end_step()]
         self._in_step = True
         return [*ended, StepStarted()]
 
@@ -169,15 +174,15 @@ class PydanticAIAdapter:
 def answer(part: t.Any) -> Event:
     """What a tool answered. Of an exception only what the tool meant for the model is told."""
     if part.part_kind == "retry-prompt":
-        said = part.content if isinstance(part.content, str) else "The arguments were not valid."
-        return ToolError(part.tool_call_id, said)
+        message = part.content if isinstance(part.content, str) else "The arguments were not valid."
+        return ToolError(part.tool_call_id, message)
     if getattr(part, "outcome", "success") != "success":
         return ToolError(part.tool_call_id, str(part.content))
     return ToolResult(part.tool_call_id, plain(part.content))
 
 
 def custom(event: t.Any) -> Sequence[Event]:
-    """An event of the application's own; its class may say that it is not for clients."""
+    """An event of the application's own; its class may read that it is not for clients."""
     if not event.ui:
         return ()
     name = re.sub("[^A-Za-z0-9_-]", "-", event.name)

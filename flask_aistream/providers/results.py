@@ -1,11 +1,12 @@
-"""What calling a provider gave back → one thing to iterate.
+"""What calling a provider returned → one thing to iterate.
 
-A provider may be a generator, or return one; return an SDK's stream as it is, entered or not; be
-``async`` in any of these; or just answer with a string or a whole response.
+A provider may be a generator, or return one; return an SDK's stream or a raw response as it is, entered or
+not; be ``async`` in any of these; or just answer with a string or a whole response.
 """
 
 from __future__ import annotations
 
+import types
 import typing as t
 from collections.abc import AsyncIterator
 from collections.abc import Awaitable
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 
 from flask_aistream.providers.inner_iterators import ASYNC
 from flask_aistream.providers.inner_iterators import reading
+from flask_aistream.providers.raw import is_async
+from flask_aistream.providers.raw import is_raw
 from flask_aistream.providers.table import is_chunk
 
 
@@ -27,7 +30,7 @@ class Sync:
     ``close`` must be called where the chunks were iterated: a generator that is running cannot be closed
     from outside.
 
-    :param source: What the provider returned, for whoever must break into a blocked read.
+    :param source: What the provider returned, if that is not ``chunks``.
     """
 
     chunks: Iterator[t.Any]
@@ -61,15 +64,19 @@ Result = Sync | Async | Deferred
 def classify(result: t.Any, *, awaited: bool = False) -> Result:
     """How to read what a provider returned. Starts nothing and reads nothing.
 
-    A string, an event, a whole response and anything else that is not a stream is a stream of one chunk
-    (whether it can be understood is for :class:`~flask_aistream.providers.table.Chunks` to say), and
-    ``None`` is an empty answer.
+    A string, an event, a whole or a raw response and anything else that is not a stream is a stream of one
+    chunk (:class:`~flask_aistream.providers.table.Chunks` refuses what it does not understand), and ``None``
+    is an empty answer.
 
     :param awaited: ``result`` came out of an awaitable. Of what can be iterated both ways (LiteLLM's
-        streams) only one works, and that tells which.
+        streams) only one works, and that decides which.
     """
     if result is None:
         return Sync(iter(()))
+    if is_raw(result):
+        if is_async(result):
+            return Async(only(result), async_closer(*closable(result)), result)
+        return Sync(iter((result,)), closer(*closable(result)), result)
     if hasattr(result, "__await__"):
         return Deferred(result, closer(result))
     can_sync, can_async = hasattr(result, "__next__"), hasattr(result, "__anext__")
@@ -78,8 +85,45 @@ def classify(result: t.Any, *, awaited: bool = False) -> Result:
     if can_sync:
         return Sync(result, closer(result), result)
     if is_chunk(result):
-        return Sync(iter((result,)), source=result)
-    return opened(result) or Sync(iter((result,)), source=result)
+        return Sync(iter((result,)))
+    return opened(result) or Sync(iter((result,)))
+
+
+def passes_all_on(result: Sync | Async, chunk: t.Any) -> bool:
+    """Whether the last chunk came straight from an SDK's stream, which the provider returned, or reads with
+    ``yield from``. A loop of its own may leave chunks out, and with them the end marker."""
+    source = result.chunks if isinstance(result.chunks, types.GeneratorType) else result.source
+    package = package_of(chunk)
+    while isinstance(source, types.GeneratorType):
+        frame = source.gi_frame
+        module = frame.f_globals.get("__name__", "") if frame is not None else ""
+        if module.partition(".")[0] == package or (
+            chunk is None and module.endswith("._streaming")
+        ):
+            return True
+        source = source.gi_yieldfrom
+    if chunk is None:  # `data: null`, which Stainless SDKs yield like any other chunk.
+        return type(source).__module__.endswith("._streaming")
+    kind = type(source)
+    frame = getattr(source, "ag_frame", None)
+    module = frame.f_globals.get("__name__", "") if frame is not None else kind.__module__
+    return bool(module.partition(".")[0] == package)
+
+
+def package_of(chunk: t.Any) -> str:
+    """The package whose class a chunk is of; of LangGraph's dicts and tuples, ``langgraph``."""
+    if isinstance(chunk, dict | tuple):
+        return "langgraph"
+    return str(chunk.__class__.__module__).partition(".")[0]
+
+
+async def only(value: t.Any) -> AsyncIterator[t.Any]:
+    yield value
+
+
+def closable(response: t.Any) -> tuple[t.Any, ...]:
+    """A raw response that is not read must still be closed; a request that was not sent must not."""
+    return (response,) if hasattr(response, "close") else ()
 
 
 def opened(result: t.Any) -> Result | None:
@@ -102,13 +146,19 @@ def opened(result: t.Any) -> Result | None:
 def entered(manager: t.Any) -> t.Generator[t.Any, None, None]:
     """Read what ``with manager`` opens (Anthropic's ``messages.stream(…)``), leave at the end."""
     with manager as stream:
-        yield from stream
+        if is_raw(stream):
+            yield stream
+        else:
+            yield from stream
 
 
 async def aentered(manager: t.Any) -> t.AsyncGenerator[t.Any, None]:
     async with manager as stream:
-        async for chunk in stream:
-            yield chunk
+        if is_raw(stream):
+            yield stream
+        else:
+            async for chunk in stream:
+                yield chunk
 
 
 def closer(*opened: t.Any) -> Callable[[], object]:

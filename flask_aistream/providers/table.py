@@ -1,33 +1,36 @@
-"""Every SDK whose chunks are understood: by the module of their classes, or the keys of their dicts."""
+"""Every SDK whose chunks are understood, by the module of their classes."""
 
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Callable
+from collections import Counter
 from collections.abc import Sequence
 
 from flask_aistream.core.events import EVENTS
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import RunStarted
+from flask_aistream.errors import AIStreamError
 from flask_aistream.errors import ChunkUnknown
 from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.anthropic import AnthropicAdapter
 from flask_aistream.providers.base import Adapter
+from flask_aistream.providers.body import ODD
 from flask_aistream.providers.google import GoogleAdapter
+from flask_aistream.providers.langchain import INTERRUPT
 from flask_aistream.providers.langchain import LangChainAdapter
 from flask_aistream.providers.ollama import OllamaAdapter
 from flask_aistream.providers.openai_chat import ChatAdapter
 from flask_aistream.providers.openai_responses import ResponsesAdapter
-from flask_aistream.providers.plain import readable
 from flask_aistream.providers.pydantic_ai import PydanticAIAdapter
+from flask_aistream.providers.raw import is_raw
 from flask_aistream.providers.text import TextAdapter
 from flask_aistream.providers.ui_events import AGUIAdapter
 from flask_aistream.providers.ui_events import AISDKAdapter
-
-Factory = Callable[[Accounting], Adapter]
+from flask_aistream.providers.wires import Factory
+from flask_aistream.providers.wires import wire_of
 
 # No class made of one of them: protocols know each event by its class. And a run starts only once.
-SAYABLE = frozenset(EVENTS) - {RunStarted}
+YIELDABLE = frozenset(EVENTS) - {RunStarted}
 
 # The module of a class or one above it; the longest that fits counts. Streams and clients live beside
 # the chunks in most packages, so a whole package is named only where that cannot confuse.
@@ -51,79 +54,112 @@ MODULES: dict[str, Factory] = {
     "pydantic_ai.ui.vercel_ai": AISDKAdapter,
 }
 
-# What each dict must have; the first row that fits counts. The adapters of OpenAI and Anthropic are
-# given objects, the others read dicts as they are.
-SHAPES: tuple[tuple[Callable[[dict[t.Any, t.Any]], bool], Factory, bool], ...] = (
-    (lambda it: "event" in it and "data" in it, LangChainAdapter, False),
-    (lambda it: "type" in it and "ns" in it and "data" in it, LangChainAdapter, False),
-    (lambda it: "done" in it and ("message" in it or "response" in it), OllamaAdapter, False),
-    (lambda it: "choices" in it, ChatAdapter, True),
-    (lambda it: it.get("object") == "response", ResponsesAdapter, True),
-    (lambda it: str(it.get("type")).startswith("response."), ResponsesAdapter, True),
-    (
-        lambda it: str(it.get("type")).startswith(("message", "content_block")),
-        AnthropicAdapter,
-        True,
-    ),
-)
-
 
 class Chunks:
-    """Translates what one provider yields, whatever mix of SDKs it comes from.
+    """Translates what one provider yields, in any mix of SDKs.
 
-    A chunk is recognised by its class; which adapter serves a class is looked up once per run. Only plain
-    dicts are looked at one by one.
+    A chunk is recognised by its class; the adapter for a class is looked up once a run. Only plain dicts
+    are looked at one by one.
 
     :param accounting: Of the run.
+    :ivar odd: Kinds of chunks that were ignored because they are not what their SDK defines.
     """
 
     def __init__(self, accounting: Accounting | None = None) -> None:
-        self._accounting = accounting or Accounting()
+        self.accounting = accounting or Accounting()
+        self.odd: Counter[str] = Counter()
         self._by_type: dict[type, Adapter] = {}
         self._by_factory: dict[Factory, Adapter] = {}
+        self._own = TextAdapter(self.accounting)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether an SDK's answer has begun, and neither its end marker nor a ``Finished`` has come."""
+        return not self._own.finished and any(it.incomplete for it in self._by_factory.values())
+
+    @property
+    def awaits_tools(self) -> bool:
+        """Whether the provider itself yielded tool calls, and no results of some."""
+        return bool(self._own.unanswered)
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
-        """What ``chunk`` says.
+        """The events of ``chunk``.
 
         :raises ChunkUnknown: No adapter understands its class, or a dict's keys.
-        :raises ProviderError: The chunk says that the model failed.
+        :raises ProviderError: The chunk reports that the model failed.
         """
         adapter = self._by_type.get(type(chunk))
         if adapter is None:
-            if factory := factory_of(chunk):
-                adapter = self._by_type[type(chunk)] = self._adapter(factory)
-            else:
-                return self._by_shape(chunk)
-        return adapter.events(chunk)
+            adapter = self._adapter_for(chunk)
+            if adapter is None:
+                return ()
+        if adapter is self._own:
+            return adapter.events(chunk)
+        self._own.finished = False
+        try:
+            return adapter.events(chunk)
+        except ODD as error:
+            if isinstance(error, AIStreamError):
+                raise
+            self._ignore(f"{type(error).__name__}: {error}")
+            return ()
 
     def close(self) -> Sequence[Event]:
         """What is still open when the provider has ended."""
         return [event for adapter in self._by_factory.values() for event in adapter.close()]
 
-    def _by_shape(self, chunk: t.Any) -> Sequence[Event]:
+    def _adapter_for(self, chunk: t.Any) -> Adapter | None:
+        """
+        :returns: ``None`` for a chunk to be ignored.
+        """
+        factory = factory_of(chunk)
+        if factory is not None:
+            adapter = self._by_type[type(chunk)] = self._adapter(factory)
+            return adapter
         if isinstance(chunk, tuple) and chunk:  # LangGraph
-            return self._adapter(LangChainAdapter).events(chunk)
+            return self._adapter(LangChainAdapter)
         if isinstance(chunk, dict):
-            for fits, factory, translate in SHAPES:
-                if fits(chunk):
-                    return self._adapter(factory).events(readable(chunk) if translate else chunk)
+            if is_langchain(chunk):
+                return self._adapter(LangChainAdapter)
+            if found := wire_of(chunk):
+                return self._adapter(found)
+            if chunk and self._by_factory:
+                self._ignore(f"an object with {', '.join(map(str, list(chunk)[:5]))}")
+                return None
+        if chunk is None and self._by_factory:  # The openai SDK's reading of `data: null`.
+            self._ignore("None")
+            return None
         raise ChunkUnknown(chunk)
 
     def _adapter(self, factory: Factory) -> Adapter:
+        if factory is TextAdapter:
+            return self._own
         if factory not in self._by_factory:
-            self._by_factory[factory] = factory(self._accounting)
+            self._by_factory[factory] = factory(self.accounting)
         return self._by_factory[factory]
+
+    def _ignore(self, what: str) -> None:
+        self.odd[what[:200]] += 1
+
+
+def is_langchain(chunk: dict[t.Any, t.Any]) -> bool:
+    """Whether a dict is an event of ``astream_events``, or part of a graph's stream."""
+    return (
+        ("event" in chunk and "data" in chunk)
+        or ("type" in chunk and "ns" in chunk and "data" in chunk)
+        or INTERRUPT in chunk
+    )
 
 
 def is_chunk(value: t.Any) -> bool:
-    """Whether ``value`` is one thing said rather than a stream; pydantic's models can be iterated."""
-    return isinstance(value, dict | bytes) or factory_of(value) is not None
+    """Whether ``value`` is one chunk rather than a stream; pydantic's models can be iterated."""
+    return isinstance(value, dict | bytes) or is_raw(value) or factory_of(value) is not None
 
 
 def factory_of(chunk: t.Any) -> Factory | None:
-    """The adapter for a chunk's class; ``None`` if that does not tell."""
+    """The adapter for a chunk's class; ``None`` if it is not known by its class."""
     kind = type(chunk)
-    if kind in SAYABLE or issubclass(kind, str):
+    if kind in YIELDABLE or issubclass(kind, str):
         return TextAdapter
     for base in kind.__mro__:
         module = base.__module__
@@ -131,5 +167,6 @@ def factory_of(chunk: t.Any) -> Factory | None:
             if module in MODULES:
                 return MODULES[module]
             module = module.rpartition(".")[0]
-    # Most vendors' own SDKs copy OpenAI's chunks under other names.
-    return ChatAdapter if hasattr(chunk, "choices") else None
+    # Most vendors' own SDKs copy OpenAI's chunks under other names; Mistral's wraps them.
+    wrapped = hasattr(getattr(chunk, "data", None), "choices")
+    return ChatAdapter if hasattr(chunk, "choices") or wrapped else None

@@ -37,11 +37,11 @@ class AISDKAdapter:
 
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
-        self._tool_call_assembler = ToolCallAssembler(accounting)
-        self._says: dict[str, Callable[[t.Any], Sequence[Event]]] = {
+        self._tool_calls = ToolCallAssembler(accounting)
+        self._readers: dict[str, Callable[[t.Any], Sequence[Event]]] = {
             "text-delta": text,
             "reasoning-delta": reasoning,
-            "tool-input-start": lambda c: self._tool_call_assembler.part(
+            "tool-input-start": lambda c: self._tool_calls.part(
                 c.tool_call_id, c.tool_call_id, c.tool_name
             ),
             "tool-input-delta": self._input_delta,
@@ -62,21 +62,30 @@ class AISDKAdapter:
         }
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
-        say = self._says.get(chunk.type)
-        if say:
-            return say(chunk)
+        read = self._readers.get(chunk.type)
+        if read:
+            return read(chunk)
         if chunk.type.startswith("data-"):
             return (Data(name_of(chunk.type[5:]), plain(chunk.data), chunk.id),)
         return ()
 
+    @property
+    def incomplete(self) -> bool:
+        return False  # These events are worded from a framework's, which invents its ends.
+
+    def done(self) -> Sequence[Event]:
+        return ()
+
     def close(self) -> Sequence[Event]:
-        return self._tool_call_assembler.end_all()
+        return self._tool_calls.end_complete()
 
     def _input_delta(self, chunk: t.Any) -> Sequence[Event]:
-        return self._tool_call_assembler.part(chunk.tool_call_id, arguments=chunk.input_text_delta)
+        return self._tool_calls.part(chunk.tool_call_id, arguments=chunk.input_text_delta)
 
     def _input(self, chunk: t.Any) -> Sequence[Event]:
-        return self._tool_call_assembler.whole(chunk.tool_call_id, chunk.tool_name, chunk.input)
+        return self._tool_calls.whole(
+            chunk.tool_call_id, chunk.tool_name, chunk.input, free_text=True
+        )
 
     def _input_error(self, chunk: t.Any) -> Sequence[Event]:
         return [*self._input(chunk), ToolError(chunk.tool_call_id, chunk.error_text)]
@@ -84,7 +93,7 @@ class AISDKAdapter:
     def _finished(self, chunk: t.Any) -> Sequence[Event]:
         reason = getattr(chunk, "finish_reason", None)
         return [
-            *self._tool_call_assembler.end_all(),
+            *self._tool_calls.end_all(),
             Finished(reason_of(reason) if reason else "stop"),
         ]
 
@@ -94,19 +103,17 @@ class AGUIAdapter:
 
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
-        self._tool_call_assembler = ToolCallAssembler(accounting)
-        self._says: dict[str, Callable[[t.Any], Sequence[Event]]] = {
+        self._tool_calls = ToolCallAssembler(accounting)
+        self._readers: dict[str, Callable[[t.Any], Sequence[Event]]] = {
             "TEXT_MESSAGE_CONTENT": text,
             "TEXT_MESSAGE_CHUNK": text,
             "REASONING_MESSAGE_CONTENT": reasoning,
             "REASONING_MESSAGE_CHUNK": reasoning,
             "THINKING_TEXT_MESSAGE_CONTENT": reasoning,
             "TOOL_CALL_START": self._call,
-            "TOOL_CALL_ARGS": lambda e: self._tool_call_assembler.part(
-                e.tool_call_id, arguments=e.delta
-            ),
+            "TOOL_CALL_ARGS": lambda e: self._tool_calls.part(e.tool_call_id, arguments=e.delta),
             "TOOL_CALL_CHUNK": self._call,
-            "TOOL_CALL_END": lambda e: self._tool_call_assembler.end(e.tool_call_id),
+            "TOOL_CALL_END": lambda e: self._tool_calls.end(e.tool_call_id),
             "TOOL_CALL_RESULT": self._result,
             "STEP_STARTED": lambda e: [StepStarted(e.step_name)],
             "STEP_FINISHED": lambda e: [StepFinished(e.step_name)],
@@ -116,17 +123,22 @@ class AGUIAdapter:
         }
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
-        say = self._says.get(chunk.type)
-        return say(chunk) if say else ()
+        read = self._readers.get(chunk.type)
+        return read(chunk) if read else ()
+
+    @property
+    def incomplete(self) -> bool:
+        return False  # These events are worded from a framework's, which invents its ends.
+
+    def done(self) -> Sequence[Event]:
+        return ()
 
     def close(self) -> Sequence[Event]:
-        return self._tool_call_assembler.end_all()
+        return self._tool_calls.end_complete()
 
     def _call(self, event: t.Any) -> Sequence[Event]:
         id = event.tool_call_id
-        return self._tool_call_assembler.part(
-            id, id, event.tool_call_name, getattr(event, "delta", None)
-        )
+        return self._tool_calls.part(id, id, event.tool_call_name, getattr(event, "delta", None))
 
     def _result(self, event: t.Any) -> Sequence[Event]:
         """The content is text, of JSON where the tool's result was more than that."""
@@ -135,13 +147,13 @@ class AGUIAdapter:
             result = json.loads(content)
         except (TypeError, ValueError):
             result = plain(content)
-        return [*self._tool_call_assembler.end_all(), ToolResult(event.tool_call_id, result)]
+        return [*self._tool_calls.end_all(), ToolResult(event.tool_call_id, result)]
 
     def _finished(self, event: t.Any) -> Sequence[Event]:
-        said = self._tool_call_assembler.end_all()
+        events = self._tool_calls.end_all()
         if usage := getattr(event, "usage", None):
-            said += self._accounting.used(event.run_id, added(used(entry) for entry in usage))
-        return [*said, Finished()]
+            events += self._accounting.used(event.run_id, added(used(entry) for entry in usage))
+        return [*events, Finished()]
 
 
 def text(chunk: t.Any) -> Sequence[Event]:
@@ -162,5 +174,5 @@ def used(entry: t.Any) -> Usage:
 
 
 def name_of(name: str) -> str:
-    """``name`` in the letters that every protocol can say."""
+    """``name`` in the letters that every protocol allows."""
     return re.sub("[^A-Za-z0-9_-]", "-", name) or "data"

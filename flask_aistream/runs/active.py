@@ -25,12 +25,16 @@ class ActiveRun:
     :ivar ending: Set by the first caller that ends the run; the provider must not be interrupted after that.
     :ivar pending_announcements: Ends of this run that are not announced yet.
     :ivar read_elsewhere: Another process had a reader of this run at the last check.
+    :ivar activity: Events and ticks at the last check for idleness.
+    :ivar active_at: Time, by the clock, of the last check that found new ones.
     :ivar deadline_timer: Ends the run when it has reached its maximum duration.
     :ivar detach_timer: Checks whether the run has a reader.
     :ivar on_removed: Called when this process stops working on the run.
     """
 
     __slots__ = (
+        "active_at",
+        "activity",
         "deadline_timer",
         "detach_timer",
         "ending",
@@ -67,6 +71,8 @@ class ActiveRun:
         self.pending_announcements = 0
         self.read_elsewhere = False
         self.detach_timer: TimerHandle | None = None
+        self.activity = (-1, -1)
+        self.active_at = self.started
         self.deadline_timer: TimerHandle | None = None
         self.on_removed: Callable[[], None] | None = None
 

@@ -1,4 +1,4 @@
-"""Async providers: a coroutine on the process's asyncio loop, with the interface of a task."""
+"""Async providers: coroutines on the process's asyncio loop, with the interface of a task."""
 
 from __future__ import annotations
 
@@ -8,23 +8,53 @@ import typing as t
 from collections.abc import Callable
 from collections.abc import Coroutine
 
+from flask_aistream.timing.coalesce import Coalescer
 
-class LoopTask:
-    """A coroutine on a loop that runs in another thread or greenlet.
+
+class Bridge:
+    """Access to an asyncio loop that runs in another thread or greenlet.
 
     :param asyncio_loop: Returns the loop; starts it at the first call.
-    :param work: Called on the loop; returns the coroutine. Not called if the task is interrupted before that.
     """
 
-    __slots__ = ("_asyncio_loop", "_interrupted", "_task", "_work", "alive")
+    def __init__(self, asyncio_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        self._asyncio_loop = asyncio_loop
+        self._cancelling = Coalescer(self.call_soon, LoopTask.cancel)
+
+    def call_soon(
+        self, callback: Callable[[], None], variables: contextvars.Context | None = None
+    ) -> None:
+        """Schedule ``callback`` on the loop.
+
+        :param variables: Its context. By default an empty one: the caller's request context would be inherited
+            and never be torn down.
+        """
+        context = contextvars.Context() if variables is None else variables
+        self._asyncio_loop().call_soon_threadsafe(callback, context=context)
+
+    def cancel_soon(self, task: LoopTask) -> None:
+        """Schedule the cancellation of a task. Tasks that are cancelled together share one wake-up of the loop."""
+        self._cancelling.add(task)
+
+
+class LoopTask:
+    """A coroutine on the loop.
+
+    :param work: Called on the loop; returns the coroutine. Not called if the task is interrupted before that.
+    :param variables: The context of both.
+    """
+
+    __slots__ = ("_bridge", "_interrupted", "_task", "_variables", "_work", "alive")
 
     def __init__(
         self,
-        asyncio_loop: Callable[[], asyncio.AbstractEventLoop],
+        bridge: Bridge,
         work: Callable[[], Coroutine[t.Any, t.Any, None]],
+        variables: contextvars.Context | None = None,
     ) -> None:
+        self._variables = variables
         self.alive = False
-        self._asyncio_loop = asyncio_loop
+        self._bridge = bridge
         self._work = work
         self._task: asyncio.Task[None] | None = None
         self._interrupted = False
@@ -32,16 +62,17 @@ class LoopTask:
     def start(self) -> None:
         """Separate from ``__init__``, so that the task is stored before it can be interrupted."""
         self.alive = True
-        self._call_soon(self._start)
+        self._bridge.call_soon(self._start, self._variables)
 
     def interrupt(self) -> None:
         if not self._interrupted:  # A second one would break into the provider's clean-up.
             self._interrupted = True
-            self._call_soon(self._cancel)
+            self._bridge.cancel_soon(self)
 
-    def _call_soon(self, callback: Callable[[], None]) -> None:
-        # An empty context: the caller's request context would be inherited and never be torn down.
-        self._asyncio_loop().call_soon_threadsafe(callback, context=contextvars.Context())
+    def cancel(self) -> None:
+        """Cancel the coroutine. Called on the loop, by the bridge."""
+        if self._task is not None:
+            self._task.cancel()
 
     def _start(self) -> None:
         if self._interrupted:
@@ -49,10 +80,6 @@ class LoopTask:
             return
         self._task = asyncio.get_running_loop().create_task(self._work())
         self._task.add_done_callback(self._done)
-
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self.alive = False

@@ -5,7 +5,9 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from contextvars import Context
 from dataclasses import dataclass
+from dataclasses import field
 
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
@@ -20,6 +22,10 @@ class ProviderCall:
     """One call of a provider in this process.
 
     :param context_factory: Its context is active while the provider's code runs (an application context).
+    :param variables: Context variables of the caller that the provider's code sees.
+    :param on_exception: Called, in that context, with every exception that the provider does not raise on
+        purpose, and whether that was before its first event.
+    :param idle_seconds: The run fails if the provider yields nothing for this time; ``None``: unlimited.
     :param restart: If the process that makes this call is lost, another process may call the provider again.
     """
 
@@ -27,6 +33,9 @@ class ProviderCall:
     request: ChatRequest
     context_factory: ContextFactory
     restart: bool = False
+    variables: Context = field(default_factory=Context)
+    on_exception: Callable[[BaseException, bool], None] | None = None
+    idle_seconds: float | None = None
 
 
 ResolveProvider = Callable[[Run], ProviderCall]

@@ -74,8 +74,7 @@ class DetachMonitor:
         if self._store.shared or run.request.has_stop_callbacks:
             self._spawn_check(run)
         else:
-            # Nothing here blocks. With a task for each, ending the runs of 1,000 clients that disconnect at once costs
-            # 93 % more CPU time (median of ten paired runs, 35 to 483 %).
+            # Nothing here blocks, so a thousand readers that leave at once need no task each.
             self._stop_if_unread(run)
 
     def _is_read(self, run: ActiveRun) -> bool:

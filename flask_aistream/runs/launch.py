@@ -10,9 +10,11 @@ from functools import partial
 from flask_aistream.core import events as ev
 from flask_aistream.runs.active import ActiveRun
 from flask_aistream.runs.active import ActiveRuns
+from flask_aistream.runs.bridge import Bridge
 from flask_aistream.runs.bridge import LoopTask
 from flask_aistream.runs.deadlines import Deadlines
 from flask_aistream.runs.detach import DetachMonitor
+from flask_aistream.runs.idle import IdleMonitor
 from flask_aistream.runs.termination import Termination
 from flask_aistream.timing.concurrency import Concurrency
 
@@ -31,12 +33,15 @@ class Launcher:
         active_runs: ActiveRuns,
         termination: Termination,
         deadlines: Deadlines,
+        idle: IdleMonitor,
         readers: DetachMonitor,
     ) -> None:
         self._concurrency = concurrency
+        self._bridge = Bridge(concurrency.asyncio_loop)
         self._active_runs = active_runs
         self._termination = termination
         self._deadlines = deadlines
+        self._idle = idle
         self._readers = readers
 
     def launch(self, run: ActiveRun) -> None:
@@ -45,6 +50,7 @@ class Launcher:
         self._deadlines.watch(run)
         self._active_runs.add(run)
         run.log.on_lost(partial(self._termination.on_lost, run))
+        self._idle.watch(run)
         self._readers.expect_reader(run)
         try:
             if run.pump.is_async:
@@ -60,7 +66,7 @@ class Launcher:
     def _run(self, run: ActiveRun) -> None:
         outcome: t.Any = KILLED
         try:
-            outcome = run.pump.run(self._concurrency.yield_control)
+            outcome = run.pump.variables.run(run.pump.run, self._concurrency.yield_control)
         finally:
             if isinstance(outcome, ev.TERMINAL):
                 self._termination.finish(run, outcome)
@@ -71,9 +77,8 @@ class Launcher:
         """
         :param result: What the provider has returned; ``None``: it is still to be called.
         """
-        run.loop_task = LoopTask(
-            self._concurrency.asyncio_loop, partial(self._run_on_loop, run, result)
-        )
+        work = partial(self._run_on_loop, run, result)
+        run.loop_task = LoopTask(self._bridge, work, run.pump.variables)
         run.loop_task.start()
         run.task_started()
 

@@ -5,23 +5,37 @@ The provider's generator is always closed, and not advanced once the run has end
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
+import re
 import time
 import typing as t
 from collections.abc import Callable
+from contextlib import aclosing
+from contextlib import closing
+from contextvars import Context
+from types import FunctionType
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.unicode import SurrogateJoiner
 from flask_aistream.errors import ChunkUnknown
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import ProviderError
+from flask_aistream.errors import ValueInvalid
 from flask_aistream.providers.accounting import Accounting
+from flask_aistream.providers.failure import failure
+from flask_aistream.providers.failure import failure_of
+from flask_aistream.providers.raw import aread
+from flask_aistream.providers.raw import is_async
+from flask_aistream.providers.raw import is_raw
+from flask_aistream.providers.raw import read
 from flask_aistream.providers.results import Async
 from flask_aistream.providers.results import Deferred
 from flask_aistream.providers.results import Result
 from flask_aistream.providers.results import Sync
 from flask_aistream.providers.results import classify
+from flask_aistream.providers.results import passes_all_on
 from flask_aistream.providers.table import Chunks
 from flask_aistream.runs.call import ProviderCall
 from flask_aistream.runs.intern import INTERN_POOL
@@ -32,9 +46,20 @@ logger = logging.getLogger("flask_aistream")
 YIELD_SECONDS = 0.001
 """Time after which a provider that never blocks yields control; it would starve all other runs otherwise."""
 
+ASYNC_DEF = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+
 WRITE_REJECTED = ev.Interrupted("killed")
 """Outcome of a provider whose write the log rejected. Normally the caller that ended or released the run has
 recorded another outcome before."""
+
+WARNED: set[t.Any] = set()
+"""Code of providers that leave out the end marker, which is logged once."""
+
+RAW_ITERATED = re.compile(
+    r"'(Async|Legacy)?(API)?Response(ContextManager)?' object is not (an )?(async )?itera"
+    r"|'async for' requires an object with __aiter__ method, got \w*Response\w*"
+)
+"""Message of ``yield from`` and of a loop over a raw response."""
 
 CLOCK_INTERVAL = 16
 """Chunks between two looks at the clock. With 1, a provider that never blocks costs 7 % more CPU time (median of ten
@@ -45,6 +70,7 @@ class Pump:
     """One call of one provider.
 
     :param previous_usage: Tokens used before the run was restarted.
+    :ivar ticks: Parts of raw bodies that have arrived. A ping counts, though it is no event.
     :ivar first_at: Time of the provider's first event, by the clock; ``None``: there was none yet.
     """
 
@@ -52,11 +78,14 @@ class Pump:
         "_call",
         "_chunks",
         "_clock",
+        "_direct",
         "_log",
+        "_previous_usage",
         "_surrogates",
         "_terminal",
         "_write",
         "first_at",
+        "ticks",
     )
 
     def __init__(
@@ -70,15 +99,30 @@ class Pump:
         self._log = log
         self._write = log.append
         self._clock = clock
-        self._chunks = Chunks(Accounting(previous_usage, call.request.restarts))
+        self._previous_usage = previous_usage
+        self._chunks: Chunks | None = None  # Created for the first chunk that is not text.
         self._surrogates = SurrogateJoiner()
-        self._terminal: ev.Terminal = ev.Finished()
+        self._direct = (
+            False  # The chunks of the last answer come from an SDK's stream, all of them.
+        )
+        self._terminal: ev.Terminal | None = None
         self.first_at: float | None = None
+        self.ticks = 0
+
+    @property
+    def variables(self) -> Context:
+        return self._call.variables
+
+    @property
+    def idle_seconds(self) -> float | None:
+        return self._call.idle_seconds
 
     @property
     def is_async(self) -> bool:
         """Whether the provider is an ``async def``; it must then run on a loop from the start."""
         provider = self._call.provider
+        if isinstance(provider, FunctionType):  # Most are; this costs a tenth of the general test.
+            return bool(provider.__code__.co_flags & ASYNC_DEF)
         call = getattr(provider, "__call__", None)  # noqa: B004 – an object with async __call__
         return any(
             test(candidate)
@@ -106,7 +150,9 @@ class Pump:
                 finally:
                     result.close()
                 return self._flush()
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt) or self._interrupted_by(error):
+                    raise
                 return self._failure(error)
 
     async def run_async(
@@ -132,7 +178,11 @@ class Pump:
                     finally:
                         await found.aclose()
                 return self._flush()
-            except (Exception, SystemExit) as error:  # exit() would stop the loop, or the worker.
+            except BaseException as error:  # exit() would stop the loop, or the worker.
+                if self._interrupted_by(error) or (
+                    isinstance(error, asyncio.CancelledError) and is_being_cancelled()
+                ):
+                    raise
                 return self._failure(error)
 
     def _classify(self, given: t.Any, *, awaited: bool = False) -> Result:
@@ -149,11 +199,28 @@ class Pump:
         for count, chunk in enumerate(result.chunks, 1):
             # Without this shortcut for text, a provider that never blocks costs 74 % more CPU time (median of ten
             # paired runs, 35 to 85 %).
-            if not (self._append(chunk) if type(chunk) is str else self._append_chunk(chunk)):
+            if type(chunk) is str:
+                if not self._append(chunk):
+                    return
+            elif is_raw(chunk):
+                if not self._pump_raw(chunk, yield_control):
+                    return
+            elif not self._append_chunk(chunk, result):
                 return
             if count % CLOCK_INTERVAL == 0 and self._clock() >= yield_at:
                 yield_control()
                 yield_at = self._clock() + YIELD_SECONDS
+
+    def _pump_raw(self, response: t.Any, yield_control: Callable[[], None]) -> bool:
+        yield_at = self._clock() + YIELD_SECONDS
+        with closing(read(response, self._translator().accounting, self._tick)) as events:
+            for count, event in enumerate(events, 1):
+                if not (self._append(event) if type(event) is str else self._append_event(event)):
+                    return False
+                if count % CLOCK_INTERVAL == 0 and self._clock() >= yield_at:
+                    yield_control()
+                    yield_at = self._clock() + YIELD_SECONDS
+        return True
 
     async def _pump_async(
         self, result: Async, yield_control: Callable[[], t.Awaitable[None]]
@@ -161,19 +228,55 @@ class Pump:
         count = 0
         yield_at = self._clock() + YIELD_SECONDS
         async for chunk in result.chunks:
-            if not (self._append(chunk) if type(chunk) is str else self._append_chunk(chunk)):
+            if type(chunk) is str:
+                if not self._append(chunk):
+                    return
+            elif is_raw(chunk):
+                if not await self._pump_raw_async(chunk, yield_control):
+                    return
+            elif not self._append_chunk(chunk, result):
                 return
             count += 1
             if count % CLOCK_INTERVAL == 0 and self._clock() >= yield_at:
                 await yield_control()
                 yield_at = self._clock() + YIELD_SECONDS
 
-    def _append_chunk(self, chunk: t.Any) -> bool:
+    async def _pump_raw_async(
+        self, response: t.Any, yield_control: Callable[[], t.Awaitable[None]]
+    ) -> bool:
+        if not is_async(response):
+            return self._pump_raw(response, lambda: None)
+        count = 0
+        yield_at = self._clock() + YIELD_SECONDS
+        async with aclosing(aread(response, self._translator().accounting, self._tick)) as events:
+            async for event in events:
+                if not (self._append(event) if type(event) is str else self._append_event(event)):
+                    return False
+                count += 1
+                if count % CLOCK_INTERVAL == 0 and self._clock() >= yield_at:
+                    await yield_control()
+                    yield_at = self._clock() + YIELD_SECONDS
+        return True
+
+    def _append_chunk(self, chunk: t.Any, result: Sync | Async) -> bool:
         """Append the events of a chunk that is not plain text.
 
         :returns: Whether to advance the provider.
         """
-        return all(self._append_event(event) for event in self._chunks.events(chunk))
+        chunks = self._translator()
+        if not chunks.incomplete:  # Another answer begins.
+            self._direct = passes_all_on(result, chunk)
+            if chunk is None and self._direct:
+                return True
+        return all(self._append_event(event) for event in chunks.events(chunk))
+
+    def _translator(self) -> Chunks:
+        if self._chunks is None:
+            self._chunks = Chunks(Accounting(self._previous_usage, self._call.request.restarts))
+        return self._chunks
+
+    def _tick(self) -> None:
+        self.ticks += 1
 
     def _append_event(self, event: ev.Event) -> bool:
         if isinstance(event, ev.TERMINAL):
@@ -201,28 +304,145 @@ class Pump:
     def _flush(self) -> ev.Terminal:
         if self._terminal is WRITE_REJECTED:
             return WRITE_REJECTED
-        for event in self._chunks.close():
-            if not self._append_event(event):  # Rejected: a terminal event after it does not count.
-                break
+        terminal = self._outcome(self._chunks) if self._chunks else self._terminal
         rest = self._surrogates.join("", last=True)
         if rest:
             self._append(rest)
+        return terminal or self._terminal or ev.Finished()
+
+    def _outcome(self, chunks: Chunks) -> ev.Terminal | None:
+        """How the answer ended, by what the SDKs reported."""
+        if chunks.odd:
+            logger.debug(
+                "Run %s of %r ignored chunks: %s",
+                self._log.run.id,
+                self._log.run.provider,
+                dict(chunks.odd),
+            )
+        if isinstance(self._terminal, ev.Failed | ev.Stopped | ev.Interrupted):
+            return self._terminal
+        if chunks.incomplete and self._direct:
+            raise failure("upstream_incomplete")
+        called = False
+        for event in chunks.close():
+            called = called or isinstance(event, ev.ToolCall)
+            if not self._append_event(event):  # Rejected: a terminal event after it does not count.
+                return None
+        if chunks.incomplete:
+            self._warn_of_no_end()
+            return ev.Finished("tool-calls" if called else "unknown")
+        if self._terminal is None and chunks.awaits_tools:
+            return ev.Finished("tool-calls")
         return self._terminal
+
+    def _warn_of_no_end(self) -> None:
+        provider = getattr(self._call.provider, "__code__", self._call.provider.__class__)
+        if provider in WARNED:
+            return
+        WARNED.add(provider)
+        logger.warning(
+            "The provider %r leaves out the chunk with which an answer ends, so a cut connection cannot "
+            "be told from a complete answer, and its runs finish with the reason `unknown`. Return the "
+            "SDK's stream as it is, or yield Finished() at the end. This is logged once.",
+            self._log.run.provider,
+        )
+
+    def _interrupted_by(self, error: BaseException) -> bool:
+        """Whether this package or the server raised ``error`` in the provider, to interrupt it."""
+        if isinstance(error, Exception):
+            return False
+        killed = (
+            type(error).__module__.startswith("greenlet") or type(error).__name__ == "Interrupt"
+        )
+        return self._write is reject or killed
 
     def _failure(self, error: BaseException) -> ev.Failed:
         if isinstance(error, ProviderError):
-            return ev.Failed(str(error.code), str(error), error.status)
-        if isinstance(error, ChunkUnknown):
+            if error.__cause__ is not None and not self._log.ended:
+                self._log_failure(error.code, error.__cause__)
+            return failed(error)
+        if isinstance(error, TypeError) and RAW_ITERATED.search(str(error)):
+            error = ChunkUnknown(error)
+        if isinstance(error, ChunkUnknown | ValueInvalid):
             logger.error("Run %s of %r: %s", self._log.run.id, self._log.run.provider, error)
-            return ev.Failed(error.code, str(error))
+            self._report(error)
+            if isinstance(error, ChunkUnknown):
+                return ev.Failed(error.code, str(error))
+            sentence = "The provider yielded a value without a JSON form."
+            return ev.Failed(error.code, f"{sentence} {self._reference}")
+        if known := failure_of(error) or http_exception(error):
+            if not self._log.ended:
+                self._log_failure(known.code, error)
+            return failed(known)
         if not self._log.ended:  # After a stop, an SDK may report the closed connection.
-            logger.exception(
-                "Run %s of %r: the provider failed", self._log.run.id, self._log.run.provider
+            logger.error(
+                "Run %s of %r: the provider failed",
+                self._log.run.id,
+                self._log.run.provider,
+                exc_info=error,
             )
-        return ev.Failed(
-            "provider_error",
-            f"The provider failed. The server's log has the details under {self._log.run.id}.",
+            self._report(error)
+        if is_timeout(error):
+            return ev.Failed("provider_timeout", f"The provider timed out. {self._reference}", 504)
+        return ev.Failed("provider_error", f"The provider failed. {self._reference}")
+
+    @property
+    def _reference(self) -> str:
+        return f"The server's log has the details under {self._log.run.id}."
+
+    def _report(self, error: BaseException) -> None:
+        if self._call.on_exception is None:
+            return
+        try:
+            self._call.on_exception(error, self.first_at is None)
+        except Exception:
+            logger.exception("Run %s: a receiver of an exception failed", self._log.run.id)
+
+    def _log_failure(self, code: str, cause: BaseException) -> None:
+        logger.warning(
+            "Run %s of %r: %s",
+            self._log.run.id,
+            self._log.run.provider,
+            code,
+            exc_info=cause,
         )
+
+
+def is_being_cancelled() -> bool:
+    """Whether this task was cancelled, instead of having raised ``CancelledError`` itself."""
+    task = asyncio.current_task()
+    cancelling = getattr(task, "cancelling", None)  # Since Python 3.11.
+    return cancelling is not None and cancelling() > 0
+
+
+def is_timeout(error: BaseException) -> bool:
+    """gevent's is no ``Exception``, and usual around a call that may take too long."""
+    kinds = type(error).__mro__
+    return isinstance(error, TimeoutError) or any(
+        kind.__name__ == "Timeout" and kind.__module__.partition(".")[0] == "gevent"
+        for kind in kinds
+    )
+
+
+def http_exception(error: BaseException) -> ProviderError | None:
+    """What ``abort(404)`` raises, as the HTTP error that it is before the first byte."""
+    names = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
+    if "werkzeug.exceptions.HTTPException" not in names:
+        return None
+    status = getattr(error, "code", None) or getattr(
+        getattr(error, "response", None), "status_code", None
+    )
+    if not isinstance(status, int) or status < 400:
+        return None
+    name = str(getattr(error, "name", None) or "http_error").lower().replace(" ", "_")
+    message = str(getattr(error, "description", None) or "The request was refused.")
+    retry_after = getattr(error, "retry_after", None)
+    seconds = float(retry_after) if isinstance(retry_after, int | float) else None
+    return ProviderError(name, message, status=status, retry_after=seconds)
+
+
+def failed(error: ProviderError) -> ev.Failed:
+    return ev.Failed(str(error.code), str(error), error.status, error.retry_after)
 
 
 def reject(event: ev.Event) -> t.NoReturn:

@@ -27,6 +27,7 @@ from flask_aistream.runs.deadlines import Deadlines
 from flask_aistream.runs.detach import DetachMonitor
 from flask_aistream.runs.dispatch import DispatchQueue
 from flask_aistream.runs.ended import EndObserver
+from flask_aistream.runs.idle import IdleMonitor
 from flask_aistream.runs.launch import Launcher
 from flask_aistream.runs.policy import RunPolicy
 from flask_aistream.runs.recovery import Recovery
@@ -73,7 +74,8 @@ class Runner:
         readers = DetachMonitor(
             store, concurrency, timer, active, termination, policy.detach_seconds
         )
-        launcher = Launcher(concurrency, active, termination, deadlines, readers)
+        idle = IdleMonitor(concurrency, timer, active, termination, clock)
+        launcher = Launcher(concurrency, active, termination, deadlines, idle, readers)
         adoption = Adoption(store, concurrency, active, termination, launcher, restarts, clock)
         self._store = store
         self._policy = policy

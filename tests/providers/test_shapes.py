@@ -76,9 +76,9 @@ CHAT = [
             ev.ToolCallStarted("c1", "f"),
             ev.ToolCallArguments("c1", '{"a":'),
             ev.ToolCallStarted("c2", "g"),
-            ev.ToolCallArguments("c2", "{}"),
             ev.ToolCallArguments("c1", "1}"),
             ev.ToolCall("c1", "f", {"a": 1}),
+            ev.ToolCallArguments("c2", "{}"),
             ev.ToolCall("c2", "g", {}),
             ev.Finished("tool-calls"),
         ],
@@ -107,7 +107,7 @@ CHAT = [
     ),
     pytest.param(
         [delta(tool_calls=[part(0, "", "f", "{}")]), delta("stop")],
-        [*call("call-1", "f", "{}", {}), ev.Finished("stop")],
+        [*call("call-1", "f", "{}", {}), ev.Finished("tool-calls")],
         id="a call without an id is given one",
     ),
     pytest.param(
@@ -120,9 +120,8 @@ CHAT = [
         [
             ev.ToolCallStarted("c1", "f"),
             ev.ToolCallArguments("c1", '{"a":'),
-            ev.ToolCall("c1", "f", '{"a":'),
         ],
-        id="a call that is cut off has its text",
+        id="a call that is cut off is never complete",
     ),
     pytest.param(
         [delta(function_call=It(name="f", arguments="{}")), delta("function_call")],
@@ -424,8 +423,8 @@ CLAUDES = [
     ),
     pytest.param(
         [block(type="redacted_thinking", data="x"), claude("ping"), claude("message_stop")],
-        [],
-        id="what says nothing to people",
+        [ev.Finished("stop")],
+        id="chunks without content",
     ),
     pytest.param(
         [
@@ -490,7 +489,6 @@ GEMINIS = [
         [
             ev.ToolCall("call-1", "code_execution", {"language": "PYTHON", "code": "1+1"}),
             ev.ToolResult("call-1", {"outcome": "OUTCOME_OK", "output": "2"}),
-            ev.Finished("other"),
         ],
         id="code that Google runs",
     ),
@@ -510,7 +508,7 @@ GEMINIS = [
     ),
     pytest.param(
         [gemini({"file_data": It(file_uri="gs://a/b.png", mime_type="image/png")})],
-        [ev.File("gs://a/b.png", "image/png"), ev.Finished("other")],
+        [ev.File("gs://a/b.png", "image/png")],
         id="a file elsewhere",
     ),
     pytest.param(
@@ -534,7 +532,6 @@ GEMINIS = [
             ev.SourceDocument("source-1", "A", "text/plain"),
             ev.SourceUrl("source-2", "https://m.example", "M"),
             ev.SourceUrl("source-3", "https://c.example"),
-            ev.Finished("other"),
         ],
         id="grounding of every kind",
     ),
@@ -555,8 +552,8 @@ GEMINIS = [
             gemini({"text": "Half"}),
             fake(GEMINI, candidates=None, prompt_feedback=None, usage_metadata=None),
         ],
-        ["Half", ev.Finished("other")],
-        id="an answer that breaks off, of which the SDK says nothing",
+        ["Half"],
+        id="an answer that breaks off",
     ),
     pytest.param(
         [

@@ -378,6 +378,8 @@ class Guessing:
     def events(self, chunk: t.Any) -> Sequence[ev.Event]:
         return ["b"]
 
+    incomplete = False
+
     def close(self) -> Sequence[ev.Event]:
         return ["c", ev.Finished("other")]
 
