@@ -133,6 +133,7 @@ def ai() -> AIStream:
 def app(ai: AIStream) -> Flask:
     app = Flask("tests")
     app.testing = True
+    app.config["PROPAGATE_EXCEPTIONS"] = False  # As in production.
     app.config["AISTREAM_COMMIT_SECONDS"] = 10.0  # On a busy machine a fast provider may be late.
     app.register_blueprint(ai, url_prefix="/ai")
     return app

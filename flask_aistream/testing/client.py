@@ -44,7 +44,12 @@ class StreamClient:
         """
         request.setdefault("method", "POST" if "json" in request else "GET")
         response = self._client.open(path, **request)
-        return Stream(response, lambda: self._stop(response), self._seconds)
+        return Stream(
+            response,
+            lambda: self._stop(response),
+            self._seconds,
+            lambda: self._exception(response),
+        )
 
     def read(self, path: str, **request: t.Any) -> Stream:
         """Send a request and read the stream to its end.
@@ -55,6 +60,9 @@ class StreamClient:
             for _ in stream:
                 pass
         return stream
+
+    def _exception(self, response: TestResponse) -> BaseException | None:
+        return install(self._app).exceptions.get(response.headers.get("AIStream-Run", ""))
 
     def _stop(self, response: TestResponse) -> None:
         process = install(self._app).process
@@ -73,7 +81,14 @@ class Stream:
         both have their defaults here.
     """
 
-    def __init__(self, response: TestResponse, stop: Callable[[], None], seconds: float) -> None:
+    def __init__(
+        self,
+        response: TestResponse,
+        stop: Callable[[], None],
+        seconds: float,
+        exception: Callable[[], BaseException | None] = lambda: None,
+    ) -> None:
+        self._exception = exception
         self.response = response
         self.frames: list[Frame] = []
         self.events: list[ev.Event] = []
@@ -109,6 +124,11 @@ class Stream:
 
     def close(self) -> None:
         self.response.close()
+
+    @property
+    def exception(self) -> BaseException | None:
+        """What the provider raised, if it raised after the first event and ``app.testing`` is set."""
+        return self._exception()
 
     @property
     def run(self) -> str:

@@ -46,6 +46,7 @@ from flask_aistream.web.extension import extension
 from flask_aistream.web.extension import install
 from flask_aistream.web.handle import RunHandle
 from flask_aistream.web.mounts import Mount
+from flask_aistream.web.registry import DEFAULT
 from flask_aistream.web.registry import Authorize
 from flask_aistream.web.registry import Identify
 from flask_aistream.web.registry import ProviderRegistry
@@ -109,6 +110,7 @@ class AIStream(Blueprint):
         context: t.Literal["app", "request"] = ...,
         text_only: bool = ...,
         restart: bool = ...,
+        idle_seconds: float | None = ...,
     ) -> Callable[[P], P]: ...
 
     def provider(
@@ -121,6 +123,7 @@ class AIStream(Blueprint):
         context: t.Literal["app", "request"] = "app",
         text_only: bool = False,
         restart: bool = False,
+        idle_seconds: float | None = DEFAULT,
     ) -> t.Any:
         """Register a provider: a callable that takes a ``ChatRequest`` and yields text, events or an SDK's
         chunks.
@@ -135,13 +138,21 @@ class AIStream(Blueprint):
         :param text_only: Refuse messages with parts other than text (422) before the provider is called.
         :param restart: The provider can continue an answer. If its process dies and the store is shared, another
             process calls it again, with the text so far in ``request.so_far``.
+        :param idle_seconds: The run fails as ``idle_timeout`` if the provider yields nothing for this time;
+            ``None``: never. By default ``AISTREAM_IDLE_SECONDS``.
         :raises RegistrationError: The name is taken, hides a route, or is not valid in a URL.
         """
 
         def register(function: P) -> P:
             check_takes_request(function)
             registered = RegisteredProvider(
-                name or name_of(function), function, default_prompt, context, text_only, restart
+                name or name_of(function),
+                function,
+                default_prompt,
+                context,
+                text_only,
+                restart,
+                idle_seconds,
             )
             self._registry.add(registered)
             return function

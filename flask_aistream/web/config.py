@@ -177,6 +177,13 @@ class Settings:
         Number(AGES, none="no limit"),
         "Longest duration of a run; then it fails as `run_timeout`.",
     )
+    idle_seconds: float | None = key(
+        600.0,
+        "seconds",
+        Number(AGES, none="no limit"),
+        "Longest time in which a provider yields nothing; then its run fails as `idle_timeout`. Pings of the model's "
+        "service reset it, where the provider returns the raw response.",
+    )
     retain_seconds: float | None = key(
         600.0,
         "seconds",

@@ -15,6 +15,7 @@ from flask import request
 from flask_aistream.core.events import Terminal
 from flask_aistream.core.run import read_ticket
 from flask_aistream.server.gunicorn import on_start
+from flask_aistream.web.call import ProviderExceptions
 from flask_aistream.web.config import Settings
 from flask_aistream.web.executor import Enqueue
 from flask_aistream.web.executor import choose_executor
@@ -39,6 +40,7 @@ class Extension:
         self.settings = settings
         self.mounts = Mounts()
         self.enqueue = enqueue
+        self.exceptions = ProviderExceptions(app)
         self._store_url = store_url
         self._app = app
         self._process: ProcessState | None = None
@@ -65,7 +67,9 @@ class Extension:
     def _start_process(self) -> ProcessState:
         self.settings.check_unchanged(self._app.config)
         url = self._store_url or choose_store(self._app, self.settings, forked=True)
-        return ProcessState(self._app, self.settings, url or MEMORY, self.mounts, self.enqueue)
+        return ProcessState(
+            self._app, self.settings, url or MEMORY, self.mounts, self.enqueue, self.exceptions
+        )
 
 
 def install(app: Flask) -> Extension:

@@ -36,6 +36,8 @@ from flask_aistream.timing.coalesce import Coalescer
 from flask_aistream.timing.concurrency import Waiter
 from flask_aistream.timing.flush import FlushInterval
 from flask_aistream.timing.timer import Timer
+from flask_aistream.web.call import ProviderExceptions
+from flask_aistream.web.call import provider_call
 from flask_aistream.web.config import Settings
 from flask_aistream.web.executor import Enqueue
 from flask_aistream.web.mounts import Mounts
@@ -64,6 +66,7 @@ class ProcessState:
         store_url: str,
         mounts: Mounts,
         enqueue: Enqueue | None,
+        exceptions: ProviderExceptions,
     ) -> None:
         self.pid = os.getpid()
         self._concurrency = concurrency()
@@ -105,7 +108,7 @@ class ProcessState:
             ),
             RunEndedSignal(app),
             queue=DispatchQueue(enqueue, settings.queue_seconds) if enqueue else None,
-            resolve=partial(resolve_provider, app, mounts),
+            resolve=partial(resolve_provider, app, settings, mounts, exceptions),
         )
         self._lifecycle = Lifecycle(
             announce=self.runner.announce_leaving,
@@ -156,14 +159,16 @@ def ignoring_outage(work: Callable[[], None]) -> Callable[[], None]:
     return attempt
 
 
-def resolve_provider(app: Flask, mounts: Mounts, run: Run) -> ProviderCall:
+def resolve_provider(
+    app: Flask, settings: Settings, mounts: Mounts, exceptions: ProviderExceptions, run: Run
+) -> ProviderCall:
     """How to call the provider of a run that another process started."""
     request, context_factory = ChatRequest.decode(run.request), app.app_context
     found = mounts.providers_named(run.provider)
     if len(found) != 1:
         return ProviderCall(missing_provider, request, context_factory)
     (provider,) = found
-    return ProviderCall(provider.call, request, context_factory, provider.restart)
+    return provider_call(exceptions, settings, provider, request, context_factory)
 
 
 def missing_provider(request: ChatRequest) -> t.NoReturn:

@@ -19,6 +19,9 @@ NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 RESERVED = frozenset({"runs", "v1", "static", "health"})
 """First path segments of the built-in routes, which a provider of the same name would hide."""
 
+DEFAULT: t.Any = object()
+"""The limit of the configuration, instead of one of the provider's own."""
+
 CONTEXTS = ("app", "request")
 
 Identify = Callable[[], str | None]
@@ -35,6 +38,7 @@ class RegisteredProvider:
     context: str
     text_only: bool
     restart: bool
+    idle_seconds: t.Any = DEFAULT
 
 
 class ProviderRegistry:
@@ -84,6 +88,11 @@ class ProviderRegistry:
         if provider.context not in CONTEXTS:
             raise RegistrationError(
                 f'context is {provider.context!r} but must be "app" or "request".'
+            )
+        idle = provider.idle_seconds
+        if not (idle is DEFAULT or idle is None or (type(idle) in (int, float) and idle > 0)):
+            raise RegistrationError(
+                f"idle_seconds is {idle!r} but must be a positive number (seconds), or None for no limit."
             )
         if provider.restart and provider.context == "request":
             raise RegistrationError(

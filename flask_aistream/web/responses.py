@@ -23,6 +23,7 @@ from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import Unavailable
 from flask_aistream.protocols.base import WireProtocol
+from flask_aistream.web.extension import extension
 
 logger = logging.getLogger("flask_aistream")
 
@@ -107,6 +108,8 @@ def answering(protocol: WireProtocol) -> Callable[[View], View]:
             except HTTPException as error:
                 return http_error(protocol, error)
             except Exception as error:
+                if extension().exceptions.propagates(error):
+                    raise
                 if isinstance(error, AIStreamError) and status_of(error) is not None:
                     return aistream_error(protocol, error)
                 logger.exception("%s %s failed", request.method, request.path)

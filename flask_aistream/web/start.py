@@ -23,10 +23,11 @@ from flask_aistream.errors import KeyReused
 from flask_aistream.errors import RegistrationError
 from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import ParsedRequest
-from flask_aistream.runs.call import ProviderCall
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
 from flask_aistream.web import parse
+from flask_aistream.web.call import caller_variables
+from flask_aistream.web.call import provider_call
 from flask_aistream.web.executor import refuse_immovable
 from flask_aistream.web.extension import Extension
 from flask_aistream.web.registry import Authorize
@@ -118,7 +119,10 @@ def begin(
         return runner.enqueue(replace(run, request=chat.encode()), chat)
     if provider.restart and ext.process.store.shared:
         run = replace(run, request=chat.encode())
-    return runner.start(run, ProviderCall(provider.call, chat, context_factory(provider)))
+    call = provider_call(
+        ext.exceptions, ext.settings, provider, chat, context_factory(provider), caller_variables()
+    )
+    return runner.start(run, call)
 
 
 def context_factory(

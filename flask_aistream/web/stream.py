@@ -21,6 +21,7 @@ from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.endings import http_failure_of
 from flask_aistream.protocols.wire import dumps
 from flask_aistream.stores.base import Log
+from flask_aistream.web.call import raise_exception_of
 from flask_aistream.web.connection import open_connection
 from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import current_request
@@ -82,6 +83,7 @@ def follow(
             first = tail.wait_for_event(0, ext.settings.commit_seconds)
             if isinstance(first, ev.Failed):
                 delivery.close()
+                raise_exception_of(ext.exceptions, log.run.id)
                 return failure_response(protocol, first)
         return stream_response(protocol, delivery, log.run.id)
     except BaseException:  # The server closes only what is returned to it.
@@ -103,6 +105,8 @@ def answer(
     if fold.terminal is None:  # The client disconnected, which closed the tail.
         return Response(status=499)
     failed = http_failure_of(fold)
+    if failed and not fold.parts:
+        raise_exception_of(ext.exceptions, log.run.id)
     return failure_response(protocol, failed) if failed else whole(ext, log, fold, protocol)
 
 

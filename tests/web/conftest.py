@@ -25,6 +25,7 @@ def make_app(ai: AIStream) -> MakeApp:
     def make(**settings: t.Any) -> Flask:
         app = Flask("tests")
         app.testing = True
+        app.config["PROPAGATE_EXCEPTIONS"] = False  # As in production.
         app.config.update({f"AISTREAM_{name.upper()}": it for name, it in settings.items()})
         app.register_blueprint(ai, url_prefix="/ai")
         return app

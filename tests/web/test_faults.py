@@ -43,7 +43,7 @@ def exits(request: ChatRequest) -> t.Any:
 
 
 def aborts(request: ChatRequest) -> t.Any:
-    abort(418, SECRET)
+    abort(404, "There is no such document.")
 
 
 EARLY: list[t.Any] = [
@@ -51,7 +51,7 @@ EARLY: list[t.Any] = [
     pytest.param(raises_at_once, 500, "provider_error", id="function"),
     pytest.param(raises_async, 500, "provider_error", id="async"),
     pytest.param(exits, 500, "provider_error", id="exit"),
-    pytest.param(aborts, 500, "provider_error", id="abort"),
+    pytest.param(aborts, 404, "not_found", id="abort"),
     pytest.param(Script(42), 500, "chunk_unknown", id="unknown chunk"),
     pytest.param(
         Script(ProviderError("quota", "No more today.", status=429)), 429, "quota", id="own"

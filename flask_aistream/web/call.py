@@ -1,0 +1,102 @@
+"""How a provider of an application is called: its limits, its context variables, and who learns of exceptions."""
+
+from __future__ import annotations
+
+import contextvars
+import typing as t
+from collections import OrderedDict
+from functools import partial
+
+from flask import Flask
+from flask import globals as flask_globals
+from flask import got_request_exception
+
+from flask_aistream.core.request import ChatRequest
+from flask_aistream.runs.call import ContextFactory
+from flask_aistream.runs.call import ProviderCall
+from flask_aistream.web.config import Settings
+from flask_aistream.web.registry import DEFAULT
+from flask_aistream.web.registry import RegisteredProvider
+
+KEPT_EXCEPTIONS = 16
+
+FLASK_VARIABLES = frozenset(
+    variable
+    for variable in vars(flask_globals).values()
+    if isinstance(variable, contextvars.ContextVar)
+)
+"""Flask's contexts. The provider has contexts of its own, and must not keep those of the request alive."""
+
+
+class ProviderExceptions:
+    """Exceptions of providers, for the tests of an application: by run id, the newest few.
+
+    Nothing is kept unless ``TESTING`` or ``PROPAGATE_EXCEPTIONS`` is set.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._raised: OrderedDict[str, BaseException] = OrderedDict()
+
+    def get(self, run_id: str) -> BaseException | None:
+        return self._raised.get(run_id)
+
+    def propagates(self, error: BaseException) -> bool:
+        return any(error is raised for raised in list(self._raised.values()))
+
+    def report(self, request: ChatRequest, error: BaseException, before_first: bool) -> None:
+        """Send ``got_request_exception``, as for an exception of a view.
+
+        :param before_first: The provider has yielded nothing. Where exceptions propagate, the request raises
+            this one, and Flask sends the signal.
+        """
+        if self._keeps:
+            self._raised[request.run] = error
+            while len(self._raised) > KEPT_EXCEPTIONS:
+                self._raised.popitem(last=False)
+            if before_first and isinstance(error, Exception):
+                return
+        got_request_exception.send(self._app, _async_wrapper=self._app.ensure_sync, exception=error)
+
+    @property
+    def _keeps(self) -> bool:
+        propagate = self._app.config["PROPAGATE_EXCEPTIONS"]
+        return bool(self._app.testing if propagate is None else propagate)
+
+
+def provider_call(
+    exceptions: ProviderExceptions,
+    settings: Settings,
+    provider: RegisteredProvider,
+    request: ChatRequest,
+    context_factory: ContextFactory,
+    variables: contextvars.Context | None = None,
+) -> ProviderCall:
+    idle = settings.idle_seconds if provider.idle_seconds is DEFAULT else provider.idle_seconds
+    return ProviderCall(
+        provider.call,
+        request,
+        context_factory,
+        provider.restart,
+        contextvars.Context() if variables is None else variables,
+        partial(exceptions.report, request),
+        idle,
+    )
+
+
+def caller_variables() -> contextvars.Context:
+    """The context variables of the request (trace parents, request ids) but for Flask's own."""
+    variables = contextvars.Context()
+    for variable, value in contextvars.copy_context().items():
+        if variable not in FLASK_VARIABLES:
+            variables.run(variable.set, value)
+    return variables
+
+
+def raise_exception_of(exceptions: ProviderExceptions, run_id: str) -> None:
+    """
+    :raises Exception: The provider raised it before its first event, and the application wants it raised.
+    """
+    error: t.Any = exceptions.get(run_id)
+    if isinstance(error, Exception):
+        raise error
