@@ -30,11 +30,13 @@ class StreamClient:
             assert answer.text.endswith("Anything else?")
 
     :param seconds: Longest wait for one event. After it the run is stopped and the test fails.
+    :param client: For ``app.test_client()``: ``user=…``, for example, of Flask-Login's ``FlaskLoginClient``.
+    :ivar client: The Flask client, to log in or to set cookies.
     """
 
-    def __init__(self, app: Flask, seconds: float = DEADLINE) -> None:
+    def __init__(self, app: Flask, seconds: float = DEADLINE, **client: t.Any) -> None:
         self._app = app
-        self._client = app.test_client()
+        self.client = app.test_client(**client)
         self._seconds = seconds
 
     def open(self, path: str, **request: t.Any) -> Stream:
@@ -43,7 +45,7 @@ class StreamClient:
         :param request: As for ``FlaskClient.open``: ``json``, ``query_string``, ``headers`` …
         """
         request.setdefault("method", "POST" if "json" in request else "GET")
-        response = self._client.open(path, **request)
+        response = self.client.open(path, **request)
         return Stream(
             response,
             lambda: self._stop(response),

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import typing as t
+from uuid import UUID
 
 from flask import current_app
 
 from flask_aistream.core.request import ChatRequest
+from flask_aistream.core.run import Run
 from flask_aistream.errors import AccessDenied
 from flask_aistream.errors import RunNotFound
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
 from flask_aistream.web.registry import Authorize
 from flask_aistream.web.registry import Identify
+from flask_aistream.web.registry import ProviderRegistry
 
 
 def caller_of(identify: Identify | None) -> str | None:
     """Name of the caller of this request; ``None`` for an anonymous one.
 
     :param identify: ``@ai.identify``; ``None`` takes Flask-Login's user.
-    :raises TypeError: ``@ai.identify`` returned something that is not a string.
+    :raises TypeError: ``@ai.identify`` returned something that names no owner.
     """
-    name: t.Any = identify() if identify else flask_login_user()
-    if name is not None and not isinstance(name, str):
-        raise TypeError(
-            f"@ai.identify returned {type(name).__name__} but must return a str, or None for an "
-            "anonymous caller. Use str(user.id)."
-        )
-    return name
+    return owner_name(identify() if identify else flask_login_user(), "@ai.identify's result")
+
+
+def owner_name(owner: t.Any, what: str = "owner") -> str | None:
+    """An owner as it is stored.
+
+    :raises TypeError: It is not a str, an int, a UUID or ``None``.
+    """
+    if owner is None or isinstance(owner, str):
+        return owner
+    if isinstance(owner, (int, UUID)) and not isinstance(owner, bool):
+        return str(owner)
+    raise TypeError(
+        f"{what} is {owner!r} ({type(owner).__name__}) but must be a str, an int or a UUID, or None for an "
+        "anonymous caller."
+    )
 
 
 def flask_login_user() -> str | None:
@@ -40,14 +52,32 @@ def flask_login_user() -> str | None:
 
 
 def authorize(check: Authorize | None, request: ChatRequest) -> None:
-    """Call ``@ai.authorize``, if there is one.
+    """Call ``@ai.authorize``, if there is one. Exceptions of its own pass through.
 
-    :raises AccessDenied: It returned ``False``. Exceptions of its own pass through.
+    :raises AccessDenied: It returned ``False``.
+    """
+    if check is not None:
+        check_verdict(check(request), "You may not start this run.")
+
+
+def authorize_action(registry: ProviderRegistry, action: str, run: Run | None) -> None:
+    """Call the ``@ai.authorize(actions=…)`` of an action, if there is one.
+
+    :param run: The run to read or stop.
+    :raises AccessDenied: It returned ``False``.
+    """
+    check = registry.authorize_action.get(action)
+    if check is not None:
+        check_verdict(check(action, run), "You may not do this.")
+
+
+def check_verdict(allowed: t.Any, refusal: str) -> None:
+    """
+    :raises AccessDenied: ``allowed`` is ``False``.
     :raises TypeError: Not a bool; usually a forgotten comparison.
     """
-    allowed: t.Any = check is None or check(request)
     if allowed is False:
-        raise AccessDenied("You may not start this run.")
+        raise AccessDenied(refusal)
     if allowed is not True and allowed is not None:
         raise TypeError(
             f"@ai.authorize returned {type(allowed).__name__} but must return True, False or None (which "

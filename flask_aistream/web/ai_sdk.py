@@ -17,14 +17,14 @@ from flask_aistream.web import stream
 from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import extension
 from flask_aistream.web.registry import ProviderRegistry
-from flask_aistream.web.responses import answering
 from flask_aistream.web.responses import no_content
+from flask_aistream.web.routes import views
 from flask_aistream.web.start import scoped
 
 
 def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
     """Put the routes on a blueprint."""
-    answer = answering(AI_SDK)
+    answer = views(registry, AI_SDK)
     chat = f"{AI_SDK.path}/<path:chat_id>"
     blueprint.add_url_rule(
         f"{chat}/stream", "ai-sdk-reconnect", answer(lambda **names: reconnect(registry, **names))
@@ -43,7 +43,7 @@ def reconnect(registry: ProviderRegistry, provider: str, chat_id: str) -> Respon
     ``useChat`` asks at every mount, also for a new chat, and shows a 404 as an error.
     """
     ext = extension()
-    log = latest(ext, registry, provider, chat_id)
+    log = latest(ext, registry, provider, chat_id, "read")
     if log is None:
         return no_content()
     options = AI_SDK.options(request.args)
@@ -54,18 +54,26 @@ def reconnect(registry: ProviderRegistry, provider: str, chat_id: str) -> Respon
 def stop(registry: ProviderRegistry, provider: str, chat_id: str) -> Response:
     """Stop the chat's latest run, and answer whether this request ended it."""
     ext = extension()
-    log = latest(ext, registry, provider, chat_id)
+    log = latest(ext, registry, provider, chat_id, "stop")
     stopped = log is not None and ext.process.runner.stop(log, "client")
     return jsonify(run=log.run.id if log else None, stopped=stopped)
 
 
-def latest(ext: Extension, registry: ProviderRegistry, provider: str, chat_id: str) -> Log | None:
-    """The log of the caller's latest run in a chat; ``None`` if there is none, or it was read to its end."""
+def latest(
+    ext: Extension, registry: ProviderRegistry, provider: str, chat_id: str, action: str
+) -> Log | None:
+    """The log of the caller's latest run in a chat; ``None`` if there is none, or it was read to its end.
+
+    :raises AccessDenied: The request is cross-site and carries credentials, or ``@ai.authorize`` refuses it.
+    """
     cors.refuse_cross_site(ext.settings, request)
     caller = access.caller_of(registry.identify)
     store = ext.process.store
     run_id = store.latest(scoped(registry.find(provider), caller, chat_id))
     try:
-        return None if run_id is None else store.open(run_id)
+        log = None if run_id is None else store.open(run_id)
     except RunNotFound:  # Expired meanwhile.
         return None
+    if log is not None:
+        access.authorize_action(registry, action, log.run)
+    return log

@@ -46,15 +46,21 @@ from flask_aistream.web.extension import extension
 from flask_aistream.web.extension import install
 from flask_aistream.web.handle import RunHandle
 from flask_aistream.web.mounts import Mount
+from flask_aistream.web.registry import ACTIONS
 from flask_aistream.web.registry import DEFAULT
 from flask_aistream.web.registry import Authorize
+from flask_aistream.web.registry import AuthorizeAction
+from flask_aistream.web.registry import Decorator
 from flask_aistream.web.registry import Identify
+from flask_aistream.web.registry import Owner
 from flask_aistream.web.registry import ProviderRegistry
 from flask_aistream.web.registry import RegisteredProvider
 from flask_aistream.web.registry import check_takes_request
 from flask_aistream.web.registry import name_of
+from flask_aistream.web.registry import refuse_login_decorator
 from flask_aistream.web.responses import aistream_error
 from flask_aistream.web.responses import http_error
+from flask_aistream.web.start import resumed_by_request
 from flask_aistream.web.start import start
 
 ANSWERABLE = (AccessDenied, ProviderNotFound, RequestError, RunNotFound, Unavailable)
@@ -63,6 +69,7 @@ ANSWERABLE = (AccessDenied, ProviderNotFound, RequestError, RunNotFound, Unavail
 P = t.TypeVar("P", bound=Provider)
 I = t.TypeVar("I", bound=Identify)  # noqa: E741
 A = t.TypeVar("A", bound=Authorize)
+B = t.TypeVar("B", bound=AuthorizeAction)
 H = t.TypeVar("H", bound=Render)
 
 
@@ -77,16 +84,24 @@ class AIStream(Blueprint):
         def chat(request):
             yield "Hello"
 
-        app.register_blueprint(ai, url_prefix="/ai")
+        ai.init_app(app, url_prefix="/ai")
 
     It may be registered several times, and in several applications.
 
     :param name: Name of the blueprint, and prefix of its endpoints: ``name.start``.
+    :param decorators: Applied to every view that starts, reads, stops or lists, as in Flask's views:
+        ``AIStream(decorators=[login_required])``. A redirect or 401 of theirs is answered as 401.
+    :raises RegistrationError: ``name`` is an application.
     """
 
-    def __init__(self, name: str = "aistream") -> None:
+    def __init__(self, name: str = "aistream", *, decorators: t.Sequence[Decorator] = ()) -> None:
+        if isinstance(name, Flask):
+            raise RegistrationError(
+                "AIStream takes no application. Write ai = AIStream(), then ai.init_app(app, "
+                'url_prefix="/ai").'
+            )
         super().__init__(name, "flask_aistream", static_folder="static")
-        self._registry = ProviderRegistry()
+        self._registry = ProviderRegistry(decorators)
         routes.add(self, self._registry)
         ai_sdk.add(self, self._registry)
         openai.add(self, self._registry)
@@ -96,6 +111,13 @@ class AIStream(Blueprint):
         self.before_app_request(answer_unrouted)
         for kind in ANSWERABLE:
             self.app_errorhandler(kind)(lambda error: aistream_error(NATIVE, error))
+
+    def init_app(self, app: Flask, url_prefix: str | None = None) -> None:
+        """Register the blueprint, as ``app.register_blueprint(ai, url_prefix=…)`` does.
+
+        :raises ConfigError: A configuration key is wrong, or the store or the executor cannot be used.
+        """
+        app.register_blueprint(self, url_prefix=url_prefix)
 
     @t.overload
     def provider(self, function: P, /) -> P: ...
@@ -145,6 +167,7 @@ class AIStream(Blueprint):
 
         def register(function: P) -> P:
             check_takes_request(function)
+            refuse_login_decorator(function)
             registered = RegisteredProvider(
                 name or name_of(function),
                 function,
@@ -160,7 +183,8 @@ class AIStream(Blueprint):
         return register if function is None else register(function)
 
     def identify(self, function: I) -> I:
-        """Register the function that names the caller of a request: a ``str``, or ``None`` for an anonymous one.
+        """Register the function that names the caller of a request: a ``str``, an ``int`` or a ``UUID``, or
+        ``None`` for an anonymous one.
 
         Called in the request context. The caller that starts a run owns it; to other callers it does not
         exist. By default the caller is Flask-Login's user, if the application has one.
@@ -177,21 +201,46 @@ class AIStream(Blueprint):
         self._registry.rendering = {"render": function}
         return function
 
-    def authorize(self, function: A) -> A:
-        """Register the function that decides whether a run may start.
+    @t.overload
+    def authorize(self, function: A, /) -> A: ...
 
-        Called in the request context with the ``ChatRequest``, before the provider. To refuse, it returns
-        ``False`` or raises ``AccessDenied``.
+    @t.overload
+    def authorize(self, /, *, actions: t.Collection[str]) -> Callable[[B], B]: ...
+
+    def authorize(
+        self, function: t.Any = None, /, *, actions: t.Collection[str] | None = None
+    ) -> t.Any:
+        """Register the function that decides whether a run may start, or, with ``actions``, one that decides
+        about runs that exist.
+
+        Called in the request context: before a start with the ``ChatRequest``, and for other actions with the
+        action and its ``Run`` (``None`` for ``"list"``). To refuse, it returns ``False`` or raises
+        ``AccessDenied``.
+
+        :param actions: Any of ``"read"``, ``"stop"`` and ``"list"``.
+        :raises RegistrationError: There is no such action.
         """
-        self._registry.authorize = function
-        return function
+        if actions is None:
+            self._registry.authorize = function
+            return function
+        if not actions or isinstance(actions, str) or not set(actions) <= set(ACTIONS):
+            raise RegistrationError(
+                f'actions is {actions!r} but must be some of "read", "stop" and "list". A start is authorized by '
+                "@ai.authorize without them."
+            )
+
+        def register(function: B) -> B:
+            self._registry.authorize_action.update(dict.fromkeys(actions, function))
+            return function
+
+        return register
 
     def start(
         self,
         provider: str,
         request: str | Mapping[str, t.Any] | ChatRequest,
         *,
-        owner: str | None = None,
+        owner: Owner | None = None,
         chat: str | None = None,
         key: str | None = None,
         background: bool = False,
@@ -202,27 +251,35 @@ class AIStream(Blueprint):
         apply. The run is stopped if no reader attaches within ``AISTREAM_DETACH_SECONDS``, unless it runs in the
         background.
 
+        In a view, a request that resumes a run of this provider by ``Last-Event-ID`` gets that run, and its
+        ``Idempotency-Key`` is the default of ``key``. So ``return ai.start(…).response()`` never starts a run
+        twice.
+
         :param provider: The provider's name.
         :param request: A prompt; an object as it would be posted to ``/<provider>``; or a ``ChatRequest``,
             whose ``provider`` and ``run`` are replaced.
-        :param owner: The caller that may read and stop the run; ``None`` lets every caller that knows its id.
+        :param owner: The caller that may read and stop the run (7 and "7" are the same); ``None`` lets every
+            caller that knows its id.
         :param chat: Id of the conversation.
         :param key: Idempotency key. If it started a run of this provider and owner before, returns that run.
         :param background: The run continues to its end without readers.
         :raises ProviderNotFound: No provider has this name.
+        :raises TypeError: ``owner``, ``chat`` or ``key`` has a wrong type.
         :raises RequestError: ``request`` is malformed, or exceeds a limit.
+        :raises RunNotFound: ``Last-Event-ID`` names a run that expired or belongs to another owner.
         :raises KeyReused: The key started a run with another request.
         :raises Unavailable: The process drains, a limit is reached, or the store does not answer.
         """
         ext = self._extension()
-        parse.check_names(provider=provider, owner=owner, chat=chat, key=key)
+        parse.check_names(provider=provider, chat=chat, key=key)
         parsed = parse.read_given(request, ext.settings, chat=chat, key=key, background=background)
         if owner is None and isinstance(request, ChatRequest):
             owner = request.owner
-        log = start(ext, self._registry.find(provider), parsed, owner)
+        found, name = self._registry.find(provider), access.owner_name(owner)
+        log = resumed_by_request(ext, found, name) or start(ext, found, parsed, name)
         return RunHandle(ext, log, self._registry.rendering)
 
-    def attach(self, run_id: str, *, owner: str | EllipsisType | None = ...) -> RunHandle:
+    def attach(self, run_id: str, *, owner: Owner | EllipsisType | None = ...) -> RunHandle:
         """A run that was started before: here, by a request, in another process. Needs an application context.
 
         :param owner: Only a run that this caller may read. By default a run of any owner.
@@ -231,7 +288,10 @@ class AIStream(Blueprint):
         """
         ext = self._extension()
         store = ext.process.store
-        log = store.open(run_id) if owner is ... else access.open_log(store, run_id, owner)
+        if isinstance(owner, EllipsisType):
+            log = store.open(run_id)
+        else:
+            log = access.open_log(store, run_id, access.owner_name(owner))
         return RunHandle(ext, log, self._registry.rendering)
 
     def execute(self, run_id: str) -> Terminal | None:

@@ -138,7 +138,7 @@ class RunHandle:
                 404,
             )
         options = {**self._rendering, **wire.options(request.args)}
-        cursor = parse.read_cursor(request)
+        cursor = parse.read_own_cursor(request)
         if cursor is not None and cursor.run == self.id:
             return stream.resume(self._ext, self._now(), cursor, wire, options)
         with stream.admit(self._ext, self.run.owner) as slot:

@@ -16,19 +16,19 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.protocols.openai_responses import OPENAI_RESPONSES
 from flask_aistream.runs.ended import fold_of
 from flask_aistream.stores.base import Log
+from flask_aistream.web import access
 from flask_aistream.web import routes
 from flask_aistream.web import stream
 from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import extension
 from flask_aistream.web.registry import ProviderRegistry
-from flask_aistream.web.responses import answering
 
 PREFIX = "resp_"
 
 
 def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
     """Put the routes on a blueprint."""
-    answer = answering(OPENAI_RESPONSES)
+    answer = routes.views(registry, OPENAI_RESPONSES)
     one = f"{OPENAI_RESPONSES.path}/<response_id>"
     blueprint.add_url_rule("/v1/models", "openai-models", answer(lambda: models(registry)))
     blueprint.add_url_rule(
@@ -47,10 +47,12 @@ def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
 
 def models(registry: ProviderRegistry) -> Response:
     """The providers, each as the model of its name."""
+    access.authorize_action(registry, "list", None)
     return jsonify(object="list", data=[model_object(name) for name in registry.names])
 
 
 def model(registry: ProviderRegistry, name: str) -> Response:
+    access.authorize_action(registry, "list", None)
     return jsonify(model_object(registry.find(name).name))
 
 
@@ -61,7 +63,7 @@ def model_object(name: str) -> dict[str, t.Any]:
 def retrieve(registry: ProviderRegistry, response_id: str) -> Response:
     """A response so far; with ``?stream=true``, its events after ``starting_after``."""
     ext = extension()
-    log = open_log(ext, registry, response_id)
+    log = open_log(ext, registry, response_id, "read")
     if request.args.get("stream") not in ("true", "1"):
         return response_object(ext, log)
     options = OPENAI_RESPONSES.options(request.args)
@@ -72,7 +74,7 @@ def retrieve(registry: ProviderRegistry, response_id: str) -> Response:
 def cancel(registry: ProviderRegistry, response_id: str) -> Response:
     """Stop a response, and answer with its state."""
     ext = extension()
-    log = open_log(ext, registry, response_id)
+    log = open_log(ext, registry, response_id, "stop")
     ext.process.runner.stop(log, "client")
     return response_object(ext, log)
 
@@ -81,14 +83,14 @@ def response_object(ext: Extension, log: Log) -> Response:
     return stream.whole(ext, log, fold_of(log), OPENAI_RESPONSES)
 
 
-def open_log(ext: Extension, registry: ProviderRegistry, response_id: str) -> Log:
+def open_log(ext: Extension, registry: ProviderRegistry, response_id: str, action: str) -> Log:
     """The log of a response that the caller may read. Any run has a response id: ``resp_`` + its id.
 
     :raises RunNotFound: It does not exist, belongs to another owner, or was started with ``store: false``.
     """
     if not response_id.startswith(PREFIX):
         raise RunNotFound(response_id)
-    log = routes.open_log(ext, registry, response_id.removeprefix(PREFIX))
+    log = routes.open_log(ext, registry, response_id.removeprefix(PREFIX), action)
     if not is_stored(log.read(BEGINNING, limit=1).events):
         raise RunNotFound(response_id)
     return log

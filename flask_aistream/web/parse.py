@@ -9,6 +9,7 @@ import typing as t
 from collections.abc import Mapping
 from dataclasses import replace
 
+import flask
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -16,6 +17,7 @@ from flask_aistream.core.cursor import Cursor
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.request import Message
 from flask_aistream.core.request import text_of
+from flask_aistream.errors import CursorInvalid
 from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
@@ -53,6 +55,15 @@ def read_cursor(request: Request) -> Cursor | None:
     :raises CursorInvalid: It is not ``run:number``.
     """
     return cursor_of(request.headers.get("Last-Event-ID") or request.args.get("last_event_id"))
+
+
+def read_own_cursor(request: Request) -> Cursor | None:
+    """The same in a view of the application's own, where a cursor may be one of another event stream: ``None``
+    if it is not ``run:number``."""
+    try:
+        return read_cursor(request)
+    except CursorInvalid:
+        return None
 
 
 def cursor_of(text: str | None) -> Cursor | None:
@@ -130,17 +141,23 @@ def read_given(
             "cursor_invalid",
         )
     check_size(parsed.messages, settings)
-    return replace(parsed, chat=chat or parsed.chat, key=key or parsed.key, background=background)
+    key = key or parsed.key or header_key()
+    return replace(parsed, chat=chat or parsed.chat, key=key, background=background)
+
+
+def header_key() -> str | None:
+    """The ``Idempotency-Key`` of the current request, if there is one."""
+    return flask.request.headers.get("Idempotency-Key") if flask.has_request_context() else None
 
 
 def check_names(**names: object) -> None:
     """
-    :raises RequestError: A name is not a string.
+    :raises TypeError: A name is not a string.
     """
     for name, value in names.items():
         if value is not None and not isinstance(value, str):
             kind = type(value).__name__
-            raise RequestError(f"{name} is {value!r} ({kind}) but must be a str. Use str({name}).")
+            raise TypeError(f"{name} is {value!r} ({kind}) but must be a str. Use str({name}).")
 
 
 def checked_key(key: str | None) -> str | None:

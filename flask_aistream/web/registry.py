@@ -7,8 +7,10 @@ import re
 import typing as t
 from collections.abc import Callable
 from dataclasses import dataclass
+from uuid import UUID
 
 from flask_aistream.core.request import ChatRequest
+from flask_aistream.core.run import Run
 from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import RegistrationError
 from flask_aistream.protocols.html import Render
@@ -24,8 +26,19 @@ DEFAULT: t.Any = object()
 
 CONTEXTS = ("app", "request")
 
-Identify = Callable[[], str | None]
+ACTIONS = ("read", "stop", "list")
+"""What ``@ai.authorize(actions=…)`` may be asked, besides the start of a run."""
+
+LOGIN_MODULES = ("flask_login", "flask_jwt_extended")
+"""Packages whose decorators read the request, which no provider has."""
+
+Owner = str | int | UUID
+"""Names a caller. 7 and "7" name the same one."""
+
+Identify = Callable[[], Owner | None]
 Authorize = Callable[[ChatRequest], bool | None]
+AuthorizeAction = Callable[[str, Run | None], bool | None]
+Decorator = Callable[[t.Any], t.Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +57,19 @@ class RegisteredProvider:
 class ProviderRegistry:
     """The providers and callbacks of one ``AIStream``.
 
+    :param decorators: Applied to every view that starts, reads, stops or lists.
     :ivar identify: ``@ai.identify``; ``None`` takes Flask-Login's user.
     :ivar authorize: ``@ai.authorize``; ``None`` allows every start.
+    :ivar authorize_action: ``@ai.authorize(actions=…)``, by action; an action without one is allowed.
     :ivar rendering: Encoder options made of ``@ai.html``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, decorators: t.Sequence[Decorator] = ()) -> None:
         self._providers: dict[str, RegisteredProvider] = {}
+        self.decorators = tuple(decorators)
         self.identify: Identify | None = None
         self.authorize: Authorize | None = None
+        self.authorize_action: dict[str, AuthorizeAction] = {}
         self.rendering: dict[str, Render] = {}
 
     def __iter__(self) -> t.Iterator[RegisteredProvider]:
@@ -143,3 +160,17 @@ def check_takes_request(function: t.Any) -> None:
             f"A provider is called with one argument, the ChatRequest, but {function!r} takes "
             f"{signature}. Write: def chat(request)."
         ) from None
+
+
+def refuse_login_decorator(function: t.Any) -> None:
+    """
+    :raises RegistrationError: A decorator of an authentication extension wraps ``function``.
+    """
+    while function is not None:
+        module = getattr(function, "__globals__", {}).get("__name__", "")
+        if module.partition(".")[0] in LOGIN_MODULES and hasattr(function, "__wrapped__"):
+            raise RegistrationError(
+                f"A decorator of {module.partition('.')[0]} between @ai.provider and the provider would have no "
+                "request to look at. Protect the routes with AIStream(decorators=[…]) instead."
+            )
+        function = getattr(function, "__wrapped__", None)

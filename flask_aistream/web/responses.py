@@ -17,6 +17,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from flask_aistream.core import events as ev
 from flask_aistream.delivery.body import Delivery
+from flask_aistream.errors import AccessDenied
 from flask_aistream.errors import AIStreamError
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import ProviderNotFound
@@ -37,6 +38,8 @@ STREAM_HEADERS = {
 }
 
 View = Callable[..., Response]
+
+REDIRECTS = range(300, 400)
 
 
 def stream_response(protocol: WireProtocol, delivery: Delivery, run_id: str) -> Response:
@@ -95,6 +98,23 @@ def error_response(
     if retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(retry_after))
     return response
+
+
+def protected(view: View, decorators: t.Sequence[Callable[[t.Any], t.Any]]) -> View:
+    """A view behind the decorators of an ``AIStream``.
+
+    A client that reads a stream cannot follow a redirect to a login page: that is a 401, as is one of a decorator.
+    """
+    for decorator in decorators:
+        view = decorator(view)
+
+    def guarded(**names: t.Any) -> Response:
+        response = current_app.make_response(view(**names))
+        if response.status_code in REDIRECTS or response.status_code == 401:
+            raise AccessDenied("Log in first: this needs an authenticated user.", 401)
+        return response
+
+    return guarded if decorators else view
 
 
 def answering(protocol: WireProtocol) -> Callable[[View], View]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typing as t
+from collections.abc import Callable
 
 from flask import Blueprint
 from flask import Response
@@ -31,10 +31,12 @@ from flask_aistream.web.extension import extension
 from flask_aistream.web.links import links_of
 from flask_aistream.web.registry import ProviderRegistry
 from flask_aistream.web.registry import RegisteredProvider
+from flask_aistream.web.responses import View
 from flask_aistream.web.responses import answering
 from flask_aistream.web.responses import head_response
 from flask_aistream.web.responses import json_response
 from flask_aistream.web.responses import no_content
+from flask_aistream.web.responses import protected
 from flask_aistream.web.start import start
 
 
@@ -44,7 +46,7 @@ def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
         endpoint = "start" if protocol is NATIVE else protocol.name
         view = provider_view(registry, protocol)
         blueprint.add_url_rule(protocol.path, endpoint, view, methods=list(protocol.methods))
-    native = answering(NATIVE)
+    native = views(registry, NATIVE)
     run = "/runs/<run_id>"
     blueprint.add_url_rule(run, "run", native(lambda run_id: show(registry, run_id)))
     blueprint.add_url_rule(
@@ -63,10 +65,15 @@ def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
     )
 
 
-def provider_view(registry: ProviderRegistry, protocol: WireProtocol) -> t.Callable[..., Response]:
+def views(registry: ProviderRegistry, protocol: WireProtocol) -> Callable[[View], View]:
+    """Makes views of one protocol, behind the decorators of the ``AIStream``."""
+    return lambda view: answering(protocol)(protected(view, registry.decorators))
+
+
+def provider_view(registry: ProviderRegistry, protocol: WireProtocol) -> View:
     """The view that starts and resumes a provider's runs in one protocol."""
 
-    @answering(protocol)
+    @views(registry, protocol)
     def view(provider: str | None = None) -> Response:
         ext, request = extension(), current_request()
         cors.refuse_cross_site(ext.settings, request)
@@ -95,6 +102,7 @@ def start_or_resume(
     cursor = parse.cursor_of(parsed.cursor)
     if cursor is not None:
         log = access.open_log(ext.process.store, cursor.run, caller)
+        access.authorize_action(registry, "read", log.run)
         return stream.resume(ext, log, cursor, protocol, options)
     # Before the start: a run without a reader would still be billed.
     with stream.admit(ext, caller) as slot:
@@ -110,7 +118,7 @@ def start_or_resume(
 def show(registry: ProviderRegistry, run_id: str) -> Response:
     """A run so far, as one JSON object."""
     ext = extension()
-    log = open_log(ext, registry, run_id)
+    log = open_log(ext, registry, run_id, "read")
     fold, last = folded(log)
     body = {
         "run": run_id,
@@ -126,7 +134,7 @@ def show(registry: ProviderRegistry, run_id: str) -> Response:
 def events(registry: ProviderRegistry, run_id: str, protocol: WireProtocol) -> Response:
     """A run's events after the request's cursor, or all of them."""
     ext = extension()
-    log = open_log(ext, registry, run_id)
+    log = open_log(ext, registry, run_id, "read")
     if request.method == "HEAD":
         return head_response(protocol)
     cursor = parse.read_cursor(request) or Cursor(run_id, BEGINNING)
@@ -141,13 +149,13 @@ def events_in(registry: ProviderRegistry, run_id: str, protocol: str) -> Respons
     wire = PROTOCOLS.get(protocol)
     if wire is None:
         abort(404)
-    return answering(wire)(lambda: events(registry, run_id, wire))()
+    return views(registry, wire)(lambda: events(registry, run_id, wire))()
 
 
 def stop(registry: ProviderRegistry, run_id: str) -> Response:
     """Stop a run, and answer with what was stopped."""
     ext = extension()
-    log = open_log(ext, registry, run_id)
+    log = open_log(ext, registry, run_id, "stop")
     stopped = ext.process.runner.stop(log, "client")
     fold, last = folded(log)
     body = {"run": run_id, "stopped": stopped, "events": last + 1, **fold.to_json()}
@@ -163,11 +171,13 @@ def health() -> Response:
     return response
 
 
-def open_log(ext: Extension, registry: ProviderRegistry, run_id: str) -> Log:
-    """The log of a run that the caller may read.
+def open_log(ext: Extension, registry: ProviderRegistry, run_id: str, action: str) -> Log:
+    """The log of a run that the caller may read, or stop.
 
-    :raises AccessDenied: The request is cross-site and carries credentials.
+    :raises AccessDenied: The request is cross-site and carries credentials, or ``@ai.authorize`` refuses it.
     :raises RunNotFound: It does not exist, or belongs to another owner.
     """
     cors.refuse_cross_site(ext.settings, current_request())
-    return access.open_log(ext.process.store, run_id, access.caller_of(registry.identify))
+    log = access.open_log(ext.process.store, run_id, access.caller_of(registry.identify))
+    access.authorize_action(registry, action, log.run)
+    return log

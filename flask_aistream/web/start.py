@@ -57,6 +57,20 @@ def start(
     return log
 
 
+def resumed_by_request(
+    ext: Extension, provider: RegisteredProvider, owner: str | None
+) -> Log | None:
+    """The run of a provider that the current request resumes, if any.
+
+    :raises RunNotFound: It expired, or belongs to another owner.
+    """
+    cursor = parse.read_own_cursor(request) if has_request_context() else None
+    if cursor is None:
+        return None
+    log = access.open_log(ext.process.store, cursor.run, owner)
+    return log if log.run.provider == provider.name else None
+
+
 def describe(provider: RegisteredProvider, parsed: ParsedRequest, owner: str | None) -> Run:
     key = parse.checked_key(parsed.key)
     return Run(
