@@ -151,7 +151,9 @@ def test_an_owner_may_be_a_string_an_int_or_a_uuid(
         assert ai.start("chat", "Hi", owner=owner).run.owner == str(owner)
 
 
-@pytest.mark.parametrize("owner", [True, 1.5, b"ann", object()], ids=repr)
+@pytest.mark.parametrize(
+    "owner", [True, 1.5, b"ann", object()], ids=lambda owner: type(owner).__name__
+)
 def test_another_kind_of_owner_is_the_programmers_error(
     app: Flask, ai: AIStream, calls: list[ChatRequest], owner: t.Any
 ) -> None:
