@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import threading
 import typing as t
 import weakref
 from collections.abc import Callable
+from collections.abc import Iterator
 
 import pytest
 
 from flask_aistream.core import events as ev
+from flask_aistream.core.request import ChatRequest
 from flask_aistream.delivery.tail import Tail
+from flask_aistream.runs.call import ProviderCall
 from flask_aistream.runs.termination import STUBBORN_SECONDS
 from flask_aistream.stores.base import Log
 from flask_aistream.testing import DEADLINE
@@ -117,6 +121,22 @@ def test_system_exit_in_a_provider_ends_only_its_run(
     assert isinstance(harness.ends.received[0].outcome, ev.Failed)
     harness.start(script("b"))
     assert [ended.text for ended in harness.ends.wait(2)] == ["a", "b"]
+
+
+def test_an_async_provider_whose_context_fails_ends_as_failed(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    @contextlib.contextmanager
+    def broken_context() -> Iterator[None]:
+        yield
+        raise RuntimeError("teardown failed")
+
+    harness = threaded(clock)
+    call = ProviderCall(AsyncScript("a"), ChatRequest("Hi", []), broken_context)
+    log = harness.runner.start(run_of(), call)[0]
+    harness.ends.wait()
+    assert events_of(log) == ["a", ev.Failed("provider_error", "The provider failed.")]
+    assert "teardown failed" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
