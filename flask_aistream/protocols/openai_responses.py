@@ -27,19 +27,18 @@ from flask_aistream.protocols.fields import flag_field
 from flask_aistream.protocols.fields import missing_field
 from flask_aistream.protocols.fields import other_fields
 from flask_aistream.protocols.fields import text_field
-from flask_aistream.protocols.fields import type_name
 from flask_aistream.protocols.fields import wrong_type
-from flask_aistream.protocols.messages import Part
-from flask_aistream.protocols.messages import check_content
 from flask_aistream.protocols.messages import check_tool_messages
 from flask_aistream.protocols.messages import openai_call
-from flask_aistream.protocols.messages import role_of
 from flask_aistream.protocols.openai_chat import bad_request
 from flask_aistream.protocols.openai_chat import error
 from flask_aistream.protocols.openai_chat import error_headers
 from flask_aistream.protocols.openai_chat import gap_message
 from flask_aistream.protocols.openai_chat import model_of
 from flask_aistream.protocols.openai_chat import unknown_mark
+from flask_aistream.protocols.openai_responses_echo import echo_fields
+from flask_aistream.protocols.openai_responses_echo import read_echo
+from flask_aistream.protocols.openai_responses_input import read_input
 from flask_aistream.protocols.spans import TEXT
 from flask_aistream.protocols.spans import Json
 from flask_aistream.protocols.spans import SpanEncoder
@@ -47,7 +46,6 @@ from flask_aistream.protocols.unfold import unfold
 from flask_aistream.protocols.wire import dumps
 
 OWN_FIELDS = {"model", "input", "instructions", "stream", "stream_options", "background"}
-ROLES = ("system", "developer", "user", "assistant")
 
 # Finish reasons of an incomplete response.
 INCOMPLETE = {"length": "max_output_tokens", "content-filter": "content_filter"}
@@ -311,62 +309,6 @@ def response_head(context: EncoderContext, terminal: ev.Terminal | None) -> Json
     }
 
 
-# Request fields that a response object repeats → their JSON types, and their values if they are absent.
-ECHOED: dict[str, tuple[tuple[type, ...], t.Any]] = {
-    "instructions": ((str,), None),
-    "metadata": ((dict,), {}),
-    "tools": ((list,), []),
-    "tool_choice": ((str, dict), "auto"),
-    "parallel_tool_calls": ((bool,), True),
-    "previous_response_id": ((str,), None),
-    "store": ((bool,), True),
-    "background": ((bool,), False),
-    "text": ((dict,), {}),
-    "reasoning": ((dict,), None),
-    "temperature": ((int, float), 1.0),
-    "top_p": ((int, float), 1.0),
-    "presence_penalty": ((int, float), 0.0),
-    "frequency_penalty": ((int, float), 0.0),
-    "top_logprobs": ((int,), 0),
-    "max_output_tokens": ((int,), None),
-    "max_tool_calls": ((int,), None),
-    "truncation": ((str,), "disabled"),
-    "service_tier": ((str,), "default"),
-    "safety_identifier": ((str,), None),
-    "prompt_cache_key": ((str,), None),
-}
-
-
-def read_echo(body: dict[str, t.Any]) -> Json:
-    """The fields of a request that its response repeats.
-
-    :raises RequestError: One has a wrong type.
-    """
-    for name, (types, _) in ECHOED.items():
-        if body.get(name) is not None and type(body[name]) not in types:
-            raise wrong_type(name, body[name], " or ".join(dict.fromkeys(map(type_name, types))))
-    return {name: body[name] for name in ECHOED if body.get(name) is not None}
-
-
-def echo_fields(echo: Json) -> Json:
-    """The repeated fields of a response object, all of them: strict clients require each."""
-    fields = {name: echo.get(name, default) for name, (_, default) in ECHOED.items()}
-    fields["text"] = {"format": {"type": "text"}, **fields["text"]}
-    fields["tools"] = [
-        {**TOOL_DEFAULTS, **tool} if is_function(tool) else tool for tool in fields["tools"]
-    ]
-    if fields["reasoning"] is not None:
-        fields["reasoning"] = {"effort": None, "summary": None, **fields["reasoning"]}
-    return {**fields, "completed_at": None}
-
-
-TOOL_DEFAULTS: Json = {"description": None, "parameters": None, "strict": None}
-
-
-def is_function(tool: t.Any) -> bool:
-    return isinstance(tool, dict) and tool.get("type") == "function"
-
-
 def error_event(terminal: ev.Terminal) -> Json:
     """The event on which clients raise; most of them take ``response.failed`` for a normal end.
 
@@ -445,88 +387,6 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
         stream=flag_field(body, "stream"),
         background=flag_field(body, "background"),
     )
-
-
-def read_input(items: str | list[t.Any]) -> list[Message]:
-    """Input items as chat messages. Items without an equivalent stay in the body."""
-    if isinstance(items, str):
-        return [Message(role="user", content=items)]
-    messages: list[Message] = []
-    for index, item in enumerate(items):
-        if not isinstance(item, dict) or not isinstance(item.get("type", "message"), str):
-            raise wrong(index, "must be an object with a `type`, or with `role` and `content`")
-        READERS.get(item.get("type", "message"), skip)(item, index, messages)
-    return messages
-
-
-def read_message(item: Json, index: int, messages: list[Message]) -> None:
-    role = role_of(item, index, ROLES)
-    content = item.get("content")
-    check_content(content, role, index)
-    messages.append({"role": role, "content": chat_content(content)})
-
-
-def read_call(item: Json, index: int, messages: list[Message]) -> None:
-    id, name, arguments = (item.get(key) for key in ("call_id", "name", "arguments"))
-    if not (isinstance(id, str) and isinstance(name, str) and isinstance(arguments, str)):
-        raise wrong(index, "must have `call_id`, `name` and `arguments`, all strings")
-    if not messages or messages[-1]["role"] != "assistant":
-        messages.append({"role": "assistant", "content": None})
-    messages[-1].setdefault("tool_calls", []).append(openai_call(id, name, arguments))
-
-
-def read_output(item: Json, index: int, messages: list[Message]) -> None:
-    output = item.get("output")
-    if not isinstance(item.get("call_id"), str) or not isinstance(output, (str, list)):
-        raise wrong(index, "must have a `call_id` and an `output`")
-    check_content(output, "tool", index)
-    messages.append(
-        {"role": "tool", "tool_call_id": item["call_id"], "content": chat_content(output)}
-    )
-
-
-def skip(item: Json, index: int, messages: list[Message]) -> None:
-    pass
-
-
-READERS: Mapping[str, t.Callable[[Json, int, list[Message]], None]] = {
-    "message": read_message,
-    "function_call": read_call,
-    "function_call_output": read_output,
-}
-
-
-def chat_content(content: t.Any) -> t.Any:
-    """Content in the format of chat completions; text parts alone become a string."""
-    if not isinstance(content, list):
-        return content
-    parts = [chat_part(part) for part in content]
-    if all(part["type"] == "text" for part in parts):
-        return "".join(part["text"] for part in parts)
-    return parts
-
-
-def chat_part(part: Part) -> Part:
-    """An input part in the format of chat completions; unchanged if there is no equivalent."""
-    match part:
-        case {"type": "input_text" | "output_text", "text": str(text)}:
-            return {"type": "text", "text": text}
-        case {"type": "input_image", "image_url": str(url)}:
-            return {"type": "image_url", "image_url": {"url": url, **kept(part, "detail")}}
-        case {"type": "input_file", "file_data": str(data)}:
-            return {"type": "file", "file": {**kept(part, "filename"), "file_data": data}}
-        case {"type": "input_file", "file_id": str(file)}:
-            return {"type": "file", "file": {"file_id": file}}
-        case _:
-            return part
-
-
-def kept(part: Part, name: str) -> Part:
-    return {name: part[name]} if part.get(name) is not None else {}
-
-
-def wrong(index: int, what: str) -> RequestError:
-    return RequestError(f"`input[{index}]` {what}.", "input_invalid", 422)
 
 
 def options(query: Mapping[str, str]) -> Mapping[str, t.Any]:

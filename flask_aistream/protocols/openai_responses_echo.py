@@ -1,0 +1,65 @@
+"""The fields of a Responses request that its response objects repeat."""
+
+from __future__ import annotations
+
+import typing as t
+
+from flask_aistream.protocols.fields import type_name
+from flask_aistream.protocols.fields import wrong_type
+
+Json = dict[str, t.Any]
+
+# Request fields that a response object repeats → their JSON types, and their values if they are absent.
+ECHOED: dict[str, tuple[tuple[type, ...], t.Any]] = {
+    "instructions": ((str,), None),
+    "metadata": ((dict,), {}),
+    "tools": ((list,), []),
+    "tool_choice": ((str, dict), "auto"),
+    "parallel_tool_calls": ((bool,), True),
+    "previous_response_id": ((str,), None),
+    "store": ((bool,), True),
+    "background": ((bool,), False),
+    "text": ((dict,), {}),
+    "reasoning": ((dict,), None),
+    "temperature": ((int, float), 1.0),
+    "top_p": ((int, float), 1.0),
+    "presence_penalty": ((int, float), 0.0),
+    "frequency_penalty": ((int, float), 0.0),
+    "top_logprobs": ((int,), 0),
+    "max_output_tokens": ((int,), None),
+    "max_tool_calls": ((int,), None),
+    "truncation": ((str,), "disabled"),
+    "service_tier": ((str,), "default"),
+    "safety_identifier": ((str,), None),
+    "prompt_cache_key": ((str,), None),
+}
+
+
+def read_echo(body: dict[str, t.Any]) -> Json:
+    """The fields of a request that its response repeats.
+
+    :raises RequestError: One has a wrong type.
+    """
+    for name, (types, _) in ECHOED.items():
+        if body.get(name) is not None and type(body[name]) not in types:
+            raise wrong_type(name, body[name], " or ".join(dict.fromkeys(map(type_name, types))))
+    return {name: body[name] for name in ECHOED if body.get(name) is not None}
+
+
+def echo_fields(echo: Json) -> Json:
+    """The repeated fields of a response object, all of them: strict clients require each."""
+    fields = {name: echo.get(name, default) for name, (_, default) in ECHOED.items()}
+    fields["text"] = {"format": {"type": "text"}, **fields["text"]}
+    fields["tools"] = [
+        {**TOOL_DEFAULTS, **tool} if is_function(tool) else tool for tool in fields["tools"]
+    ]
+    if fields["reasoning"] is not None:
+        fields["reasoning"] = {"effort": None, "summary": None, **fields["reasoning"]}
+    return {**fields, "completed_at": None}
+
+
+TOOL_DEFAULTS: Json = {"description": None, "parameters": None, "strict": None}
+
+
+def is_function(tool: t.Any) -> bool:
+    return isinstance(tool, dict) and tool.get("type") == "function"
