@@ -23,7 +23,6 @@ class ActiveRun:
     :param previous_usage: Tokens that earlier calls of a restarted run have used.
     :ivar epoch: The epoch in which this process owns the run.
     :ivar ending: Set by the first caller that ends the run; the provider must not be interrupted after that.
-    :ivar pending_announcements: Ends of this run that are not announced yet.
     :ivar read_elsewhere: Another process had a reader of this run at the last check.
     :ivar activity: Events and ticks at the last check for idleness.
     :ivar active_at: Time, by the clock, of the last check that found new ones.
@@ -43,7 +42,6 @@ class ActiveRun:
         "log",
         "loop_task",
         "on_removed",
-        "pending_announcements",
         "pump",
         "read_elsewhere",
         "request",
@@ -68,7 +66,6 @@ class ActiveRun:
         self.loop_task: LoopTask | None = None
         self.interrupted = False
         self.ending = False
-        self.pending_announcements = 0
         self.read_elsewhere = False
         self.detach_timer: TimerHandle | None = None
         self.activity = (-1, -1)

@@ -14,6 +14,7 @@ class RunPolicy:
     :param max_runs: Maximum number of concurrent runs in this process.
     :param max_runs_per_owner: Maximum number of concurrent runs of one owner, in all processes.
     :param max_restarts: How often a run may be restarted after its process was lost.
+    :param max_deliveries: How often the end of a run is delivered, if each delivery crashes its process.
     """
 
     detach_seconds: float | None = None
@@ -21,3 +22,4 @@ class RunPolicy:
     max_runs: int | None = None
     max_runs_per_owner: int | None = None
     max_restarts: int = 0
+    max_deliveries: int = 5

@@ -7,6 +7,7 @@ import logging
 from flask_aistream.core import events as ev
 from flask_aistream.runs.adoption import OWNER_LOST
 from flask_aistream.runs.adoption import Adoption
+from flask_aistream.runs.announcer import Announcer
 from flask_aistream.runs.dispatch import DispatchQueue
 from flask_aistream.runs.restart import RestartRule
 from flask_aistream.runs.termination import Termination
@@ -29,12 +30,14 @@ class Recovery:
         termination: Termination,
         adoption: Adoption,
         restarts: RestartRule,
+        announcer: Announcer,
         queue: DispatchQueue | None,
     ) -> None:
         self._store = store
         self._termination = termination
         self._adoption = adoption
         self._restarts = restarts
+        self._announcer = announcer
         self._queue = queue
 
     def recover(self, *, restart_here: bool) -> None:
@@ -56,8 +59,7 @@ class Recovery:
                     self._termination.end(log, OWNER_LOST, epoch)
             elif restart_here:
                 self._adoption.restart(log.run.id, epoch)
-        for log in self._store.untold():
-            self._termination.announce(log, log.terminal or OWNER_LOST)
+        self._announcer.poll()
 
     def _time_out(self, log: Log) -> None:
         if self._termination.end(log, QUEUE_TIMEOUT, 0):

@@ -21,6 +21,7 @@ from flask_aistream.errors import Unavailable
 from flask_aistream.runs.active import ActiveRun
 from flask_aistream.runs.active import ActiveRuns
 from flask_aistream.runs.adoption import Adoption
+from flask_aistream.runs.announcer import Announcer
 from flask_aistream.runs.call import ProviderCall
 from flask_aistream.runs.call import ResolveProvider
 from flask_aistream.runs.deadlines import Deadlines
@@ -69,7 +70,8 @@ class Runner:
     ) -> None:
         restarts = RestartRule(resolve, policy)
         active = ActiveRuns(concurrency.lock())
-        termination = Termination(store, concurrency, timer, active, restarts, observer, clock)
+        announcer = Announcer(store, concurrency, observer, clock, policy.max_deliveries)
+        termination = Termination(store, concurrency, timer, active, restarts, announcer, clock)
         deadlines = Deadlines(concurrency, timer, termination, policy.run_seconds)
         readers = DetachMonitor(
             store, concurrency, timer, active, termination, policy.detach_seconds
@@ -86,7 +88,7 @@ class Runner:
         self._readers = readers
         self._launcher = launcher
         self._adoption = adoption
-        self._recovery = Recovery(store, termination, adoption, restarts, queue)
+        self._recovery = Recovery(store, termination, adoption, restarts, announcer, queue)
         self.leaving = False
         self.draining = False
 
@@ -150,7 +152,7 @@ class Runner:
         self._readers.detach(run_id, RECONNECT_SECONDS if self.leaving else 0.0)
 
     def recover(self) -> None:
-        """Restart, dispatch or end the runs of lost processes, and announce the ends that those have not."""
+        """Restart, dispatch or end the runs of lost processes, and deliver the ends that those have not."""
         self._recovery.recover(restart_here=not self.leaving)
 
     def announce_leaving(self) -> None:

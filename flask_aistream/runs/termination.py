@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Sequence
 from functools import partial
 
 from flask_aistream.core import events as ev
 from flask_aistream.runs.active import ActiveRun
 from flask_aistream.runs.active import ActiveRuns
-from flask_aistream.runs.ended import EndObserver
-from flask_aistream.runs.ended import RunEnded
+from flask_aistream.runs.announcer import Announcer
 from flask_aistream.runs.restart import RestartRule
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
@@ -34,7 +31,7 @@ JOIN_POLL_SECONDS = 0.01
 
 
 class Termination:
-    """Ends runs. While an end is not announced, :meth:`join` keeps the process from exiting."""
+    """Ends runs. While an end is not delivered, :meth:`join` keeps the process from exiting."""
 
     def __init__(
         self,
@@ -43,7 +40,7 @@ class Termination:
         timer: Timer,
         active_runs: ActiveRuns,
         restarts: RestartRule,
-        observer: EndObserver,
+        announcer: Announcer,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
@@ -51,23 +48,21 @@ class Termination:
         self._timer = timer
         self._active_runs = active_runs
         self._restarts = restarts
-        self._observer = observer
+        self._announcer = announcer
         self._clock = clock
-        self._pending = 0
 
     def finish(self, run: ActiveRun, outcome: ev.Terminal) -> None:
         """End a run whose provider has returned."""
-        if run.log.ended:  # The caller that ended it announces it.
+        if run.log.ended:
             self._active_runs.remove(run)
             return
-        with self._pending_end(run):
-            # Set first: a lost-run callback must not interrupt this thread, which announces the end.
+        with self._announcer.expect(run.log.run.id):
+            # Set first: a lost-run callback must not interrupt this thread, which ends the run.
             run.ending = True
             ended = self._append(run, outcome)
             self._active_runs.remove(run)
-            if ended and self._observer.listening:
-                self._announce(run.log, outcome, run)
-                self._store.flush()
+            if ended:
+                self._announcer.announce(run.log, run)
 
     def end(self, log: Log, terminal: ev.Terminal, epoch: int | None = None) -> bool:
         """End a run before its provider returns, in whichever process that works.
@@ -76,36 +71,31 @@ class Termination:
         :returns: Whether this call ended the run.
         """
         run = self._active_runs.get(log.run.id)
-        with self._pending_end(run):
-            if not log.end(terminal, epoch=epoch, announced=self._observer.listening):
-                # Do not interrupt: the caller that ended it may be announcing it in the provider's thread.
+        with self._announcer.expect(log.run.id):
+            if not log.end(terminal, epoch=epoch, claim=self._announcer.listening):
+                # Do not interrupt: the caller that ended it may be in the provider's thread.
                 return False
             try:
                 if run is not None:
                     self._interrupt(run)
             finally:  # A provider that stops its own run is interrupted at this point.
-                if self._observer.listening:
-                    self.announce(log, terminal, run)
+                self._announcer.announce(log, run)
             return True
 
     def end_all(self, runs: Sequence[ActiveRun], terminal: ev.Terminal) -> None:
         """Release runs to another process where the restart rule allows it, and end the others.
 
-        Returns when the ends are announced.
+        Returns when the ends are delivered.
         """
         released: list[ActiveRun] = []
         kept: list[ActiveRun] = []
-        with self._pending_end(None):
-            for run in runs:
-                (released if self._release(run) else kept).append(run)
-            ended = [run for run in kept if self._append(run, terminal)]
-            for run in (*released, *ended):
-                self._interrupt(run)
-            # Announced last: a receiver may be slow, and the process has little time left.
-            if self._observer.listening:
-                for run in ended:
-                    self._announce(run.log, terminal, run)
-            self._store.flush()
+        for run in runs:
+            (released if self._release(run) else kept).append(run)
+        ended = [run for run in kept if self._append(run, terminal)]
+        for run in (*released, *ended):
+            self._interrupt(run)
+        # Delivered last: a receiver may be slow, and the process has little time left.
+        self._announcer.announce_all(ended)
 
     def on_lost(self, run: ActiveRun) -> None:
         """Stop work on a run that another process has ended or adopted, or whose store is gone.
@@ -114,33 +104,22 @@ class Termination:
         """
         self._concurrency.spawn(partial(self._give_up, run))
 
-    def announce(self, log: Log, terminal: ev.Terminal, run: ActiveRun | None = None) -> None:
-        """Announce an end in a task of its own."""
-        work = partial(self._announce_pending, log, terminal, run)
-        self._count_pending(run, +1)
-        try:
-            self._concurrency.spawn(work)
-        except RuntimeError:  # No thread can be started.
-            work()
-        except BaseException:
-            self._count_pending(run, -1)
-            raise
-
     def join(self, runs: Sequence[ActiveRun], timeout: float, *, all_ends: bool = False) -> None:
-        """Wait until the providers of ``runs`` have cleaned up and their ends are announced.
+        """Wait until the providers of ``runs`` have cleaned up and their ends are delivered.
 
         :param timeout: In seconds.
-        :param all_ends: Wait for the announcements of all other runs, too.
+        :param all_ends: Wait for the ends of all other runs, too.
         """
         deadline = self._clock() + timeout
         while self._clock() < deadline and (
-            (all_ends and self._pending)
-            or any(run.pending_announcements or run.working for run in runs)
+            (all_ends and self._announcer.is_pending())
+            or any(self._announcer.is_pending(run.log.run.id) or run.working for run in runs)
         ):
             time.sleep(JOIN_POLL_SECONDS)
+        self._store.flush()
 
     def _append(self, run: ActiveRun, terminal: ev.Terminal) -> bool:
-        return run.log.end(terminal, epoch=run.epoch, announced=self._observer.listening)
+        return run.log.end(terminal, epoch=run.epoch, claim=self._announcer.listening)
 
     def _release(self, run: ActiveRun) -> bool:
         may_restart = self._store.shared and self._restarts.allows(run.log.run, run.epoch)
@@ -162,42 +141,6 @@ class Termination:
         run.interrupt()
         if run.working:
             self._timer.call_later(STUBBORN_SECONDS, partial(report_stubborn, run))
-
-    def _announce_pending(self, log: Log, terminal: ev.Terminal, run: ActiveRun | None) -> None:
-        try:
-            self._announce(log, terminal, run)
-            self._store.flush()
-        finally:
-            self._count_pending(run, -1)
-
-    def _announce(self, log: Log, outcome: ev.Terminal, run: ActiveRun | None) -> None:
-        seconds, first_seconds = max(time.time() - log.run.created, 0.0), None
-        if run is not None and not run.request.restarts:
-            seconds, first = self._clock() - run.started, run.pump.first_at
-            first_seconds = first - run.started if first is not None else None
-        ended = RunEnded(log.run, outcome, seconds, first_seconds, log)
-        log.announce(partial(self._notify, ended))
-
-    def _notify(self, ended: RunEnded) -> None:
-        try:
-            self._observer.run_ended(ended)
-        except Exception:
-            logger.exception("Run %s: a run_ended receiver failed", ended.run.id)
-
-    @contextlib.contextmanager
-    def _pending_end(self, run: ActiveRun | None) -> Iterator[None]:
-        """Keep the process from exiting between the end of a run and its announcement."""
-        self._count_pending(run, +1)
-        try:
-            yield
-        finally:
-            self._count_pending(run, -1)
-
-    def _count_pending(self, run: ActiveRun | None, change: int) -> None:
-        with self._active_runs.lock:
-            self._pending += change
-            if run is not None:
-                run.pending_announcements += change
 
 
 def report_stubborn(run: ActiveRun) -> None:

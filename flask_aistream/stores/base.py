@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Sequence
 
 from flask_aistream.core.events import Event
@@ -53,59 +54,49 @@ class Log(t.Protocol):
         ...
 
     def append(self, event: Event) -> None:
-        """Write one event that is not terminal. Readers see it once it is in the store.
+        """Append one event that is not terminal. Readers see it once it is durable.
 
-        It returns at once, unless the store cannot keep up: then it waits.
+        Returns at once, unless the store cannot keep up: then it waits.
 
         :raises LogEnded: The terminal event is there already, or the run has another owner; nothing
-            was written.
+            was appended.
         """
         ...
 
-    def end(self, terminal: Terminal, *, epoch: int | None = None, announced: bool = False) -> bool:
-        """Write the terminal event, unless there is one. May wait for the store.
+    def end(self, terminal: Terminal, *, epoch: int | None = None, claim: bool = False) -> bool:
+        """Append the terminal event, unless there is one, and a row to the outbox. May wait for the store.
 
         :param epoch: Only while the run has had so many owners; ``None``: however many.
-        :param announced: The caller is going to :meth:`announce` it. If its process dies before that is
-            done, another one is asked to (``Store.untold``).
-        :returns: Whether this call ended the run. True for exactly one caller, in all processes; but
-            see :meth:`announce`.
-        :raises StoreUnavailable: The store is away, and the log belongs to another process.
-        """
-        ...
-
-    def announce(self, tell: Callable[[], None]) -> None:
-        """Call ``tell``, and have the store know that it is told. Only after ``end`` or ``Store.untold``
-        has said that it is this process's to tell.
-
-        Where the store was away when the run ended, ``tell`` is called beside everything else once it
-        is back, and not at all if another process has ended the run meanwhile.
+        :param claim: This process is the first that may deliver the row; see :meth:`Store.claim`.
+        :returns: Whether this call ended the run. True for exactly one caller, in all processes, unless
+            the store was unavailable for too long: then also for the owner, whose readers see its end.
+        :raises StoreUnavailable: The store is unavailable, and another process owns the run.
         """
         ...
 
     def release(self) -> bool:
-        """Give up the run, for another process to adopt. All that was said is in the store then, and
-        nothing more will be. Only for the owner.
+        """Give up the run, for another process to adopt. Every record is durable then, and no other is
+        appended. Only for the owner.
 
-        :returns: False: it has ended, has another owner, or nobody else could adopt it; nothing changed.
+        :returns: False: it has ended, has another owner, or no other process could adopt it; nothing changed.
         """
         ...
 
     def on_lost(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when the owner should no longer work on this run: another process has
-        ended it, or has adopted it (then it is not ``owned`` any more), or the store has been away for
-        too long. It must not block.
+        """Call ``callback`` when the owner should stop working on this run: another process has
+        ended it, or has adopted it (then it is not ``owned`` any more), or the store has been unavailable
+        for too long. It must not block.
 
         In the last case ``end`` still closes the log for the readers of this process.
         """
         ...
 
     def followed(self) -> bool:
-        """Whether somebody reads the log in another process. Asked by the owner."""
+        """Whether another process reads the log. Asked by the owner."""
         ...
 
     def read(self, after: int, limit: int = PAGE) -> Page:
-        """The records after number ``after``, and whether that is all there will ever be, in one step.
+        """The records after number ``after``, and whether these are the last, in one step.
 
         :raises CursorInvalid: ``after`` is beyond the last record.
         """
@@ -113,9 +104,9 @@ class Log(t.Protocol):
 
     def notify(self, after: int, wake: Wake) -> None:
         """Call ``wake`` once, as soon as there is a record after number ``after``: now, or when one
-        is appended. It must not block; it may be called by the appending thread.
+        is appended. It must not block; the appending thread may call it.
 
-        :raises StoreUnavailable: The run is another process's, and the store has been away for too long.
+        :raises StoreUnavailable: Another process owns the run, and the store has been unavailable for too long.
         """
         ...
 
@@ -129,7 +120,7 @@ class Log(t.Protocol):
 
 
 class Orphan(t.NamedTuple):
-    """A run that no process works on: its owner is gone, or has released it, or it never had one.
+    """A run that no process works on: its owner is dead, or has released it, or it never had one.
 
     :param epoch: That of which this is true; by now it may have been adopted.
     """
@@ -138,10 +129,20 @@ class Orphan(t.NamedTuple):
     epoch: int
 
 
+class Delivery(t.NamedTuple):
+    """A row of the outbox that this process has claimed: the end of a run, to be delivered to its receivers.
+
+    :param attempt: Times that the row was claimed, with this one.
+    """
+
+    log: Log
+    attempt: int
+
+
 class Store(t.Protocol):
     """Holds the logs. Every method may be called from any thread or greenlet of the process.
 
-    Those that ask a shared store wait for it, and raise ``StoreUnavailable`` while it is away.
+    Those that ask a shared store wait for it, and raise ``StoreUnavailable`` while it is unavailable.
     """
 
     @property
@@ -154,26 +155,28 @@ class Store(t.Protocol):
     ) -> tuple[Log, bool]:
         """A new log that begins with ``first``; or, if ``run.key`` is taken, the log that has it.
 
-        :param owned: False: it waits for the process that is to :meth:`adopt` it.
+        :param owned: False: it waits for the process that will :meth:`adopt` it.
         :param most: Runs that its owner may have at once, in all processes; ``None`` for any number.
         :returns: The log, and whether it is new. For one key that is true for one caller only.
-        :raises StoreFull: At the last sweep, the runs that have not ended were too much already.
+        :raises StoreFull: At the last sweep, the runs that have not ended exceeded the limit already.
+        :raises TooManyRuns: Its owner has ``most`` runs.
         """
         ...
 
     def adopt(self, run_id: str, epoch: int = 0) -> Log | None:
-        """Become the owner of a run that has had ``epoch`` owners. From then on nothing that the last
-        one says is in the log, whether it knows it or not.
+        """Become the owner of a run that has had ``epoch`` owners. From then on no append of the last
+        owner reaches the log, whether it knows about the adoption or not.
 
         :returns: Its log; ``None``: it has ended, has had more owners, or is this process's already.
-            Of many who try, in all processes, one gets it.
+            Of many callers, in all processes, one gets it.
         """
         ...
 
     def open(self, run_id: str) -> Log:
         """The log of a run, as far as it has come.
 
-        :raises RunNotFound: There is none, or it was forgotten.
+        :raises RunNotFound: There is none, or it was dropped.
+        :raises RunUnreadable: Its records are not in a format that this version reads.
         """
         ...
 
@@ -186,8 +189,8 @@ class Store(t.Protocol):
         ...
 
     def leave_chat(self, chat: str, run_id: str) -> None:
-        """``latest`` is to find nothing for ``chat`` any more, unless a later run than ``run_id`` was
-        created for it. It need not be done at once, and must not block."""
+        """Have ``latest`` find no run for ``chat`` any more, unless a later run than ``run_id`` was
+        created for it. Does not wait for the store, and does not block."""
         ...
 
     def running(self, owner: str) -> int:
@@ -201,20 +204,26 @@ class Store(t.Protocol):
         """
         ...
 
-    def untold(self) -> Sequence[Log]:
-        """Runs that have ended, but whose process is gone without having announced it. From now on that
-        is the caller's to do. Called after ``orphans``.
+    def claim(self, busy: Collection[str]) -> Sequence[Delivery]:
+        """Claim rows of the outbox: those that no process has claimed, those of dead processes, and those
+        of this process that it is not delivering. Called after ``orphans``.
+
+        :param busy: Runs whose rows this process is delivering now.
         """
         ...
 
+    def delivered(self, run_id: str) -> None:
+        """Delete the row of a run from the outbox. Does not wait for the store, and does not block."""
+        ...
+
     def flush(self) -> None:
-        """Return once everything said so far is in the store, or it is away."""
+        """Return once every call so far is durable, or the store is unavailable."""
         ...
 
     def sweep(self) -> None:
-        """Forget what the bounds say: finished runs, the oldest first. Called every few seconds."""
+        """Drop finished runs that exceed the limits, the oldest first. Called every few seconds."""
         ...
 
     def close(self) -> None:
-        """Write what is left and let go of everything. Nothing may be called after it."""
+        """Write what is left and release everything. Nothing may be called after it."""
         ...

@@ -1,9 +1,15 @@
-"""The records of one log that are in memory, and the readers that wait for more."""
+"""The events of one run that are in memory, and the readers that wait for more.
+
+A buffer has three marks, each the number of a record: ``handed ≥ durable ≥ visible``. What lies before
+``handed`` was given to the writer, before ``durable`` the database has acknowledged it, and before
+``visible`` readers may see it. A log without a database behind it has all three at :data:`END`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -17,43 +23,53 @@ from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Wake
 from flask_aistream.stores.limits import Limits
 
-LOOK = 256
-"""Events after which the bytes of a log are counted: a token does not pay for a bound."""
+END = sys.maxsize
+"""A mark behind every record that is or will be there."""
+
+MEASURE_EVENTS = 256
+"""Events after which the bytes of a log are counted: counting with every token would cost as much as the token."""
 
 
 class LogBuffer:
-    """What every log can be read from, wherever it is kept.
+    """What every log is read from, wherever it is kept.
 
-    When there is more than the bounds say, the oldest quarter is trimmed away; readers that have not
-    come so far are told a gap.
+    When it exceeds its limits, the oldest quarter is dropped; a reader before that gets a gap. Records
+    that are not durable are never dropped.
 
-    :param bounds: Its ``max_events`` and ``log_bytes`` count.
+    :param limits: Its ``max_events`` and ``log_bytes`` count.
+    :ivar first: Number of the oldest record kept.
     """
 
     def __init__(
         self,
         run: Run,
         events: Sequence[Event],
-        bounds: Limits,
+        limits: Limits,
         lock: AbstractContextManager[object],
     ) -> None:
         self.run = run
         self.ended = False
+        self.first = 0
+        self.handed = self.durable = self.visible = END
         self._events: list[Event] = list(events)
-        self._trimmed = 0
-        self._most = bounds.max_events or math.inf
-        self._most_bytes = bounds.log_bytes or math.inf
+        self._max_events = limits.max_events or math.inf
+        self._max_bytes = limits.log_bytes or math.inf
         self._bytes = 0
-        self._counted = 0
-        self._look_at: float = 0 if bounds.log_bytes else self._most
+        self._measured = 0  # Events whose bytes are counted.
+        self._measure_at: float = 0 if limits.log_bytes else self._max_events
         self._waiting: dict[Wake, None] = {}
         self._waiting_for_end: dict[Wake, None] = {}
         self._lock = lock
 
     @property
+    def next(self) -> int:
+        """Number of the record to come."""
+        return self.first + len(self._events)
+
+    @property
     def tail(self) -> int:
-        """Number of the last record."""
-        return self._trimmed + len(self._events) - 1
+        """Number of the last visible record."""
+        return min(self.next, self.visible) - 1
 
     @property
     def terminal(self) -> Terminal | None:
@@ -62,22 +78,18 @@ class LogBuffer:
 
     def read(self, after: int, limit: int = PAGE) -> Page:
         with self._lock:
-            start = after + 1 - self._trimmed
-            if start > len(self._events) and start > len(self._events) + self._on_the_way():
+            end = self.next
+            # A reader elsewhere may have seen a record before it is visible here.
+            if after >= end:
                 raise CursorInvalid(f"{self.run.id}:{after}", self.tail)
-            if start < 0:
-                start = 0
-            events = self._events[start : start + limit]
-            ended = self.ended and start + len(events) == len(self._events)
-            return Page(start + self._trimmed, events, ended)
-
-    def _on_the_way(self) -> int:
-        """Events that readers elsewhere may have seen before those here do."""
-        return 0
+            start = max(after + 1, self.first)
+            stop = min(start + limit, self.visible)
+            events = self._events[start - self.first : max(stop - self.first, 0)]
+            return Page(start, events, self.ended and start + len(events) == end)
 
     def notify(self, after: int, wake: Wake) -> None:
         with self._lock:
-            news = self._trimmed + len(self._events) > after + 1
+            news = self.tail > after
             if not news:
                 self._waiting[wake] = None
         if news:
@@ -107,60 +119,60 @@ class LogBuffer:
             for wake in waiting:
                 wake()
         except BaseException:
-            # A stop may interrupt the provider's thread right here, and nobody else knows these
-            # readers any more. Waking one twice does no harm.
+            # A stop may interrupt the provider's thread right here, and these readers are in no list any
+            # more. Waking a reader twice does no harm.
             for wake in waiting:
                 wake()
             raise
 
     def _restart(self, first: int) -> None:
-        """What is missing before number ``first`` does not exist any more, and what comes is new."""
+        """Continue at number ``first``: the records before it do not exist any more."""
         self._events = []
-        self._trimmed = first
-        self._bytes = self._counted = 0
+        self.first = first
+        self._bytes = self._measured = 0
 
     def _trim(self) -> None:
-        """Called with the lock held, when there are more than ``_look_at`` events."""
-        told = len(self._events)
-        if told > self._most:
-            self._drop(told - int(self._most * 3 / 4))
-        if self._most_bytes < math.inf:
+        """Called with the lock held, when there are more than ``_measure_at`` events."""
+        count = len(self._events)
+        if count > self._max_events:
+            self._drop(count - int(self._max_events * 3 / 4))
+        if self._max_bytes < math.inf:
             self._trim_bytes()
 
     def _trim_bytes(self) -> None:
-        new = max(len(self._events) - self._counted, 1)
-        mean = self._count() / new
-        if self._bytes > self._most_bytes:
-            surplus, at = self._bytes - self._most_bytes * 3 / 4, 0
-            while surplus > 0 and at < len(self._events):
-                surplus -= bytes_of(self._events[at : at + 1])
-                at += 1
-            self._drop(at)
-        # Where events are large, the next look comes sooner.
-        room = (self._most_bytes - self._bytes) / 4
-        step = LOOK if mean * LOOK < room else max(room // mean, 1)
-        self._look_at = min(self._most, len(self._events) + step)
+        new = max(len(self._events) - self._measured, 1)
+        mean = self._measure() / new
+        if self._bytes > self._max_bytes:
+            surplus, count = self._bytes - self._max_bytes * 3 / 4, 0
+            while surplus > 0 and count < len(self._events):
+                surplus -= bytes_of(self._events[count : count + 1])
+                count += 1
+            self._drop(count)
+        # Where events are large, the bytes are counted again sooner.
+        room = (self._max_bytes - self._bytes) / 4
+        step = MEASURE_EVENTS if mean * MEASURE_EVENTS < room else max(room // mean, 1)
+        self._measure_at = min(self._max_events, len(self._events) + step)
 
-    def _count(self) -> int:
-        """:returns: Bytes that have come since it was last called."""
-        new = self._events[self._counted :]
+    def _measure(self) -> int:
+        """:returns: Bytes that were appended since the last call."""
+        new = self._events[self._measured :]
         added = bytes_of(new) if new else 0
         self._bytes += added
-        self._counted += len(new)
+        self._measured += len(new)
         return added
 
     def _drop(self, count: int) -> None:
-        """Forget the oldest, except for the very last one."""
-        count = min(count, len(self._events) - 1)
-        counted = min(count, self._counted)
-        self._bytes -= bytes_of(self._events[:counted])
-        self._counted -= counted
+        """Drop the oldest records, except for the very last one."""
+        count = max(min(count, len(self._events) - 1, self.durable - self.first), 0)
+        measured = min(count, self._measured)
+        self._bytes -= bytes_of(self._events[:measured])
+        self._measured -= measured
         del self._events[:count]
-        self._trimmed += count
+        self.first += count
 
 
 def bytes_of(events: Sequence[Event]) -> int:
-    """How long they are as JSON, about."""
+    """Their approximate length as JSON."""
     try:
         text = len("".join(events))  # type: ignore[arg-type]
     except TypeError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -15,6 +16,7 @@ from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreFull
 from flask_aistream.errors import TooManyRuns
+from flask_aistream.stores.base import Delivery
 from flask_aistream.stores.base import Orphan
 from flask_aistream.stores.limits import UNLIMITED
 from flask_aistream.stores.limits import Limits
@@ -22,7 +24,7 @@ from flask_aistream.stores.log import LogBuffer
 
 RUN_BYTES = 2000
 EVENT_BYTES = 60
-"""What a run, and each of its events, takes in memory besides its text."""
+"""Memory of a run, and of each of its events, besides its text."""
 
 
 class MemoryLog(LogBuffer):
@@ -36,15 +38,17 @@ class MemoryLog(LogBuffer):
         self,
         run: Run,
         first: Sequence[Event],
-        bounds: Limits,
+        limits: Limits,
         clock: Callable[[], float],
         lock: AbstractContextManager[object],
         owned: bool = True,
+        publish: Callable[[MemoryLog], None] = lambda log: None,
     ) -> None:
-        super().__init__(run, first, bounds, lock)
+        super().__init__(run, first, limits, lock)
         self.owned = owned
         self.created_at = clock()
         self.ended_at = 0.0
+        self._publish = publish
         self._clock = clock
 
     @property
@@ -54,41 +58,40 @@ class MemoryLog(LogBuffer):
     def append(self, event: Event) -> None:
         with self._lock:
             if self.ended:
-                raise LogEnded(f"Run {self.run.id} has ended: nothing can be said after the end.")
+                raise LogEnded(f"Run {self.run.id} has ended: nothing can be appended.")
             self._events.append(event)
-            if len(self._events) > self._look_at:
+            if len(self._events) > self._measure_at:
                 self._trim()
         if self._waiting:
             self._wake()
 
-    def end(self, terminal: Terminal, *, epoch: int | None = None, announced: bool = False) -> bool:
+    def end(self, terminal: Terminal, *, epoch: int | None = None, claim: bool = False) -> bool:
         with self._lock:
             if self.ended or epoch not in (None, self.epoch):
                 return False
             self._events.append(terminal)
             self.ended_at = self._clock()
             self.ended = True
+        if claim:  # No other process could deliver it.
+            self._publish(self)
         self._wake()
         return True
 
     def weigh(self) -> int:
-        """Count what has come since the last time, and trim it if need be.
+        """Count what was appended since the last time, and trim it if need be.
 
-        :returns: Bytes of memory, about.
+        :returns: Bytes of memory, approximately.
         """
         with self._lock:
             self._trim()
-            self._count()
+            self._measure()
             return RUN_BYTES + self.run.size + EVENT_BYTES * len(self._events) + self._bytes
-
-    def announce(self, tell: Callable[[], None]) -> None:
-        tell()
 
     def release(self) -> bool:
         return False
 
     def on_lost(self, callback: Callable[[], None]) -> None:
-        """It never is: who ends it is in this process, and the store is as alive as its owner."""
+        """It never is: only this process can end it, and the store is as alive as its owner."""
 
     def adopt(self) -> bool:
         with self._lock:
@@ -104,31 +107,34 @@ class MemoryStore:
     """Logs in this process.
 
     :param clock: Seconds, monotonic.
-    :param lock: Makes a lock for short sections; see ``Spawner.lock``.
+    :param lock: Makes a lock for short sections; see ``Concurrency.lock``.
     """
 
     shared = False
 
     def __init__(
         self,
-        bounds: Limits = UNLIMITED,
+        limits: Limits = UNLIMITED,
         *,
         clock: Callable[[], float] = time.monotonic,
         lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
     ) -> None:
-        self._bounds = bounds
+        self._limits = limits
         self._full = False
         self._clock = clock
         self._logs: dict[str, MemoryLog] = {}
         self._keys: dict[str, str] = {}
         self._chats: dict[str, str] = {}
+        self._outbox: dict[str, MemoryLog] = {}
         self._make_lock = lock
         self._lock = lock()
 
     def create(
         self, run: Run, first: Sequence[Event], *, owned: bool = True, most: int | None = None
     ) -> tuple[MemoryLog, bool]:
-        log = MemoryLog(run, first, self._bounds, self._clock, self._make_lock(), owned)
+        log = MemoryLog(
+            run, first, self._limits, self._clock, self._make_lock(), owned, self._publish
+        )
         with self._lock:
             if run.key is not None and run.key in self._keys:
                 return self._logs[self._keys[run.key]], False
@@ -144,7 +150,7 @@ class MemoryStore:
         return log, True
 
     def adopt(self, run_id: str, epoch: int = 0) -> MemoryLog | None:
-        # Whoever has owned it is in this process, and as alive.
+        # Any owner is in this process, and as alive.
         log = self._logs.get(run_id)
         return log if log is not None and not epoch and log.adopt() else None
 
@@ -182,14 +188,20 @@ class MemoryStore:
             waiting = [log for log in self._logs.values() if not (log.owned or log.ended)]
         return [Orphan(log, 0) for log in waiting if log.created_at <= old]
 
-    def untold(self) -> Sequence[MemoryLog]:
-        return []
+    def claim(self, busy: Collection[str]) -> Sequence[Delivery]:
+        # A row is claimed once: the process that could crash in a delivery is this one.
+        with self._lock:
+            outbox, self._outbox = self._outbox, {}
+        return [Delivery(log, 1) for log in outbox.values()]
+
+    def delivered(self, run_id: str) -> None:
+        """The claim has deleted the row."""
 
     def flush(self) -> None:
-        """It is all there."""
+        """Every call has taken effect when it returns."""
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """There is nothing to release."""
 
     def sweep(self) -> None:
         now = self._clock()
@@ -204,16 +216,16 @@ class MemoryStore:
     def _surplus(self, finished: list[MemoryLog], now: float) -> int:
         """How many of the finished runs, oldest first, are too old or too many."""
         old = 0
-        if self._bounds.retain is not None:
-            old = sum(now - log.ended_at >= self._bounds.retain for log in finished)
-        many = len(finished) - self._bounds.max_runs if self._bounds.max_runs is not None else 0
+        if self._limits.retain is not None:
+            old = sum(now - log.ended_at >= self._limits.retain for log in finished)
+        many = len(finished) - self._limits.max_runs if self._limits.max_runs is not None else 0
         return max(old, many)
 
     def _overweight(self, logs: list[MemoryLog], finished: list[MemoryLog]) -> int:
-        """How many of the finished runs, oldest first, are too much together with the living."""
-        if self._bounds.store_bytes is None:
+        """How many of the finished runs, oldest first, exceed the bytes together with the living."""
+        if self._limits.store_bytes is None:
             return 0
-        surplus = sum(log.weigh() for log in logs) - self._bounds.store_bytes
+        surplus = sum(log.weigh() for log in logs) - self._limits.store_bytes
         count = 0
         while surplus > 0 and count < len(finished):
             surplus -= finished[count].weigh()
@@ -221,9 +233,14 @@ class MemoryStore:
         self._full = surplus > 0
         return count
 
+    def _publish(self, log: MemoryLog) -> None:
+        with self._lock:
+            self._outbox[log.run.id] = log
+
     def _drop(self, run: Run) -> None:
         if self._logs.pop(run.id, None) is None:
-            return  # Another sweep has been here.
+            return  # By another sweep.
+        self._outbox.pop(run.id, None)
         if run.key is not None:
             self._keys.pop(run.key, None)
         if run.chat is not None and self._chats.get(run.chat) == run.id:

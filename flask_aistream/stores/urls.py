@@ -1,4 +1,4 @@
-"""URL → store. The only place that knows which kinds there are."""
+"""URL → store. The only module that knows all kinds."""
 
 from __future__ import annotations
 
@@ -32,15 +32,17 @@ def is_store_url(url: object) -> bool:
     return bool(found) and scheme in ENGINES
 
 
-def open_store(url: str, process: Spawner, *, patience: float, bounds: Limits) -> Store:
-    """The store that a URL names. Connects later: see :func:`check_connection`.
+def open_store(url: str, process: Spawner, *, patience: float, limits: Limits) -> Store:
+    """The store that a URL names. It connects later: see :func:`check_connection`.
 
-    :param patience: Seconds the store may be away before running runs fail.
+    :param patience: Seconds the store may be unavailable before living runs fail.
     """
     make = ENGINES[scheme_of(url)]
     if make is None:
-        return MemoryStore(bounds, lock=process.lock)
-    return SharedStore(make(url, process, bounds), process, patience=patience, bounds=bounds)
+        return MemoryStore(limits, lock=process.lock)
+    store = SharedStore(make(url, process, limits), process, patience=patience, limits=limits)
+    store.writer.start()
+    return store
 
 
 def check_connection(url: str, process: Spawner) -> None:
@@ -53,13 +55,13 @@ def check_connection(url: str, process: Spawner) -> None:
     if make is None:
         return
     try:
-        engine = make(url, NoSpawn(process), UNLIMITED)
+        engine = make(url, process, UNLIMITED)
     except ImportError:
         raise ValueError(
             "the package redis is not installed; `pip install flask_aistream[redis]` does that"
         ) from None
     try:
-        engine.open(NullListener())
+        engine.open(None)
     except Exception as error:
         if engine.is_outage(error):
             raise StoreUnavailable(cause_of(error)) from None
@@ -76,48 +78,29 @@ CAUSES = {
     "HELLO must be called": "the server asks for a password",
     "Authentication required": "the server asks for a password",
 }
-"""What a client says, and what it means."""
+"""How an error of a client begins, and what it means."""
 
 
 def cause_of(error: Exception) -> str:
     text = str(error) or type(error).__name__
-    meant = [said for begin, said in CAUSES.items() if text.startswith(begin)]
+    meant = [cause for begin, cause in CAUSES.items() if text.startswith(begin)]
     # A Sentinel's client appends all of its settings.
     return meant[0] if meant else text.partition(" : <")[0]
 
 
-class NoSpawn:
-    """A process in which nothing is started: the store is only tried."""
-
-    def __init__(self, process: Spawner) -> None:
-        self.spawn_thread, self.call_soon_threadsafe = (
-            process.spawn_thread,
-            process.call_soon_threadsafe,
-        )
-        self.waiter, self.lock = process.waiter, process.lock
-
-    def spawn(self, work: Callable[[], None]) -> object:
-        return None
-
-
-class NullListener:
-    def arrived(self, run_id: str, pieces: object) -> None: ...
-    def stale(self, run_id: str | None) -> None: ...
-
-
-def sqlite_engine(url: str, process: Spawner, bounds: Limits) -> Engine:
+def sqlite_engine(url: str, process: Spawner, limits: Limits) -> Engine:
     from flask_aistream.stores.sqlite import SqliteEngine
 
     # sqlite:///a is below the working directory, sqlite:////a at the root: as SQLAlchemy reads it.
     path = unquote(urlsplit(url).path)[1:]
-    return SqliteEngine(path, new_name(), bounds)
+    return SqliteEngine(path, new_name(), limits)
 
 
-def redis_engine(url: str, process: Spawner, bounds: Limits) -> Engine:
+def redis_engine(url: str, process: Spawner, limits: Limits) -> Engine:
     from flask_aistream.stores.redis import RedisEngine
     from flask_aistream.stores.redis.client import redis_client
 
-    return RedisEngine(lambda: redis_client(url), new_name(), process, bounds)
+    return RedisEngine(lambda: redis_client(url), new_name(), process, limits)
 
 
 ENGINES: dict[str, Callable[[str, Spawner, Limits], Engine] | None] = {
@@ -143,12 +126,12 @@ def scheme_of(url: str) -> str:
 
 
 def new_name() -> str:
-    """Of a process. Its number would come back, and is the same in two containers."""
+    """Of a process. Process ids are used again, and are the same in two containers."""
     return secrets.token_urlsafe(9)
 
 
 def without_password(url: str) -> str:
-    """For messages and logs. Also of a URL that is wrong: where a password ends is then a guess."""
+    """For messages and logs. Accepts a wrong URL too: where the password ends is then a guess."""
     scheme, found, rest = url.partition("://")
     login, at, hosts = (rest if found else url).rpartition("@")
     user, colon, _ = login.partition(":")

@@ -325,6 +325,14 @@ class Settings:
         "How often a run of a provider with `restart=True` is continued by another process.",
         advanced=True,
     )
+    max_deliveries: int = key(
+        5,
+        "deliveries",
+        Number(1000, whole=True),
+        "How often the end of a run is delivered to the receivers of `run_ended`, if each delivery crashes its "
+        "process; then it is logged as given up.",
+        advanced=True,
+    )
 
     @classmethod
     def read(cls, config: MutableMapping[str, t.Any]) -> Settings:

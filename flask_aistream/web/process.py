@@ -87,7 +87,7 @@ class ProcessState:
             store_url,
             self._concurrency,
             patience=settings.store_seconds,
-            bounds=Limits(
+            limits=Limits(
                 retain=settings.retain_seconds,
                 max_runs=settings.retain_runs,
                 max_events=settings.log_events,
@@ -105,6 +105,7 @@ class ProcessState:
                 max_runs=settings.max_runs,
                 max_runs_per_owner=settings.max_runs_per_owner,
                 max_restarts=settings.max_restarts,
+                max_deliveries=settings.max_deliveries,
             ),
             RunEndedSignal(app),
             queue=DispatchQueue(enqueue, settings.queue_seconds) if enqueue else None,

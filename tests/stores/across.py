@@ -16,7 +16,7 @@ from flask_aistream.core import events as ev
 from flask_aistream.core.run import Run
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
-from flask_aistream.errors import StoreUnavailable
+from flask_aistream.stores.base import Delivery
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.shared.engine import DEAD_SECONDS
 from flask_aistream.stores.shared.engine import Segment
@@ -208,46 +208,60 @@ class AcrossContract:
         assert follow(reader)[1:] == ["so far", ev.Interrupted("owner-lost")]
         assert [there.orphans(), third.orphans(), kept.ended] == [[], [], False]
 
-    def test_what_a_dead_process_has_ended_and_not_announced_is_announced_once(
+    def test_what_a_dead_process_has_claimed_is_claimed_once_by_another(
         self, stores: Stores, here: SharedStore, there: SharedStore
     ) -> None:
         third = stores.make(name="third")
-        mine, foreign, told = made(here), made(there), made(here)
+        mine, foreign, delivered = made(here), made(there), made(here)
         mine.append("so far")
-        assert mine.end(ev.Finished(), announced=True)
-        assert here.open(foreign.run.id).end(ev.Stopped(), announced=True)
-        assert told.end(ev.Finished(), announced=True)
-        told.announce(lambda: None)
-        here.flush()
+        assert mine.end(ev.Finished(), claim=True)
+        assert here.open(foreign.run.id).end(ev.Stopped(), claim=True)
+        assert delivered.end(ev.Finished(), claim=True)
+        here.delivered(delivered.run.id)
+        assert (there.claim([]), third.claim([])) == ([], [])
+        assert {it.log.run.id for it in here.claim([])} == {mine.run.id, foreign.run.id}
         stores.kill(here)
-        found: list[Log] = []
+        claimed: list[Delivery] = []
 
-        def inherited() -> bool:
+        def found() -> bool:
             for store in (there, third):
                 assert store.orphans() == []
-                found.extend(store.untold())
+                claimed.extend(store.claim([it.log.run.id for it in claimed]))
             time.sleep(0.1)
-            return len(found) >= 2
+            return len(claimed) >= 2
 
-        wait_for(inherited, "what was not announced")
-        assert {log.run.id for log in found} == {mine.run.id, foreign.run.id}
-        assert len(found) == 2
-        for log in found:
-            log.announce(lambda: None)
+        wait_for(found, "the rows of a dead process")
+        assert {it.log.run.id for it in claimed} == {mine.run.id, foreign.run.id}
+        assert [it.attempt for it in claimed] == [2, 2]
         for store in (there, third):
+            for log, _ in claimed:
+                store.delivered(log.run.id)
             store.flush()
-            assert (store.orphans(), store.untold()) == ([], [])
+            assert (store.orphans(), store.claim([])) == ([], [])
         assert there.running("nobody") == 0
 
-    def test_a_run_that_nobody_was_told_of_is_not_forgotten(self, stores: Stores) -> None:
+    def test_a_row_that_no_process_claims_may_be_claimed_by_any_and_expires_with_its_run(
+        self, stores: Stores
+    ) -> None:
         clock = ManualClock()
         here, there = (stores.make(name=name, clock=clock, retain=60) for name in ("here", "there"))
-        log = made(here)
-        log.end(ev.Finished(), announced=True)
+        first, second = made(here), made(here)
+        assert first.end(ev.Finished())
+        assert [it.log.run for it in there.claim([])] == [first.run]
+        assert second.end(ev.Finished())
         clock.advance(70)
         there.sweep()
+        assert here.claim([]) == []
+
+    def test_a_run_whose_end_is_being_delivered_is_not_dropped_for_room(
+        self, stores: Stores
+    ) -> None:
+        here, there = (stores.make(name=name, max_runs=0) for name in ("here", "there"))
+        log = made(here)
+        log.end(ev.Finished(), claim=True)
+        there.sweep()
         assert there.open(log.run.id).ended
-        log.announce(lambda: None)
+        here.delivered(log.run.id)
         here.flush()
         there.sweep()
         with pytest.raises(RunNotFound):
@@ -271,15 +285,15 @@ class AcrossContract:
         assert follow(here.open(run.id)) == ["a", ev.Finished()]
 
     @pytest.mark.parametrize("late", [False, True], ids=["before the answer", "after it"])
-    def test_an_end_whose_asker_was_broken_off_is_announced(
+    def test_an_end_whose_caller_gave_up_is_in_the_outbox(
         self, here: SharedStore, there: SharedStore, late: bool
     ) -> None:
         log = here.open(made(there).run.id)
         with broken_off(here, late), pytest.raises(BrokenOff):
-            log.end(ev.Stopped(), announced=True)
+            log.end(ev.Stopped(), claim=True)
         here.flush()
         assert here.orphans() == []
-        assert [untold.run.id for untold in here.untold()] == [log.run.id]
+        assert [it.log.run.id for it in here.claim([])] == [log.run.id]
 
     def test_a_queued_run_is_adopted_elsewhere(self, here: SharedStore, there: SharedStore) -> None:
         run = run_of("chat", request="{}")
@@ -428,62 +442,35 @@ class AcrossContract:
 
     def test_a_run_that_could_not_be_released_can_be_ended(self, here: SharedStore) -> None:
         log = made(here)
-        here.scribe.away = True
+        here.writer.unavailable = True
         assert not log.release()
-        here.scribe.away = False
+        here.writer.unavailable = False
         assert log.end(ev.Interrupted(), epoch=log.epoch)
 
     def test_a_released_run_that_came_back_at_once_can_be_ended(self, here: SharedStore) -> None:
         log = made(here)
-        ask = here.scribe.ask
+        ask = here.writer.ask
 
         def ask_and_dawdle(*question: t.Any) -> t.Any:
-            here.scribe.ask = ask  # type: ignore[method-assign]
+            here.writer.ask = ask  # type: ignore[method-assign]
             answer = ask(*question)
             assert here.adopt(log.run.id, 1) is log
             return answer
 
-        here.scribe.ask = ask_and_dawdle  # type: ignore[assignment]
+        here.writer.ask = ask_and_dawdle  # type: ignore[assignment]
         assert log.release()
         log.append("a")
         assert log.end(ev.Finished(), epoch=log.epoch)
 
-    def test_what_could_not_be_announced_now_is_announced_later(
-        self, here: SharedStore, there: SharedStore, stores: Stores
-    ) -> None:
-        ended = [made(here) for _ in range(2)]
-        for log in ended:
-            assert log.end(ev.Finished(), announced=True)
-        stores.kill(here)
-        there_open = there.open
-        tried: list[str] = []
-
-        def away(run_id: str) -> t.NoReturn:
-            tried.append(run_id)
-            raise StoreUnavailable
-
-        def found() -> bool:
-            there.orphans()
-            time.sleep(0.1)
-            with contextlib.suppress(StoreUnavailable):
-                there.untold()
-            return bool(tried)
-
-        there.open = away  # type: ignore[method-assign]
-        wait_for(found, "what was not announced")
-        there.open = there_open  # type: ignore[method-assign]
-        there.orphans()
-        assert {log.run.id for log in there.untold()} == {log.run.id for log in ended}
-
     def test_who_has_seen_more_than_the_store_has_kept_sees_the_end(
         self, here: SharedStore
     ) -> None:
-        log = ReplicaLog(here, run_of("chat"), 1)
-        log.take([Segment(0, ["a", "b", "c"])])
+        log = here._log(run_of("chat"), 1)
+        log.apply([Segment(0, ["a", "b", "c"])])
         woken = threading.Event()
         log.notify(2, woken.set)
         # A failover has lost the last two, and their owner was lost with them.
-        assert log.take([Segment(1, [ev.Interrupted("owner-lost")])])
+        assert log.apply([Segment(1, [ev.Interrupted("owner-lost")])])
         assert woken.wait(0)
         assert list(log.read(2).events) == [ev.Interrupted("owner-lost")]
 
@@ -617,18 +604,18 @@ def sleep(store: SharedStore) -> Callable[[], None]:
     :returns: Wakes it up.
     """
     asleep, awake = threading.Event(), threading.Event()
-    gather = store.scribe._gather
+    gather = store.writer._wait
 
     def doze() -> None:
-        store.scribe._gather = gather  # type: ignore[method-assign]
+        store.writer._wait = gather  # type: ignore[method-assign]
         asleep.set()
         awake.wait(DEADLINE)
         gather()
 
-    store.scribe._gather = doze  # type: ignore[method-assign]
-    store.scribe.tell(lambda engine: None)
+    store.writer._wait = doze  # type: ignore[method-assign]
+    store.writer.submit(lambda engine: None)
     assert asleep.wait(DEADLINE)
-    pulse = getattr(store.scribe._engine, "_pulse", None)
+    pulse = getattr(store.writer._engine, "_pulse", None)
     if pulse is not None:
         pulse.close()
     return awake.set
@@ -649,7 +636,7 @@ def refuses(log: ReplicaLog) -> bool:
 
 def followed(store: SharedStore) -> set[str]:
     """Ids of the foreign runs whose news come in."""
-    engine: t.Any = store.scribe._engine
-    carrier = getattr(engine, "_carrier", None)
-    names = carrier._runs.values() if carrier else engine._follower._followed
-    return set(store.scribe.ask(lambda _: [name for name in names if name]))
+    engine: t.Any = store.writer._engine
+    subscriber = getattr(engine, "_subscriber", None)
+    names = subscriber._runs if subscriber else engine._follower._runs
+    return set(store.writer.ask(lambda _: [name for name in names.values() if name]))

@@ -32,10 +32,10 @@ MEGABYTE = 1024 * 1024
 class StoreContract:
     """The promises. Those that need a bound ask for a store that has it."""
 
-    def make_store(self, clock: ManualClock, **bounds: t.Any) -> Store:
+    def make_store(self, clock: ManualClock, **limits: t.Any) -> Store:
         """A new, empty store.
 
-        :param bounds: as the stores take them: ``retain`` (seconds), ``log_bytes`` …
+        param limits: as the stores take them: ``retain`` (seconds), ``log_bytes`` …
         """
         raise NotImplementedError
 
@@ -328,32 +328,27 @@ class StoreContract:
         assert store.open(waiting.id).end(ev.Interrupted())
         assert store.orphans(30) == []
 
-    # Announcing its end.
+    # The outbox.
 
-    def test_an_end_is_announced_by_who_has_ended_it(self, store: Store, log: Log) -> None:
-        assert log.end(ev.Finished(), announced=True)
-        assert not log.end(ev.Stopped(), announced=True)
-        told: list[str] = []
-        log.announce(lambda: told.append("told"))
-        store.flush()
-        assert (told, store.orphans(), store.untold()) == (["told"], [], [])
-
-    def test_who_ends_a_run_too_late_leaves_its_announcement_to_the_first(
-        self, store: Store
-    ) -> None:
-        for _ in range(5):
-            log, _ = begin(store)
-            won = at_once(partial(end_announced, log))
-            assert won.count(True) == 1
-            # It is announcing it just now: nobody of its process is to do so as well.
-            assert (store.orphans(), store.untold()) == ([], [])
-            log.announce(lambda: None)
-
-    def test_what_is_being_announced_is_nobody_elses_to_announce(
+    def test_an_end_is_claimed_once_by_the_process_that_wrote_it(
         self, store: Store, log: Log
     ) -> None:
-        log.end(ev.Finished(), announced=True)
-        assert (store.orphans(), store.untold()) == ([], [])
+        assert log.end(ev.Finished(), claim=True)
+        assert not log.end(ev.Stopped(), claim=True)
+        ((claimed, attempt),) = store.claim([])
+        assert (claimed.run.id, attempt) == (log.run.id, 1)
+        assert store.claim([log.run.id]) == []
+        store.delivered(log.run.id)
+        store.flush()
+        assert (store.orphans(), store.claim([])) == ([], [])
+
+    def test_of_many_ends_one_is_in_the_outbox(self, store: Store) -> None:
+        for _ in range(5):
+            log, _ = begin(store)
+            won = at_once(partial(end_claimed, log))
+            assert won.count(True) == 1
+            assert [it.log.run.id for it in store.claim([])] == [log.run.id]
+            store.delivered(log.run.id)
 
     # Finding a run again.
 
@@ -664,8 +659,8 @@ def is_there(store: Store, log: Log) -> bool:
     return True
 
 
-def end_announced(log: Log, by: int) -> bool:
-    return log.end(ev.Stopped(str(by)), announced=True)
+def end_claimed(log: Log, by: int) -> bool:
+    return log.end(ev.Stopped(str(by)), claim=True)
 
 
 T = t.TypeVar("T")

@@ -20,7 +20,7 @@ from flask_aistream.stores.shared.engine import Engine
 from flask_aistream.stores.shared.store import SharedStore
 
 PATIENCE = 10.0
-BOUNDS = [field.name for field in dataclasses.fields(Limits)]
+LIMITS = [field.name for field in dataclasses.fields(Limits)]
 
 
 class PromptLog:
@@ -44,12 +44,12 @@ class PromptLog:
 class PromptStore:
     def __init__(self, store: SharedStore) -> None:
         self._store = store
-        self._scribe = store.scribe.ask(lambda engine: threading.get_ident())
+        self._writer = store.writer.ask(lambda engine: threading.get_ident())
 
     def settle(self) -> None:
         # A wake-up is called by the scribe, which cannot wait for itself.
-        if threading.get_ident() != self._scribe:
-            self._store.scribe.ask(lambda engine: None)
+        if threading.get_ident() != self._writer:
+            self._store.writer.ask(lambda engine: None)
 
     def create(self, *args: t.Any, **options: t.Any) -> tuple[PromptLog, bool]:
         log, new = self._store.create(*args, **options)
@@ -78,21 +78,22 @@ class Stores:
         self._open: list[SharedStore] = []
 
     def make(self, *, patience: float = PATIENCE, **options: t.Any) -> SharedStore:
-        bounds = Limits(**{name: options.pop(name) for name in BOUNDS if name in options})
+        limits = Limits(**{name: options.pop(name) for name in LIMITS if name in options})
         store = SharedStore(
-            self._engine(bounds=bounds, **options),
+            self._engine(limits=limits, **options),
             Threads(),
             patience=patience,
-            bounds=bounds,
+            limits=limits,
             clock=options.get("clock", time.monotonic),
         )
+        store.writer.start()
         self._open.append(store)
         return store
 
     def kill(self, store: SharedStore) -> None:
         """As if its process were gone from one moment to the next."""
-        store.scribe._closed = True
-        store.scribe.tell(lambda engine: None)
+        store.writer._closed = True
+        store.writer.submit(lambda engine: None)
 
     def close(self) -> None:
         for store in self._open:

@@ -38,11 +38,11 @@ class Away:
     """One process cannot reach the store any more, until it is told that it can."""
 
     def __init__(self, store: SharedStore) -> None:
-        self._engine = t.cast(t.Any, store.scribe._engine)
-        self._engine.together = self._fail
+        self._engine = t.cast(t.Any, store.writer._engine)
+        self._engine.transaction = self._fail
 
     def over(self) -> None:
-        del self._engine.together
+        del self._engine.transaction
 
     def _fail(self) -> t.NoReturn:
         raise sqlite3.OperationalError("gone")
@@ -81,48 +81,44 @@ def test_who_has_read_here_what_is_only_on_its_way_is_not_told_that_it_does_not_
     assert log.read(1).events == ["b", ev.Finished()]
 
 
-def test_an_end_without_the_store_is_announced_once_it_is_back(stores: Stores) -> None:
+def claimed(log: ReplicaLog) -> list[str]:
+    """Ids of the runs whose end its process has to deliver, once the store is back."""
+    store = t.cast(SharedStore, log._registry)
+    wait_for(lambda: reached(store, log.run.id), "the store")
+    return [it.log.run.id for it in store.claim([])]
+
+
+def test_an_end_without_the_store_is_in_the_outbox_once_it_is_back(stores: Stores) -> None:
     log, away = lose(stores)
     there = stores.make(name="there")
-    assert log.end(GONE, epoch=1, announced=True)
-    told = threading.Event()
-    log.announce(told.set)
+    assert log.end(GONE, epoch=1, claim=True)
     assert follow(log)[1:] == ["a", "b", GONE]
-    assert not told.is_set()
     away.over()
-    assert told.wait(5)
+    assert claimed(log) == [log.run.id]
     assert follow(there.open(log.run.id))[1:] == ["a", "b", GONE]
-    there.flush()
-    assert (there.orphans(), there.untold()) == ([], [])
+    assert (there.orphans(), there.claim([])) == ([], [])
 
 
-def test_an_end_that_another_process_has_announced_is_not_announced_again(stores: Stores) -> None:
+def test_an_end_after_that_of_another_process_is_not_in_the_outbox(stores: Stores) -> None:
     log, away = lose(stores)
     there = stores.make(name="there")
-    assert there.open(log.run.id).end(ev.Interrupted("owner-lost"), announced=True)
-    assert log.end(GONE, epoch=1, announced=True)
-    told = threading.Event()
-    log.announce(told.set)
+    assert there.open(log.run.id).end(ev.Interrupted("owner-lost"), claim=True)
+    assert log.end(GONE, epoch=1, claim=True)
     away.over()
-    store = log._store
-    wait_for(lambda: not store.telling, "the store's word")
-    assert not told.is_set()
+    assert claimed(log) == []
+    assert [it.log.run.id for it in there.claim([])] == [log.run.id]
 
 
-def test_a_run_that_went_on_elsewhere_is_not_announced(stores: Stores) -> None:
+def test_a_run_that_went_on_elsewhere_is_not_ended_by_its_former_owner(stores: Stores) -> None:
     log, away = lose(stores)
     heir = stores.make(name="there").adopt(log.run.id, 1)
     assert heir is not None
-    assert log.end(GONE, epoch=1, announced=True)
-    told = threading.Event()
-    log.announce(told.set)
+    assert log.end(GONE, epoch=1, claim=True)
     away.over()
-    store = log._store
-    wait_for(lambda: not store.telling, "the store's word")
     heir.append("c")
-    heir.end(ev.Finished())
+    heir.end(ev.Finished(), claim=True)
+    assert claimed(log) == []
     assert follow(heir)[1:] == ["a", "c", ev.Finished()]
-    assert not told.is_set()
 
 
 def test_readers_of_another_process_are_let_go_and_may_come_back(stores: Stores) -> None:

@@ -10,8 +10,8 @@ from flask_aistream.core import events as ev
 from flask_aistream.core.events import Event
 from flask_aistream.stores.codec import MARKS
 from flask_aistream.stores.codec import decode
-from flask_aistream.stores.codec import join
-from flask_aistream.stores.codec import ready
+from flask_aistream.stores.codec import encode
+from flask_aistream.stores.codec import freeze
 
 EXAMPLES = [
     pytest.param([], "[]", id="nothing"),
@@ -28,13 +28,20 @@ EXAMPLES = [
 
 @pytest.mark.parametrize(("events", "data"), EXAMPLES)
 def test_what_is_read_is_what_was_said(events: list[Event], data: str | None) -> None:
-    joined = join([ready(event) for event in events])
+    joined = encode(events)
     assert data in (None, joined)
     assert decode(joined) == events
 
 
+def test_an_event_keeps_what_it_held_when_it_was_appended() -> None:
+    value = {"n": [1]}
+    event = freeze(ev.Data("numbers", value))
+    value["n"].append(2)
+    assert event == ev.Data("numbers", {"n": [1]})
+
+
 @given(st.lists(st.text(st.sampled_from(MARKS + '"\\a\0é\ud83d')) | st.just(ev.Finished())))
 def test_any_events_come_back(events: list[Event]) -> None:
-    joined = join([ready(event) for event in events])
+    joined = encode(events)
     assert joined.isascii()
     assert decode(joined) == events

@@ -21,12 +21,11 @@ from flask_aistream.core import events as ev
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.server.threads import Threads
 from flask_aistream.stores.redis import RedisEngine
-from flask_aistream.stores.redis import subscriber as carrier
+from flask_aistream.stores.redis import subscriber
 from flask_aistream.stores.redis.client import redis_client
 from flask_aistream.stores.shared.engine import Engine
 from flask_aistream.stores.shared.store import SharedStore
 from flask_aistream.stores.sqlite import SqliteEngine
-from flask_aistream.stores.urls import NullListener
 from tests.doubles import ManualClock
 from tests.network import Proxy
 from tests.server.servers import wait_for
@@ -190,43 +189,41 @@ def test_a_run_that_nobody_was_told_to_have_is_left_to_others(
         if call == "adopt":
             log, _ = there.create(run, ["a"])
             assert log.release()
-        engine: t.Any = here.scribe._engine
-        do = getattr(engine, call)
+        engine: t.Any = here.writer._engine
+        name = "create" if call == "create" else "assign"
+        do = getattr(engine, name)
 
-        def lose_the_answer(*args: t.Any) -> t.NoReturn:
-            do(*args)
+        def lose_the_answer(*args: t.Any, **options: t.Any) -> t.NoReturn:
+            do(*args, **options)
             raise ConnectionError
 
-        setattr(engine, call, lose_the_answer)
+        setattr(engine, name, lose_the_answer)
         with pytest.raises(StoreUnavailable):
             here.create(run, ["a"]) if call == "create" else here.adopt(run.id, 1)
-        setattr(engine, call, do)
+        setattr(engine, name, do)
         wait_for(lambda: starts(here), "the store")
         assert [orphan.log.run.id for orphan in there.orphans()] == [run.id]
 
 
-def test_an_end_that_nobody_here_heard_of_is_announced_here(start_redis: StartRedis) -> None:
+def test_an_end_whose_answer_was_lost_is_in_the_outbox(start_redis: StartRedis) -> None:
     with stores_on(start_redis()) as stores:
         here, there = stores.make(name="here", patience=0.1), stores.make(name="there")
         log = made(there)
         elsewhere = here.open(log.run.id)
-        finished = t.cast(t.Any, here.scribe._engine)._finished
-        add = finished.add
+        retention = t.cast(t.Any, here.writer._engine)._retention
+        add = retention.add
 
         def fail(*args: t.Any) -> t.NoReturn:
             raise ConnectionError
 
-        finished.add = fail  # The run has ended, and the connection is gone.
+        retention.add = fail  # The run has ended, and the connection is gone.
         with pytest.raises(StoreUnavailable):
-            elsewhere.end(ev.Stopped(), announced=True)
-        finished.add = add
+            elsewhere.end(ev.Stopped(), claim=True)
+        retention.add = add
         wait_for(lambda: starts(here), "the store")
-        assert [here.orphans(), there.orphans(), there.untold()] == [[], [], []]
-        assert [untold.run.id for untold in here.untold()] == [log.run.id]
-        wait_for(lambda: log.ended, "its owner to know")
-        elsewhere.announce(lambda: None)
-        here.flush()
-        assert [here.orphans(), here.untold()] == [[], []]
+        assert [here.orphans(), there.orphans()] == [[], []]
+        assert log.run.id not in [it.log.run.id for it in there.claim([])]
+        assert log.run.id in [it.log.run.id for it in here.claim([])]
 
 
 def test_a_reader_that_pub_sub_did_not_reach_is_told(start_redis: StartRedis) -> None:
@@ -244,7 +241,7 @@ def test_a_reader_that_pub_sub_did_not_reach_is_told(start_redis: StartRedis) ->
 def test_a_connection_that_a_network_has_dropped_without_a_word_is_made_anew(
     start_redis: StartRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrier, "LISTEN_SECONDS", 0.2)
+    monkeypatch.setattr(subscriber, "LISTEN_SECONDS", 0.2)
     server = start_redis()
     network = Proxy(server.port)
     monkeypatch.setattr(server, "url", f"redis://127.0.0.1:{network.port}/0")
@@ -304,15 +301,15 @@ def test_what_is_saved_once_there_is_memory_again_is_not_forgotten(
     server = start_redis()
     engine = RedisEngine(lambda: redis_client(server.url), "one", Threads())
     with stores_on(server) as stores, closing(engine):
-        engine.open(NullListener())
+        engine.open(None)
         server.client.config_set("maxmemory", 1)
-        with pytest.raises(redis.RedisError), engine.together():
-            engine.beat()
+        with pytest.raises(redis.RedisError), engine.transaction():
+            engine.heartbeat(())
         server.client.config_set("maxmemory", 0)
         store = stores.make(name="there")
         finished = made(store)
         finished.end(ev.Finished())
-        engine.open(NullListener())
+        engine.open(None)
         assert is_there(t.cast(t.Any, store), t.cast(t.Any, finished))
 
 
@@ -408,7 +405,7 @@ def test_a_run_ends_though_its_file_was_deleted_a_moment_before(files: Stores, p
     for it in path.parent.glob(f"{path.name}*"):
         it.unlink()
     # In the very round in which the file is found to be gone: the run has not been written anew yet.
-    log._store.scribe.tell(lambda engine: t.cast(t.Any, engine).beat())
+    log._writer.submit(lambda engine: t.cast(t.Any, engine).heartbeat(()))
     assert log.end(ev.Finished(), epoch=1)
     assert follow(files.make(name="there").open(log.run.id))[1:] == ["a", ev.Finished()]
 

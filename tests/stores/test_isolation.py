@@ -123,7 +123,7 @@ def garbage(path: Path) -> None:
 
 
 def damaged(path: Path) -> None:
-    with stores_over(lambda name, bounds: SqliteEngine(str(path), name)) as stores:
+    with stores_over(lambda name, limits: SqliteEngine(str(path), name)) as stores:
         log = made(stores.make(name="one"))
         log.append("x" * MEGABYTE)
         log.end(ev.Finished())
@@ -264,7 +264,7 @@ from flask_aistream.server.detect import concurrency
 from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.urls import open_store
 from tests.stores.contract import begin
-store = open_store(sys.argv[1], concurrency(), patience=10, bounds=Limits())
+store = open_store(sys.argv[1], concurrency(), patience=10, limits=Limits())
 log, _ = begin(store)
 time.sleep(1)
 print(log.run.id, flush=True)

@@ -14,8 +14,8 @@ from tests.stores.contract import begin
 
 
 class TestMemoryStore(StoreContract):
-    def make_store(self, clock: ManualClock, **bounds: t.Any) -> MemoryStore:
-        return MemoryStore(Limits(**bounds), clock=clock)
+    def make_store(self, clock: ManualClock, **limits: t.Any) -> MemoryStore:
+        return MemoryStore(Limits(**limits), clock=clock)
 
 
 class Interrupt(BaseException):

@@ -13,7 +13,6 @@ from flask_aistream.stores.redis.client import redis_client
 from flask_aistream.stores.redis.keys import beat_key
 from flask_aistream.stores.redis.processes import WATCH_SECONDS
 from flask_aistream.stores.shared.engine import Engine
-from flask_aistream.stores.urls import NullListener
 from tests.doubles import ManualClock
 from tests.server.servers import wait_for
 from tests.stores.across import AcrossContract
@@ -50,8 +49,8 @@ class TestRedisStore(StoreContract):
     def _stores(self, stores: Stores) -> None:
         self.stores = stores
 
-    def make_store(self, clock: ManualClock, **bounds: t.Any) -> t.Any:
-        return PromptStore(self.stores.make(clock=clock, **bounds))
+    def make_store(self, clock: ManualClock, **limits: t.Any) -> t.Any:
+        return PromptStore(self.stores.make(clock=clock, **limits))
 
 
 class TestRedisAcrossProcesses(AcrossContract):
@@ -102,10 +101,9 @@ def test_nor_where_it_was_missing_because_there_was_nothing_to_do(
     stores: Stores, redis_server: RedisServer, clock: ManualClock
 ) -> None:
     here, there = stores.make(name="here"), stores.make(name="there")
-    t.cast(t.Any, there.scribe._engine)._processes._ticks = clock
+    t.cast(t.Any, there.writer._engine)._processes._ticks = clock
     log = made(here)
-    log.end(ev.Finished(), announced=True)
-    log.announce(lambda: None)
+    log.end(ev.Finished())
     redis_server.client.delete(beat_key("here"))
     for _ in range(2):
         assert there.orphans() == []
@@ -134,7 +132,7 @@ def test_a_user_who_may_not_ask_for_the_version_is_served(redis_server: RedisSer
     )
     url = redis_server.url.replace("redis://", "redis://bob:@")
     engine = RedisEngine(lambda: redis_client(url), "one", Threads())
-    engine.open(NullListener())
+    engine.open(None)
     engine.close()
 
 
@@ -142,16 +140,12 @@ def test_who_had_nothing_to_do_for_long_is_not_dead_when_it_begins_something(
     stores: Stores, redis_server: RedisServer
 ) -> None:
     here, there = stores.make(name="here"), stores.make(name="there")
-    engine = t.cast(t.Any, there.scribe._engine)
-    engine._processes.dead = lambda: ["here"]  # As it was a moment ago.
+    engine = t.cast(t.Any, there.writer._engine)
+    engine._processes._find_dead = lambda: ["here"]  # As it was a moment ago.
     log = made(here)
     assert there.orphans() == []
-    log.end(ev.Finished(), announced=True)
-    assert (there.orphans(), there.untold()) == ([], [])
-    stores.kill(here)
-    redis_server.client.delete("aistream:process:here:beat")
+    log.end(ev.Finished(), claim=True)
     assert there.orphans() == []
-    assert [it.run for it in there.untold()] == [log.run]
 
 
 def test_the_sizes_of_what_is_gone_are_gone(stores: Stores, redis_server: RedisServer) -> None:

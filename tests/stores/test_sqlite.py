@@ -35,8 +35,8 @@ class TestSqliteStore(StoreContract):
     def _stores(self, stores: Stores) -> None:
         self.stores = stores
 
-    def make_store(self, clock: ManualClock, **bounds: t.Any) -> t.Any:
-        return PromptStore(self.stores.make(clock=clock, **bounds))
+    def make_store(self, clock: ManualClock, **limits: t.Any) -> t.Any:
+        return PromptStore(self.stores.make(clock=clock, **limits))
 
 
 class TestSqliteAcrossProcesses(AcrossContract):

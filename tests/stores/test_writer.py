@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from flask_aistream.stores.shared.writer import LONGEST_SECONDS
+from flask_aistream.stores.shared.writer import MAX_ROUND_SECONDS
 from flask_aistream.stores.shared.writer import ROUND_SECONDS
 from flask_aistream.stores.shared.writer import pause_after
 
 PAUSES = [
     pytest.param(0.0001, ROUND_SECONDS, id="a short one is soon followed by the next"),
     pytest.param(0.0005, 0.008, id="a longer one less soon"),
-    pytest.param(0.1, LONGEST_SECONDS, id="but nobody is kept waiting for long"),
+    pytest.param(0.1, MAX_ROUND_SECONDS, id="but nobody is kept waiting for long"),
 ]
 
 

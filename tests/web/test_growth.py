@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 
 from flask_aistream import AIStream
+from flask_aistream.stores.shared import store as shared_store
 from flask_aistream.testing import StreamClient
 from flask_aistream.timing import timer
 from flask_aistream.web.extension import install
@@ -26,6 +27,7 @@ def test_finished_runs_do_not_grow_the_process(
 ) -> None:
     # Timers that were cancelled are cleared away when there are a thousand, which is more than we look for.
     monkeypatch.setattr(timer, "PURGE_SIZE", 16)
+    monkeypatch.setattr(shared_store, "REMEMBER_RUNS", 16)
     url = "memory://" if store == "memory" else f"sqlite:///{tmp_path}/runs.sqlite"
     ai.provider(name="chat")(lambda request: iter("abc"))
     app = make_app(store=url, retain_runs=10)

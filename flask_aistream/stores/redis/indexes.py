@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from flask_aistream.core.run import Run
 from flask_aistream.stores.redis.keys import alias
 from flask_aistream.stores.redis.keys import aliases
 from flask_aistream.stores.redis.keys import meta_key
 from flask_aistream.stores.redis.scripts import COUNT
-from flask_aistream.stores.redis.scripts import RELEASE
+from flask_aistream.stores.redis.scripts import DELETE_IF_EQUAL
 from flask_aistream.stores.redis.server import Server
+from flask_aistream.stores.shared.engine import Name
 
 
 class Indexes:
     def __init__(self, server: Server) -> None:
         self._server = server
 
-    def started(self, key: str) -> str | None:
-        return self._named("key", key)
-
-    def latest(self, chat: str) -> str | None:
-        return self._named("chat", chat)
-
-    def leave_chat(self, chat: str, run_id: str) -> None:
-        self._server.run(RELEASE, (alias("chat", chat),), (run_id,))
-
-    def _named(self, kind: str, value: str) -> str | None:
+    def find(self, kind: Name, value: str) -> list[str]:
+        if kind == "owner":
+            return [it.decode() for it in self._server.redis.smembers(alias(kind, value))]
         found = self._server.redis.get(alias(kind, value))
         if found is None or not self._server.redis.exists(meta_key(found.decode())):
-            return None
-        return t.cast(str, found.decode())
+            return []
+        return [found.decode()]
 
-    def claim(self, run: Run) -> str:
+    def leave_chat(self, chat: str, run_id: str) -> None:
+        self._server.run(DELETE_IF_EQUAL, (alias("chat", chat),), (run_id,))
+
+    def claim_key(self, run: Run) -> str:
         """:returns: Id of the run that has the key."""
         key = alias("key", t.cast(str, run.key))
         while not self._server.redis.set(key, run.id, nx=True):
@@ -41,14 +38,14 @@ class Indexes:
             winner = found.decode() if found is not None else ""
             if winner == run.id or self._server.redis.exists(meta_key(winner)):
                 return t.cast(str, winner)
-            self._server.run(RELEASE, (key,), (winner,))  # That run was forgotten.
+            self._server.run(DELETE_IF_EQUAL, (key,), (winner,))  # That run was dropped.
         return run.id
 
-    def disclaim(self, run: Run) -> None:
+    def release_key(self, run: Run) -> None:
         if run.key is not None:
-            self._server.run(RELEASE, (alias("key", run.key),), (run.id,))
+            self._server.run(DELETE_IF_EQUAL, (alias("key", run.key),), (run.id,))
 
-    def give(self, run: Run) -> None:
+    def add(self, run: Run) -> None:
         with self._server.redis.pipeline(transaction=False) as pipe:
             if run.owner is not None:
                 pipe.sadd(alias("owner", run.owner), run.id)
@@ -56,7 +53,7 @@ class Indexes:
                 pipe.set(alias("chat", run.chat), run.id)
             pipe.execute()
 
-    def repair(self, runs: Sequence[Run]) -> None:
+    def repair(self, runs: Collection[Run]) -> None:
         """Enter living runs again. A name that another run has taken meanwhile stays with that run."""
         with self._server.redis.pipeline(transaction=False) as pipe:
             for run in runs:
@@ -66,11 +63,11 @@ class Indexes:
                     pipe.sadd(alias("owner", run.owner), run.id)
             pipe.execute()
 
-    def running(self, owner: str) -> int:
-        return t.cast(int, self._server.redis.scard(alias("owner", owner)))
+    def count(self, owner: str, run_id: str, most: int) -> bool:
+        """Enter a run among its owner's, unless these are ``most`` already."""
+        return bool(self._server.run(COUNT, (alias("owner", owner),), (run_id, most)))
 
-    def may_have(self, run: Run, most: int) -> bool:
-        """Count the run among its owner's, unless they have so many."""
-        if run.owner is None:
-            return True
-        return bool(self._server.run(COUNT, (alias("owner", run.owner),), (run.id, most)))
+    def remove(self, owner: str, run_ids: Collection[str]) -> None:
+        """Remove runs from those of an owner."""
+        if run_ids:
+            self._server.redis.srem(alias("owner", owner), *run_ids)

@@ -18,6 +18,7 @@ FORMAT = 1
 FIELDS = [field.name for field in fields(Run) if field.name != "request"]
 ENDED = f"{PREFIX}ended"
 BYTES = f"{PREFIX}bytes"
+OUTBOX = f"{PREFIX}outbox"
 PROCESSES = f"{PREFIX}processes"
 
 
@@ -76,6 +77,6 @@ def entry_id(length: int, epoch: int = 0) -> str:
     return f"{length + 1}-{epoch}"
 
 
-def piece_of(key: bytes, fields: dict[bytes, bytes]) -> Segment:
+def segment_of(key: bytes, fields: dict[bytes, bytes]) -> Segment:
     events = decode(fields[b"d"])
     return Segment(int(key.partition(b"-")[0]) - 1 - len(events), events)

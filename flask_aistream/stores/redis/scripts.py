@@ -48,7 +48,7 @@ redis.call('HSET', KEYS[2], 'process', name, 'epoch', epoch + 1)
 return 1
 """
 
-RELINQUISH = """
+RELEASE = """
 local known = redis.call('HMGET', KEYS[1], 'process', 'epoch', 'token')
 if known[3] or known[2] ~= ARGV[2] or (known[1] ~= ARGV[1] and known[1] ~= '') then return 0 end
 redis.call('HSET', KEYS[1], 'process', '')
@@ -57,7 +57,7 @@ return 1
 
 # 1: ended, 0: had ended already or is of another epoch, -1: the log is not just as long as that.
 END = """
-local number, data, token, keep, exactly, fence, teller = unpack(ARGV)
+local number, data, token, keep, exactly, fence, row, claimant = unpack(ARGV)
 local known = redis.call('HMGET', KEYS[2], 'epoch', 'token')
 if known[2] then return known[2] == token and 1 or 0 end
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
@@ -67,15 +67,14 @@ number = tonumber(number)
 if exactly ~= '' then
   if last[1][1] ~= (number + 1) .. '-' .. known[1] then return -1 end
 else
-  -- Its owner may be writing as fast as it can.
+  -- Its owner may be appending as fast as it can.
   number = math.max(number, string.match(last[1][1], '%d+') - 1)
 end
 redis.call('XADD', KEYS[1], (number + 2) .. '-' .. known[1], 'd', data)
 redis.call('HSET', KEYS[2], 'token', token)
 redis.call('HDEL', KEYS[2], 'request')
-if teller ~= '' then
-  redis.call('HSET', KEYS[2], 'teller', teller)
-elseif keep ~= '' then
+if row ~= '' then redis.call('HSET', KEYS[2], 'outbox', claimant) end
+if keep ~= '' then
   redis.call('PEXPIRE', KEYS[1], keep)
   redis.call('PEXPIRE', KEYS[2], keep)
 end
@@ -83,23 +82,31 @@ redis.call('PUBLISH', KEYS[1], number .. ' ' .. data)
 return 1
 """
 
-# What nobody has been told of yet is kept.
-TOLD = """
-local name, keep = unpack(ARGV)
-if redis.call('HGET', KEYS[2], 'teller') ~= name then return end
-redis.call('HDEL', KEYS[2], 'teller')
-if keep ~= '' then
-  redis.call('PEXPIRE', KEYS[1], keep)
-  redis.call('PEXPIRE', KEYS[2], keep)
-end
+# How often the row was claimed, or 0: another process has claimed it.
+CLAIM = """
+local name, claimant = unpack(ARGV)
+if redis.call('HGET', KEYS[1], 'outbox') ~= claimant then return 0 end
+redis.call('HSET', KEYS[1], 'outbox', name)
+return redis.call('HINCRBY', KEYS[1], 'deliveries', 1)
 """
 
-INHERIT = """
-local name, dead = unpack(ARGV)
-local teller = redis.call('HGET', KEYS[1], 'teller')
-if teller ~= dead and teller ~= name then return 0 end
-redis.call('HSET', KEYS[1], 'teller', name)
-return 1
+DELIVERED = """
+if redis.call('HGET', KEYS[1], 'outbox') ~= ARGV[1] then return 0 end
+return redis.call('HDEL', KEYS[1], 'outbox')
+"""
+
+# Of each run, 1: ended, 0: living, -1: unknown.
+STATES = """
+local states = {}
+for i = 1, #KEYS, 2 do
+  local known = redis.pcall('HMGET', KEYS[i + 1], 'epoch', 'token')
+  if known.err or not known[1] or redis.call('EXISTS', KEYS[i]) == 0 then
+    states[#states + 1] = -1
+  else
+    states[#states + 1] = known[2] and 1 or 0
+  end
+end
+return states
 """
 
 COUNT = """
@@ -109,8 +116,10 @@ if redis.call('SCARD', KEYS[1]) >= tonumber(most) then return 0 end
 return redis.call('SADD', KEYS[1], run)
 """
 
-KEEP = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end"
-RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
+EXPIRE_IF_EQUAL = (
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end"
+)
+DELETE_IF_EQUAL = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 SUM = """
 local sum = 0

@@ -1,36 +1,43 @@
 """The contract of an engine: the part of a shared store that talks to one kind of database.
 
-:mod:`~flask_aistream.stores.shared` does everything else: it gathers, numbers, publishes and waits.
-An engine is called by one worker only, so it needs no lock; it blocks, and raises what its driver
-raises. After such a fault the same call is made again: it must notice that it was done already.
+:mod:`~flask_aistream.stores.shared` does everything else: it batches, numbers, publishes and waits.
+
+An engine is called by the writer of its process only, one call at a time, so it needs no lock. It blocks,
+and raises what its driver raises. After an error the same call is made again with the same values, and has
+to notice that it was done already. It keeps no events: the log of the owner is the only copy in memory.
+
+A run has an *epoch*, the number of owners it has had. An adoption begins the next one; from then on the
+database refuses whatever a former owner appends (a fence).
 """
 
 from __future__ import annotations
 
 import typing as t
 from collections.abc import Collection
-from collections.abc import Iterable
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from flask_aistream.core.events import TERMINAL
 from flask_aistream.core.events import Event
 from flask_aistream.core.run import Run
-from flask_aistream.stores.codec import EncodedEvent
-from flask_aistream.stores.codec import join
+from flask_aistream.stores.codec import encode
 
 DEAD_SECONDS = 3.0
-"""A process whose heartbeat was not seen for so long is dead, and its runs are interrupted."""
+"""A process whose heartbeat was missing for so long is dead, and its runs are interrupted."""
 
 BEAT_SECONDS = 0.5
 
+Name = t.Literal["key", "chat", "owner"]
+"""By what a run is found besides its id."""
+
 
 class Batch(t.NamedTuple):
-    """Neighbouring events of one run, on their way into the store.
+    """Neighbouring records of one run, to be appended.
 
     :param first: Number of the first one.
     :param data: A JSON array, all ASCII.
-    :param epoch: Of the owner who says it; see ``Log.epoch``.
+    :param epoch: Of the owner that appends them.
+    :param keep: Records before this number are to be dropped; 0: none.
     """
 
     run: str
@@ -38,78 +45,82 @@ class Batch(t.NamedTuple):
     size: int
     data: str
     epoch: int
+    keep: int = 0
 
     @classmethod
-    def of(cls, run: str, first: int, said: Sequence[EncodedEvent], epoch: int) -> Batch:
-        return cls(run, first, len(said), join(said), epoch)
+    def of(cls, run: str, first: int, events: Sequence[Event], epoch: int, keep: int = 0) -> Batch:
+        return cls(run, first, len(events), encode(events), epoch, keep)
+
+
+class Segment(t.NamedTuple):
+    """Neighbouring records of one run, in memory."""
+
+    first: int
+    events: list[Event]
+
+    @property
+    def next(self) -> int:
+        return self.first + len(self.events)
+
+    def after(self, number: int) -> Segment:
+        """Without the records up to this number."""
+        known = max(number + 1 - self.first, 0)
+        return Segment(self.first + known, self.events[known:])
 
 
 class End(t.NamedTuple):
     """An attempt to end a run.
 
-    :param number: Of the terminal event, or a later one.
-    :param data: A JSON array with it.
-    :param token: Indexes this attempt, so that it knows itself again.
-    :param exactly: Only if the log is just that long; else also if it is shorter, or longer where the
-        engine can tell.
+    :param number: Of the terminal event; a later one where the log is longer, unless ``log`` is given.
+    :param terminal: The terminal event.
+    :param token: Names this attempt, so that the engine recognises it when it is made again.
+    :param log: Every record before it, from the owner. The log in the database must be exactly as long.
     :param epoch: Only if the run is of this one; ``None``: of any.
-    :param announced: This process is to announce it.
+    :param outbox: Writes an outbox row that this process may claim first (True) or any process (False);
+        ``None``: writes none.
     """
 
     run: str
     number: int
-    data: str
+    terminal: Event
     token: str
-    exactly: bool
+    log: Segment | None
     epoch: int | None
-    announced: bool
+    outbox: bool | None
 
-
-class Segment(t.NamedTuple):
-    """Neighbouring events of one run, read from the store."""
-
-    first: int
-    events: list[Event]
-
-    def after(self, number: int) -> Segment:
-        """Without the records up to this number: in a log that was written anew, a piece may begin
-        before what was asked for."""
-        known = max(number + 1 - self.first, 0)
-        return Segment(self.first + known, self.events[known:])
+    @property
+    def data(self) -> str:
+        return encode([self.terminal])
 
 
 class Snapshot(t.NamedTuple):
-    """What the store has of a run, from some number on."""
+    """What the database holds of a run, from some number on."""
 
     run: Run
-    pieces: list[Segment]
+    segments: list[Segment]
     epoch: int
 
     @property
-    def size(self) -> int:
-        return sum(len(piece.events) for piece in self.pieces)
-
-    @property
     def ended(self) -> bool:
-        return any(isinstance(piece.events[-1], TERMINAL) for piece in self.pieces if piece.events)
+        return any(isinstance(it.events[-1], TERMINAL) for it in self.segments if it.events)
 
 
 class Listener(t.Protocol):
-    """Whom an engine tells what others did. Any thread may call it."""
+    """Gets what other processes write. Any thread may call it."""
 
-    def arrived(self, run_id: str, pieces: Sequence[Segment]) -> None:
-        """LogBuffer of a followed run."""
+    def arrived(self, run_id: str, segments: Sequence[Segment]) -> None:
+        """Records of a followed run."""
         ...
 
     def stale(self, run_id: str | None) -> None:
-        """Something may have been missed of a run (``None``: of any); look again."""
+        """Records of a run (``None``: of any) may have been missed: it has to be loaded again."""
         ...
 
 
 class Engine(t.Protocol):
     @property
     def native(self) -> bool:
-        """Called in an OS thread even where gevent has patched everything."""
+        """It is called in an OS thread even where gevent has patched everything."""
         ...
 
     def is_outage(self, error: Exception) -> bool:
@@ -119,134 +130,123 @@ class Engine(t.Protocol):
         """
         ...
 
-    def open(self, listener: Listener) -> None:
-        """Connect. Called again after a fault."""
+    def open(self, listener: Listener | None) -> None:
+        """Connect. Called again after an outage.
+
+        :param listener: ``None``: only check that the database can be used.
+        """
         ...
 
     def close(self) -> None: ...
 
-    def together(self) -> AbstractContextManager[object]:
-        """Around the calls of one round: all happen or, where the database can do that, none.
+    def transaction(self) -> AbstractContextManager[object]:
+        """Around all calls of one round: all take effect or, where the database can do that, none.
 
-        Nested, around one of these calls: if it raises, its own writes alone are undone.
+        Nested, around the calls of one job: if it raises, its own writes alone are undone.
         """
         ...
 
-    def create(self, run: Run, begin: Batch, most: int | None = None) -> str:
-        """
+    def create(self, run: Run, batch: Batch, most: int | None = None) -> str:
+        """Add a run.
+
+        :param batch: Its first records; of epoch 0 where the run waits for its owner.
         :param most: Runs that its owner may have at once.
-        :param begin: Of epoch 0 where the run is to wait for its owner.
         :returns: Id of the run that has ``run.key`` now: this one's, unless there was another.
-        :raises TooManyRuns: It would be one too many; nothing was written.
+        :raises TooManyRuns: Nothing was written.
         """
         ...
 
-    def restore(self, run: Run, everything: Batch) -> bool:
-        """Write a living run of this process anew: the database has lost some of it, or all.
+    def restore(self, run: Run, batch: Batch) -> bool:
+        """Write a run of this process as a whole: the database has lost some of it, or all.
 
         :returns: False: it has ended, or has a later owner.
         """
         ...
 
-    def adopt(self, run_id: str, epoch: int) -> bool:
-        """Make this process the owner of a run that has not ended and is of this epoch, and the run
-        one of the next.
+    def assign(self, run_id: str, epoch: int, *, adopt: bool) -> bool:
+        """Change the owner of a run that has not ended and is of this epoch.
 
+        :param adopt: This process becomes the owner, in the next epoch. Else this process, the owner, gives
+            it up, and the run waits for another.
         :returns: Whether that is so now.
         """
         ...
 
-    def release(self, run_id: str, epoch: int) -> bool:
-        """Let a run of this process and this epoch that has not ended belong to nobody.
-
-        :returns: Whether that is so now.
+    def append(self, batches: Sequence[Batch]) -> Collection[str]:
         """
-        ...
-
-    def write(self, batches: Sequence[Batch]) -> Iterable[str]:
-        """
-        :returns: Ids of runs that refused: ended or unknown, or not just as long as the batch expects,
-            or of a later epoch.
+        :returns: Ids of runs that refused: ended, unknown, of a later epoch, or not exactly as long as the
+            batch expects.
         """
         ...
 
     def end(self, end: End) -> bool | None:
-        """Write the terminal event.
+        """Append the terminal event and, in the same step, add the outbox row.
 
-        :returns: Whether it ended the run; ``None``: the log is not that long, or there is none.
+        :returns: Whether it ended the run; ``None``: there is no such run, or its log has another length.
         """
         ...
 
     def load(self, run_id: str, after: int) -> Snapshot | None:
-        """Every record after number ``after``; ``None``: there is no such run."""
-        ...
+        """Every record after number ``after``; ``None``: there is no such run.
 
-    def follow(self, run_id: str, after: int) -> Sequence[Segment]:
-        """Tell the listener of every record after ``after`` that is not among those returned."""
-        ...
-
-    def unfollow(self, run_id: str) -> None: ...
-
-    def missing(self, run_ids: Collection[str]) -> set[str]:
-        """Those of these runs that are not in the database."""
-        ...
-
-    def repair(self, runs: Sequence[Run]) -> set[str]:
-        """Write again whatever the database has lost by which this process's living runs are found.
-
-        :returns: Ids of those whose records are missing; see ``restore``.
+        :raises RunUnreadable: It is not in a format of this version.
         """
         ...
 
-    def forget(self, run_id: str) -> None:
-        """Let go of a run of this process that is not in the database, for good."""
+    def follow(self, run_ids: Collection[str]) -> None:
+        """Send the listener what is appended to exactly these runs. For each that is new, the listener's
+        ``stale`` is called once its news arrive."""
+        ...
+
+    def followed(self, run_id: str) -> bool:
+        """Whether any process follows the run."""
         ...
 
     def poll(self) -> None:
-        """Look for news, where nobody brings them."""
+        """Look for news, where the database does not push them."""
         ...
 
     @property
     def rest(self) -> float | None:
-        """Seconds until the next ``poll``; ``None`` for never."""
+        """Seconds until the next ``poll``; ``None``: it is not needed."""
         ...
 
-    def followers(self, run_id: str) -> bool:
-        """Whether any process follows the run."""
+    def find(self, kind: Name, value: str) -> list[str]:
+        """Ids of runs: the one that has a key, the latest of a chat, all of an owner that have not ended."""
         ...
 
-    def started(self, key: str) -> str | None:
-        """Id of the run that has this key."""
+    def leave_chat(self, chat: str, run_id: str) -> None:
+        """Have no run up to this one found by its chat."""
         ...
 
-    def latest(self, chat: str) -> str | None: ...
-    def leave_chat(self, chat: str, run_id: str) -> None: ...
-    def running(self, owner: str) -> int: ...
+    def heartbeat(self, runs: Collection[Run]) -> None:
+        """Show that this process lives, and enter it and its living runs again wherever others look for
+        them: a key may have been evicted."""
+        ...
 
-    def beat(self) -> None:
-        """Show that this process lives. Called while it owns runs; ``create`` does it too."""
+    def ended(self, run_ids: Collection[str]) -> dict[str, bool]:
+        """Whether each of these runs has ended; without those that the database does not have."""
         ...
 
     def orphans(self) -> list[tuple[str, int]]:
-        """Ids and epochs of runs without a process, or whose process does not beat any more."""
+        """Ids and epochs of living runs without a process, or whose process is dead."""
         ...
 
-    def told(self, run_id: str) -> None:
-        """The end of a run was announced by this process."""
-        ...
+    def claim(self, busy: Collection[str]) -> list[tuple[str, int]]:
+        """Claim outbox rows that no process has claimed, that dead processes have (as of the last call of
+        ``orphans``), or that this process has, except those of ``busy``.
 
-    def untold(self, doubtful: Collection[str]) -> list[str]:
-        """Let this process announce the ends that were to be announced by the processes which the last
-        call of ``orphans`` found to be dead.
-
-        :param doubtful: Runs that this process may have ended without having heard of it.
-        :returns: Ids of these runs. Some of others that this process is to announce may be among them.
+        :returns: Ids of the runs, and how often each row was claimed.
         """
         ...
 
-    def sweep(self) -> bool:
-        """Forget what the bounds say.
+    def delivered(self, run_id: str) -> None:
+        """Delete the outbox row of a run, if it is this process's."""
+        ...
 
-        :returns: There is no room for another run: what has not ended is too much already.
+    def sweep(self) -> bool:
+        """Drop what exceeds the limits.
+
+        :returns: There is no room for another run: the living ones alone exceed the limit.
         """
         ...

@@ -1,17 +1,16 @@
-"""One run's mirror: the records of a log that a database holds, in the memory of a process.
+"""One run's log in a process, where a database holds it.
 
-Readers only ever read the mirror. Of a run this process owns, it is filled with what the scribe has
-written; of a foreign run, with what the engine brings. So no reader can be ahead of the database.
+Readers only ever read the buffer. The owner's buffer shows what the writer has made durable; any other is
+filled with what the engine brings. So no reader is ahead of the database, except where that has been
+unavailable for too long (degraded).
 """
 
 from __future__ import annotations
 
 import secrets
 import typing as t
-from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence
-from functools import partial
 
 from flask_aistream.core.events import TERMINAL
 from flask_aistream.core.events import Event
@@ -22,134 +21,193 @@ from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.stores.base import Wake
-from flask_aistream.stores.codec import Encoded
-from flask_aistream.stores.codec import EncodedEvent
-from flask_aistream.stores.codec import join
-from flask_aistream.stores.codec import ready
+from flask_aistream.stores.codec import freeze
+from flask_aistream.stores.limits import Limits
+from flask_aistream.stores.log import END
 from flask_aistream.stores.log import LogBuffer
 from flask_aistream.stores.shared.engine import Batch
 from flask_aistream.stores.shared.engine import End
 from flask_aistream.stores.shared.engine import Engine
 from flask_aistream.stores.shared.engine import Segment
 from flask_aistream.stores.shared.engine import Snapshot
-
-if t.TYPE_CHECKING:
-    from flask_aistream.stores.shared.store import SharedStore
-
-ATTEMPTS = 9
-"""At ending a run whose owner goes on writing."""
+from flask_aistream.stores.shared.writer import Writer
+from flask_aistream.timing.concurrency import Spawner
 
 NEVER = -1
 
-CROWD = 16384
-"""Events of one run on their way to the database; a provider that is ahead by more waits."""
+BACKLOG = 16384
+"""Records of one run that are not durable, at most; an append beyond waits until half of them are."""
 
 
-Ending = Callable[[Engine], "tuple[bool, Snapshot | Terminal]"]
-"""Ends a run in the database. Answers whether it did, and what has become of the run."""
+class Registry(t.Protocol):
+    """Where a store keeps its logs."""
+
+    def follow(self, log: ReplicaLog) -> None:
+        """A reader waits for another process's run."""
+        ...
+
+    def settled(self, log: ReplicaLog) -> None:
+        """A run has ended, or is no longer this process's."""
+        ...
+
+    def remember(self, ended: EndedRun) -> None: ...
+
+
+class EndedRun:
+    """A run that this process has ended."""
+
+    def __init__(self, log: ReplicaLog, end: End) -> None:
+        self.log = log
+        self.end = end
+        self.delivered = False
+
+    def assert_end(self, engine: Engine) -> None:
+        """Write the run and its end again: the database was rolled back to before it."""
+        log = self.log.everything()
+        if engine.restore(self.log.run, Batch.of(self.log.run.id, *log, self.log.epoch)):
+            outbox = None if self.delivered else self.end.outbox
+            engine.end(self.end._replace(number=log.next, log=log, outbox=outbox))
 
 
 class ReplicaLog(LogBuffer):
-    """One run's mirror.
+    """One run's log.
 
     :param epoch: See ``Log.epoch``.
-    :ivar reign: The epoch under which this process writes, or ``NEVER``. It does not change when the run
-        is lost: what is still on its way then is to be refused.
-    :ivar alone: The database has been away for too long: readers here get what was not written.
-    :ivar stuck: The same, of another process's run: readers here cannot know how it goes on.
-    :ivar forgotten: It was ended and swept while this process slept: it is not to be written anew.
+    :ivar write_epoch: The epoch under which this process appends, or ``NEVER``. It does not change when the
+        run is lost: appends already in flight are to be refused.
+    :ivar degraded: The database has been unavailable for too long: readers here get records that are not
+        durable.
+    :ivar stale: The same, of another process's run: readers here cannot learn how it continues.
+    :ivar forgotten: It was ended and dropped while this process slept: it must not be written again.
     """
 
-    def __init__(self, store: SharedStore, run: Run, epoch: int, *, owned: bool = False) -> None:
-        super().__init__(run, (), store.bounds, store.process.lock())
-        self.run_id = run.id
+    def __init__(
+        self,
+        registry: Registry,
+        writer: Writer,
+        process: Spawner,
+        limits: Limits,
+        run: Run,
+        epoch: int,
+    ) -> None:
+        super().__init__(run, (), limits, process.lock())
         self.epoch = epoch
-        self.reign = epoch if owned else NEVER
-        self.owned = owned
-        self.alone = False
-        self.stuck = False
+        self.write_epoch = NEVER
+        self.owned = False
+        self.degraded = False
+        self.stale = False
         self.forgotten = False
-        self.written = 0
-        self.unwritten: list[EncodedEvent] = []
-        self._store = store
-        self._call = store.scribe.inbox.put
-        self._called = False
-        # Not in the database yet. Of these, the scribe has the first few, and, alone, readers do.
-        self._pending: list[Event] = []
-        self._collected = self._shown = 0
-        # Those of the others that are no text.
-        self._encoded: deque[Encoded] = deque()
-        self._crowd = CROWD
+        self._registry = registry
+        self._writer = writer
+        self._process = process
+        self._put = writer.inbox.put
+        self._dirty = False
         self._closing = False
-        self._given_up = False
-        self._confirmed: bool | None = True
-        self._announcement: Callable[[], None] | None = None
-        self._followed = owned
-        self._room: list[Wake] = []
+        self._releasing = False
+        self._following = False
+        # Records before this number are dropped from the database too: by now, and with the next append.
+        self._trimmed = self._trimming = 0
+        self._backpressure: list[Wake] = []
         self._lost: list[Callable[[], None]] = []
 
+    # The owner.
+
+    def own(self, epoch: int, events: Sequence[Event] = ()) -> None:
+        """The database has made this process the owner, and holds everything so far.
+
+        :param events: Records to add to it.
+        """
+        self._events += events
+        self.handed = self.durable = self.visible = self.next
+        self.epoch = self.write_epoch = epoch
+        self._closing = self._releasing = False
+        self.owned = True
+
     def append(self, event: Event) -> None:
-        said = event if type(event) is str else ready(event)
+        if type(event) is not str:
+            event = freeze(event)
         with self._lock:
             if self.ended or self._closing or not self.owned:
                 raise LogEnded(f"Run {self.run.id} has ended, or belongs to another process now.")
-            self._pending.append(event)
-            if type(said) is Encoded:
-                self._encoded.append(said)
-            if not self._called:
-                self._called = True
-                self._call(self)
-            crowded = len(self._pending) > self._crowd
-        if crowded:
-            self._make_room()
+            self._events.append(event)
+            if not self._dirty:
+                self._dirty = True
+                self._put(self)
+            backlog = self.next - self.durable
+        if self.degraded:
+            self.publish()
+        elif backlog > BACKLOG:
+            self._wait_for_writer()
 
-    def end(self, terminal: Terminal, *, epoch: int | None = None, announced: bool = False) -> bool:
+    def hand_over(self) -> Batch | None:
         with self._lock:
-            if self.ended or (epoch is not None and not self._may_end(epoch)):
-                return False
-            self._closing = self.owned
-        work = self._ending(terminal, secrets.token_hex(8), epoch, announced)
-        if announced:
-            self._store.claim(self.run_id)
-        won: bool | None = False
-        try:
-            won = self._end_in_database(work)
-            if won is None:
-                won = self._end_alone(terminal, work)
-        except BaseException:
-            if announced:
-                self._store.doubt(self.run_id)
-            raise
-        finally:
-            if announced and not won:
-                self._store.unclaim(self.run_id)
-        return won
+            self._dirty = False
+            if not self.owned or self.forgotten or self.durable == END:
+                return None
+            self.handed = self.next - self.ended  # The terminal event is written by a job.
+            self._trimming = self.first
+            first, keep = self.durable, self.first if self.first > self._trimmed else 0
+            events = self._events[first - self.first : self.handed - self.first]
+        return Batch.of(self.run.id, first, events, self.write_epoch, keep)
 
-    def announce(self, tell: Callable[[], None]) -> None:
+    def acknowledge(self) -> None:
         with self._lock:
-            confirmed = self._confirmed
-            if confirmed is None:
-                self._announcement = tell
-        if confirmed:
-            self._tell(tell)
+            if self.owned and self.durable != END:
+                self.durable = self.handed
+                self._trimmed = self._trimming
+
+    def publish(self) -> None:
+        with self._lock:
+            if self.owned and not self.ended:
+                self.visible = self.next if self.degraded else self.durable
+            if len(self._events) > self._measure_at:
+                self._trim()
+        if self._waiting or self._backpressure:
+            self._wake()
+
+    def restore(self, engine: Engine) -> bool:
+        """Write the run again, as far as it was handed over.
+
+        :returns: False: it was ended or adopted meanwhile.
+        """
+        if self.forgotten:
+            return False
+        with self._lock:
+            first, handed = self.first, min(self.handed, self.next)
+            events = self._events[: handed - first]
+        return engine.restore(self.run, Batch.of(self.run.id, first, events, self.write_epoch))
+
+    def everything(self) -> Segment:
+        """Every record but the terminal event."""
+        with self._lock:
+            return Segment(self.first, self._events[: len(self._events) - self.ended])
 
     def release(self) -> bool:
         with self._lock:
-            if self.ended or self.alone or not self.owned:
+            if self.ended or self.degraded or not self.owned:
                 return False
-            self._closing = self._given_up = True
-        run_id, reign = self.run_id, self.reign
+            self._closing = self._releasing = True
+        run_id, epoch = self.run.id, self.write_epoch
         released = False
         try:
-            released = self._store.scribe.ask(
-                lambda engine: engine.release(run_id, reign), self.released
+            released = self._writer.ask(
+                lambda engine: engine.assign(run_id, epoch, adopt=False), self.released
             )
         except StoreUnavailable:
             pass
         finally:
             if not released:  # Else it may have come back already.
-                self._given_up = False
+                self._releasing = False
         return released
+
+    def released(self, done: bool) -> None:
+        """The database knows whether the run is given up."""
+        if done:
+            with self._lock:
+                self._disown()
+                self._lost.clear()  # The caller knows it.
+            self._registry.settled(self)
+            self._wake()  # Readers have to follow the next owner.
 
     def on_lost(self, callback: Callable[[], None]) -> None:
         with self._lock:
@@ -161,263 +219,196 @@ class ReplicaLog(LogBuffer):
 
     def followed(self) -> bool:
         try:
-            return self._store.scribe.ask(lambda engine: engine.followers(self.run.id))
+            return self._writer.ask(lambda engine: engine.followed(self.run.id))
         except StoreUnavailable:
             return True
+
+    # The end.
+
+    def end(self, terminal: Terminal, *, epoch: int | None = None, claim: bool = False) -> bool:
+        with self._lock:
+            if self.ended or (epoch is not None and not self._may_end(epoch)):
+                return False
+            self._closing = self.owned
+        token = secrets.token_hex(8)
+
+        def work(engine: Engine) -> tuple[bool, Snapshot | None]:
+            return self._end(engine, terminal, token, epoch, claim)
+
+        def effect(answer: tuple[bool, Snapshot | None]) -> None:
+            self._on_ended(terminal, answer)
+
+        if not self.degraded:
+            try:
+                return self._writer.ask(work, effect)[0]
+            except StoreUnavailable:
+                if not self.owned:
+                    raise
+            except Exception:
+                raise
+            except BaseException:  # The caller gives up. The end does not.
+                self._writer.submit(work, effect)
+                raise
+        # The readers of this process get the end now. The database gets it as soon as it is available, and
+        # refuses it if another process has ended the run meanwhile.
+        self.degrade()
+        if not self._finish(terminal):
+            return False
+        self._writer.submit(work)
+        return True
+
+    def fence(self, snapshot: Snapshot) -> None:
+        """Another process has ended this run, or owns it: what the database refused was never appended."""
+        with self._lock:
+            lost = self.owned and snapshot.epoch > self.write_epoch and not snapshot.ended
+            if self.owned and (lost or snapshot.ended):
+                del self._events[max(self.durable, min(self.visible, self.next)) - self.first :]
+            if lost:
+                self._disown()
+                self.epoch = snapshot.epoch
+        if lost:
+            self._registry.settled(self)
+        self.apply(snapshot.segments, whole=True)
+        if lost:
+            self._call_lost()
+
+    def final_snapshot(self) -> Snapshot:
+        """How a run ends here that another process has ended, and that the database does not have any more."""
+        interrupted = Segment(min(self.durable, self.next), [Interrupted("owner-lost")])
+        return Snapshot(self.run, [interrupted], self.write_epoch)
+
+    # Readers of another process's run.
 
     def notify(self, after: int, wake: Wake) -> None:
         with self._lock:
             news = self.tail > after
-            if self.stuck and not (news or self.owned):
-                raise StoreUnavailable("it has been away for too long")
+            if self.stale and not (news or self.owned):
+                raise StoreUnavailable("it has been unavailable for too long")
             if not news:
                 self._waiting[wake] = None
-            follow = not (news or self._followed or self.ended)
-            self._followed = self._followed or follow
+            follow = not (news or self.owned or self._following or self.ended)
+            self._following = self._following or follow
         if news:
             wake()
         elif follow:
-            self._store.follow(self)
+            self._registry.follow(self)
 
-    def collect(self) -> None:
-        with self._lock:
-            new: list[EncodedEvent] = self._pending[self._collected :]  # type: ignore[assignment]
-            if self._encoded:
-                new = [it if type(it) is str else self._encoded.popleft() for it in new]
-            self._collected = len(self._pending)
-            self._called = False
-        self.unwritten += new
-
-    def begin(self, events: Sequence[Event]) -> None:
-        """The database has the run, which begins with ``events``."""
-        self._events = list(events)
-        self.written = len(events)
-
-    def inherit(self, found: Snapshot) -> bool:
-        """This process has adopted the run.
-
-        :returns: False: somebody else here has it already.
-        """
-        self.take(found.pieces, whole=True)
-        with self._lock:
-            if self.owned:
-                return False
-            self.owned = self._followed = True
-            self._closing = self._given_up = False
-            self.epoch = self.reign = found.epoch
-            self.written = self.tail + 1
-        return True
-
-    def publish(self, count: int) -> None:
-        """The next ``count`` events are in the database."""
-        with self._lock:
-            self._events += self._pending[self._shown : count]
-            del self._pending[:count]
-            self._collected = max(self._collected - count, 0)
-            if self._shown:
-                self._shown = max(self._shown - count, 0)
-            if len(self._events) > self._look_at:
-                self._trim()
-        if self._waiting or self._room:
-            self._wake()
-
-    def take(self, pieces: Sequence[Segment], *, whole: bool = False) -> bool:
-        """LogBuffer that the database has. Those known already are left out.
+    def apply(self, segments: Sequence[Segment], *, whole: bool = False) -> bool:
+        """Add records that the database has. Those known already are left out.
 
         :param whole: What is missing before them is missing in the database too.
-        :returns: False: something is missing in between, and nothing was taken.
+        :returns: False: something is missing in between, and nothing was added.
         """
         with self._lock:
-            self.stuck = False
-            for first, events in pieces:
-                known = self.tail + 1 - first
-                if known < 0:
+            self.stale = False
+            for segment in segments:
+                if self.ended:
+                    break
+                if segment.first > self.next:
                     if not whole:
                         return False
-                    self._restart(first)
-                    known = 0
-                if not self.ended:
-                    # An end is new, though the database may have lost what we know from before it.
-                    end = [event for event in events[-1:] if isinstance(event, TERMINAL)]
-                    self._events += events[known:] or end
-                if self._events and isinstance(self._events[-1], TERMINAL):
-                    self.ended = True
-            if len(self._events) > self._look_at:
+                    self._restart(segment.first)
+                # An end is new, though the database may have lost records that were read from it before.
+                end = [it for it in segment.events[-1:] if isinstance(it, TERMINAL)]
+                self._events += segment.after(self.next - 1).events or end
+                self.ended = self.terminal is not None
+            if self.ended:
+                self.handed = self.durable = self.visible = END
+            if len(self._events) > self._measure_at:
                 self._trim()
         self._wake()
         if self.ended:
-            self._over()
+            self._on_settled()
         return True
 
-    def settle(self, found: Snapshot) -> None:
-        """Another process has ended this run, or owns it: what the database refused was never said."""
+    def mark_stale(self) -> None:
+        """The database has been unavailable for too long: readers of another process's run are told."""
         with self._lock:
-            lost = self.owned and found.epoch > self.reign and not found.ended
-            if lost or found.ended:
-                self._pending.clear()
-                self._encoded.clear()
-                self._collected = self._shown = 0
-            if lost:
-                self.owned = self._followed = False
-                self.epoch = found.epoch
-        if lost:
-            self._store.over(self)
-        self.take(found.pieces, whole=True)  # Which wakes every reader; they will follow the other.
-        if lost:
-            self._say_lost()
-
-    def released(self, done: bool) -> None:
-        """The database knows whether the run is given up."""
-        if done:
-            with self._lock:
-                self.owned = self._followed = False
-                self._lost.clear()  # Who releases it knows it.
-            self._store.over(self)
-            self._wake()  # Readers are to follow whoever adopts it.
-
-    def as_forgotten(self) -> Snapshot:
-        """What is said here of a run that was ended elsewhere, when the database does not have it any more."""
-        return Snapshot(self.run, [Segment(self.written, [Interrupted("owner-lost")])], self.reign)
-
-    def revive(self, engine: Engine) -> bool:
-        """Write everything once more, into a database that has lost it.
-
-        :returns: False: it was ended or adopted meanwhile.
-        """
-        if self.forgotten:
-            return False
-        with self._lock:
-            first, end = self._trimmed, self.written + len(self.unwritten)
-            known = (self._events + self._pending[self._shown :])[: end - first]
-        said = [ready(event) for event in known]
-        return engine.restore(self.run, Batch.of(self.run_id, first, said, self.reign))
-
-    def let_go(self) -> None:
-        """The database has been away for too long: readers of another process's run are told."""
-        with self._lock:
-            self.stuck = True
+            self.stale = True
         self._wake()
 
-    def go_alone(self) -> None:
-        """The database has been away for too long: go on without it, and tell the owner."""
-        with self._lock:
-            self.alone = True
-            self._crowd = 0
-            lost, self._lost = self._lost, []
-        self._show()
-        for callback in lost:
-            callback()
+    def degrade(self) -> None:
+        """The database has been unavailable for too long: continue without it, and tell the owner."""
+        self.degraded = True
+        self.publish()
+        self._call_lost()
 
     def _may_end(self, epoch: int) -> bool:
-        """Who was the owner must not end what it has lost, or gives up."""
-        if epoch == self.reign:
-            return self.owned and not self._given_up
+        """A former owner must not end what it has lost, or gives up."""
+        if epoch == self.write_epoch:
+            return self.owned and not self._releasing
         return not self.owned
 
-    def _end_in_database(self, work: Ending) -> bool | None:
-        """:returns: ``None``: the database is away, and this process is the owner."""
-        if self.alone:
-            return None
-        try:
-            return self._store.scribe.ask(work, self._ended)[0]
-        except StoreUnavailable:
-            if not self.owned:
-                raise
-            return None
+    def _end(
+        self, engine: Engine, terminal: Terminal, token: str, epoch: int | None, claim: bool
+    ) -> tuple[bool, Snapshot | None]:
+        """End the run in the database.
 
-    def _end_alone(self, terminal: Terminal, work: Ending) -> bool:
-        """End it for the readers of this process, and in the database as soon as that is back: only then
-        is it known whether another process has ended it meanwhile."""
-        self.go_alone()
-        if not self._finish(terminal):
-            return False
-        self._confirmed = None
-        self._store.scribe.tell(work, lambda answer: self._confirm(answer[0]))
-        return True
-
-    def _confirm(self, won: bool) -> None:
-        with self._lock:
-            self._confirmed = won
-            tell, self._announcement = self._announcement, None
-        if not won:
-            self._store.unclaim(self.run_id)
-        elif tell is not None:
-            self._store.process.spawn(partial(self._tell, tell))
-
-    def _tell(self, tell: Callable[[], None]) -> None:
-        tell()
-        run_id = self.run_id
-        self._store.scribe.tell(
-            lambda engine: engine.told(run_id), lambda _: self._store.told(run_id)
-        )
-
-    def _on_the_way(self) -> int:
-        # The store tells others of what it has written before, or instead of, its answer to us.
-        return len(self._pending) - self._shown
-
-    def _ending(self, terminal: Terminal, token: str, epoch: int | None, announced: bool) -> Ending:
-        data = join([ready(terminal)])
-
-        def work(engine: Engine) -> tuple[bool, Snapshot | Terminal]:
-            own, written = self.owned, self.written + len(self.unwritten)
-            for _ in range(ATTEMPTS):
-                number = written if own else self._next(engine)
-                fence = self.reign if own and epoch is None else epoch
-                won = engine.end(
-                    End(self.run_id, number, data, token, own, fence, announced=announced)
-                )
-                if won and own:
-                    return True, terminal
-                if won is None and own and self.revive(engine):
-                    continue
-                found = engine.load(self.run.id, self.tail)
-                if found is None and own:
-                    return False, self.as_forgotten()
-                if found is None:
-                    raise RunNotFound(self.run.id)
-                adopted = own and found.epoch > self.reign and not found.ended
-                own = own and not adopted
-                # One that is not ours any more can still be ended, as by anybody else.
-                if won is not None and not (adopted and epoch is None):
-                    return won, found
-            raise StoreUnavailable("the run grew faster than it could be ended")
-
-        return work
-
-    def _next(self, engine: Engine) -> int:
-        """Number of the record to come: never behind what a reader here has seen, even if the
-        database has lost it."""
-        found = engine.load(self.run.id, self.tail)
-        if found is None:
+        :returns: Whether that was this call; what has become of the run, unless it is as the owner knows.
+        """
+        if self.owned:
+            fence = self.write_epoch if epoch is None else epoch
+            won = self._end_as_owner(engine, terminal, token, fence, claim)
+            if won:
+                return True, None
+            snapshot = engine.load(self.run.id, self.durable - 1)
+            if snapshot is None:
+                return False, self.final_snapshot()
+            if snapshot.epoch <= self.write_epoch and not snapshot.ended:
+                raise StoreUnavailable("the run could not be ended")
+            if snapshot.ended or epoch is not None:
+                return False, snapshot
+            # Another process has adopted it. It can still be ended, as any process can.
+        end = End(self.run.id, self.tail + 1, terminal, token, None, epoch, claim)
+        won = engine.end(end)
+        snapshot = engine.load(self.run.id, self.tail)
+        if won is None or snapshot is None:
             raise RunNotFound(self.run.id)
-        return max([self.tail, *map(last_of, found.pieces)]) + 1
+        if won:
+            self._registry.remember(EndedRun(self, end))
+        return won, snapshot
 
-    def _ended(self, answer: tuple[bool, Snapshot | Terminal]) -> None:
-        _, said = answer
-        if isinstance(said, Snapshot):
-            self.settle(said)
+    def _end_as_owner(
+        self, engine: Engine, terminal: Terminal, token: str, epoch: int, claim: bool
+    ) -> bool | None:
+        with self._lock:
+            log = Segment(self.first, self._events[: min(self.handed, self.next) - self.first])
+        end = End(self.run.id, log.next, terminal, token, log, epoch, claim)
+        won = engine.end(end)
+        if won is None and self.restore(engine):  # The database had lost some of it.
+            won = engine.end(end)
+        if won:
+            self._registry.remember(EndedRun(self, end))
+        return won
+
+    def _on_ended(self, terminal: Terminal, answer: tuple[bool, Snapshot | None]) -> None:
+        _, snapshot = answer
+        if snapshot is None:
+            self._finish(terminal)
         else:
-            self._finish(said)
+            self.fence(snapshot)
 
     def _finish(self, terminal: Terminal) -> bool:
         with self._lock:
             if self.ended:
                 return False
-            self._events += self._pending[self._shown :]
-            self._shown = len(self._pending)
             self._events.append(terminal)
             self.ended = True
-            # Who ends it here knows it.
-            self._lost.clear()
+            self.visible = END
+            self._lost.clear()  # The caller knows it.
         self._wake()
-        self._over()
+        self._on_settled()
         return True
 
-    def _over(self) -> None:
-        self._store.over(self)
-        self._say_lost()
+    def _disown(self) -> None:
+        self.owned = self._following = False
+        self.handed = self.durable = self.visible = END
 
-    def _say_lost(self) -> None:
+    def _on_settled(self) -> None:
+        self._registry.settled(self)
+        self._call_lost()
+
+    def _call_lost(self) -> None:
         with self._lock:
             lost, self._lost = self._lost, []
         for callback in lost:
@@ -425,38 +416,19 @@ class ReplicaLog(LogBuffer):
 
     def _wake(self) -> None:
         super()._wake()
-        if not self._room:
+        if not self._backpressure:
             return
         with self._lock:
-            room, self._room = self._room, []
-        for wake in room:
+            waiting, self._backpressure = self._backpressure, []
+        for wake in waiting:
             wake()
 
-    def _make_room(self) -> None:
-        if self.alone:
-            self._show()
-        else:
-            self._wait_for_room()
-
-    def _show(self) -> None:
-        """Give readers what is not in the database."""
-        with self._lock:
-            self._events += self._pending[self._shown :]
-            self._shown = len(self._pending)
-            if len(self._events) > self._look_at:
-                self._trim()
-        self._wake()
-
-    def _wait_for_room(self) -> None:
-        waiter = self._store.process.waiter()
+    def _wait_for_writer(self) -> None:
+        waiter = self._process.waiter()
         while True:
             with self._lock:
-                if self.ended or self.alone or len(self._pending) <= CROWD // 2:
+                if self.ended or self.degraded or self.next - self.durable <= BACKLOG // 2:
                     return
-                self._room.append(waiter.wake)
-            self._store.scribe.hurry()
+                self._backpressure.append(waiter.wake)
+            self._writer.flush_now()
             waiter.wait()
-
-
-def last_of(piece: Segment) -> int:
-    return piece.first + len(piece.events) - 1

@@ -1,8 +1,8 @@
 """The contract of an engine, kept in a file.
 
-A journal takes what all runs say; a run that has ended becomes one row, and what lies in the journal
-before the oldest living run is dropped. Other processes see through ``PRAGMA data_version`` that
-something was written.
+A journal takes the records of all living runs; a run that has ended becomes one row, and the journal before
+the oldest living run is dropped. Other processes see through ``PRAGMA data_version`` that something was
+written.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import astuple
-from dataclasses import dataclass
-from dataclasses import field
 
 from flask_aistream.core.run import Run
+from flask_aistream.errors import RunUnreadable
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.codec import decode
+from flask_aistream.stores.codec import encode
 from flask_aistream.stores.limits import UNLIMITED
-from flask_aistream.stores.limits import Length
 from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.shared.engine import Batch
 from flask_aistream.stores.shared.engine import End
 from flask_aistream.stores.shared.engine import Listener
+from flask_aistream.stores.shared.engine import Name
 from flask_aistream.stores.shared.engine import Segment
 from flask_aistream.stores.shared.engine import Snapshot
 from flask_aistream.stores.sqlite.file import File
@@ -36,7 +36,9 @@ from flask_aistream.stores.sqlite.file import is_outage
 from flask_aistream.stores.sqlite.follower import Follower
 from flask_aistream.stores.sqlite.journal import Journal
 from flask_aistream.stores.sqlite.journal import joined
+from flask_aistream.stores.sqlite.journal import marks
 from flask_aistream.stores.sqlite.notices import Notices
+from flask_aistream.stores.sqlite.outbox import Outbox
 from flask_aistream.stores.sqlite.processes import Processes
 from flask_aistream.stores.sqlite.sweep import Sweep
 
@@ -44,16 +46,13 @@ FOLLOW_SECONDS = 0.01
 OWN_SECONDS = 0.2
 """How soon an owner learns that another process has ended or adopted its run."""
 
-RUN = "id, provider, created, owner, key, fingerprint, chat, request"
+COLUMNS = "id, provider, created, owner, key, fingerprint, chat, request"
 
-
-@dataclass(slots=True)
-class Own:
-    """A living run of this process, and all it has said."""
-
-    no: int
-    length: Length
-    said: dict[int, str] = field(default_factory=dict)
+FIND = {
+    "key": "SELECT id FROM run WHERE key = ?",
+    "chat": "SELECT id FROM run WHERE chat = ? ORDER BY no DESC LIMIT 1",
+    "owner": "SELECT id FROM run WHERE token IS NULL AND owner = ?",
+}
 
 
 class SqliteEngine:
@@ -69,163 +68,149 @@ class SqliteEngine:
         self,
         path: str,
         name: str,
-        bounds: Limits = UNLIMITED,
+        limits: Limits = UNLIMITED,
         *,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
-        self._bounds = bounds
         self._clock = clock
-        self._own: dict[str, Own] = {}
-        self._begun: list[str] = []
-        self._over: list[str] = []
+        # Row numbers of this process's living runs.
+        self._own: dict[str, int] = {}
         self._version: int | None = None
         self._file = File(path)
         self._journal = Journal(self._file)
         self._notices = Notices(self._file, name)
         self._processes = Processes(self._file, name, ticks)
-        self._follower = Follower(self._file, name, self._journal, self._processes, self.load)
-        self._sweep = Sweep(self._file, name, bounds, clock)
-
-    def open(self, listener: Listener) -> None:
-        self._listener = listener
-        another = self._file.open()
-        self._version = None
-        if another:
-            self._own.clear()
-            self._follower.begin_anew()
-            listener.stale(None)
-
-    def close(self) -> None:
-        self._file.close()
+        self._outbox = Outbox(self._file, name, self._processes)
+        self._follower = Follower(self._file, name, self._journal, self._processes)
+        self._sweep = Sweep(self._file, name, limits, clock)
+        self._listener: Listener | None = None
 
     def is_outage(self, error: Exception) -> bool:
         return is_outage(error)
 
+    def open(self, listener: Listener | None) -> None:
+        self._listener = listener
+        replaced = self._file.open()
+        self._version = None
+        if replaced:
+            self._on_replaced()
+
+    def close(self) -> None:
+        self._file.close()
+
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        outer = not self._file.in_transaction
-        if outer:
-            self._begun, self._over = [], []
-        begun, over = len(self._begun), len(self._over)
+    def transaction(self) -> Iterator[None]:
+        own = dict(self._own) if self._file.in_transaction else None
         try:
-            with self._file.together():
+            with self._file.transaction():
                 yield
         except BaseException as error:
             if isinstance(error, sqlite3.Error) and is_damage(error):
                 self._file.suspect()
-            for run_id in self._begun[begun:]:
-                self._own.pop(run_id, None)
-            del self._begun[begun:], self._over[over:]
+            self._own = own or {}
+            if own is None:  # The whole round is undone: every row is looked up again.
+                self._follower.reset()
             raise
-        if outer:
-            for run_id in self._over:
-                self._own.pop(run_id, None)
 
-    def create(self, run: Run, begin: Batch, most: int | None = None) -> str:
+    def create(self, run: Run, batch: Batch, most: int | None = None) -> str:
         taken = self._file.execute(
             "SELECT id, no FROM run WHERE id = ? OR key = ?", (run.id, run.key)
         ).fetchone()
         if taken:
-            if taken[0] == run.id and begin.epoch:  # By the same call, before a fault.
-                self._take(run.id, taken[1], [(begin.first, begin.data)])
+            if taken[0] == run.id and batch.epoch:  # By the same call, before an outage.
+                self._own[run.id] = taken[1]
             return t.cast(str, taken[0])
-        if most is not None and run.owner is not None and self.running(run.owner) >= most:
+        if (
+            most is not None
+            and run.owner is not None
+            and len(self.find("owner", run.owner)) >= most
+        ):
             raise TooManyRuns(most)
-        self.beat()
-        added = self._file.execute(
-            f"INSERT INTO run ({RUN}, process, epoch, start) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*astuple(run), self._name if begin.epoch else "", begin.epoch, self._journal.last),
-        )
-        if begin.epoch:
-            self._take(run.id, added.lastrowid, [])
-            self._write([begin])
-        else:
-            self._journal.add([(added.lastrowid, begin.first, begin.data)])
+        self._insert(run, batch)
         return run.id
 
-    def restore(self, run: Run, everything: Batch) -> bool:
-        # A file forgets nothing, unless it was deleted and made anew.
+    def restore(self, run: Run, batch: Batch) -> bool:
         found = self._file.execute(
-            "SELECT token IS NULL AND epoch <= ? FROM run WHERE id = ?", (everything.epoch, run.id)
+            "SELECT no, start, token IS NULL AND epoch <= ? FROM run WHERE id = ?",
+            (batch.epoch, run.id),
         ).fetchone()
-        if found and not found[0]:
-            return False
-        self.create(run, everything)
-        return True
+        if found is None:
+            self._file.execute("UPDATE run SET key = NULL WHERE key = ?", (run.key,))
+            self._insert(run, batch)
+            return True
+        no, start, living = found
+        if living:
+            self._journal.replace(no, start, batch.first, batch.data)
+            self._file.execute(
+                "UPDATE run SET process = ?, epoch = ? WHERE no = ?", (self._name, batch.epoch, no)
+            )
+            self._own[run.id] = no
+        return bool(living)
 
-    def adopt(self, run_id: str, epoch: int) -> bool:
+    def assign(self, run_id: str, epoch: int, *, adopt: bool) -> bool:
         row = self._file.execute(
-            "SELECT no, start, process, epoch FROM run WHERE id = ? AND token IS NULL", (run_id,)
+            "SELECT no, process, epoch FROM run WHERE id = ? AND token IS NULL", (run_id,)
         ).fetchone()
         if row is None:
             return False
-        no, start, process, now = row
-        if (process, now) != (self._name, epoch + 1):  # Else by the same call, before a fault.
-            if now != epoch:
+        no, process, now = row
+        owner, next_epoch = (self._name, epoch + 1) if adopt else ("", epoch)
+        if (process, now) != (owner, next_epoch):  # Else by the same call, before an outage.
+            if now != epoch or (not adopt and process != self._name):
                 return False
-            self.beat()
+            self._processes.beat()
             self._file.execute(
-                "UPDATE run SET process = ?, epoch = epoch + 1 WHERE no = ?", (self._name, no)
+                "UPDATE run SET process = ?, epoch = ? WHERE no = ?", (owner, next_epoch, no)
             )
             self._notices.leave(process, no)
             self._notices.clear(no)
-        self._take(run_id, no, self._journal.of(no, start))
+        if adopt:
+            self._own[run_id] = no
+        else:
+            self._own.pop(run_id, None)
         return True
 
-    def write(self, batches: Sequence[Batch]) -> list[str]:
-        ended = self._notices.mine()
-        refused = [
-            batch.run for batch in batches if batch.run in ended or batch.run not in self._own
-        ]
-        if refused:
-            batches = [batch for batch in batches if batch.run not in refused]
-        self._write(batches)
+    def append(self, batches: Sequence[Batch]) -> Collection[str]:
+        lost = self._notices.mine()
+        refused = {
+            it.run
+            for it in batches
+            if it.run in lost or not self._is_current(it.run, it.epoch, it.first)
+        }
+        rows = [(self._own[it.run], it.first, it.data) for it in batches if it.run not in refused]
+        self._journal.add(rows)
+        for batch in batches:
+            if batch.keep and batch.run not in refused:
+                self._journal.cut(self._own[batch.run], batch.keep)
         return refused
 
-    def release(self, run_id: str, epoch: int) -> bool:
-        self._file.execute(
-            "UPDATE run SET process = '' WHERE id = ? AND epoch = ? AND process = ? AND token IS NULL",
-            (run_id, epoch, self._name),
-        )
-        row = self._file.execute(
-            "SELECT process, epoch FROM run WHERE id = ?", (run_id,)
-        ).fetchone()
-        if row != ("", epoch):
-            return False
-        self._over.append(run_id)
-        return True
-
     def end(self, end: End) -> bool | None:
-        teller = self._name if end.announced else None
-        changed = self._file.execute(
-            "UPDATE run SET token = ?, ended_at = ?, teller = ?, request = '' "
-            "WHERE id = ? AND token IS NULL AND epoch = coalesce(?, epoch)",
-            (end.token, self._clock(), teller, end.run, end.epoch),
-        )
-        if not changed.rowcount:
-            winner = self._file.execute("SELECT token FROM run WHERE id = ?", (end.run,)).fetchone()
-            return None if winner is None else bool(winner[0] == end.token)
-        no, start, process = self._file.execute(
-            "SELECT no, start, process FROM run WHERE id = ?", (end.run,)
+        row = self._file.execute(
+            "SELECT no, start, process, token, epoch FROM run WHERE id = ?", (end.run,)
         ).fetchone()
-        self._notices.leave(process, no)
-        own = self._own.get(end.run) if process == self._name else None
-        said = dict(own.said) if own else dict(self._journal.of(no, start))
-        said[end.number] = end.data
-        first, whole = joined(said, end.number - (self._bounds.max_events or end.number))
-        self._journal.add([(no, end.number, end.data)])
+        if row is None:
+            return None
+        no, start, process, token, epoch = row
+        if token is not None or end.epoch not in (None, epoch):
+            return bool(token == end.token)
+        if end.log is not None and not self._is_current(end.run, epoch, end.number):
+            return None
+        number, first, data = self._whole(end, no, start)
         self._file.execute(
-            "UPDATE run SET first = ?, last = ?, data = ? WHERE no = ?",
-            (first, end.number, whole, no),
+            "UPDATE run SET token = ?, ended_at = ?, outbox = ?, request = '', first = ?, last = ?, data = ? "
+            "WHERE no = ?",
+            (end.token, self._clock(), self._outbox.claimant(end.outbox), first, number, data, no),
         )
-        self._over.append(end.run)
+        self._journal.add([(no, number, end.data)])
+        self._notices.leave(process, no)
+        self._own.pop(end.run, None)
         return True
 
     def load(self, run_id: str, after: int) -> Snapshot | None:
         row = self._file.execute(
-            f"SELECT {RUN}, epoch, no, start, first, last FROM run WHERE id = ?", (run_id,)
+            f"SELECT {COLUMNS}, epoch, no, start, first, last FROM run WHERE id = ?", (run_id,)
         ).fetchone()
         if row is None:
             return None
@@ -237,30 +222,18 @@ class SqliteEngine:
             rows = [(first, data)]
         else:
             rows = []
-        pieces = (Segment(number, decode(text)).after(after) for number, text in rows)
-        return Snapshot(Run(*values), [piece for piece in pieces if piece.events], epoch)
+        try:
+            segments = [Segment(number, decode(text)).after(after) for number, text in rows]
+        except (ValueError, LookupError, TypeError) as error:
+            raise RunUnreadable(run_id) from error
+        return Snapshot(Run(*values), [it for it in segments if it.events], epoch)
 
-    def follow(self, run_id: str, after: int) -> Sequence[Segment]:
-        return self._follower.start(run_id, after)
+    def follow(self, run_ids: Collection[str]) -> None:
+        assert self._listener
+        self._follower.follow(run_ids, self._listener)
 
-    def unfollow(self, run_id: str) -> None:
-        self._follower.stop(run_id)
-
-    def missing(self, run_ids: Collection[str]) -> set[str]:
-        return {
-            run_id
-            for run_id in run_ids
-            if not self._file.execute("SELECT 1 FROM run WHERE id = ?", (run_id,)).fetchone()
-        }
-
-    def repair(self, runs: Sequence[Run]) -> set[str]:
-        return self.missing([run.id for run in runs])
-
-    def forget(self, run_id: str) -> None:
-        self._own.pop(run_id, None)
-
-    def followers(self, run_id: str) -> bool:
-        return self._follower.anybody(run_id)
+    def followed(self, run_id: str) -> bool:
+        return self._follower.followed(run_id)
 
     @property
     def rest(self) -> float | None:
@@ -269,8 +242,7 @@ class SqliteEngine:
         return OWN_SECONDS if self._own else None
 
     def poll(self) -> None:
-        self._follower.seek(self._listener)
-        if not (self._follower.active or self._own):
+        if self._listener is None or not (self._follower.active or self._own):
             return
         version = self._file.pragma("data_version")
         if version == self._version:
@@ -282,15 +254,8 @@ class SqliteEngine:
             self._notices.clear(no)
         self._version = version
 
-    def started(self, key: str) -> str | None:
-        found = self._file.execute("SELECT id FROM run WHERE key = ?", (key,)).fetchone()
-        return found[0] if found else None
-
-    def latest(self, chat: str) -> str | None:
-        found = self._file.execute(
-            "SELECT id FROM run WHERE chat = ? ORDER BY no DESC LIMIT 1", (chat,)
-        ).fetchone()
-        return found[0] if found else None
+    def find(self, kind: Name, value: str) -> list[str]:
+        return [run_id for (run_id,) in self._file.execute(FIND[kind], (value,))]
 
     def leave_chat(self, chat: str, run_id: str) -> None:
         # The runs before it too, or the last of them would be the latest.
@@ -299,46 +264,70 @@ class SqliteEngine:
             (chat, run_id),
         )
 
-    def running(self, owner: str) -> int:
-        (count,) = self._file.execute(
-            "SELECT count(*) FROM run WHERE token IS NULL AND owner = ?", (owner,)
-        ).fetchone()
-        return t.cast(int, count)
+    def heartbeat(self, runs: Collection[Run]) -> None:
+        if not self._processes.beat():
+            self._on_replaced()
 
-    def beat(self) -> None:
-        self._processes.beat()
+    def ended(self, run_ids: Collection[str]) -> dict[str, bool]:
+        ids = list(run_ids)
+        found: dict[str, bool] = {}
+        for at in range(0, len(ids), GROUP):
+            group = ids[at : at + GROUP]
+            rows = self._file.execute(
+                f"SELECT id, token IS NOT NULL FROM run WHERE id IN ({marks(group)})", group
+            )
+            found |= {run_id: bool(ended) for run_id, ended in rows}
+        return found
 
     def orphans(self) -> list[tuple[str, int]]:
         return self._processes.orphans()
 
-    def told(self, run_id: str) -> None:
-        self._processes.told(run_id)
+    def claim(self, busy: Collection[str]) -> list[tuple[str, int]]:
+        return self._outbox.claim(busy)
 
-    def untold(self, doubtful: Collection[str]) -> list[str]:
-        return self._processes.untold()  # Whether anybody has heard of it or not.
+    def delivered(self, run_id: str) -> None:
+        self._outbox.delivered(run_id)
 
     def sweep(self) -> bool:
         return self._sweep.run()
 
-    def _take(self, run_id: str, no: int, said: Sequence[tuple[int, str]]) -> None:
-        """This process owns a run that has said this much."""
-        own = self._own[run_id] = Own(no, Length(self._bounds), dict(said))
-        for first, data in said:
-            own.length.add(first, len(data))
-        self._begun.append(run_id)
+    def _on_replaced(self) -> None:
+        """It is another file, or an earlier state of this one: row numbers of the last one are void."""
+        self._own.clear()
+        self._follower.reset()
+        if self._listener is not None:
+            self._listener.stale(None)
 
-    def _write(self, batches: Sequence[Batch]) -> None:
-        rows = []
-        cuts = []
-        for run_id, first, _, data, _ in batches:
-            own = self._own[run_id]
-            # Under its number: where a round is done again, it is said once.
-            own.said[first] = data
-            least = own.length.add(first, len(data))
-            if least is not None:
-                cuts.append((own, least))
-            rows.append((own.no, first, data))
-        self._journal.add(rows)
-        for own, least in cuts:
-            own.said = {number: data for number, data in own.said.items() if number >= least}
-            self._journal.cut(own.no, least)
+    def _insert(self, run: Run, batch: Batch) -> None:
+        self._processes.beat()
+        process = self._name if batch.epoch else ""
+        added = self._file.execute(
+            f"INSERT INTO run ({COLUMNS}, process, epoch, start) VALUES ({marks(range(11))})",
+            (*astuple(run), process, batch.epoch, self._journal.last),
+        )
+        self._journal.add([(added.lastrowid, batch.first, batch.data)])
+        if batch.epoch:
+            self._own[run.id] = added.lastrowid
+
+    def _is_current(self, run_id: str, epoch: int, number: int) -> bool:
+        """Whether this process owns the run; if that is not known, also whether ``number`` is the next record."""
+        if run_id not in self._own:
+            row = self._file.execute(
+                "SELECT no, start FROM run WHERE id = ? AND process = ? AND epoch = ? AND token IS NULL",
+                (run_id, self._name, epoch),
+            ).fetchone()
+            if row is None or self._journal.next(*row) != number:
+                return False
+            self._own[run_id] = row[0]
+        return True
+
+    def _whole(self, end: End, no: int, start: int) -> tuple[int, int, str]:
+        """:returns: Number of the terminal event, number of the first record, and all of them as JSON."""
+        if end.log is not None:
+            return end.number, end.log.first, encode([*end.log.events, end.terminal])
+        number = max(end.number, self._journal.next(no, start))
+        return number, *joined([*self._journal.of(no, start), (number, end.data)])
+
+
+GROUP = 500
+"""Values of one statement."""

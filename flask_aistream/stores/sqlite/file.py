@@ -67,7 +67,7 @@ class File:
         self.execute("PRAGMA synchronous = NORMAL")
         # Of the file beside it, which a reader may keep from being written over for a while.
         self.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
-        with self.together():
+        with self.transaction():
             tables.make(self._db)
             # Opening must show that writing works: on a read-only disk reading does.
             self.execute("DELETE FROM process WHERE id = ?", ("",))
@@ -91,7 +91,7 @@ class File:
         return t.cast(bool, self._db.in_transaction)
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         """A transaction; within another one, a savepoint."""
         begin, commit, undo = SAVEPOINT if self.in_transaction else TRANSACTION
         self.execute(begin)

@@ -1,79 +1,43 @@
-"""How news of other processes' runs come in: by reading on in the journal when something was written."""
+"""How records of other processes' runs arrive: by reading on in the journal when something was written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 
 from flask_aistream.stores.codec import decode
 from flask_aistream.stores.shared.engine import Listener
 from flask_aistream.stores.shared.engine import Segment
-from flask_aistream.stores.shared.engine import Snapshot
 from flask_aistream.stores.sqlite.file import File
 from flask_aistream.stores.sqlite.journal import Journal
 from flask_aistream.stores.sqlite.journal import marks
 from flask_aistream.stores.sqlite.processes import Processes
 
 
-@dataclass(slots=True)
-class Followed:
-    """A foreign run that somebody here reads.
-
-    :param seen: The last row of the journal that was looked at.
-    """
-
-    no: int
-    seen: int
-
-
 class Follower:
     """
     :param name: Of this process.
-    :param load: See ``Engine.load``.
     """
 
-    def __init__(
-        self,
-        file: File,
-        name: str,
-        journal: Journal,
-        processes: Processes,
-        load: Callable[[str, int], Snapshot | None],
-    ) -> None:
+    def __init__(self, file: File, name: str, journal: Journal, processes: Processes) -> None:
         self._file = file
         self._name = name
         self._journal = journal
         self._processes = processes
-        self._load = load
-        self._followed: dict[str, Followed] = {}
-        self._sought: set[str] = set()
+        self._wanted: set[str] = set()
+        # Ids by row number, and the last row of the journal that was read.
+        self._runs: dict[int, str] = {}
+        self._read = 0
 
     @property
     def active(self) -> bool:
-        return bool(self._followed or self._sought)
+        return bool(self._wanted)
 
-    def start(self, run_id: str, after: int) -> Sequence[Segment]:
-        found = self._load(run_id, after)
-        if found is None:  # Its owner may be about to write it anew.
-            self._sought.add(run_id)
-            return ()
-        if not found.ended:
-            (no,) = self._file.execute("SELECT no FROM run WHERE id = ?", (run_id,)).fetchone()
-            self._followed[run_id] = Followed(no, self._journal.last)
-            self._processes.beat()
-            self._file.execute("INSERT OR IGNORE INTO follower VALUES (?, ?)", (no, self._name))
-        return found.pieces
+    def follow(self, run_ids: Collection[str], listener: Listener) -> None:
+        self._wanted = set(run_ids)
+        self._stop([no for no, run_id in self._runs.items() if run_id not in self._wanted])
+        self._start(listener)
 
-    def stop(self, run_id: str) -> None:
-        self._followed.pop(run_id, None)
-        self._sought.discard(run_id)
-        self._file.execute(
-            "DELETE FROM follower WHERE process = ? AND run = (SELECT no FROM run WHERE id = ?)",
-            (self._name, run_id),
-        )
-
-    def anybody(self, run_id: str) -> bool:
+    def followed(self, run_id: str) -> bool:
         """Whether any process follows the run."""
         found = self._file.execute(
             "SELECT 1 FROM follower JOIN run ON run.no = follower.run WHERE run.id = ? LIMIT 1",
@@ -81,36 +45,51 @@ class Follower:
         )
         return found.fetchone() is not None
 
-    def begin_anew(self) -> None:
-        """It is another file: what is known of one that is gone says nothing of this one."""
-        self._sought.update(self._followed)
-        self._followed.clear()
-
-    def seek(self, listener: Listener) -> None:
-        """The file was made anew, and the owners of living runs write these anew."""
-        for run_id in list(self._sought):
-            if self._load(run_id, -1) is not None:
-                self._sought.discard(run_id)
-                self.start(run_id, -1)
-                listener.stale(run_id)
+    def reset(self) -> None:
+        """It is another file."""
+        self._runs.clear()
 
     def read(self, listener: Listener) -> None:
-        """Tell of what has been written since the last time."""
-        if not self._followed:
+        """Send what was appended since the last time."""
+        if len(self._runs) < len(self._wanted):
+            self._start(
+                listener
+            )  # The file was replaced, and their owners have written them again.
+        if not self._runs:
             return
-        ids = {followed.no: run_id for run_id, followed in self._followed.items()}
-        seen = min(followed.seen for followed in self._followed.values())
         news: dict[int, list[Segment]] = {}
-        for row, no, first, data in self._journal.since(seen, ids):
-            if row > self._followed[ids[no]].seen:
+        for row, no, first, data in self._journal.since(self._read, self._runs):
+            try:
                 news.setdefault(no, []).append(Segment(first, decode(data)))
-            seen = row
-        for no, pieces in news.items():
-            self._followed[ids[no]].seen = seen
-            listener.arrived(ids[no], pieces)
-        # What has ended may have left the journal already.
-        for (run_id,) in self._file.execute(
-            f"SELECT id FROM run WHERE token IS NOT NULL AND no IN ({marks(ids)})", tuple(ids)
+            except (ValueError, LookupError, TypeError):  # Loading it says what is wrong.
+                listener.stale(self._runs[no])
+            self._read = row
+        for no, segments in news.items():
+            listener.arrived(self._runs[no], segments)
+        # The records of a run that has ended may have left the journal already.
+        for run_id, no in self._file.execute(
+            f"SELECT id, no FROM run WHERE token IS NOT NULL AND no IN ({marks(self._runs)})",
+            tuple(self._runs),
         ).fetchall():
-            del self._followed[run_id]
             listener.stale(run_id)
+            del self._runs[no]
+            self._wanted.discard(run_id)
+
+    def _start(self, listener: Listener) -> None:
+        if not self._runs:
+            self._read = self._journal.last
+        for run_id in self._wanted.difference(self._runs.values()):
+            row = self._file.execute("SELECT no FROM run WHERE id = ?", (run_id,)).fetchone()
+            if row is None:  # Its owner may be about to write it again.
+                continue
+            self._runs[row[0]] = run_id
+            self._processes.beat()
+            self._file.execute("INSERT OR IGNORE INTO follower VALUES (?, ?)", (row[0], self._name))
+            listener.stale(run_id)
+
+    def _stop(self, runs: list[int]) -> None:
+        for no in runs:
+            del self._runs[no]
+            self._file.execute(
+                "DELETE FROM follower WHERE run = ? AND process = ?", (no, self._name)
+            )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.sqlite.file import File
+from flask_aistream.stores.sqlite.processes import NEEDED
 
 FORGET = 16
 """Runs, between two looks whether there is room now."""
@@ -17,38 +18,40 @@ FREE_PAGES = 1024
 GIVE_BACK = 2048
 """Pages, in one sweep."""
 
-FORGETTABLE = "token IS NOT NULL AND teller IS NULL"
-"""What nobody has been told of yet is kept."""
+DROPPABLE = "token IS NOT NULL AND coalesce(outbox, '') = ''"
+"""A run whose end a process delivers is kept, unless it is too old."""
 
 
 class Sweep:
     """
     :param name: Of this process.
-    :param bounds: Its ``store_bytes`` are those of the file, without what may be written over.
+    :param limits: Its ``store_bytes`` are those of the file, without what may be written over.
     """
 
     def __init__(
         self,
         file: File,
         name: str,
-        bounds: Limits,
+        limits: Limits,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._file = file
         self._name = name
-        self._bounds = bounds
+        self._limits = limits
         self._clock = clock
 
     def run(self) -> bool:
         """:returns: Whether there is no room for another run."""
-        if self._bounds.retain is not None:
-            limit = self._clock() - self._bounds.retain
-            self._file.execute(f"DELETE FROM run WHERE {FORGETTABLE} AND ended_at <= ?", (limit,))
-        if self._bounds.max_runs is not None:
+        if self._limits.retain is not None:
+            limit = self._clock() - self._limits.retain
             self._file.execute(
-                f"DELETE FROM run WHERE no IN (SELECT no FROM run WHERE {FORGETTABLE} "
+                "DELETE FROM run WHERE token IS NOT NULL AND ended_at <= ?", (limit,)
+            )
+        if self._limits.max_runs is not None:
+            self._file.execute(
+                f"DELETE FROM run WHERE no IN (SELECT no FROM run WHERE {DROPPABLE} "
                 "ORDER BY ended_at DESC, no DESC LIMIT -1 OFFSET ?)",
-                (self._bounds.max_runs,),
+                (self._limits.max_runs,),
             )
         self._file.execute("DELETE FROM notice WHERE run NOT IN (SELECT no FROM run)")
         # The last row stays: a row's number must never come back.
@@ -57,12 +60,10 @@ class Sweep:
             "coalesce((SELECT min(start) FROM run WHERE token IS NULL), (SELECT max(id) FROM journal))"
         )
         self._file.execute(
-            "DELETE FROM process WHERE id <> ? AND id NOT IN "
-            "(SELECT process FROM run WHERE token IS NULL UNION SELECT process FROM follower "
-            "UNION SELECT teller FROM run WHERE teller IS NOT NULL)",
+            f"DELETE FROM process WHERE id <> ? AND id NOT IN ({NEEDED})",
             (self._name,),
         )
-        full = self._bounds.store_bytes is not None and self._is_full(self._bounds.store_bytes)
+        full = self._limits.store_bytes is not None and self._is_full(self._limits.store_bytes)
         self._give_back()
         return full
 
@@ -81,7 +82,7 @@ class Sweep:
         )
         while self._bytes() > most:
             dropped = self._file.execute(
-                f"DELETE FROM run WHERE no IN (SELECT no FROM run WHERE {FORGETTABLE} "
+                f"DELETE FROM run WHERE no IN (SELECT no FROM run WHERE {DROPPABLE} "
                 "ORDER BY ended_at, no LIMIT ?)",
                 (FORGET,),
             )

@@ -14,24 +14,25 @@ TABLES = """
 CREATE TABLE run (
     no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, provider TEXT NOT NULL, created REAL NOT NULL,
     owner TEXT, key TEXT, fingerprint TEXT NOT NULL, chat TEXT,
-    process TEXT NOT NULL,   -- that owns it; '' while it waits for one
+    process TEXT NOT NULL,   -- its owner; '' while it waits for one
     epoch INTEGER NOT NULL,  -- owners it has had
     request TEXT NOT NULL,   -- '' once it has ended
     start INTEGER NOT NULL,  -- the journal's last row before it
     token TEXT,              -- of the end; NULL while it runs
     ended_at REAL,
-    teller TEXT,             -- the process that is to announce the end; NULL once that is done
-    first INTEGER, last INTEGER, data TEXT -- all that was said, once it has ended
+    outbox TEXT,             -- process that delivers the end, '' for any; NULL once it is delivered
+    deliveries INTEGER NOT NULL DEFAULT 0,
+    first INTEGER, last INTEGER, data TEXT -- all records, once it has ended
 );
 CREATE UNIQUE INDEX run_key ON run (key) WHERE key IS NOT NULL;
 CREATE INDEX run_chat ON run (chat, no) WHERE chat IS NOT NULL;
 CREATE INDEX run_live ON run (process) WHERE token IS NULL;
 CREATE INDEX run_ended ON run (ended_at) WHERE token IS NOT NULL;
-CREATE INDEX run_untold ON run (teller) WHERE teller IS NOT NULL;
+CREATE INDEX run_outbox ON run (outbox) WHERE outbox IS NOT NULL;
 CREATE TABLE journal (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, first INTEGER NOT NULL, data TEXT NOT NULL);
 CREATE TABLE process (id TEXT PRIMARY KEY, beats INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE follower (run INTEGER, process TEXT, PRIMARY KEY (run, process)) WITHOUT ROWID;
-CREATE TABLE notice (  -- runs that their owner does not know to be ended or adopted
+CREATE TABLE notice (  -- runs whose owner does not know that they are ended or adopted
     process TEXT, run INTEGER, PRIMARY KEY (process, run)
 ) WITHOUT ROWID;
 """

@@ -1,0 +1,233 @@
+"""Deliver the ends of runs from the store's outbox to their receivers, at least once and normally once.
+
+The step that ends a run writes a row to the outbox. One announcer a process claims rows, calls the receivers
+and deletes the row. After a crash another process claims it again, a bounded number of times. Receivers
+deduplicate by run id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections import deque
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from flask_aistream.core import events as ev
+from flask_aistream.core.run import Run
+from flask_aistream.errors import StoreUnavailable
+from flask_aistream.runs.active import ActiveRun
+from flask_aistream.runs.ended import EndObserver
+from flask_aistream.runs.ended import RunEnded
+from flask_aistream.stores.base import Delivery
+from flask_aistream.stores.base import Log
+from flask_aistream.stores.base import Store
+from flask_aistream.timing.concurrency import Concurrency
+
+logger = logging.getLogger("flask_aistream")
+
+MAX_TASKS = 32
+"""Deliveries at once: a receiver that hangs delays no other end, until so many hang."""
+
+CLAIM_SECONDS = 1.0
+"""Between two claims of rows that other processes have left."""
+
+MAX_DURATIONS = 10_000
+
+Durations = tuple[float, float | None]
+
+
+class Announcer:
+    """
+    :param max_deliveries: Times that an end is delivered, where each one crashes its process.
+    :param lock: For a few steps that do not block.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        concurrency: Concurrency,
+        observer: EndObserver,
+        clock: Callable[[], float],
+        max_deliveries: int,
+    ) -> None:
+        self._store = store
+        self._concurrency = concurrency
+        self._observer = observer
+        self._clock = clock
+        self._max_deliveries = max_deliveries
+        self._lock: AbstractContextManager[object] = concurrency.lock()
+        self._expected: Counter[str] = Counter()
+        self._durations: dict[str, Durations] = {}
+        self._claimed: dict[str, Delivery] = {}
+        self._queue: deque[Delivery] = deque()
+        self._tasks = 0
+        self._claims = 0  # Wanted, with the one that is going on.
+        self._claimed_at = -CLAIM_SECONDS
+
+    @property
+    def listening(self) -> bool:
+        """Without a receiver, this process claims nothing."""
+        return self._observer.listening
+
+    @contextlib.contextmanager
+    def expect(self, run_id: str) -> Iterator[None]:
+        """A run is about to end here: the process must not exit before its end is delivered."""
+        with self._lock:
+            self._expected[run_id] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._expected[run_id] -= 1
+                if not self._expected[run_id]:
+                    del self._expected[run_id]
+
+    def announce(self, log: Log, run: ActiveRun | None) -> None:
+        """This process has ended a run. Does not block.
+
+        :param run: Knows its durations, where the provider was called here.
+        """
+        if self.listening:
+            self._note(log, run)
+            self.claim()
+
+    def announce_all(self, runs: Sequence[ActiveRun]) -> None:
+        """This process has ended all of its runs, because it exits. Their ends are delivered in this thread."""
+        if not self.listening:
+            return
+        for run in runs:
+            self._note(run.log, run)
+        if self._add_claim():
+            self._claim_all(self._deliver_all)
+
+    def _note(self, log: Log, run: ActiveRun | None) -> None:
+        while len(self._durations) >= MAX_DURATIONS:  # Other processes have delivered these.
+            self._durations.pop(next(iter(self._durations)), None)
+        if run is not None and not run.request.restarts:
+            first = run.pump.first_at
+            durations = (
+                self._clock() - run.started,
+                first - run.started if first is not None else None,
+            )
+            self._durations[log.run.id] = durations
+
+    def poll(self) -> None:
+        """Claim rows that other processes have left, unless that was done a moment ago."""
+        if self._clock() - self._claimed_at >= CLAIM_SECONDS:
+            self.claim()
+
+    def claim(self) -> None:
+        """Claim and deliver rows in a task of its own."""
+        if self.listening and self._add_claim():
+            self._spawn(lambda: self._claim_all(self._add_task))
+
+    def is_pending(self, run_id: str | None = None) -> bool:
+        """Whether an end has yet to be delivered here: that of a run, or any."""
+        if self._claims:
+            return True
+        if run_id is None:
+            return bool(self._expected or self._claimed)
+        return run_id in self._expected or run_id in self._claimed
+
+    def _add_claim(self) -> bool:
+        """:returns: False: the claim that is going on is followed by another one."""
+        with self._lock:
+            self._claims += 1
+            return self._claims == 1
+
+    def _claim_all(self, deliver: Callable[[], None]) -> None:
+        claims = 0
+        while True:
+            with self._lock:
+                self._claims -= claims
+                claims = self._claims
+            if not claims:
+                return
+            self._claimed_at = self._clock()
+            try:
+                deliveries = self._store.claim(list(self._claimed))
+            except StoreUnavailable:  # The next poll tries again.
+                deliveries = []
+            except BaseException:
+                with self._lock:
+                    self._claims -= claims
+                raise
+            for delivery in deliveries:
+                self._claimed[delivery.log.run.id] = delivery
+                self._queue.append(delivery)
+            for _ in deliveries:
+                deliver()
+
+    def _add_task(self) -> None:
+        with self._lock:
+            if self._tasks >= min(MAX_TASKS, len(self._claimed)):
+                return
+            self._tasks += 1
+        self._spawn(self._deliver_in_task)
+
+    def _deliver_in_task(self) -> None:
+        try:
+            self._deliver_all()
+        finally:
+            with self._lock:
+                self._tasks -= 1
+            if self._queue:
+                self._add_task()
+
+    def _deliver_all(self) -> None:
+        while self._queue:
+            try:
+                delivery = self._queue.popleft()
+            except IndexError:  # Another task has taken it.
+                return
+            self._deliver(delivery)
+
+    def _deliver(self, delivery: Delivery) -> None:
+        run_id = delivery.log.run.id
+        try:
+            if delivery.attempt <= self._max_deliveries:
+                self._observer.run_ended(self._describe(delivery.log))
+            else:
+                logger.error(
+                    "Run %s: its end is given up. Each of %s processes that delivered it to the receivers of "
+                    "run_ended has crashed.",
+                    run_id,
+                    self._max_deliveries,
+                )
+        except BaseException as error:
+            if ends_process(error):
+                raise
+            # Also gevent.Timeout, which is no Exception. A receiver that raises is not called again.
+            logger.exception("Run %s: a run_ended receiver failed", run_id)
+        finally:
+            # The store deletes the row before it answers the next claim.
+            self._store.delivered(run_id)
+            del self._claimed[run_id]
+
+    def _describe(self, log: Log) -> RunEnded:
+        outcome = log.terminal or ev.Interrupted("owner-lost")
+        known = self._durations.pop(log.run.id, None)
+        seconds, first_seconds = known or (since(log.run), None)
+        return RunEnded(log.run, outcome, seconds, first_seconds, log)
+
+    def _spawn(self, work: Callable[[], None]) -> None:
+        try:
+            self._concurrency.spawn(work)
+        except RuntimeError:  # No thread can be started.
+            work()
+
+
+def since(run: Run) -> float:
+    return max(time.time() - run.created, 0.0)
+
+
+def ends_process(error: BaseException) -> bool:
+    """Raised to end a process or a greenlet. By its name, as only ``server/`` knows gevent."""
+    return (
+        isinstance(error, (SystemExit, KeyboardInterrupt)) or type(error).__name__ == "GreenletExit"
+    )
