@@ -12,6 +12,7 @@ from flask import Flask
 
 from flask_aistream import AIStream
 from flask_aistream.errors import ConfigError
+from flask_aistream.stores.sqlite import tables
 from tests.server.servers import free_port
 from tests.server.servers import wait_for
 from tests.stores.redis_server import RedisServer
@@ -66,13 +67,14 @@ def test_a_file_that_is_something_else_is_told(tmp_path: Path) -> None:
         register(f"sqlite:///{tmp_path}/notes")
 
 
-def test_a_file_of_another_version_is_told(tmp_path: Path) -> None:
+def test_a_file_of_a_newer_format_is_rejected(tmp_path: Path) -> None:
     import sqlite3
 
     with sqlite3.connect(tmp_path / "runs.sqlite") as db:
+        tables.make(db)
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(ConfigError, match="another version"):
+    with pytest.raises(ConfigError, match=r"newer flask_aistream \(format 99, here \d+\)"):
         register(f"sqlite:///{tmp_path}/runs.sqlite")
 
 
