@@ -1,8 +1,11 @@
 """The flush interval: the minimum time between two writes of one stream.
 
-Tokens that arrive within the interval leave in one write. An idle process uses a short interval. A busy one would
-fall further behind with every token, so its interval grows with the load: fewer, larger writes cost less, and no
-token is late by more than the interval.
+Tokens that arrive within the interval leave in one write. A process whose event loop keeps up uses a short
+interval. One that is saturated would fall further behind with every token, so its interval grows until the loop
+keeps up again: fewer, larger writes cost less, and no token is late by more than the interval.
+
+What is measured is how late the loop is, not how much CPU it uses: a loop that uses most of a core but is on time
+would only add delay by waiting.
 """
 
 from __future__ import annotations
@@ -11,48 +14,43 @@ import time
 from collections.abc import Callable
 
 CHECK_SECONDS = 0.1
-"""Time between two measurements of the load."""
+"""Time between two adaptations of the interval."""
 
 SLOTS = 8
 """Write times per interval. Few, so that many streams share one call of the timer; more than one, so that a new
 stream does not wait for all others."""
 
-IDLE = 0.2
-BUSY = 0.4
-"""Load, as a fraction of one CPU: up to ``IDLE`` the interval is ``base``, from ``BUSY`` on it is ``busy``."""
+LATE = 0.006
+ON_TIME = 0.003
+"""Mean delay of the timer, in seconds, from which on the interval grows, and below which it shrinks. The mean, since
+a single garbage collection or another process may delay one call by more."""
 
-LATE = 0.025
-"""Delay of the timer, in seconds, that counts as full load. Other processes may use the CPU, or a container may
-limit it; this process's own CPU time does not show that."""
+GROWTH, SHRINKAGE = 1.3, 0.92
+"""Factors of one adaptation. Growing takes under a second, shrinking three: the load is seldom gone for good."""
+
+SMALLEST = 0.002
+"""What growth begins with, in seconds, where the interval is 0."""
 
 
 class FlushInterval:
     """The flush interval of a process.
 
-    :param base: Interval of an idle process, in seconds.
-    :param busy: Interval of a busy process, in seconds. If it is not larger than ``base``, the interval is constant.
-    :param cpu: Returns the CPU seconds that this process has used.
+    :param base: Interval of a process whose loop is on time, in seconds.
+    :param busy: Longest interval, in seconds. If it is not larger than ``base``, the interval is constant.
     :ivar interval: Current interval, in seconds.
     :ivar slot: Seconds between two write times.
     """
 
     def __init__(
-        self,
-        base: float,
-        busy: float = 0.0,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        cpu: Callable[[], float] = time.process_time,
+        self, base: float, busy: float = 0.0, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.interval = base
         self.slot = base / SLOTS
         self._base = base
-        self._range = max(busy - base, 0.0)
-        self._cpu = cpu
-        self._max_delay = 0.0
-        self._checked_at = clock()
-        self._cpu_used = cpu()
-        self._next_check = self._checked_at + CHECK_SECONDS
+        self._busy = max(busy, base)
+        self._delay = 0.0
+        self._calls = 0
+        self._next_check = clock() + CHECK_SECONDS
 
     def next_write(self, now: float) -> float:
         """Earliest time of the next write after one at ``now``, by the clock.
@@ -61,24 +59,21 @@ class FlushInterval:
         later with each write.
         """
         if now >= self._next_check:
-            self._measure(now)
+            self._adapt(now)
         return now - now % self.slot + self.interval if self.slot else now
 
     def record_delay(self, seconds: float) -> None:
         """The timer has called back this much later than it was set for."""
-        self._max_delay = max(self._max_delay, seconds)
+        self._delay += seconds
+        self._calls += 1
 
-    def _measure(self, now: float) -> None:
-        """Adapt the interval to the load since the last measurement."""
-        used = self._cpu()
-        load = (used - self._cpu_used) / max(now - self._checked_at, CHECK_SECONDS)
-        load = max(load, self._max_delay / LATE)
-        self._cpu_used, self._checked_at, self._next_check = used, now, now + CHECK_SECONDS
-        self._max_delay = 0.0
-        if self._range:
-            # Half of the way: the next measurement sees the effect, and the interval does not oscillate.
-            self.interval = (self.interval + self._target(load)) / 2
-            self.slot = self.interval / SLOTS
-
-    def _target(self, load: float) -> float:
-        return self._base + self._range * min(max((load - IDLE) / (BUSY - IDLE), 0.0), 1.0)
+    def _adapt(self, now: float) -> None:
+        """Adapt the interval to the mean delay since the last time."""
+        delay = self._delay / self._calls if self._calls else 0.0
+        self._delay, self._calls, self._next_check = 0.0, 0, now + CHECK_SECONDS
+        if delay > LATE:
+            self.interval = min(max(self.interval * GROWTH, SMALLEST), self._busy)
+        elif delay < ON_TIME:
+            shorter = self.interval * SHRINKAGE
+            self.interval = shorter if shorter > max(self._base, SMALLEST) else self._base
+        self.slot = self.interval / SLOTS

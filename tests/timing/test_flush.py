@@ -1,4 +1,4 @@
-"""The flush interval grows with the load."""
+"""The flush interval grows while the loop is late."""
 
 from __future__ import annotations
 
@@ -6,75 +6,71 @@ import pytest
 
 from flask_aistream.timing.flush import CHECK_SECONDS
 from flask_aistream.timing.flush import LATE
+from flask_aistream.timing.flush import ON_TIME
 from flask_aistream.timing.flush import FlushInterval
 from tests.doubles import ManualClock
 
-BASE, MOST = 0.005, 0.03
+BASE, BUSY = 0.005, 0.03
 
 
-class Worker:
-    """A process with a simulated CPU load."""
+class Loop:
+    """A loop whose timer is called back late."""
 
-    def __init__(self, clock: ManualClock, busy: float = MOST) -> None:
-        self.used = 0.0
+    def __init__(self, clock: ManualClock, base: float = BASE, busy: float = BUSY) -> None:
         self.clock = clock
-        self.flush_interval = FlushInterval(BASE, busy, clock=clock, cpu=lambda: self.used)
+        self.flush_interval = FlushInterval(base, busy, clock=clock)
 
-    def work(self, share: float, seconds: float = 2.0, late: float = 0.0) -> float:
-        """:returns: The interval after ``seconds`` at this load, with alarms ``late`` seconds late."""
+    def run(self, *delays: float, seconds: float = 10.0) -> float:
+        """:returns: The interval after ``seconds``, in which calls have these delays in turn."""
         for _ in range(round(seconds / CHECK_SECONDS)):
-            self.used += share * CHECK_SECONDS
+            for delay in delays:
+                self.flush_interval.record_delay(delay)
             self.clock.advance(CHECK_SECONDS)
-            self.flush_interval.record_delay(late)
             self.flush_interval.next_write(self.clock())
         return self.flush_interval.interval
 
 
-LOADS = [
-    pytest.param(0.0, BASE, id="no load"),
-    pytest.param(0.2, BASE, id="low load"),
-    pytest.param(0.3, (BASE + MOST) / 2, id="half busy"),
-    pytest.param(0.4, MOST, id="busy"),
-    pytest.param(0.85, MOST, id="nearly one CPU"),
-    pytest.param(1.0, MOST, id="one CPU"),
-    pytest.param(4.0, MOST, id="several threads"),
+DELAYS = [
+    pytest.param([], BASE, id="nothing to do"),
+    pytest.param([0.0005], BASE, id="on time"),
+    pytest.param([0.0005] * 19 + [0.05], BASE, id="one pause among many calls"),
+    pytest.param([(ON_TIME + LATE) / 2], BASE, id="hardly late"),
+    pytest.param([LATE * 1.1], BUSY, id="late"),
+    pytest.param([1.0], BUSY, id="stalled"),
 ]
 
 
-@pytest.mark.parametrize(("share", "interval"), LOADS)
-def test_the_interval_follows_the_load(clock: ManualClock, share: float, interval: float) -> None:
-    assert Worker(clock).work(share) == pytest.approx(interval, rel=0.01)
+@pytest.mark.parametrize(("delays", "interval"), DELAYS)
+def test_the_interval_follows_the_mean_delay(
+    clock: ManualClock, delays: list[float], interval: float
+) -> None:
+    assert Loop(clock).run(*delays) == pytest.approx(interval)
 
 
-def test_late_alarms_count_as_load(clock: ManualClock) -> None:
-    worker = Worker(clock)
-    assert worker.work(0.1, late=0.001) == pytest.approx(BASE, rel=0.01)
-    assert worker.work(0.1, late=LATE / 2) == pytest.approx(MOST, rel=0.01)
-    assert worker.work(0.1, late=2 * LATE) == pytest.approx(MOST, rel=0.01)
-    assert worker.work(0.1) == pytest.approx(BASE, rel=0.01)
+def test_the_interval_stays_while_the_delay_is_between_the_bounds(clock: ManualClock) -> None:
+    loop = Loop(clock)
+    grown = loop.run(LATE * 1.1, seconds=0.3)
+    assert BASE < grown < BUSY
+    assert loop.run((ON_TIME + LATE) / 2) == grown
 
 
-def test_the_interval_shrinks_again(clock: ManualClock) -> None:
-    worker = Worker(clock)
-    worker.work(1.0)
-    assert worker.work(0.0) == pytest.approx(BASE, rel=0.01)
+def test_the_interval_grows_within_a_second_and_shrinks_more_slowly(clock: ManualClock) -> None:
+    loop = Loop(clock, busy=0.04)
+    assert loop.run(LATE * 2, seconds=1.0) == 0.04
+    assert loop.run(0.0, seconds=1.0) > BASE
+    assert loop.run(0.0, seconds=2.0) == BASE
 
 
-def test_one_measurement_moves_the_interval_only_part_of_the_way(clock: ManualClock) -> None:
-    assert Worker(clock).work(1.0, CHECK_SECONDS) < MOST
+def test_an_interval_of_zero_grows_and_returns_to_zero(clock: ManualClock) -> None:
+    loop = Loop(clock, base=0.0)
+    assert loop.run(LATE * 2) == BUSY
+    assert loop.run(0.0) == 0.0
+    assert loop.flush_interval.next_write(clock()) == clock()
 
 
 @pytest.mark.parametrize("busy", [0.0, BASE / 2])
 def test_the_interval_is_constant_unless_busy_exceeds_base(clock: ManualClock, busy: float) -> None:
-    assert Worker(clock, busy).work(1.0) == BASE
-
-
-def test_the_load_is_averaged_over_the_time_since_the_last_measurement(clock: ManualClock) -> None:
-    worker = Worker(clock)
-    worker.used += 1.0
-    clock.advance(100)
-    worker.flush_interval.next_write(clock())
-    assert worker.flush_interval.interval == BASE
+    assert Loop(clock, busy=busy).run(1.0) == BASE
 
 
 def test_writes_in_one_slot_have_the_same_next_write_time(
