@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure everybody, or only whether we became dearer (``--quick``)."""
+"""``python -m benchmarks``: measure all servers, or compare our own hot path with its baseline (``--quick``)."""
 
 from __future__ import annotations
 
@@ -49,12 +49,10 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workloads", help="names, with commas; all unless given")
     parser.add_argument("--servers", help="names, with commas; all unless given")
-    parser.add_argument(
-        "--short", action="store_true", help="look for a shorter time, at fewer streams"
-    )
+    parser.add_argument("--short", action="store_true", help="shorter windows, fewer streams")
     parser.add_argument("--out", type=Path, default=PAGES, help="folder for the page and the plot")
     parser.add_argument(
-        "--quick", action="store_true", help="fail if we became dearer than the baseline"
+        "--quick", action="store_true", help="fail if our hot path costs more than the baseline"
     )
     parser.add_argument("--record", action="store_true", help="write the baseline of --quick")
     return parser.parse_args()
@@ -71,7 +69,7 @@ def measure(
     rounds: int,
     scale: Scale,
 ) -> None:
-    """All servers, one after the other, in every round: a machine's moods then meet all of them."""
+    """All servers, one after the other, in every round: changes of the machine's speed then affect all of them."""
     for workload in workloads:
         for number in range(1, min(rounds, workload.rounds) + 1):
             for server in servers:
@@ -91,7 +89,7 @@ def how(rounds: int, scale: Scale) -> str:
     short = " Short runs." if scale is SHORT else ""
     return (
         f"Measured on {time.strftime('%Y-%m-%d')}, Python {platform.python_version()}, "
-        f"{os.cpu_count()} cores, medians of {rounds} interleaved rounds (what takes minutes: of one).{short}"
+        f"{os.cpu_count()} cores, medians of {rounds} interleaved rounds (of one, where a round takes minutes).{short}"
     )
 
 

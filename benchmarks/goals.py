@@ -1,4 +1,4 @@
-"""What we want to reach against each peer, in one run: ratios, never absolute times."""
+"""Goals against each peer in one run, as ratios: absolute times differ between machines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.workloads.table import WORKLOADS
 class Goal:
     """A row.
 
-    :param at_least: How many times better than ``peer``; 0.8 lets us be a quarter worse.
+    :param at_least: How many times better than ``peer``; 0.8 allows a quarter worse.
     :param ours: The server that is to reach it.
     """
 
@@ -56,15 +56,15 @@ GOALS = (
 
 LIMITS = {
     ("tick", "speed"): (
-        "The provider alone, which gives way to gevent's loop after each token, takes 1.4 to 2 µs of it (K)."
+        "The provider alone, which yields to gevent's loop after each token, takes 1.4 to 2 µs of it (K)."
     ),
     ("paced", "cpu"): (
         "A greenlet that only sleeps takes 5 to 9 µs of each token (K), and what bare `sendall` takes "
         "under gevent, without Flask and without a log, is in the table."
     ),
     ("capacity", "held"): (
-        "Of the 50 ms that a token may be late, a busy worker spends 40 on gathering, which saves the CPU that "
-        "G0 tells; and at 850 streams the core is full."
+        "At 850 streams the core is full: then the flush interval grows to 40 of the 50 ms that a token may be "
+        "late, which saves a third of the CPU of a token."
     ),
     ("capacity", "share_4000"): "4,000 greenlets that only sleep take the whole core (K).",
     ("idle", "memory_10000"): (
@@ -78,7 +78,7 @@ LIMITS = {
         "reading the request 15."
     ),
 }
-"""What stands in the way, for goals that are missed: by workload and metric."""
+"""Why a goal is missed, by workload and metric."""
 
 BY_NAME: dict[tuple[str, str], tuple[Workload, Metric]] = {
     (workload.name, metric.name): (workload, metric)
@@ -88,7 +88,7 @@ BY_NAME: dict[tuple[str, str], tuple[Workload, Metric]] = {
 
 
 def reached(results: Results) -> Iterator[tuple[Goal, Workload, Metric, float]]:
-    """Each goal that could be looked at, with the ratio that was reached."""
+    """Each goal that was measured, with the ratio that was reached."""
     for goal in GOALS:
         workload, metric = BY_NAME[goal.workload, goal.metric]
         ratio = results.ratio(workload, metric, goal.peer, goal.ours)

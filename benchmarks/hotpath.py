@@ -1,4 +1,4 @@
-"""What our own code costs, without sockets: WSGI applications called in one gevent process.
+"""CPU of our own code without sockets: WSGI applications called in one gevent process.
 
 Every case is measured as often as ``ROUNDS``, ours and the bare Flask generator by turns; the least CPU
 time of each counts, as a busy machine can only add to it. Prints the ratios as JSON. To be run with
@@ -38,7 +38,7 @@ class Case:
     config: dict[str, t.Any] = field(default_factory=dict)
 
 
-# A worker that is busy would open the interval, and hide what a write costs.
+# A loop that is late would open the interval, and hide the cost of a write.
 STEADY = {"AISTREAM_FLUSH_BUSY_SECONDS": 0}
 
 CASES = (

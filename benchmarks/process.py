@@ -1,4 +1,4 @@
-"""Processes under measurement: on a core of their own, with what they cost."""
+"""Processes under measurement: pinned to a core, with their CPU and memory."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Running:
         return sum(map(cpu_seconds, tree(self._process.pid)))
 
     def memory(self) -> float:
-        """KiB that belong to its processes alone, shared pages by their share."""
+        """KiB of its processes; shared pages count by their share (PSS)."""
         return sum(map(memory_kib, tree(self._process.pid)))
 
 
@@ -72,7 +72,7 @@ def running(server: Server, **environ: str) -> t.Iterator[Running]:
 
 
 def on_core(core: int, words: list[str]) -> list[str]:
-    """A command that runs on one core, with as many descriptors as we may have."""
+    """A command that runs on one core, with the hard limit of descriptors."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # The child inherits it.
     return ["taskset", "--cpu-list", str(core), *words]
@@ -91,8 +91,10 @@ def wait_until_it_streams(there: Running, process: subprocess.Popen[bytes]) -> N
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Kill it with its workers: open streams would only make it wait for them."""
-    for pid in tree(process.pid):  # The parent first: it would complain, and start others.
+    """Kill it with its workers: a graceful stop would wait for open streams."""
+    for pid in tree(
+        process.pid
+    ):  # The parent first: it would log the death of a worker, and start another.
         try:
             os.kill(pid, 9)
         except ProcessLookupError:

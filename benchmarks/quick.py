@@ -1,4 +1,4 @@
-"""Has the hot path become dearer? Told by ratio to the bare Flask generator of the same run."""
+"""Compare the CPU of the hot path with its baseline, as ratios to a bare Flask generator of the same run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ BASELINE = Path(__file__).parent / "baseline.json"
 HOTPATH = (sys.executable, "-m", "gevent.monkey", "--module", "benchmarks.hotpath")
 
 ATTEMPTS = 4
-"""A machine with other work to do makes the ratios unsteady: the least of them counts."""
+"""Other work on the machine makes the ratios unsteady: the least of them counts."""
 
-DEARER = 1.15
-"""By how much our cost, in bare Flask generators, may grow before it is a fault."""
+TOLERANCE = 1.15
+"""Factor by which a ratio may exceed its baseline."""
 
 Ratios = dict[str, float]
 
@@ -30,25 +30,25 @@ def main(record: bool) -> int:
     baseline: Ratios = json.loads(BASELINE.read_text(encoding="utf-8"))
     ratios = measure()
     for _ in range(ATTEMPTS - 1):
-        if dearer(ratios, baseline):
+        if exceeding(ratios, baseline):
             ratios = least([ratios, measure()])
-    dear = dearer(ratios, baseline)
+    failed = exceeding(ratios, baseline)
     for name, ratio in ratios.items():
         print(
             f"{name}: {ratio:.3f} of a bare Flask generator's CPU, baseline {baseline[name]:.3f}: "
-            f"{'TOO DEAR' if name in dear else 'fine'}"
+            f"{'TOO MUCH' if name in failed else 'fine'}"
         )
-    return int(bool(dear))
+    return int(bool(failed))
 
 
 def measure() -> Ratios:
-    said = subprocess.run(HOTPATH, check=True, capture_output=True, text=True, timeout=300).stdout
-    return dict(json.loads(said))
+    output = subprocess.run(HOTPATH, check=True, capture_output=True, text=True, timeout=300).stdout
+    return dict(json.loads(output))
 
 
 def least(seen: list[Ratios]) -> Ratios:
     return {name: min(ratios[name] for ratios in seen) for name in seen[0]}
 
 
-def dearer(ratios: Ratios, baseline: Ratios) -> set[str]:
-    return {name for name, ratio in ratios.items() if ratio > baseline[name] * DEARER}
+def exceeding(ratios: Ratios, baseline: Ratios) -> set[str]:
+    return {name for name, ratio in ratios.items() if ratio > baseline[name] * TOLERANCE}

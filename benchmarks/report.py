@@ -1,4 +1,4 @@
-"""The results as Markdown: one table of everybody, then what only we have, then the goals."""
+"""The results as Markdown: one table of all servers, then the workloads that only ours runs, then the goals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEAD = """\
 This project and its peers, side by side. {how}
 
 Each server is one process on a core of its own, the client is on another and checks that every token
-comes once and in order. Every server gets the same tokens as text from the same provider and words
+arrives once and in order. Every server gets the same tokens as text from the same provider and encodes
 them as JSON, in the way its own documentation shows; ours has everything on: heartbeats, disconnect
 watcher, resume, limits, signals. `make bench` measures again and writes this page.
 
@@ -33,7 +33,7 @@ differ from machine to machine, ratios much less.
 def render(results: Results, how: str) -> str:
     """The page.
 
-    :param how: When and on what it was measured, in sentences.
+    :param how: When and on which machine it was measured, in sentences.
     """
     shared = [w for w in WORKLOADS if len(list(results.servers(w))) > 1]
     alone = [w for w in WORKLOADS if len(list(results.servers(w))) == 1]
@@ -92,18 +92,18 @@ def goals(results: Results) -> str:
     rows = []
     limits: dict[str, None] = {}
     for goal, workload, metric, ratio in reached(results):
-        encode_gap = ratio < goal.at_least
+        missed = ratio < goal.at_least
         rows.append(
             [
                 f"{workload.title}: {metric.title}",
                 f"{BY_NAME[goal.ours].label} against {BY_NAME[goal.peer].label}",
                 f"×{goal.at_least:.2f}",
                 f"×{ratio:.2f}",
-                "**no**" if encode_gap else "yes",
+                "**no**" if missed else "yes",
             ]
         )
         limit = LIMITS.get((goal.workload, goal.metric))
-        if encode_gap and limit:
+        if missed and limit:
             limits[f"- **{workload.title}: {metric.title}.** {limit}\n"] = None
     if not rows:
         return ""
@@ -116,8 +116,8 @@ def about(workloads: Iterable[Workload]) -> str:
 
 
 def faults(results: Results) -> str:
-    told = dict.fromkeys(results.faults)
-    return "## Faults\n\n" + "".join(f"- {fault}\n" for fault in told) if told else ""
+    each = dict.fromkeys(results.faults)
+    return "## Faults\n\n" + "".join(f"- {fault}\n" for fault in each) if each else ""
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

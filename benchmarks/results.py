@@ -1,4 +1,4 @@
-"""What the rounds measured, and what is made of it: medians, spreads, ratios."""
+"""The values of all rounds, and their medians, spreads and ratios."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Key = tuple[str, str, str]
 class Results:
     """All values, a list with one for each round.
 
-    :param faults: What a server got wrong, in a sentence each.
+    :param faults: Errors of servers, a sentence each.
     """
 
     values: dict[Key, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -41,12 +41,12 @@ class Results:
     def ratio(
         self, workload: Workload, metric: Metric, peer: str, ours: str = "ours"
     ) -> float | None:
-        """How many times better we are: above 1 where we are."""
+        """How many times better ours is; above 1 if it is."""
         mine, other = self.median(workload, metric, ours), self.median(workload, metric, peer)
         if mine is None or other is None or not mine or not other:
             return None
         return mine / other if metric.better == "more" else other / mine
 
     def servers(self, workload: Workload) -> Iterator[str]:
-        """That took part, each once, in the order of their first value."""
+        """Servers that took part, in the order of their first value."""
         yield from dict.fromkeys(server for name, _, server in self.values if name == workload.name)

@@ -1,4 +1,4 @@
-/* Open many event streams at once, check that every token comes once and in order, and tell the times.
+/* Open many event streams at once, check that every token arrives once and in order, and report times.
  *
  *   load --port 8000 --path /stream?n=100 --streams 32 --tokens 100
  *
@@ -34,7 +34,7 @@ static struct {
     int opening;     /* streams that may be waiting for their first token at a time; 0: any number */
     int by_head;     /* a stream has begun with its response head, not with its first token */
     int hold;        /* when ready, wait until stdin ends, then close all */
-    int leave;       /* when ready and settled, close all at once and tell when each was closed */
+    int leave;       /* when ready and settled, close all at once and report when each was closed */
     double churn;    /* further streams opened each second, each left after one second */
     double patience; /* seconds after which it is ready, whatever has begun; 0: never */
     int any;         /* the first token may have any number */

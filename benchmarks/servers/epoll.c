@@ -15,8 +15,8 @@ enum { MOST = 65536, TURN = 1024 };
 static const char HEAD[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-static struct { char mode; long said, count; double start, rate; } streams[MOST]; /* by descriptor */
-static int talking[MOST], talkers; /* descriptors with tokens still to say */
+static struct { char mode; long sent, count; double start, rate; } streams[MOST]; /* by descriptor */
+static int talking[MOST], talkers; /* descriptors with tokens still to send */
 static int epoll_fd;
 
 static double now(void) {
@@ -48,32 +48,32 @@ static void request_came(int fd) {
     streams[fd].mode = mode ? mode[5] : 'f';
     streams[fd].count = number_after(request, "&n=", 1);
     streams[fd].rate = number_after(request, "&rate=", 50);
-    streams[fd].said = 0;
+    streams[fd].sent = 0;
     streams[fd].start = now();
     send(fd, HEAD, sizeof HEAD - 1, MSG_NOSIGNAL | MSG_MORE);
     talking[talkers++] = fd;
 }
 
-static void say(int fd) {
+static void send_token(int fd) {
     char block[128], chunk[160];
-    long number = streams[fd].said++;
+    long number = streams[fd].sent++;
     int size = sprintf(block, "id: %ld\ndata: {\"text\":\"t%ld \"}\n\n", number, number % 1000);
     int all = sprintf(chunk, "%x\r\n%s\r\n", size, block);
     send(fd, chunk, all, MSG_NOSIGNAL);
 }
 
-/* Whether the stream has nothing more to say. */
+/* Whether the stream has no more tokens to send. */
 static int turn(int fd, double at) {
     if (streams[fd].mode == 's') {
-        say(fd); /* silent: one token, then nothing for longer than anybody waits */
+        send_token(fd); /* silent: one token, then silence for longer than any client waits */
         return 1;
     }
     double due = streams[fd].mode == 'p' ? (at - streams[fd].start) * streams[fd].rate + 1 : 1e18;
     do {
-        if (streams[fd].said >= due) return 0;
-        if (streams[fd].said < streams[fd].count) say(fd);
-    } while (streams[fd].mode == 'p' && streams[fd].said < streams[fd].count);
-    if (streams[fd].said < streams[fd].count) return 0;
+        if (streams[fd].sent >= due) return 0;
+        if (streams[fd].sent < streams[fd].count) send_token(fd);
+    } while (streams[fd].mode == 'p' && streams[fd].sent < streams[fd].count);
+    if (streams[fd].sent < streams[fd].count) return 0;
     send(fd, "0\r\n\r\n", 5, MSG_NOSIGNAL);
     return 1;
 }

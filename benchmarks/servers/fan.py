@@ -21,15 +21,15 @@ class Fan:
         return queue
 
     def start(self, plan: Plan, frame: Callable[[int, str], t.Any]) -> None:
-        """Put each token, worded once, into every queue; ``None`` is the end."""
+        """Put each token, encoded once, into every queue; ``None`` is the end."""
         self._publishing = asyncio.create_task(self._publish(plan, frame))
 
     async def _publish(self, plan: Plan, frame: Callable[[int, str], t.Any]) -> None:
         number = 0
         async for text in async_provider(plan):
-            said = frame(number, text)
+            block = frame(number, text)
             number += 1
             for queue in self._readers:
-                queue.put_nowait(said)
+                queue.put_nowait(block)
         for queue in self._readers:
             queue.put_nowait(None)

@@ -38,8 +38,8 @@ def sync_stream(request: Request) -> Iterable[ServerSentEvent]:
 async def fan() -> AsyncIterable[ServerSentEvent]:
     queue = the_fan.join()
     yield ServerSentEvent(comment="hello")
-    while (said := await queue.get()) is not None:
-        yield said
+    while (block := await queue.get()) is not None:
+        yield block
 
 
 @app.get("/go")

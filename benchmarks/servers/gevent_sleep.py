@@ -1,6 +1,6 @@
-"""A limit: the provider under gevent, and nobody who listens. Whoever streams from it pays this first.
+"""A limit: the provider under gevent, without a reader. Every server under gevent pays this first.
 
-``python -m benchmarks.servers.gevent_sleep paced 4000 5`` looks at 4,000 streams for 5 s.
+``python -m benchmarks.servers.gevent_sleep paced 4000 5`` measures 4,000 streams for 5 s.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RAMP = 2.0
 
 
 class Streams:
-    """:ivar tokens: That all have said so far."""
+    """:ivar tokens: Yielded by all streams so far."""
 
     def __init__(self, mode: str, count: int) -> None:
         self.tokens = 0

@@ -11,28 +11,28 @@ const freed = [];
 const now = () => Number(process.hrtime.bigint()) / 1e9;
 const frame = (number) => `id: ${number}\ndata: ${JSON.stringify({ text: TOKENS[number % 1000] })}\n\n`;
 
-// Calls say(number) for each token at the pace asked for, then end().
-function speak({ mode, n, rate }, say, end) {
+// Calls send(number) for each token at the requested pace, then end().
+function speak({ mode, n, rate }, send, end) {
   let number = 0;
   const start = now();
   const paces = {
     flat() {
-      while (number < n) say(number++);
+      while (number < n) send(number++);
       end();
     },
     tick() {
       if (number === n) return end();
-      say(number++);
+      send(number++);
       return setImmediate(paces.tick);
     },
     paced() {
-      while (number < n && start + number / rate <= now()) say(number++);
+      while (number < n && start + number / rate <= now()) send(number++);
       if (number === n) return end();
       return setTimeout(paces.paced, Math.max(0, (start + number / rate - now()) * 1000));
     },
     silent() {
-      say(number++);
-      setTimeout(() => { say(number++); end(); }, rate * 1000);
+      send(number++);
+      setTimeout(() => { send(number++); end(); }, rate * 1000);
     },
   };
   paces[mode]();
@@ -51,11 +51,11 @@ const routes = {
   },
   "/go"(plan, request, response) {
     response.end("ok");
-    const say = (number) => {
+    const send = (number) => {
       const block = frame(number);
       for (const reader of readers) reader.write(block);
     };
-    speak(plan, say, () => readers.forEach((reader) => reader.end()));
+    speak(plan, send, () => readers.forEach((reader) => reader.end()));
   },
   "/freed"(plan, request, response) {
     response.end(JSON.stringify(freed));

@@ -38,7 +38,7 @@ def raw(request: ChatRequest) -> t.Any:
 
 @ai.provider
 def alone(request: ChatRequest) -> Iterator[str]:
-    """Without any upstream: what is left is ours."""
+    """Without any upstream: the cost of this project alone."""
     return provider(Plan.of(request.params))
 
 

@@ -46,8 +46,8 @@ async def fan(request: Request) -> Response:
 
     async def frames() -> AsyncIterator[ServerSentEvent]:
         yield ServerSentEvent(comment="hello")
-        while (said := await queue.get()) is not None:
-            yield said
+        while (block := await queue.get()) is not None:
+            yield block
 
     return EventSourceResponse(frames())
 

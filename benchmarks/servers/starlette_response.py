@@ -45,8 +45,8 @@ async def fan(request: Request) -> Response:
 
     async def frames() -> AsyncIterator[str]:
         yield ": hello\n\n"
-        while (said := await queue.get()) is not None:
-            yield said
+        while (block := await queue.get()) is not None:
+            yield block
 
     return StreamingResponse(frames(), media_type="text/event-stream")
 

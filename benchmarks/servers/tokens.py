@@ -1,10 +1,10 @@
-"""What every server streams: a provider that stands for a model, at five paces.
+"""What every server streams: a provider that stands in for a model, at five paces.
 
 ``flat`` never waits, ``fresh`` neither, but makes a new text for each token,
 ``tick`` yields to the event loop after each token, as a real stream does,
-``paced`` says token ``k`` at ``k / rate`` seconds, however late the last one was taken: what is due already is
-said at once, as what lies in the socket of a model is read at once,
-``silent`` says one token and then nothing for ``rate`` seconds.
+``paced`` yields token ``k`` at ``k / rate`` seconds, however late the last one was taken; tokens that are overdue
+are yielded at once, as those in the socket of a model would be read at once,
+``silent`` yields one token and then is silent for ``rate`` seconds.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 TOKENS = [f"t{number} " for number in range(1000)]
-"""The client checks the numbers; they begin again after 1000. Where a token is cheap, they are not made
-anew each time, as the provider would be half of what is measured; where memory counts, they are."""
+"""The client checks the numbers, which begin again after 1000. Where a token is cheap, the texts are made once,
+as the provider would otherwise be half of the measurement; where memory counts, each is made when needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one stream is to be.
+    """The plan of one stream.
 
     :param count: Tokens.
     :param rate: Tokens a second where paced; seconds of silence where silent.

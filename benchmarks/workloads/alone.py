@@ -1,4 +1,4 @@
-"""K. What the pace of a model costs under gevent before anything is sent: a limit for every server there."""
+"""K. CPU of a paced provider under gevent before anything is sent: a limit for every server that uses it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def measure(server: Server, scale: Scale) -> Values:
 def cost(server: Server, mode: str, streams: int, scale: Scale) -> float:
     """CPU of a token, in µs."""
     words = [*server.command, mode, str(streams), str(scale.window)]
-    said = subprocess.run(
+    output = subprocess.run(
         on_core(SERVER_CORE, words), cwd=ROOT, check=True, capture_output=True, timeout=120
     ).stdout
-    seen = json.loads(said)
+    seen = json.loads(output)
     return float(seen["cpu"] / seen["tokens"] * 1e6)
 
 
@@ -47,8 +47,8 @@ def metrics(streams: int) -> tuple[Metric, ...]:
 ALONE = Workload(
     "alone",
     "K, provider alone",
-    f"{STREAMS} streams that tick, and streams of {RATE} tokens/s, under gevent, where nobody reads: what is "
-    "left of the core is all that any server there has for them.",
+    f"{STREAMS} streams that tick, and streams of {RATE} tokens/s, under gevent, without a reader: the rest "
+    "of the core is what any server under gevent has for them.",
     (
         Metric("tick", f"{STREAMS} streams that tick: CPU µs per token", "less", 2),
         *(metric for streams in LEVELS for metric in metrics(streams)),

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from benchmarks.servers.table import Server
 
 Values = dict[str, float]
-"""By the name of the metric. What could not be measured is left out."""
+"""By the name of the metric. Metrics that could not be measured are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How long to look.
+    """How long to measure.
 
     :param cpu_seconds: Of the server, in a run that never waits.
     :param window: Seconds of a run that is paced.
@@ -34,7 +34,7 @@ SHORT = Scale(cpu_seconds=0.8, window=2.0, most=1_000)
 class Metric:
     """One column.
 
-    :param better: ``more`` or ``less``; ratios are told so that above 1 is better for us.
+    :param better: ``more`` or ``less``; ratios above 1 mean that ours is better.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Workload:
     """A row of the table.
 
     :param name: As servers name it in ``does``.
-    :param about: A sentence for the report.
+    :param about: A sentence of the report.
     :param measure: One round against one server, which it starts.
     :param rounds: At most: some take minutes, and what they measure is steady.
     """

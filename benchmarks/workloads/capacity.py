@@ -1,4 +1,4 @@
-"""B. How many streams at the pace of a model one core holds, and what happens beyond."""
+"""B. How many streams at the pace of a model one core holds, and what it delivers beyond that."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ LEVELS = (
 BEYOND = (2000, 4000)
 
 LATE_MS = 50.0
-"""A stream is held while 99 of 100 tokens are not later than this, and none stays away."""
+"""Streams are held while 99 of 100 tokens that are due arrive, and 99 of 100 are not later than this."""
 
 RAMP = 4.0
 SETTLE = 1.5
 PATIENCE = 15.0
-"""An overloaded server never begins some streams; then it is looked at as it is."""
+"""An overloaded server never begins some streams; it is then measured with those that it began."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A server under so many streams.
+    """A server under one number of streams.
 
     :param share: Of the tokens due in the window that came in it.
     :param late: p99, in ms.

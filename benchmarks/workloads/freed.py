@@ -19,10 +19,10 @@ FEW = 30
 """Blocking providers that fit into the thread pool of an asyncio server (40)."""
 
 SILENCE = 8.0
-"""Seconds the provider says nothing."""
+"""Seconds that the provider is silent."""
 
 GIVEN_UP = SILENCE + 4.0
-"""What is told, in seconds, of a provider that was not ended until then."""
+"""Seconds reported for a provider that had not ended by then."""
 
 
 def measure(server: Server, scale: Scale) -> Values:

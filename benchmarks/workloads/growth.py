@@ -1,4 +1,4 @@
-"""G. Runs of a thousand to a million tokens: what a token costs, what it holds, how soon it is found."""
+"""G. Runs of a thousand to a million tokens: CPU and memory of a token, and the time to resume."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.workloads.base import Workload
 
 LENGTHS = (1_000, 10_000, 100_000, 1_000_000)
 TOKENS_EACH_SECOND = 500_000
-"""Tokens that are streamed for each CPU second of the scale, in runs of the length looked at."""
+"""Tokens that are streamed for each CPU second of the scale, in runs of the measured length."""
 
 STARTS = 200
 RESUMES = 5

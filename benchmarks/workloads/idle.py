@@ -1,4 +1,4 @@
-"""C. What a stream costs in memory while nothing is said."""
+"""C. Memory of a stream while its provider is silent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPENING = 100
 """Streams that wait for their first token at a time."""
 
 HEARTBEAT_SECONDS = 15.0
-"""The default of everybody who has one; the memory is looked at after the first."""
+"""The default of every server that has heartbeats; memory is measured after the first."""
 
 
 def measure(server: Server, scale: Scale) -> Values:
@@ -47,7 +47,7 @@ def look_at(server: Server, streams: int, seconds: float) -> Values:
 IDLE = Workload(
     "idle",
     "C, idle streams",
-    "Memory of a stream whose provider says one token and then nothing.",
+    "Memory of a stream whose provider yields one token and then is silent.",
     (
         *(Metric(f"memory_{level}", f"KiB each of {level:,}", "less") for level in LEVELS),
         Metric("beats", "heartbeats each", "more"),

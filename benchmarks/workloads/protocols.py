@@ -1,4 +1,4 @@
-"""I. What each wire protocol costs, for the same tokens."""
+"""I. CPU of each wire protocol for the same tokens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SAID = {"role": "user", "content": "x"}
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """How a protocol is asked.
+    """The request for a stream in one protocol.
 
     :param body: Fields of the request besides those of the plan.
     :param repeats: How often the whole text comes again at the end.
@@ -100,8 +100,8 @@ def speed(there: Running, asking: Asking, mode: str, scale: Scale) -> float:
 
 def spend(there: Running, asking: Asking, mode: str, tokens: int) -> float:
     before = there.cpu()
-    said = body(asking, mode, tokens)
-    load(there, asking.path, streams=STREAMS, tokens=tokens * (1 + asking.repeats), body=said)
+    sent = body(asking, mode, tokens)
+    load(there, asking.path, streams=STREAMS, tokens=tokens * (1 + asking.repeats), body=sent)
     return max(there.cpu() - before, 0.01)
 
 

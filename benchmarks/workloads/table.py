@@ -1,4 +1,4 @@
-"""Every workload, in the order they are measured and told."""
+"""Every workload, in the order in which they are measured and reported."""
 
 from __future__ import annotations
 
