@@ -48,7 +48,7 @@ def test_the_rest_can_be_recalled_in_one_batch() -> None:
     assert all(len(delivery.recalls) == 1 for delivery in deliveries)
 
 
-def test_a_recalled_connection_is_shut_down_after_what_was_written(
+def test_a_recalled_connection_is_shut_down_after_its_last_bytes(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = pair

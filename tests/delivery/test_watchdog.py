@@ -68,7 +68,7 @@ def test_a_connection_that_was_removed_is_never_cut_off(clock: ManualClock, pair
 
 
 @pytest.mark.parametrize("patience", [PATIENCE, None])
-def test_a_shared_connection_or_endless_patience_is_left_alone(
+def test_a_shared_connection_or_endless_patience_is_never_cut_off(
     clock: ManualClock, patience: float | None
 ) -> None:
     delivery = FakeDelivery()

@@ -1,4 +1,4 @@
-"""An application whose providers write down what happens to them, for the servers under test.
+"""An application whose providers record events in a file, for the servers under test.
 
 Facts go to the file named by ``FACTS``, one JSON line each, with the machine's monotonic time.
 """
@@ -217,7 +217,7 @@ def create_app() -> Flask:
 
 @ai.provider(name="last-words")
 def last_words(request: ChatRequest) -> Iterator[str]:
-    """Its process dies before it can tell of the end."""
+    """Its process dies before `run_ended` is delivered."""
     yield "Farewell."
     time.sleep(float(request.params["pause"]))
 

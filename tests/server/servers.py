@@ -37,11 +37,11 @@ COMMANDS: dict[str, list[str]] = {
 }  # fmt: skip
 
 ALL = {**COMMANDS, "sync": gunicorn("sync")}
-"""Also what nobody should choose."""
+"""Also the worker class that the documentation advises against."""
 
 
 class Server:
-    """A running server, and what its application wrote down."""
+    """A running server, and the facts that its application recorded."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Server:
         wait_for(self._ready, f"{self.kind} to answer")
 
     def facts(self, fact: str, run: str | None = None) -> list[dict[str, t.Any]]:
-        """What the application wrote down under this name."""
+        """Facts that the application recorded under this name."""
         return facts_in(self._facts, fact, run)
 
     def wait_fact(
@@ -105,13 +105,13 @@ class Server:
             self.process.terminate()
 
     def hurry(self) -> None:
-        """Tell it to stop and to wait for nobody."""
+        """Tell it to stop at once."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
 
     def press_ctrl_c(self) -> None:
-        """What a terminal does: every process of the group is told, and the arbiter tells its workers
-        again. Not so for gthread, whose own handler locks itself up when it is called within itself."""
+        """As a terminal does: SIGINT to every process of the group; the arbiter then signals its workers
+        again. Only once for gthread, whose own handler deadlocks when it is interrupted by itself."""
         if self.kind == "gthread":
             self.process.send_signal(signal.SIGINT)
         else:

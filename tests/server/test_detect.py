@@ -10,7 +10,7 @@ from flask_aistream.server.detect import concurrency
 from flask_aistream.server.threads import Threads
 
 
-def test_a_process_that_nobody_has_patched_has_threads() -> None:
+def test_an_unpatched_process_runs_on_threads() -> None:
     assert isinstance(concurrency(), Threads)
 
 

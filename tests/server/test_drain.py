@@ -1,4 +1,4 @@
-"""A worker is told to go: what becomes of its runs."""
+"""The runs of a worker that is stopped."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     server.stop()
 
 
-def test_what_cannot_finish_in_time_ends_as_interrupted(server: Server) -> None:
+def test_a_run_that_cannot_finish_in_time_ends_as_interrupted(server: Server) -> None:
     stream = Stream(server.url, "/ai/silent-async", {"prompt": "?"})
     stream.until("Well,")
     server.leave()
@@ -45,7 +45,7 @@ def test_what_cannot_finish_in_time_ends_as_interrupted(server: Server) -> None:
     assert len(server.facts("ended", stream.run)) == 1
 
 
-def test_what_can_finish_in_time_does_with_its_reader(server: Server) -> None:
+def test_a_run_that_can_finish_in_time_does_with_its_reader(server: Server) -> None:
     stream = Stream(server.url, "/ai/count", {"prompt": "?", "n": 50, "pause": 0.01})
     stream.until("1 ")
     server.leave()
@@ -54,7 +54,7 @@ def test_what_can_finish_in_time_does_with_its_reader(server: Server) -> None:
     assert end_of(frames) == "stop"
 
 
-def test_a_run_that_nobody_reads_is_finished_before_the_worker_goes(server: Server) -> None:
+def test_a_run_without_readers_finishes_before_the_worker_exits(server: Server) -> None:
     stream = Stream(server.url, "/ai/count", {"prompt": "?", "n": 50, "pause": 0.01})
     stream.until("1 ")
     stream.reset()

@@ -20,7 +20,7 @@ BUDGET = 10.0
 
 
 class Leaving:
-    """A process that drains, and what was done to it.
+    """A process that drains, and a record of the steps.
 
     :param found: What each probe for a successor finds; the last one again and again.
     :param batches: Batches of clients that can be recalled.
@@ -93,7 +93,7 @@ def test_clients_stay_where_no_successor_will_answer(clock: ManualClock) -> None
 
 
 @pytest.mark.parametrize("found", [[True], [False], [None]], ids=["moved", "waited", "stayed"])
-def test_what_is_left_is_interrupted_when_the_budget_is_spent(
+def test_remaining_runs_are_interrupted_when_the_budget_is_spent(
     clock: ManualClock, found: list[bool | None]
 ) -> None:
     process = Leaving(clock, found=found, batches=1000)
@@ -144,9 +144,7 @@ LATE: list[t.Any] = [
 
 
 @pytest.mark.parametrize(("state", "event"), LATE)
-def test_an_event_that_comes_too_late_changes_nothing(
-    clock: ManualClock, state: State, event: Event
-) -> None:
+def test_a_late_event_changes_nothing(clock: ManualClock, state: State, event: Event) -> None:
     process = Leaving(clock)
     process.drain.state = state
     process.drain.handle(event)

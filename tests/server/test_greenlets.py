@@ -36,7 +36,9 @@ def test_callers_that_ask_for_the_loop_at_once_get_the_same_one(greenlets: Green
     assert {task.value for task in asking} == {greenlets.asyncio_loop()}
 
 
-def test_the_loop_serves_what_it_was_given_before_it_ran(greenlets: Greenlets) -> None:
+def test_the_loop_runs_callbacks_that_were_scheduled_before_it_started(
+    greenlets: Greenlets,
+) -> None:
     served = gevent.event.AsyncResult()
     greenlets.asyncio_loop().call_soon_threadsafe(lambda: served.set(asyncio.get_running_loop()))
     assert served.get(timeout=DEADLINE) is greenlets.asyncio_loop()

@@ -110,7 +110,7 @@ def test_there_are_files_for_every_connection(
 
 
 def printed(*options: str) -> dict[str, str]:
-    """What gunicorn says its settings are."""
+    """gunicorn's settings as it reports them."""
     command = [
         sys.executable,
         "-m",

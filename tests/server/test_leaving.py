@@ -1,4 +1,4 @@
-"""Who leaves, who stops, and when the provider is freed."""
+"""Disconnects and stops, and when the provider is freed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_client_that_leaves_is_seen_at_once_on_every_server(serve: Serve, kind
     assert freed_after(server, stream.run, left) < 1.0
 
 
-def test_stopping_tells_readers_and_frees_the_provider_on_every_server(
+def test_stop_ends_the_stream_and_frees_the_provider_on_every_server(
     serve: Serve, kind: str
 ) -> None:
     server = serve(kind)
@@ -74,7 +74,7 @@ def test_stopping_tells_readers_and_frees_the_provider_on_every_server(
     assert (again["stopped"], again["status"]) == (False, "stopped")
 
 
-def test_a_run_goes_on_for_those_who_come_back_in_time(serve: Serve, kind: str) -> None:
+def test_a_run_continues_for_a_client_that_reconnects_in_time(serve: Serve, kind: str) -> None:
     server = serve(kind)
     stream = Stream(server.url, "/ai/count", {"prompt": "?", "n": 60, "pause": 0.01})
     stream.until("5 ")
@@ -84,7 +84,7 @@ def test_a_run_goes_on_for_those_who_come_back_in_time(serve: Serve, kind: str) 
     assert text == "".join(f"{n} " for n in range(60))
 
 
-def test_a_run_that_nobody_comes_back_to_is_stopped(serve: Serve, kind: str) -> None:
+def test_a_run_is_stopped_when_no_client_reconnects(serve: Serve, kind: str) -> None:
     server = serve(kind, APP_AISTREAM_DETACH_SECONDS=0.3)
     stream = Stream(server.url, "/ai/silent-async", {"prompt": "?"})
     stream.until("Well,")

@@ -1,4 +1,4 @@
-"""Whether anybody serves an address, asked without a word."""
+"""Whether a server accepts connections at an address."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def listener(
         yield listener
 
 
-def test_who_closes_what_it_accepted_answers(listener: socket.socket) -> None:
+def test_a_server_that_accepts_and_closes_the_connection_answers(listener: socket.socket) -> None:
     def serve() -> None:
         connection, _ = listener.accept()
         with connection:
@@ -50,11 +50,11 @@ def test_who_closes_what_it_accepted_answers(listener: socket.socket) -> None:
     server.join()
 
 
-def test_a_connection_that_waits_is_no_answer(listener: socket.socket) -> None:
+def test_a_connection_that_is_not_accepted_is_no_answer(listener: socket.socket) -> None:
     assert not answers(address_of(listener), NOT_LONG, tls=False)
 
 
-def test_where_nobody_listens_nobody_answers(listener: socket.socket) -> None:
+def test_a_closed_listener_does_not_answer(listener: socket.socket) -> None:
     address = address_of(listener)
     listener.close()
     assert addresses_of([listener]) == []

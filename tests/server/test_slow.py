@@ -1,4 +1,4 @@
-"""Clients that stop reading: cut off, and nobody else notices."""
+"""Clients that stop reading are cut off, and delay no other."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GROWTH_BYTES = 64 * 1024 * 1024
 
 
 class Raw:
-    """A request on a socket, and an answer that is read when the test says so."""
+    """A request on a socket, whose answer is read when the test wants it."""
 
     def __init__(self, connection: socket.socket, path: str, cursor: str = "") -> None:
         self._socket = connection
@@ -130,7 +130,7 @@ def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize("kind", ["gevent", "gthread"])
-def test_who_stops_reading_is_cut_off_and_may_come_back(
+def test_a_client_that_stops_reading_is_cut_off_and_may_resume(
     serve: Serve, door: Door, kind: str
 ) -> None:
     server = serve(kind, options=door.options(kind), APP_AISTREAM_SEND_SECONDS=SEND_SECONDS)
@@ -151,8 +151,10 @@ def test_who_stops_reading_is_cut_off_and_may_come_back(
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has such an option")
 @pytest.mark.parametrize("kind", ["gevent", "gthread"])
-def test_who_stops_reading_before_a_silence_is_given_up_too(serve: Serve, kind: str) -> None:
-    """Nothing is being written then: what the kernel was given last is not taken."""
+def test_a_client_that_stops_reading_before_a_silence_is_cut_off_too(
+    serve: Serve, kind: str
+) -> None:
+    """Nothing is being written then: bytes in the kernel's buffer are not acknowledged."""
     server = serve(kind, APP_AISTREAM_SEND_SECONDS=SEND_SECONDS)
     door = Door("tcp", Path())
     sleeper = Raw(door.connect(server, narrow=True), "/ai/lump?prompt=x&n=90000")
@@ -164,7 +166,7 @@ def test_who_stops_reading_before_a_silence_is_given_up_too(serve: Serve, kind: 
 
 @pytest.mark.load
 @pytest.mark.nightly
-def test_fifty_who_stop_reading_cost_little_and_harm_nobody(serve: Serve) -> None:
+def test_fifty_clients_that_stop_reading_cost_little_and_delay_no_other(serve: Serve) -> None:
     server = serve("gevent", APP_AISTREAM_SEND_SECONDS=2, APP_AISTREAM_LOG_EVENTS=50_000)
     door = Door("tcp", Path())
     paced = Stream(server.url, "/ai/count", {"prompt": "?", "n": 300, "pause": 0.01})

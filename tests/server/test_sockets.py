@@ -32,7 +32,7 @@ def pair() -> Iterator[Pair]:
         yield ours, theirs
 
 
-def test_what_the_kernel_holds_is_bounded(pair: Pair) -> None:
+def test_the_kernel_buffers_a_bounded_number_of_bytes(pair: Pair) -> None:
     ours, _ = pair
     bound(ours, 10.0)
     assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) in (SEND_BUFFER, 2 * SEND_BUFFER)
@@ -58,7 +58,7 @@ def closed() -> socket.socket:
 
 
 @pytest.mark.parametrize("connection", [None, object(), closed()], ids=["none", "else", "closed"])
-def test_what_is_no_open_socket_is_left_alone(connection: t.Any) -> None:
+def test_a_closed_or_missing_socket_is_ignored(connection: t.Any) -> None:
     bound(connection, 10.0)
     assert descriptor_of(connection) is None
 
@@ -79,7 +79,7 @@ def test_a_connection_is_cut_for_both_and_stays_to_be_closed(pair: Pair) -> None
         ours.send(b"!")
 
 
-def test_what_was_written_before_hanging_up_arrives(pair: Pair) -> None:
+def test_bytes_written_before_hanging_up_arrive(pair: Pair) -> None:
     ours, theirs = pair
     ours.send(b"!")
     hang_up(ours.fileno())
@@ -89,7 +89,7 @@ def test_what_was_written_before_hanging_up_arrives(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("act", [cut, hang_up, take_error])
-def test_what_is_gone_is_no_fault(act: t.Callable[[int], None], pair: Pair) -> None:
+def test_acting_on_a_closed_socket_raises_nothing(act: t.Callable[[int], None], pair: Pair) -> None:
     ours, theirs = pair
     theirs.close()
     act(ours.fileno())

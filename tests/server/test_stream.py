@@ -1,4 +1,4 @@
-"""What every server must do with a stream, over a real socket."""
+"""Streams of every server, over a real socket."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_failure_before_the_first_token_is_an_http_error(serve: Serve, kind: s
     assert "hunter2" not in json.dumps(answer)
 
 
-def test_a_failure_in_the_middle_is_told_in_frames(serve: Serve, kind: str) -> None:
+def test_a_failure_in_mid_stream_is_sent_as_frames(serve: Serve, kind: str) -> None:
     server = serve(kind)
     stream = Stream(server.url, "/ai/fails-late", {"prompt": "?"})
     text, frames = stream.rest()

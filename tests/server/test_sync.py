@@ -23,7 +23,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.stop()
 
 
-def test_a_long_answer_comes_in_pieces_and_others_are_served_in_between(server: Server) -> None:
+def test_a_long_answer_is_split_into_responses_with_other_requests_between_them(
+    server: Server,
+) -> None:
     stream = Stream(server.url, "/ai/count", {"prompt": "?", "n": 40, "pause": 0.1})
     run = stream.run
     text, frames = stream.rest()

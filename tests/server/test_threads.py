@@ -1,4 +1,4 @@
-"""What OS threads cannot do to each other."""
+"""Limits of interrupting an OS thread."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_stop_does_not_lock_up_the_process_where_memory_is_collected_meanwhile
     assert output_of(STOPS) == "alive True\n"
 
 
-def test_what_is_left_to_do_when_the_process_exits_is_done() -> None:
+def test_a_task_spawned_at_exit_is_run() -> None:
     assert output_of(AT_EXIT) == "told\n"
 
 

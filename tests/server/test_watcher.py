@@ -1,4 +1,4 @@
-"""Clients that leave, as the kernel tells of them."""
+"""Disconnects, as the kernel reports them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no epo
 
 
 class Connection:
-    """Both ends of one, and what the watcher said of it."""
+    """Both ends of one, and the watcher's reports."""
 
     def __init__(self) -> None:
         self.ours, self.theirs = socket.socketpair()
@@ -50,7 +50,7 @@ def connect() -> Iterator[Callable[[], Connection]]:
         connection.close()
 
 
-def test_whoever_leaves_is_told_of_once(connect: Callable[[], Connection]) -> None:
+def test_a_disconnect_is_reported_once(connect: Callable[[], Connection]) -> None:
     watcher, connection = DisconnectWatcher(), connect()
     times: list[int] = []
 
@@ -69,7 +69,7 @@ def test_whoever_leaves_is_told_of_once(connect: Callable[[], Connection]) -> No
     assert times == [1]
 
 
-def test_whoever_was_forgotten_is_not_told_of(connect: Callable[[], Connection]) -> None:
+def test_a_forgotten_connection_is_not_reported(connect: Callable[[], Connection]) -> None:
     watcher, connection, another = DisconnectWatcher(), connect(), connect()
     watcher.watch(connection.ours.fileno(), connection.gone.set)
     watcher.forget(connection.ours.fileno())

@@ -1,4 +1,4 @@
-"""The servers' test application, which also says in which process it answers."""
+"""The servers' test application, which also names the process of each answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``celery -A`` is given."""
+"""The application for ``celery -A``."""
 
 from __future__ import annotations
 

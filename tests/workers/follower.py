@@ -1,4 +1,4 @@
-"""A plain EventSource: comes back with the last id after the reconnection time, until it is told the end."""
+"""A plain EventSource: reconnects with the last id after the reconnection time, until the run ends."""
 
 from __future__ import annotations
 

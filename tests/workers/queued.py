@@ -1,4 +1,4 @@
-"""The servers' test application, whose runs are made by Celery workers."""
+"""The servers' test application, whose runs Celery workers execute."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def config_of(redis: RedisServer, broker: int = 1, **config: t.Any) -> dict[str,
 
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One of our own: whoever else shares a store also looks after its dead workers' runs."""
+    """One of our own: every process that shares a store recovers the runs of dead workers."""
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     yield server
     server.stop()
@@ -163,7 +163,7 @@ def test_a_run_is_made_in_a_celery_worker(site: Site) -> None:
         assert site.told(line.run) == ["Finished"]
 
 
-def test_web_workers_are_killed_and_the_run_goes_on(site: Site) -> None:
+def test_a_run_survives_killed_web_workers(site: Site) -> None:
     with site.line() as line:
         before = line.stream("/ai/count", COUNT).text("30 ")
         for pid in site.web.pids():
@@ -190,7 +190,7 @@ def test_a_stop_reaches_the_celery_worker(site: Site) -> None:
         assert site.told(line.run) == ["Stopped"]
 
 
-def test_a_task_that_comes_twice_makes_one_run(site: Site) -> None:
+def test_a_task_delivered_twice_makes_one_run(site: Site) -> None:
     with site.line() as line:
         line.stream("/ai/count", {"prompt": "?", "n": 100, "pause": 0.01}).text("10 ")
         site.deliver(line.run)
@@ -201,7 +201,7 @@ def test_a_task_that_comes_twice_makes_one_run(site: Site) -> None:
         assert len(site.web.facts("called", line.run)) == 1
 
 
-def test_a_killed_child_of_celery_interrupts_its_run_or_another_one_goes_on(site: Site) -> None:
+def test_the_run_of_a_killed_celery_child_is_interrupted_or_restarted(site: Site) -> None:
     with site.line() as line, site.line() as other:
         line.stream("/ai/count", {"prompt": "?", "n": 100000, "pause": 0.01})
         other.stream("/ai/count-on", COUNT)
@@ -221,7 +221,7 @@ def test_a_killed_child_of_celery_interrupts_its_run_or_another_one_goes_on(site
     assert not set(calls) & set(site.web.pids())
 
 
-def test_a_run_that_nobody_follows_is_stopped(site: Site) -> None:
+def test_a_run_without_readers_is_stopped(site: Site) -> None:
     assert site.told(site.left) == ["Stopped"]
 
 

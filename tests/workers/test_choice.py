@@ -28,7 +28,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[RedisServer]
 
 
 @pytest.mark.server
-def test_several_workers_share_a_file_without_being_told(serve: Serve, connect: Connect) -> None:
+def test_several_workers_share_a_file_by_default(serve: Serve, connect: Connect) -> None:
     server = serve("gevent", 2)
     here, there = server.pids()
     started = connect(server, here).stream("/ai/silent", {"prompt": "?"})
@@ -42,7 +42,7 @@ def test_a_password_is_used(guarded: RedisServer) -> None:
     register(guarded.url)
 
 
-def test_a_wrong_password_is_told_but_not_shown(guarded: RedisServer) -> None:
+def test_a_wrong_password_is_reported_but_not_shown(guarded: RedisServer) -> None:
     with pytest.raises(ConfigError) as refused:
         register(guarded.url.replace("secret", "hunter2"))
     said = str(refused.value)
@@ -51,17 +51,17 @@ def test_a_wrong_password_is_told_but_not_shown(guarded: RedisServer) -> None:
     assert "hunter2" not in said
 
 
-def test_a_server_that_is_not_there_is_told() -> None:
+def test_an_unreachable_server_is_reported() -> None:
     with pytest.raises(ConfigError, match=r"^AISTREAM_STORE is `redis://.*Connection refused"):
         register(f"redis://127.0.0.1:{free_port()}/0")
 
 
-def test_a_path_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_path_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^AISTREAM_STORE is `sqlite:.*unable to open"):
         register(f"sqlite:///{tmp_path}/missing/runs.sqlite")
 
 
-def test_a_file_that_is_something_else_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_reported(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("not a database " * 100)
     with pytest.raises(ConfigError, match="not a database"):
         register(f"sqlite:///{tmp_path}/notes")
@@ -79,7 +79,7 @@ def test_a_file_of_a_newer_format_is_rejected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["redis", "mysql://host/db", "sqlite://", "", 7])
-def test_what_is_no_store_url_is_told(url: t.Any) -> None:
+def test_an_invalid_store_url_is_reported(url: t.Any) -> None:
     with pytest.raises(ConfigError, match=r"AISTREAM_STORE is .* but must be .*memory://"):
         register(url)
 
@@ -116,7 +116,7 @@ def test_a_bad_url_is_refused_in_a_sentence_without_its_password(
     assert "secret" not in said
 
 
-def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     # Another test may have imported what imports it.
     for name in [name for name in sys.modules if name.startswith("flask_aistream.stores.redis")]:
@@ -126,7 +126,7 @@ def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
-def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_write_permission_is_reported(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     with pytest.raises(ConfigError, match="unable to open"):
         register(f"sqlite:///{tmp_path}/runs.sqlite")

@@ -1,4 +1,4 @@
-"""A process that is killed takes nothing with it but the answer it was making."""
+"""A killed process loses only the answers it was making."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOTICE_SECONDS = 5.0
         pytest.param("redis", True, marks=pytest.mark.nightly),
     ],
 )
-def test_an_end_whose_process_dies_before_it_is_told_is_told_by_another(
+def test_an_end_whose_process_dies_before_delivery_is_delivered_by_another(
     serve: Serve, store: str, connect: Connect, stopped: bool
 ) -> None:
     server = serve("gevent", 3, store, NAME="speechless")
@@ -53,7 +53,7 @@ def test_an_end_whose_process_dies_before_it_is_told_is_told_by_another(
         pytest.param("redis", "gevent", marks=pytest.mark.nightly),
     ],
 )
-def test_readers_of_a_killed_owner_learn_it_and_keep_what_was_said(
+def test_readers_of_a_killed_owner_are_told_interrupted_and_keep_the_text(
     serve: Serve, store: str, connect: Connect, kind: str
 ) -> None:
     server = serve(kind, 3, store, NAME="killed")
@@ -74,12 +74,12 @@ def test_readers_of_a_killed_owner_learn_it_and_keep_what_was_said(
     wait_for(lambda: bool(server.facts("ended", lost.run)), "run_ended")
     unharmed.text("499 ")  # Time in which it could be told twice.
     (ended,) = server.facts("ended", lost.run)
-    assert ended["pid"] != here  # One of the two, or who came in its place.
+    assert ended["pid"] != here  # One of the other two, or its replacement.
     assert (ended["outcome"], ended["text"]) == ("Interrupted", texts[0])
 
 
 @pytest.mark.parametrize("store", ["sqlite", pytest.param("redis", marks=pytest.mark.nightly)])
-def test_a_worker_that_was_never_asked_for_anything_tells_the_end_of_a_killed_one(
+def test_a_worker_without_requests_delivers_the_end_of_a_killed_ones_run(
     serve: Serve, store: str, connect: Connect
 ) -> None:
     server = serve("gevent", 2, store, fresh=True)

@@ -1,4 +1,4 @@
-"""A worker leaves: its readers go to another one, its runs end where they are, nobody misses a token."""
+"""A worker leaves: its readers move to another one, its runs finish, and no token is lost."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ GAP_SECONDS = 1.0
 ASK = {"prompt": "?", "n": 150, "pause": 0.03}
 WHOLE = "".join(f"{number} " for number in range(150))
 TIMES = ("--graceful-timeout", "15")
-# Who was told to come back is not one who left.
+# A recalled client is not a disconnected one.
 DRAIN = {"APP_AISTREAM_DRAIN_SECONDS": 12, "APP_AISTREAM_DETACH_SECONDS": 0}
 READERS = 4
 
 
 Leave = Callable[[Workers, int], None]
-"""Have a server leave, or at least the worker of this pid."""
+"""Stop a server, or at least the worker of this pid."""
 
 
 def hup(server: Workers, pid: int) -> None:
@@ -66,7 +66,7 @@ LEAVINGS: list[t.Any] = [
 
 
 @pytest.mark.parametrize(("kind", "store", "options", "leave"), LEAVINGS)
-def test_readers_move_and_runs_finish_where_they_are(
+def test_readers_move_and_runs_finish_in_the_old_worker(
     serve: Serve,
     kind: str,
     store: str,
@@ -86,7 +86,7 @@ def test_readers_move_and_runs_finish_where_they_are(
         ended = server.wait_fact("ended", reader.finish().run_id)
         assert (reader.text, reader.reason) == (ended["text"], "stop")
         assert (ended["pid"], ended["outcome"]) == (reader.pids[0], "Finished")
-    # Straight to somebody who stays: nobody is sent from one leaving worker to the next.
+    # Directly to a worker that stays: no reader is sent from one leaving worker to the next.
     assert max(len(reader.pids) for reader in readers) == 2
     assert is_busy() or max(reader.gap for reader in readers) < GAP_SECONDS
 
@@ -99,7 +99,7 @@ STAYING: list[t.Any] = [
 
 
 @pytest.mark.parametrize(("count", "store", "options", "leave"), STAYING)
-def test_readers_stay_where_it_would_not_help_to_move(
+def test_readers_stay_if_no_other_worker_can_serve_them(
     serve: Serve, count: int, store: str | None, options: tuple[str, ...], leave: Leave
 ) -> None:
     config = DRAIN if store else {"APP_AISTREAM_STORE": "memory://", **DRAIN}
@@ -110,7 +110,7 @@ def test_readers_stay_where_it_would_not_help_to_move(
     assert told == [(WHOLE, 1)] * READERS
 
 
-def test_a_leaving_worker_keeps_only_what_cannot_move(
+def test_a_leaving_worker_keeps_only_connections_that_cannot_move(
     serve: Serve, connect: Connect, tmp_path: Path
 ) -> None:
     server = serve("gevent", 2, "sqlite", options=TIMES, **DRAIN)
@@ -138,7 +138,7 @@ def test_a_leaving_worker_keeps_only_what_cannot_move(
 
 
 @pytest.mark.parametrize("kind", ["gevent", "gthread"])
-def test_nobody_is_refused_while_workers_change(serve: Serve, kind: str) -> None:
+def test_no_request_is_refused_while_workers_are_replaced(serve: Serve, kind: str) -> None:
     server = serve(kind, 2, "sqlite", options=TIMES, **DRAIN)
     old = server.pids()
     hup(server, old[0])
@@ -151,7 +151,7 @@ def test_nobody_is_refused_while_workers_change(serve: Serve, kind: str) -> None
 
 
 def begun(server: Workers, **ask: t.Any) -> list[Follower]:
-    """Some readers of a run each, which is well under way."""
+    """Some readers, each of a run that has begun."""
     server.pids()
     path = f"/ai/count?{urlencode({**ASK, **ask})}"
     readers = [Follower(server.url, path) for _ in range(READERS)]

@@ -15,7 +15,7 @@ WHOLE = "".join(f"{number} " for number in range(600))
 
 
 @pytest.mark.parametrize("store", ["redis", pytest.param("sqlite", marks=pytest.mark.nightly)])
-def test_a_run_goes_on_where_its_killed_worker_has_left_off(
+def test_a_run_continues_where_its_killed_worker_stopped(
     serve: Serve, store: str, connect: Connect
 ) -> None:
     server = serve("gevent", 3, store, NAME="restarted")
