@@ -133,5 +133,5 @@ clean:
 
 .venv-bench/ready: benchmarks/requirements.txt setup.cfg
 	@tools/venv.sh $(PYTHON) .venv-bench
-	@tools/install.sh .venv-bench --editable ".[gunicorn,redis]" --requirement benchmarks/requirements.txt
+	@tools/install.sh .venv-bench --editable ".[gunicorn,redis,upstream]" --requirement benchmarks/requirements.txt
 	@touch $@

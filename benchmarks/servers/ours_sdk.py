@@ -1,4 +1,4 @@
-"""This project over the SDKs: parsed chunks and raw responses."""
+"""This project over the SDKs: parsed chunks, raw responses, and raw responses over the lean transport."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ from benchmarks.servers.tokens import Plan
 from benchmarks.servers.tokens import provider
 from flask_aistream import AIStream
 from flask_aistream import ChatRequest
+from flask_aistream.upstream import http_client
 
 ai = AIStream()
 
 CLIENTS: dict[str, tuple[t.Any, t.Any]] = {
     "sdk": (OpenAI(**models.OPENAI), Anthropic(**models.ANTHROPIC)),
+    "lean": (
+        OpenAI(**models.OPENAI, http_client=http_client(connections=models.CONNECTIONS)),
+        Anthropic(**models.ANTHROPIC, http_client=http_client(connections=models.CONNECTIONS)),
+    ),
 }
 
 
@@ -34,6 +39,11 @@ def parsed(request: ChatRequest) -> t.Any:
 @ai.provider
 def raw(request: ChatRequest) -> t.Any:
     return raw_response("sdk", request)
+
+
+@ai.provider
+def lean(request: ChatRequest) -> t.Any:
+    return raw_response("lean", request)
 
 
 @ai.provider

@@ -137,6 +137,7 @@ SERVERS = (
         kinds=("sync",),
         does=frozenset({"alone"}),
     ),
+    ours_over_a_model("lean", "flask_aistream, raw response, lean transport"),
     ours_over_a_model("raw", "flask_aistream, raw response, the SDK's transport"),
     ours_over_a_model("parsed", "flask_aistream, the SDK's parsed chunks"),
     ours_over_a_model("alone", "flask_aistream, no upstream"),
