@@ -18,8 +18,11 @@ import gevent
 from flask import Flask
 from werkzeug.test import create_environ
 
+from benchmarks.servers import canned
 from benchmarks.servers import flask_generator
+from benchmarks.servers import flask_sdk
 from benchmarks.servers import ours
+from benchmarks.servers import ours_sdk
 
 ROUNDS = 15
 
@@ -29,6 +32,8 @@ class Case:
     """
     :param streams: At once.
     :param tokens: Of each stream.
+    :param over_a_model: Whether the tokens come from a canned response of a model, which ours reads raw and the
+        bare Flask generator through the SDK.
     """
 
     name: str
@@ -36,6 +41,7 @@ class Case:
     streams: int
     tokens: int
     config: dict[str, t.Any] = field(default_factory=dict)
+    over_a_model: bool = False
 
 
 # A loop that is late would open the interval, and hide the cost of a write.
@@ -46,23 +52,27 @@ CASES = (
     Case("tick", "tick", 8, 1000, STEADY),
     Case("tick without a flush interval", "tick", 8, 500, {**STEADY, "AISTREAM_FLUSH_SECONDS": 0}),
     Case("first token", "flat", 50, 1, STEADY),
+    Case("L, raw response", "flat", 8, 400, STEADY, over_a_model=True),
 )
 
 
 def main() -> None:
+    ours_sdk.CLIENTS["sdk"] = (canned.openai(), None)
+    flask_sdk.openai = canned.openai()
     print(json.dumps({case.name: round(ratio(case), 4) for case in CASES}))
 
 
 def ratio(case: Case) -> float:
     app = Flask(__name__)
     app.config.update(case.config)
-    app.register_blueprint(ours.ai, url_prefix="/ai")
+    app.register_blueprint((ours_sdk if case.over_a_model else ours).ai, url_prefix="/ai")
+    peer = (flask_sdk if case.over_a_model else flask_generator).app
     query = f"mode={case.mode}&n={case.tokens}"
-    mine = [spend(app, f"/ai/stream?prompt=x&{query}", case.streams)]
-    bare = [spend(flask_generator.app, f"/stream?{query}", case.streams)]
-    for _ in range(ROUNDS):
-        mine.append(spend(app, f"/ai/stream?prompt=x&{query}", case.streams))
-        bare.append(spend(flask_generator.app, f"/stream?{query}", case.streams))
+    ours_url = f"/ai/{'raw' if case.over_a_model else 'stream'}?prompt=x&{query}"
+    mine, bare = [], []
+    for _ in range(ROUNDS + 1):
+        mine.append(spend(app, ours_url, case.streams))
+        bare.append(spend(peer, f"/stream?{query}", case.streams))
     return min(mine) / min(bare)
 
 
