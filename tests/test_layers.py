@@ -42,6 +42,7 @@ THIRD_PARTIES = {
     "werkzeug": {"web", "testing"},
     "blinker": {"web"},
     "flask_login": {"web"},
+    "itsdangerous": {"web"},
     "gevent": {"server", "runs.bridge"},
     "greenlet": {"server", "runs.bridge"},
     "gunicorn": {"server"},

@@ -31,4 +31,6 @@ function Chat({ id }) {
   );
 }
 
-createRoot(document.getElementById("chat")).render(<Chat id="chat-1" />);
+// Of at least 16 characters: a shorter id could be guessed, and then finds no run of an anonymous visitor.
+const id = (sessionStorage.chat ??= crypto.randomUUID());
+createRoot(document.getElementById("chat")).render(<Chat id={id} />);

@@ -38,6 +38,7 @@ class Run:
     :param key: Idempotency key, scoped to the owner and provider; ``None`` for none.
     :param fingerprint: Hash of the request. A different request with the same key is rejected.
     :param chat: Conversation id, scoped to the owner and provider; ``None`` for none.
+    :param namespace: Where the owner's name is valid: the same name elsewhere is another owner.
     :param request: The request as JSON, if another process may have to call the provider. A store may drop
         it when the run ends.
     """
@@ -49,6 +50,7 @@ class Run:
     key: str | None = None
     fingerprint: str = ""
     chat: str | None = None
+    namespace: str = ""
     request: str = field(default="", repr=False)
 
     @property
@@ -57,5 +59,5 @@ class Run:
         named = (self.owner, self.key, self.chat, self.request)
         return sum(len(text) for text in named if text)
 
-    def readable_by(self, caller: str | None) -> bool:
-        return self.owner is None or self.owner == caller
+    def readable_by(self, caller: str | None, namespace: str = "") -> bool:
+        return self.owner is None or (self.owner, self.namespace) == (caller, namespace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from uuid import UUID
 
@@ -85,12 +86,17 @@ def check_verdict(allowed: t.Any, refusal: str) -> None:
         )
 
 
-def open_log(store: Store, run_id: str, caller: str | None) -> Log:
+def namespace_of(registry: ProviderRegistry) -> str:
+    """Where the owners of an ``AIStream`` are valid: in it, and in the current application."""
+    return json.dumps([current_app.name, registry.name])
+
+
+def open_log(store: Store, registry: ProviderRegistry, run_id: str, caller: str | None) -> Log:
     """The log of a run that ``caller`` may read.
 
     :raises RunNotFound: It does not exist or belongs to another owner; both give the same answer.
     """
     log = store.open(run_id)
-    if not log.run.readable_by(caller):
+    if not log.run.readable_by(caller, namespace_of(registry)):
         raise RunNotFound(run_id)
     return log

@@ -13,13 +13,13 @@ from flask_aistream.protocols.ai_sdk import AI_SDK
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
 from flask_aistream.web import cors
+from flask_aistream.web import names
 from flask_aistream.web import stream
 from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import extension
 from flask_aistream.web.registry import ProviderRegistry
 from flask_aistream.web.responses import no_content
 from flask_aistream.web.routes import views
-from flask_aistream.web.start import scoped
 
 
 def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
@@ -69,7 +69,9 @@ def latest(
     cors.refuse_cross_site(ext.settings, request)
     caller = access.caller_of(registry.identify)
     store = ext.process.store
-    run_id = store.latest(scoped(registry.find(provider), caller, chat_id))
+    visitor = names.visitor_of(request) if caller is None else None
+    name = names.scoped(registry, registry.find(provider), caller, chat_id, visitor)
+    run_id = store.latest(name) if name is not None else None
     try:
         log = None if run_id is None else store.open(run_id)
     except RunNotFound:  # Expired meanwhile.

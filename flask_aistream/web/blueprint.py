@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Callable
 from collections.abc import Mapping
+from dataclasses import replace
 from types import EllipsisType
 
 from flask import Blueprint
@@ -34,6 +35,7 @@ from flask_aistream.runs.call import Provider
 from flask_aistream.web import access
 from flask_aistream.web import ai_sdk
 from flask_aistream.web import cors
+from flask_aistream.web import names
 from flask_aistream.web import openai
 from flask_aistream.web import parse
 from flask_aistream.web import routes
@@ -60,6 +62,8 @@ from flask_aistream.web.registry import name_of
 from flask_aistream.web.registry import refuse_login_decorator
 from flask_aistream.web.responses import aistream_error
 from flask_aistream.web.responses import http_error
+from flask_aistream.web.start import Starter
+from flask_aistream.web.start import client_of
 from flask_aistream.web.start import resumed_by_request
 from flask_aistream.web.start import start
 
@@ -101,12 +105,13 @@ class AIStream(Blueprint):
                 'url_prefix="/ai").'
             )
         super().__init__(name, "flask_aistream", static_folder="static")
-        self._registry = ProviderRegistry(decorators)
+        self._registry = ProviderRegistry(name, decorators)
         routes.add(self, self._registry)
         ai_sdk.add(self, self._registry)
         openai.add(self, self._registry)
         self.record(self._mount)
         self.after_request(allow_origin)
+        self.after_request(names.set_visitor_cookie)
         self.register_error_handler(HTTPException, lambda error: http_error(NATIVE, error))
         self.before_app_request(answer_unrouted)
         for kind in ANSWERABLE:
@@ -275,8 +280,21 @@ class AIStream(Blueprint):
         parsed = parse.read_given(request, ext.settings, chat=chat, key=key, background=background)
         if owner is None and isinstance(request, ChatRequest):
             owner = request.owner
-        found, name = self._registry.find(provider), access.owner_name(owner)
-        log = resumed_by_request(ext, found, name) or start(ext, found, parsed, name)
+        registry, found, name = (
+            self._registry,
+            self._registry.find(provider),
+            access.owner_name(owner),
+        )
+        starter = Starter(name, names.CODE, names.CODE)
+        header = parse.header_key() if parsed.key is None else None
+        if header is not None:  # The client chose it.
+            parsed = replace(parsed, key=header)
+            starter = replace(
+                starter, key_visitor=client_of(ext, registry, parsed, name).key_visitor
+            )
+        log = resumed_by_request(ext, registry, found, name) or start(
+            ext, registry, found, parsed, starter
+        )
         return RunHandle(ext, log, self._registry.rendering)
 
     def attach(self, run_id: str, *, owner: Owner | EllipsisType | None = ...) -> RunHandle:
@@ -291,7 +309,7 @@ class AIStream(Blueprint):
         if isinstance(owner, EllipsisType):
             log = store.open(run_id)
         else:
-            log = access.open_log(store, run_id, access.owner_name(owner))
+            log = access.open_log(store, self._registry, run_id, access.owner_name(owner))
         return RunHandle(ext, log, self._registry.rendering)
 
     def execute(self, run_id: str) -> Terminal | None:

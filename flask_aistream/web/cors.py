@@ -1,7 +1,7 @@
 """CORS headers, and the refusal of cross-site requests that carry credentials.
 
 CORS only restricts what a page may *read*. A request that starts a run has its effect before anything is read,
-so one that carries the user's cookies is refused by where it comes from.
+so one that carries the user's credentials is refused by where it comes from.
 """
 
 from __future__ import annotations
@@ -21,8 +21,15 @@ ALLOWED_HEADERS = "Content-Type, Authorization, Last-Event-ID, Idempotency-Key"
 EXPOSED_HEADERS = ", ".join(["Retry-After", "AIStream-Run", *sorted(client_headers())])
 ALLOWED_METHODS = "GET, POST"
 PREFLIGHT_SECONDS = 600
-SITES = {"same-origin": False, "none": False, "cross-site": True}
-"""Values of ``Sec-Fetch-Site`` that decide whether a request is cross-site. ``same-site`` does not."""
+
+VISITOR_COOKIE = "aistream_visitor"
+"""Binds short chat ids of anonymous visitors (see ``names``); grants no access to anything else."""
+
+BROWSER_SCHEMES = ("basic", "digest", "negotiate", "ntlm")
+"""HTTP authentication that a browser repeats by itself."""
+
+STREAM_KINDS = ("text/event-stream", "json")
+"""Of ``Accept``: what scripts ask for, and links and pictures do not."""
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 
@@ -72,15 +79,41 @@ def is_preflight(request: Request) -> bool:
 
 
 def refuse_cross_site(settings: Settings, request: Request) -> None:
-    """Refuse a request that a page of another site made the browser send with the user's cookies.
+    """Refuse a request that a page of another site made the browser send with the user's credentials.
 
-    :raises AccessDenied: It carries cookies, and its origin is neither ours nor allowed.
+    :raises AccessDenied: It carries credentials, and its origin is neither ours nor allowed.
     """
-    if request.headers.get("Cookie") and is_cross_site(settings, request):
+    if has_credentials(request) and is_cross_site(settings, request):
         raise AccessDenied(
-            "This request carries cookies and comes from another site. Send it without credentials, "
+            "This request carries credentials and comes from another site. Send it without credentials, "
             "or add the page's origin to AISTREAM_CORS_ORIGINS."
         )
+
+
+def refuse_navigation(request: Request) -> None:
+    """Refuse a start that looks like a link or picture of another site: a browser's GET with credentials, which
+    neither asks for a stream nor says where it comes from. Over plain HTTP browsers send no ``Sec-Fetch-Site``.
+
+    :raises AccessDenied: It is such a request.
+    """
+    if (
+        request.method == "GET"
+        and has_credentials(request)
+        and not any(map(request.headers.get, ("Sec-Fetch-Site", "Origin", "Referer")))
+        and "Mozilla/" in request.headers.get("User-Agent", "")
+        and not any(kind in request.headers.get("Accept", "") for kind in STREAM_KINDS)
+    ):
+        raise AccessDenied(
+            "This request carries credentials and looks like a link that another site could have made. "
+            "Start a run by POST, or with Accept: text/event-stream."
+        )
+
+
+def has_credentials(request: Request) -> bool:
+    """Whether the browser may have added credentials by itself: cookies but the visitor's, or HTTP authentication.
+    A page has to add ``Bearer`` tokens itself."""
+    scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
+    return scheme in BROWSER_SCHEMES or bool(request.cookies.keys() - {VISITOR_COOKIE})
 
 
 def is_cross_site(settings: Settings, request: Request) -> bool:
@@ -88,12 +121,21 @@ def is_cross_site(settings: Settings, request: Request) -> bool:
     origin = request.headers.get("Origin")
     if origin in listed(settings):
         return False
-    # Set by the browser; a page cannot forge it. Images, links and navigations send no Origin, and behind a
-    # proxy that ends TLS our origin looks like http where theirs is https.
+    # Set by the browser; a page cannot forge it. Behind a proxy that ends TLS our own origin looks like http
+    # where theirs is https, so it decides before Origin does.
     site = request.headers.get("Sec-Fetch-Site")
-    if site in SITES:
-        return SITES[site]
-    return origin is not None and urlsplit(origin).netloc != request.host
+    if site is not None:
+        return site not in ("same-origin", "none")
+    source = origin or request.headers.get("Referer")
+    return source is not None and host_of(source) != request.host
+
+
+def host_of(url: str) -> str | None:
+    """Host and port of a URL; ``None`` if it is malformed."""
+    try:
+        return urlsplit(url).netloc or None
+    except ValueError:
+        return None
 
 
 def listed(settings: Settings) -> t.Collection[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import typing as t
@@ -23,6 +24,8 @@ from flask_aistream.web.mounts import Mounts
 from flask_aistream.web.process import ProcessState
 from flask_aistream.web.store import MEMORY
 from flask_aistream.web.store import choose_store
+
+logger = logging.getLogger("flask_aistream")
 
 KEY = "aistream"
 
@@ -45,6 +48,7 @@ class Extension:
         self._app = app
         self._process: ProcessState | None = None
         self._lock = threading.Lock()
+        self._warned: set[str] = set()
 
     @property
     def process(self) -> ProcessState:
@@ -57,6 +61,12 @@ class Extension:
                 if process is None or process.pid != os.getpid():
                     process = self._process = self._start_process()
         return process
+
+    def warn_once(self, sentence: str) -> None:
+        """Log a sentence once a process."""
+        if sentence not in self._warned:
+            self._warned.add(sentence)
+            logger.warning(sentence)
 
     def start_early(self) -> None:
         """Create the state of a worker before its first request: it recovers other processes' runs, and its

@@ -141,8 +141,7 @@ def read_given(
             "cursor_invalid",
         )
     check_size(parsed.messages, settings)
-    key = key or parsed.key or header_key()
-    return replace(parsed, chat=chat or parsed.chat, key=key, background=background)
+    return replace(parsed, chat=chat or parsed.chat, key=key or parsed.key, background=background)
 
 
 def header_key() -> str | None:

@@ -57,6 +57,7 @@ class RegisteredProvider:
 class ProviderRegistry:
     """The providers and callbacks of one ``AIStream``.
 
+    :param name: Of the blueprint: owners and names of two ``AIStream`` objects are kept apart by it.
     :param decorators: Applied to every view that starts, reads, stops or lists.
     :ivar identify: ``@ai.identify``; ``None`` takes Flask-Login's user.
     :ivar authorize: ``@ai.authorize``; ``None`` allows every start.
@@ -64,7 +65,8 @@ class ProviderRegistry:
     :ivar rendering: Encoder options made of ``@ai.html``.
     """
 
-    def __init__(self, decorators: t.Sequence[Decorator] = ()) -> None:
+    def __init__(self, name: str, decorators: t.Sequence[Decorator] = ()) -> None:
+        self.name = name
         self._providers: dict[str, RegisteredProvider] = {}
         self.decorators = tuple(decorators)
         self.identify: Identify | None = None

@@ -37,6 +37,7 @@ from flask_aistream.web.responses import head_response
 from flask_aistream.web.responses import json_response
 from flask_aistream.web.responses import no_content
 from flask_aistream.web.responses import protected
+from flask_aistream.web.start import client_of
 from flask_aistream.web.start import start
 
 
@@ -101,12 +102,13 @@ def start_or_resume(
     options = {**registry.rendering, **parsed.options}
     cursor = parse.cursor_of(parsed.cursor)
     if cursor is not None:
-        log = access.open_log(ext.process.store, cursor.run, caller)
+        log = access.open_log(ext.process.store, registry, cursor.run, caller)
         access.authorize_action(registry, "read", log.run)
         return stream.resume(ext, log, cursor, protocol, options)
+    cors.refuse_navigation(current_request())
     # Before the start: a run without a reader would still be billed.
     with stream.admit(ext, caller) as slot:
-        log = start(ext, provider, parsed, caller, registry.authorize)
+        log = start(ext, registry, provider, parsed, client_of(ext, registry, parsed, caller))
         if parsed.stream or protocol.response_body is None:
             return stream.follow(ext, log, BEGINNING, protocol, options, slot, commit=True)
         if not parsed.background:
@@ -178,6 +180,6 @@ def open_log(ext: Extension, registry: ProviderRegistry, run_id: str, action: st
     :raises RunNotFound: It does not exist, or belongs to another owner.
     """
     cors.refuse_cross_site(ext.settings, current_request())
-    log = access.open_log(ext.process.store, run_id, access.caller_of(registry.identify))
+    log = access.open_log(ext.process.store, registry, run_id, access.caller_of(registry.identify))
     access.authorize_action(registry, action, log.run)
     return log

@@ -6,6 +6,7 @@ import time
 import typing as t
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from dataclasses import replace
 
 from flask import Flask
@@ -25,32 +26,60 @@ from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
+from flask_aistream.web import names
 from flask_aistream.web import parse
 from flask_aistream.web.call import caller_variables
 from flask_aistream.web.call import provider_call
 from flask_aistream.web.executor import refuse_immovable
 from flask_aistream.web.extension import Extension
+from flask_aistream.web.extension import current_request
 from flask_aistream.web.registry import Authorize
+from flask_aistream.web.registry import ProviderRegistry
 from flask_aistream.web.registry import RegisteredProvider
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """Who starts a run.
+
+    :param chat_visitor: Who a short chat id belongs to where there is no owner; see ``names``.
+    :param key_visitor: The same for the idempotency key.
+    :param authorize: Asked before the run starts; ``None`` allows it.
+    """
+
+    owner: str | None
+    chat_visitor: str | None
+    key_visitor: str | None
+    authorize: Authorize | None = None
+
+
+def client_of(
+    ext: Extension, registry: ProviderRegistry, parsed: ParsedRequest, caller: str | None
+) -> Starter:
+    """The client that sent the current request."""
+    chosen = [name for name in (parsed.chat, parsed.key) if name]
+    visitor = None
+    if caller is None and chosen:
+        visitor = names.visitor_for_start(ext, current_request(), min(chosen, key=len))
+    return Starter(caller, visitor, visitor, registry.authorize)
 
 
 def start(
     ext: Extension,
+    registry: ProviderRegistry,
     provider: RegisteredProvider,
     parsed: ParsedRequest,
-    owner: str | None,
-    authorize: Authorize | None = None,
+    starter: Starter,
 ) -> Log:
     """Start a run, or find the one that the idempotency key started.
 
-    :param authorize: Asked before the run starts; ``None`` allows it.
     :raises AIStreamError: The request is wrong, not allowed, or cannot be served now.
     """
-    run = describe(provider, parsed, owner)
+    run = describe(registry, provider, parsed, starter)
     chat = chat_request(provider, parsed, run)
     if provider.text_only:
         parse.refuse_media(chat.messages)
-    access.authorize(authorize, chat)
+    access.authorize(starter.authorize, chat)
     log, new = begin(ext, provider, run, chat)
     if not new and log.run.fingerprint != run.fingerprint:
         raise KeyReused
@@ -58,7 +87,7 @@ def start(
 
 
 def resumed_by_request(
-    ext: Extension, provider: RegisteredProvider, owner: str | None
+    ext: Extension, registry: ProviderRegistry, provider: RegisteredProvider, owner: str | None
 ) -> Log | None:
     """The run of a provider that the current request resumes, if any.
 
@@ -67,26 +96,32 @@ def resumed_by_request(
     cursor = parse.read_own_cursor(request) if has_request_context() else None
     if cursor is None:
         return None
-    log = access.open_log(ext.process.store, cursor.run, owner)
+    log = access.open_log(ext.process.store, registry, cursor.run, owner)
     return log if log.run.provider == provider.name else None
 
 
-def describe(provider: RegisteredProvider, parsed: ParsedRequest, owner: str | None) -> Run:
-    key = parse.checked_key(parsed.key)
+def describe(
+    registry: ProviderRegistry,
+    provider: RegisteredProvider,
+    parsed: ParsedRequest,
+    starter: Starter,
+) -> Run:
+    owner, key = starter.owner, parse.checked_key(parsed.key)
+    if key is not None:
+        key = names.scoped(registry, provider, owner, key, starter.key_visitor)
+    chat = parsed.chat or None
+    if chat is not None:
+        chat = names.scoped(registry, provider, owner, chat, starter.chat_visitor)
     return Run(
         id=new_run_id(),
         provider=provider.name,
         created=time.time(),
         owner=owner,
-        key=scoped(provider, owner, key) if key else None,
+        key=key,
         fingerprint=parse.fingerprint(parsed) if key else "",
-        chat=scoped(provider, owner, parsed.chat) if parsed.chat else None,
+        chat=chat,
+        namespace=access.namespace_of(registry),
     )
-
-
-def scoped(provider: RegisteredProvider, owner: str | None, name: str) -> str:
-    """A name that a client chose, made unique: two owners may choose the same."""
-    return "\0".join((provider.name, "" if owner is None else f"@{owner}", name))
 
 
 def chat_request(provider: RegisteredProvider, parsed: ParsedRequest, run: Run) -> ChatRequest:

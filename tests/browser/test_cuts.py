@@ -54,7 +54,7 @@ const ways = {
   },
   plain: (name, pause) => new Promise((resolve) => {
     const out = shown();
-    const asked = new URLSearchParams({ prompt: "?", tale: name, pause, request_id: name });
+    const asked = new URLSearchParams({ prompt: "?", tale: name, pause, request_id: `tale-of-${name}`.padEnd(16, "-") });
     const source = new EventSource(`/ai/tale?${asked}`);
     source.addEventListener("message", (evt) => {
       const payload = JSON.parse(evt.data);

@@ -259,7 +259,7 @@ class Crowd:
         return self._begin([Reader(self._address, "", {}, run) for run in runs])
 
     def _key(self) -> str:
-        return f"{os.getpid()}-{next(self.KEYS)}"
+        return f"reader-{os.getpid():08}-{next(self.KEYS)}"
 
     def _begin(self, readers: list[Reader]) -> list[Reader]:
         async def begin() -> None:

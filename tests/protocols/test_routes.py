@@ -253,25 +253,29 @@ def test_use_object_may_submit_a_string(client: Client) -> None:
     assert client.post("/ai/say/text", json="bare").text == "Hello bare"
 
 
-def chat_of(client: Client, provider: str = "say", chat: str = "c/1", **more: t.Any) -> str:
+def chat_of(
+    client: Client, provider: str = "say", chat: str = "c/1 of sixteen or more", **more: t.Any
+) -> str:
     return client.post(f"/ai/{provider}/ai-sdk", json={"id": chat, **SAID["ai-sdk"], **more}).text
 
 
 def test_a_chat_read_to_its_end_has_nothing_to_resume(client: Client) -> None:
-    fresh = client.get("/ai/say/ai-sdk/c%2F1/stream")
+    path = "/ai/say/ai-sdk/c%2F1 of sixteen or more/stream"
+    fresh = client.get(path)
     assert (fresh.status_code, "Content-Type" in fresh.headers) == (204, False)
     chat_of(client)
-    assert client.get("/ai/say/ai-sdk/c%2F1/stream").status_code == 204
+    assert client.get(path).status_code == 204
 
 
 def test_a_chat_not_read_to_its_end_is_replayed_from_its_start(client: Client) -> None:
-    started = client.post("/ai/say/ai-sdk", json={"id": "c2", **SAID["ai-sdk"]}, buffered=False)
+    chat = "a-chat/nobody-guesses"
+    started = client.post("/ai/say/ai-sdk", json={"id": chat, **SAID["ai-sdk"]}, buffered=False)
     started.close()
-    again = client.get("/ai/say/ai-sdk/c2/stream")
+    again = client.get(f"/ai/say/ai-sdk/{chat}/stream")
     assert again.status_code == 200
     assert again.text.startswith('data: {"type":"start","messageId":"msg_')
     assert again.text.endswith("data: [DONE]\n\n")
-    assert client.get("/ai/say/ai-sdk/c2/stream").status_code == 204
+    assert client.get(f"/ai/say/ai-sdk/{chat}/stream").status_code == 204
 
 
 def test_a_run_that_extends_a_message_keeps_its_id(client: Client) -> None:
@@ -280,9 +284,10 @@ def test_a_run_that_extends_a_message_keeps_its_id(client: Client) -> None:
 
 
 def test_a_chat_belongs_to_its_provider(client: Client) -> None:
-    chat_of(client, chat="c3")
-    assert client.post("/ai/refuse/ai-sdk/c3/stop").json == {"run": None, "stopped": False}
-    assert client.get("/ai/nobody/ai-sdk/c3/stream").status_code == 404
+    chat = "a-chat-nobody-guesses"
+    chat_of(client, chat=chat)
+    assert client.post(f"/ai/refuse/ai-sdk/{chat}/stop").json == {"run": None, "stopped": False}
+    assert client.get(f"/ai/nobody/ai-sdk/{chat}/stream").status_code == 404
 
 
 def test_the_query_selects_a_newer_chunk_set(client: Client) -> None:

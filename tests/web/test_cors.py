@@ -164,7 +164,7 @@ def test_the_applications_own_paths_get_no_cors_headers(app: Flask) -> None:
     assert allowed(response) == (None, None)
 
 
-# Cookies. The test client asks http://localhost.
+# Credentials. The test client asks http://localhost.
 
 SENT: list[t.Any] = [
     # origin, Sec-Fetch-Site, may
@@ -184,6 +184,9 @@ SENT: list[t.Any] = [
     pytest.param("https://localhost", "same-origin", True, id="own page behind a proxy"),
     pytest.param("https://localhost", None, True, id="the same in an older browser"),
     pytest.param("http://localhost.evil.example", None, False, id="a name that begins like ours"),
+    pytest.param("http://[", None, False, id="a malformed origin"),
+    pytest.param("http://[", "cross-site", False, id="a malformed origin of another site"),
+    pytest.param(STRANGER, "nonsense", False, id="an unknown Sec-Fetch-Site"),
 ]
 
 PATHS = [
@@ -221,6 +224,74 @@ def test_a_listed_page_may_send_cookies(make_app: MakeApp, method: str, path: st
     sent = {"Cookie": "session=1", "Sec_Fetch_Site": "cross-site"}
     assert ask(app, method, path, Origin=FRIEND, **sent).status_code != 403
     assert ask(app, method, path, Origin=STRANGER, **sent).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("headers", "may"),
+    [
+        ({"Referer": "http://evil.test/page"}, False),
+        ({"Referer": "http://["}, False),
+        ({"Referer": "http://localhost/page"}, True),
+        ({"Referer": "http://evil.test/", "Sec-Fetch-Site": "same-origin"}, True),
+        ({"Authorization": "Basic YTpi", "Origin": STRANGER, "Cookie": ""}, False),
+        ({"Authorization": "Negotiate YTpi", "Sec-Fetch-Site": "cross-site", "Cookie": ""}, False),
+        ({"Authorization": "Bearer token", "Origin": STRANGER, "Cookie": ""}, True),
+        ({"Authorization": "Basic YTpi", "Cookie": ""}, True),
+    ],
+    ids=str,
+)
+def test_credentials_of_another_site_are_recognised(
+    app: Flask, headers: dict[str, str], may: bool
+) -> None:
+    sent = {"Cookie": "session=1", **headers}
+    client = app.test_client(use_cookies=False)
+    with client.post("/ai/chat", json={"prompt": "Hi"}, headers=sent) as response:
+        assert (response.status_code == 403) is not may
+
+
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64) Firefox/130.0"
+LINK = "text/html,application/xhtml+xml,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("headers", "may"),
+    [
+        ({"User-Agent": BROWSER, "Accept": LINK, "Cookie": "session=1"}, False),
+        ({"User-Agent": BROWSER, "Accept": "image/avif,*/*", "Cookie": "session=1"}, False),
+        ({"User-Agent": BROWSER, "Accept": LINK, "Authorization": "Basic YTpi"}, False),
+        ({"User-Agent": BROWSER, "Accept": LINK}, True),
+        ({"User-Agent": BROWSER, "Accept": LINK, "Cookie": "aistream_visitor=x"}, True),
+        ({"User-Agent": BROWSER, "Accept": "text/event-stream", "Cookie": "session=1"}, True),
+        ({"User-Agent": "curl/8.9", "Accept": "*/*", "Authorization": "Basic YTpi"}, True),
+        (
+            {
+                "User-Agent": BROWSER,
+                "Accept": LINK,
+                "Cookie": "session=1",
+                "Sec-Fetch-Site": "none",
+            },
+            True,
+        ),
+        (
+            {
+                "User-Agent": BROWSER,
+                "Accept": LINK,
+                "Cookie": "session=1",
+                "Referer": "http://localhost/",
+            },
+            True,
+        ),
+    ],
+    ids=str,
+)
+def test_a_get_start_that_looks_like_a_foreign_link_is_refused(
+    app: Flask, headers: dict[str, str], may: bool
+) -> None:
+    client = app.test_client(use_cookies=False)
+    with client.get("/ai/chat?prompt=Hi", headers=headers) as response:
+        assert (response.status_code == 403) is not may
+    # An existing run may be read: its id cannot be guessed.
+    assert client.get("/ai/runs/unknown", headers=headers).status_code == 404
 
 
 def test_a_refused_cross_site_request_starts_no_run(ai: AIStream, client: FlaskClient) -> None:

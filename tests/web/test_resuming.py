@@ -180,6 +180,8 @@ def test_resuming_a_failed_run_repeats_the_failure(ai: AIStream, streams: Stream
 
 # The same start, twice.
 
+KEY = "a-key-nobody-guesses"
+
 KEYS: list[t.Any] = [
     pytest.param(
         lambda key: {"json": {"prompt": "Hi"}, "headers": {"Idempotency-Key": key}}, id="header"
@@ -194,15 +196,15 @@ KEYS: list[t.Any] = [
 def test_a_retry_with_the_same_key_attaches_to_its_run(
     streams: StreamClient, script: Script, first: t.Any, second: t.Any
 ) -> None:
-    one = streams.read("/ai/chat", **first("k1"))
-    other = streams.read("/ai/chat", **second("k1"))
+    one = streams.read("/ai/chat", **first(KEY))
+    other = streams.read("/ai/chat", **second(KEY))
     assert one.run == other.run
     assert one.events == other.events
     assert len(script.requests) == 1
 
 
 def test_another_key_starts_another_run(streams: StreamClient, script: Script) -> None:
-    runs = [streams.read("/ai/chat", **KEYS[0].values[0](key)).run for key in ("k1", "k2")]
+    runs = [streams.read("/ai/chat", **KEYS[0].values[0](key)).run for key in (KEY, f"{KEY}-2")]
     assert runs[0] != runs[1]
 
 
@@ -217,7 +219,7 @@ def test_another_key_starts_another_run(streams: StreamClient, script: Script) -
 def test_another_body_under_the_same_key_is_refused(
     streams: StreamClient, client: FlaskClient, script: Script, other: dict[str, t.Any]
 ) -> None:
-    key = {"Idempotency-Key": "k1"}
+    key = {"Idempotency-Key": KEY}
     streams.read("/ai/chat", json={"prompt": "Hi"}, headers=key)
     response = client.post("/ai/chat", json=other, headers=key)
     assert response.status_code == 422
@@ -235,7 +237,7 @@ def test_a_key_belongs_to_its_owner_and_its_provider(
     asked = [("/ai/chat", "ann"), ("/ai/chat", "bob"), ("/ai/other", "ann")]
     runs = {
         streams.read(
-            path, json={"prompt": "Hi"}, headers={"X-User": user, "Idempotency-Key": "k"}
+            path, json={"prompt": "Hi"}, headers={"X-User": user, "Idempotency-Key": KEY}
         ).run
         for path, user in asked
     }
@@ -250,7 +252,7 @@ def test_concurrent_starts_under_one_key_start_one_run(
 
     def ask() -> None:
         together.wait(DEADLINE)
-        read.append(streams.read("/ai/chat", **KEYS[0].values[0]("k1")))
+        read.append(streams.read("/ai/chat", **KEYS[0].values[0](KEY)))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
@@ -265,7 +267,7 @@ def test_concurrent_starts_under_one_key_start_one_run(
 def test_a_retry_of_a_failed_start_fails_the_same_way(ai: AIStream, client: FlaskClient) -> None:
     script = Script(ValueError("secret"))
     ai.provider(name="chat")(script)
-    asked = KEYS[0].values[0]("k1")
+    asked = KEYS[0].values[0](KEY)
     answers = [client.post("/ai/chat", **asked) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [500, 500]
     assert answers[0].data == answers[1].data

@@ -46,7 +46,7 @@ FOLLOW_SECONDS = 0.01
 OWN_SECONDS = 0.2
 """How soon an owner learns that another process has ended or adopted its run."""
 
-COLUMNS = "id, provider, created, owner, key, fingerprint, chat, request"
+COLUMNS = "id, provider, created, owner, key, fingerprint, chat, namespace, request"
 
 FIND = {
     "key": "SELECT id FROM run WHERE key = ?",
@@ -302,7 +302,7 @@ class SqliteEngine:
         self._processes.beat()
         process = self._name if batch.epoch else ""
         added = self._file.execute(
-            f"INSERT INTO run ({COLUMNS}, process, epoch, start) VALUES ({marks(range(11))})",
+            f"INSERT INTO run ({COLUMNS}, process, epoch, start) VALUES ({marks(range(12))})",
             (*astuple(run), process, batch.epoch, self._journal.last),
         )
         self._journal.add([(added.lastrowid, batch.first, batch.data)])

@@ -13,7 +13,7 @@ FORMAT = 1
 TABLES = """
 CREATE TABLE run (
     no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, provider TEXT NOT NULL, created REAL NOT NULL,
-    owner TEXT, key TEXT, fingerprint TEXT NOT NULL, chat TEXT,
+    owner TEXT, key TEXT, fingerprint TEXT NOT NULL, chat TEXT, namespace TEXT NOT NULL,
     process TEXT NOT NULL,   -- its owner; '' while it waits for one
     epoch INTEGER NOT NULL,  -- owners it has had
     request TEXT NOT NULL,   -- '' once it has ended

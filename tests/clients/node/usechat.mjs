@@ -35,7 +35,7 @@ const scenarios = {
 
   // A page that is closed in the middle, and opened again.
   async resume() {
-    const id = `resume-${told.version}`;
+    const id = `resume-this-chat-${told.version}`;
     const first = await open(id);
     first.value.sendMessage({ text: "words-80" });
     await until(() => first.text().length > 20);
@@ -59,7 +59,7 @@ const scenarios = {
   },
 
   async stop() {
-    const id = `stop-${told.version}`;
+    const id = `stop-this-chat-now-${told.version}`;
     const page = await open(id);
     page.value.sendMessage({ text: "words-500" });
     await until(() => page.text().length > 20);
