@@ -25,7 +25,11 @@ IGNORED_PARTS = {"reasoning", "source-url", "source-document"}
 STEP = "step-start"
 
 # States of a tool part that has a result.
-COMPLETED_STATES = {"output-available", "output-error", "output-denied"}
+COMPLETED_STATES = (
+    "output-available",
+    "output-error",
+    "output-denied",
+)  # A client may send a dict.
 # Media types of the audio formats that OpenAI's chat format has.
 AUDIO_FORMATS = {
     "audio/wav": "wav",

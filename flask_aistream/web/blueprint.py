@@ -110,6 +110,7 @@ class AIStream(Blueprint):
         ai_sdk.add(self, self._registry)
         openai.add(self, self._registry)
         self.record(self._mount)
+        self.after_request(forbid_storing)
         self.after_request(allow_origin)
         self.after_request(names.set_visitor_cookie)
         self.register_error_handler(HTTPException, lambda error: http_error(NATIVE, error))
@@ -353,6 +354,12 @@ class AIStream(Blueprint):
                 "app.register_blueprint(ai) first."
             )
         return ext
+
+
+def forbid_storing(response: Response) -> Response:
+    """What a response shows is somebody's, unless it sets its own ``Cache-Control``, as static files do."""
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
 
 
 def allow_origin(response: Response) -> Response:

@@ -289,6 +289,20 @@ class Settings:
         "The run continues, and the client may resume.",
         advanced=True,
     )
+    max_json_depth: int | None = key(
+        100,
+        "levels",
+        Number(TRILLION, whole=True, none="no limit"),
+        "Deepest nesting of a JSON body; a deeper one gets 400.",
+        advanced=True,
+    )
+    max_json_values: int | None = key(
+        100_000,
+        "values",
+        Number(TRILLION, whole=True, none="no limit"),
+        "Most values in a JSON body; more get 400. Parsed values take many times the memory of their text.",
+        advanced=True,
+    )
     drain_seconds: float | None = key(
         None,
         "seconds",

@@ -23,6 +23,7 @@ from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.fields import json_type
 from flask_aistream.protocols.native import NATIVE
+from flask_aistream.web import json_body
 from flask_aistream.web.config import Settings
 
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -89,16 +90,7 @@ def read_body(protocol: WireProtocol, request: Request, settings: Settings) -> d
             "body_too_large",
             413,
         ) from None
-    try:
-        value = json.loads(data)
-    except RecursionError:
-        raise RequestError("The body is JSON nested too deeply.", "body_invalid") from None
-    except ValueError as error:
-        raise RequestError(
-            f"The body is not JSON ({error}). Send an object such as "
-            '{"prompt": "Hello"} with Content-Type: application/json.',
-            "body_invalid",
-        ) from None
+    value = json_body.loads(data, depth=settings.max_json_depth, values=settings.max_json_values)
     if protocol.string_body_field and isinstance(value, str):
         return {protocol.string_body_field: value}
     if not isinstance(value, dict):

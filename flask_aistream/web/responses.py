@@ -33,7 +33,7 @@ STATUS: dict[type[AIStreamError], int] = {ProviderNotFound: 404, RunNotFound: 40
 
 STREAM_HEADERS = {
     # no-transform and X-Accel-Buffering keep proxies from buffering the stream.
-    "Cache-Control": "no-cache, no-transform",
+    "Cache-Control": "no-store, no-cache, no-transform",
     "X-Accel-Buffering": "no",
 }
 
@@ -132,7 +132,7 @@ def answering(protocol: WireProtocol) -> Callable[[View], View]:
                     raise
                 if isinstance(error, AIStreamError) and status_of(error) is not None:
                     return aistream_error(protocol, error)
-                logger.exception("%s %s failed", request.method, request.path)
+                logger.exception("%r failed", f"{request.method} {request.path}")
                 return error_response(
                     protocol, "internal_error", "The server failed. The cause is in its log.", 500
                 )

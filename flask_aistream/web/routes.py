@@ -167,9 +167,8 @@ def stop(registry: ProviderRegistry, run_id: str) -> Response:
 def health() -> Response:
     """Readiness: 200, or 503 while the worker drains."""
     runner = extension().process.runner
-    response = jsonify(status="draining" if runner.leaving else "ok", runs=runner.count)
+    response = jsonify(status="draining" if runner.leaving else "ok")
     response.status_code = 503 if runner.leaving else 200
-    response.headers["Cache-Control"] = "no-store"
     return response
 
 

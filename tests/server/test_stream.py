@@ -47,7 +47,7 @@ def test_the_headers_are_those_of_an_event_stream(serve: Serve, kind: str) -> No
     stream = Stream(serve(kind).url, "/ai/say?prompt=x", {"prompt": "?", "texts": []})
     headers = stream.response.headers
     assert headers["Content-Type"] == "text/event-stream; charset=utf-8"
-    assert headers["Cache-Control"] == "no-cache, no-transform"
+    assert headers["Cache-Control"] == "no-store, no-cache, no-transform"
     assert headers["X-Accel-Buffering"] == "no"
     assert headers["Access-Control-Allow-Origin"] == "*"
     assert headers["Transfer-Encoding"] == "chunked"

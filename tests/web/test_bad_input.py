@@ -15,7 +15,7 @@ from flask_aistream.testing import StreamClient
 from tests.web.conftest import MakeApp
 
 USER = {"role": "user", "content": "Hi"}
-DEEP = b"[" * 100_000
+DEEP = b"[" * 50_000
 
 
 def fault_of(response: TestResponse) -> tuple[int, str]:
@@ -83,6 +83,94 @@ def test_a_malformed_body_is_refused(
     assert fault_of(response) == (status, code)
     assert says in response.get_json()["error"]["message"]
     assert script.requests == []
+
+
+NESTED = 600
+HOSTILE: dict[str, bytes] = {
+    "NaN": b'{"prompt": "Hi", "a": NaN}',
+    "infinity": b'{"prompt": "Hi", "a": -Infinity}',
+    "infinite number": b'{"prompt": "Hi", "a": 1e999}',
+    "nested NaN": b'{"prompt": "Hi", "a": ' + b"[" * NESTED + b"NaN" + b"]" * NESTED + b"}",
+    "deep lists": b'{"prompt": "Hi", "a": ' + b"[" * 960 + b"]" * 960 + b"}",
+    "deep objects": b'{"prompt": "Hi", "a": ' + b'{"a":' * 200 + b"1" + b"}" * 200 + b"}",
+    "deeper than Python": b"[" * 200_000,
+    "many empty objects": b'{"prompt": "Hi", "a": [' + b"{}," * 100_000 + b"{}]}",
+    "many strings": b'{"prompt": "Hi", "a": [' + b'"",' * 250_000 + b'""]}',
+    "quotes that are never closed": b'{"a": "' + b'\\"' * 500_000 + b"[" * 200 + b"\\",
+    "another encoding": '{"prompt": "Hi"}'.encode("utf-16"),
+    "a huge integer": b'{"prompt": "Hi", "a": ' + b"9" * 5000 + b"}",
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("route", ["", "/ai-sdk", "/ag-ui", "/text"])
+def test_a_hostile_body_is_a_client_error(
+    client: FlaskClient, script: Script, data: bytes, route: str
+) -> None:
+    response = client.post(f"/ai/chat{route}", data=data, content_type="application/json")
+    assert response.status_code == 400
+    assert script.requests == []
+
+
+def test_brackets_and_commas_in_a_prompt_count_as_text(client: FlaskClient, script: Script) -> None:
+    prompt = '[{,"' * 200_000
+    assert client.post("/ai/chat", json={"prompt": prompt}).status_code == 200
+    assert script.requests[0].prompt == prompt
+
+
+ODD_VALUES: list[t.Any] = [{}, [], 7, None, True, "", "\ud800", [{}], [None], {"a": {}}]
+
+
+@pytest.mark.parametrize("route", ["", "/ai-sdk", "/ag-ui", "/html", "/text"])
+def test_no_kind_of_value_in_any_field_is_a_server_error(
+    client: FlaskClient, script: Script, route: str
+) -> None:
+    part = {"type": "tool-a", "toolCallId": "c", "state": "output-available", "output": 1}
+    message = {"id": "1", "role": "assistant", "content": "a", "parts": [part]}
+    bodies = [
+        body
+        for odd in ODD_VALUES
+        for body in (
+            odd,
+            {"prompt": odd},
+            {"id": odd, "prompt": "a"},
+            {"threadId": odd, "prompt": "a"},
+            {"messages": odd},
+            *({"messages": [{**message, name: odd}]} for name in message),
+            *({"messages": [{**message, "parts": [{**part, name: odd}]}]} for name in part),
+        )
+    ]
+    statuses = [client.post(f"/ai/chat{route}", json=body).status_code for body in bodies]
+    assert [body for body, status in zip(bodies, statuses, strict=True) if status >= 500] == []
+
+
+def test_a_path_with_control_characters_is_logged_escaped(
+    ai: AIStream, client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    ai.identify(lambda: 1.5)  # type: ignore[type-var]
+    ai.provider(name="chat")(Script("a"))
+    assert client.post("/ai/runs/x%0a[CRITICAL]%1b[31m/stop").status_code == 500
+    assert "\\n[CRITICAL]\\x1b[31m" in caplog.records[0].getMessage()
+    assert "\x1b" not in caplog.records[0].getMessage()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/ai/chat"),
+        ("GET", "/ai/runs/unknown"),
+        ("GET", "/ai/v1/models"),
+        ("POST", "/ai/chat/ai-sdk/a-chat-nobody-guesses/stop"),
+        ("GET", "/ai/chat/ai-sdk/a-chat-nobody-guesses/stream"),
+        ("GET", "/ai/health"),
+        ("GET", "/ai/no/such/path"),
+    ],
+)
+def test_no_answer_may_be_stored(
+    client: FlaskClient, script: Script, method: str, path: str
+) -> None:
+    with client.open(path, method=method, json={"prompt": "Hi"}) as response:
+        assert "no-store" in response.headers["Cache-Control"]
 
 
 QUERIES = [
@@ -243,7 +331,6 @@ ODD_BUT_FINE: list[dict[str, t.Any]] = [
     {"prompt": None, "messages": [USER]},
     {"prompt": "Hi", "messages": []},
     {"messages": [{"role": "assistant", "content": None}, USER]},
-    {"prompt": "Hi", "n": float("nan")},
     {"prompt": "Hi", "request_id": ""},
     {"prompt": "Hi", "last_event_id": ""},
 ]

@@ -1,0 +1,85 @@
+"""Read a JSON body from a stranger: bounded before it is parsed, and nothing in it that JSON does not have."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import typing as t
+
+from flask_aistream.errors import RequestError
+
+# A string, whatever it escapes, or what begins one and is never closed: wherever it begins to match, it matches, so
+# it never backtracks and takes linear time.
+STRING = re.compile(r'"[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z)', re.DOTALL)
+NOT_BRACKETS = re.compile(r"[^\[\]{}]+")
+OPENING = "[{"
+
+
+def loads(data: bytes, *, depth: int | None, values: int | None) -> t.Any:
+    """The value of a JSON text.
+
+    :param depth: Deepest nesting of arrays and objects; ``None`` for any that Python can parse.
+    :param values: Most values; ``None`` for any number. An empty object takes 16 times its size in memory.
+    :raises RequestError: It is not JSON, or exceeds a limit.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+        check_shape(text, depth, values)
+        return json.loads(text, parse_constant=refuse_constant, parse_float=finite)
+    except RecursionError:
+        raise too_deep() from None
+    except ValueError as error:
+        if isinstance(error, RequestError):
+            raise
+        raise RequestError(
+            f"The body is not JSON ({error}). Send an object such as "
+            '{"prompt": "Hello"} with Content-Type: application/json.',
+            "body_invalid",
+        ) from None
+
+
+def check_shape(text: str, depth: int | None, values: int | None) -> None:
+    """Refuse a text that would become too many objects, at less than the cost of making them.
+
+    :raises RequestError: It exceeds a limit.
+    """
+    few = values is None or text.count(",") + text.count("[") + text.count("{") < values
+    flat = depth is None or text.count("[") + text.count("{") <= depth
+    if few and flat:  # Nearly every request, even if all of that were text.
+        return
+    # Each value may have a key. What exceeds that need not be looked at to its end.
+    most = 0 if values is None else 2 * values + 1
+    rest, strings = STRING.subn("", text, count=most)
+    if values is not None and (
+        strings == most or rest.count(",") + rest.count("[") + rest.count("{") >= values
+    ):
+        raise RequestError(
+            f"The body has more than {values} values, the limit of this server.", "body_invalid"
+        )
+    if depth is not None and nesting(rest) > depth:
+        raise too_deep()
+
+
+def nesting(text: str) -> int:
+    """The deepest nesting of brackets."""
+    here = deepest = 0
+    for bracket in NOT_BRACKETS.sub("", text):
+        here += 1 if bracket in OPENING else -1
+        deepest = max(deepest, here)
+    return deepest
+
+
+def too_deep() -> RequestError:
+    return RequestError("The body is JSON nested too deeply.", "body_invalid")
+
+
+def refuse_constant(name: str) -> t.NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value
