@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 QUICK := tests/core tests/sse tests/protocols tests/providers tests/timing tests/runs tests/delivery tests/web \
 	tests/stores/test_memory.py tests/stores/test_codec.py $(wildcard tests/test_*.py)
 
-.PHONY: demo test quick nightly clients faults soak check format lint types docs config-page wheel fix clean bench bench-quick bench-memory bench-stores bench-record
+.PHONY: demo test quick nightly clients faults soak check format lint types docs config-page pictures coverage wheel fix clean bench bench-quick bench-memory bench-stores bench-record
 
 demo: .venv/demo
 	@echo "Open http://127.0.0.1:$(PORT)   (Ctrl-C stops it)"
@@ -30,6 +30,11 @@ test: .venv/dev clients
 # Pure layers and units; under a minute.
 quick: .venv/dev
 	$(BIN)/python -m pytest -n 2 $(QUICK) $(ARGS)
+
+# Branch coverage of the tests that `make test` runs; the lines that no test reaches are in build/coverage/.
+coverage: .venv/dev clients
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadscope --no-loadscope-reorder \
+	    --cov --cov-report=term --cov-report=html $(ARGS)
 
 # The tests that are too slow for `make test`.
 nightly: .venv/dev clients
@@ -71,6 +76,11 @@ docs: .venv/dev
 
 config-page: .venv/dev
 	$(BIN)/python tools/config_page.py
+
+# Photographs the example application. Writes docs/images/.
+pictures: .venv/dev
+	@tools/apt.sh chromium=chromium chromedriver=chromium-driver
+	$(BIN)/python tools/pictures.py
 
 wheel: .venv/dev
 	$(BIN)/python tools/check_wheel.py
@@ -127,8 +137,9 @@ clean:
 	@tools/install.sh .venv --editable ".[gunicorn,example]"
 	@touch $@
 
+# CONSTRAINTS: a file with versions that the environment must have.
 .venv/dev: setup.cfg pyproject.toml | .venv/bin/python
-	@tools/install.sh .venv --editable ".[dev]"
+	@tools/install.sh .venv --editable ".[dev]" $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 	@touch $@
 
 .venv-bench/ready: benchmarks/requirements.txt setup.cfg
