@@ -1,7 +1,6 @@
-"""Streams in an application that already has users: who may ask, who may read, what it cost.
+"""Streams in an application that already has users: access control, errors, billing.
 
-The parts are those of the README. The rest, a log-in and a list of bills, stands for what such an
-application has anyway.
+``docs/howto/existing-application.md`` quotes it. Log-in and bills stand for what such an application has anyway.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators

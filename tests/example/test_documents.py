@@ -16,7 +16,12 @@ from flask_aistream import run_ended
 from tests.server.servers import wait_for
 from tests.upstream.server import Upstream
 
-DOCUMENTS = ["README.md", "docs/quickstart.md", "docs/deploy.md"]
+DOCUMENTS = [
+    "README.md",
+    "docs/quickstart.md",
+    "docs/deploy.md",
+    "docs/howto/existing-application.md",
+]
 SNIPPET = re.compile(r"^```(python|html|js|nginx)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 

@@ -25,7 +25,10 @@ PASSAGES = [
 
 ALL = read_all()
 # Reference pages that come and go must not decide whether the guides are found.
-GUIDES = [it for it in ALL if it.path in ("README.md", "docs/quickstart.md", "docs/deploy.md")]
+EXISTING = "docs/howto/existing-application.md"
+GUIDES = [
+    it for it in ALL if it.path in ("README.md", "docs/quickstart.md", "docs/deploy.md", EXISTING)
+]
 
 
 def at_once(seconds: float) -> None:
@@ -92,22 +95,17 @@ def test_it_speaks_word_by_word_at_a_pace() -> None:
     assert 30 <= len(waits) / sum(waits) <= 40
 
 
-# Reference pages that come and go must not decide whether the guides are found.
-GUIDES = [
-    it for it in read_all() if it.path in ("README.md", "docs/quickstart.md", "docs/deploy.md")
-]
-
 # What visitors are invited to ask, and what they ask anyway, with where the answer stands.
 ANSWERED = [
-    (QUESTIONS[0], "README.md", "What happens when the connection is lost"),
-    (QUESTIONS[1], "README.md", "Stop, and go on after a reload"),
+    (QUESTIONS[0], EXISTING, "What happens when the connection is lost"),
+    (QUESTIONS[1], EXISTING, "Stop, and resume after a reload"),
     (QUESTIONS[2], "docs/deploy.md", "nginx"),
-    (QUESTIONS[3], "README.md", "Who may ask, read and stop"),
-    ("Can I use async providers?", "README.md", "Async providers"),
+    (QUESTIONS[3], EXISTING, "Access control: who may start, read and stop a run"),
+    ("Can I use async providers?", EXISTING, "Async providers"),
     ("how many workers can I run", "docs/deploy.md", "How many workers"),
-    ("What does it cost me?", "README.md", "What a run cost, and how it ended"),
-    ("what about retries", "README.md", "Retries that do not ask twice"),
-    ("CORS?", "README.md", "Pages of other origins"),
+    ("What does it cost me?", EXISTING, "What a run cost, and how it ended"),
+    ("what about retries", EXISTING, "Retries that do not start a second run"),
+    ("CORS?", EXISTING, "Pages of other origins"),
     ("how do I install it", "docs/quickstart.md", "Install"),
     ("what is make demo", "README.md", "Try it"),
     ("What is a cursor?", "README.md", "How it works"),

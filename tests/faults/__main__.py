@@ -55,7 +55,7 @@ token, and resumes by `Last-Event-ID` when its connection ends; in the rows with
   `AISTREAM_RETAIN_SECONDS` makes runs that have ended old, and they are forgotten.
 - *Not terminal* counts readers that were told no end; `run_ended` *not once*, runs for which it was sent twice or never.
   (Where a process is killed in the very moment in which it sends it, another one has to send it again: see
-  [What is told of an end](../concepts/runs.md#what-is-told-of-an-end).)
+  [Delivery of `run_ended`](../concepts/runs.md#delivery-of-run_ended).)
 
 """
 
