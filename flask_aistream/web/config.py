@@ -264,7 +264,7 @@ class Settings:
         0.04,
         "seconds",
         Number(60.0, zero=True),
-        "The same in a busy worker: the interval grows to it between 20 % and 40 % of a CPU. 0 keeps it fixed.",
+        "The longest interval: it grows while the worker's event loop is late. 0 keeps the interval fixed.",
         advanced=True,
     )
     commit_seconds: float = key(
