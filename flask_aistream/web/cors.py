@@ -6,16 +6,20 @@ so one that carries the user's credentials is refused by where it comes from.
 
 from __future__ import annotations
 
+import logging
 import re
 import typing as t
 from urllib.parse import urlsplit
 
+from flask import Flask
 from flask import Request
 from flask import Response
 
 from flask_aistream.errors import AccessDenied
 from flask_aistream.protocols.table import client_headers
 from flask_aistream.web.config import Settings
+
+logger = logging.getLogger("flask_aistream")
 
 ALLOWED_HEADERS = "Content-Type, Authorization, Last-Event-ID, Idempotency-Key"
 EXPOSED_HEADERS = ", ".join(["Retry-After", "AIStream-Run", *sorted(client_headers())])
@@ -43,6 +47,17 @@ def allow(settings: Settings, request: Request, response: Response) -> Response:
         else:
             response.headers["Vary"] = "Origin"
     return response
+
+
+def warn_of_flask_cors(app: Flask, settings: Settings) -> None:
+    """Log that flask-cors has another policy than we: it leaves responses alone that have CORS headers."""
+    hooks = app.after_request_funcs.get(None, ())
+    modules = {str(getattr(hook, "__module__", "")) for hook in hooks}
+    if settings.cors_origins == "*" and any(name.startswith("flask_cors") for name in modules):
+        logger.warning(
+            "flask-cors does not apply to the routes of AIStream, which any origin may read: AISTREAM_CORS_ORIGINS is "
+            '`"*"`. Set it to the origins of your policy, or to None to leave the headers to flask-cors.'
+        )
 
 
 def headers_for(origins: t.Any, request: Request) -> dict[str, str]:

@@ -16,6 +16,7 @@ from flask import request
 from flask_aistream.core.events import Terminal
 from flask_aistream.core.run import read_ticket
 from flask_aistream.server.gunicorn import on_start
+from flask_aistream.web import cors
 from flask_aistream.web.call import ProviderExceptions
 from flask_aistream.web.config import Settings
 from flask_aistream.web.executor import Enqueue
@@ -76,6 +77,7 @@ class Extension:
 
     def _start_process(self) -> ProcessState:
         self.settings.check_unchanged(self._app.config)
+        cors.warn_of_flask_cors(self._app, self.settings)
         url = self._store_url or choose_store(self._app, self.settings, forked=True)
         return ProcessState(
             self._app, self.settings, url or MEMORY, self.mounts, self.enqueue, self.exceptions

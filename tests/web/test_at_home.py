@@ -346,6 +346,44 @@ def test_a_providers_redirect_function_is_untouched(app: Flask) -> None:
     assert app.test_client().get("/away").status_code == 302
 
 
+# Beside flask-cors, which leaves a response alone that has CORS headers already.
+
+
+def cors_after_request(response: Response) -> Response:
+    response.headers.setdefault("Access-Control-Allow-Origin", "https://own.example")
+    return response
+
+
+cors_after_request.__module__ = "flask_cors.extension"
+
+
+@pytest.mark.parametrize(
+    ("origins", "warns", "allowed"),
+    [
+        ("*", True, "*"),
+        (["https://own.example"], False, "https://own.example"),
+        (None, False, "https://own.example"),
+    ],
+)
+def test_a_wider_policy_than_that_of_flask_cors_is_logged(
+    ai: AIStream,
+    calls: list[ChatRequest],
+    caplog: pytest.LogCaptureFixture,
+    origins: t.Any,
+    warns: bool,
+    allowed: str,
+) -> None:
+    app = Flask("tests")
+    app.config["AISTREAM_CORS_ORIGINS"] = origins
+    app.after_request(cors_after_request)
+    ai.init_app(app, url_prefix="/ai")
+    streams = StreamClient(app)
+    for _ in range(2):
+        answer = streams.read("/ai/chat?prompt=Hi", headers={"Origin": "https://own.example"})
+    assert answer.response.headers["Access-Control-Allow-Origin"] == allowed
+    assert caplog.text.count("flask-cors does not apply") == int(warns)
+
+
 # Authorization of other actions than the start.
 
 
