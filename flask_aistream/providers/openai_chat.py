@@ -75,7 +75,9 @@ class ChatAdapter:
         elif not choices and fields.get("error"):
             failed(fields)
         events: list[Event] = []
-        usage = fields.get("usage") or field_of(fields.get("x_groq"), "usage")
+        usage = fields.get("usage")
+        if usage is None and (groq := fields.get("x_groq")) is not None:
+            usage = field_of(groq, "usage")
         for choice in choices:
             of_choice = fields_of(choice)
             if not of_choice.get("index"):

@@ -88,11 +88,12 @@ def is_async(value: t.Any) -> bool:
 
 
 def read(
-    value: t.Any, accounting: Accounting, ticks: Callable[[], object]
+    value: t.Any, accounting: Accounting, ticks: Callable[[], object], unread: list[Response]
 ) -> t.Generator[Event, None, None]:
     """The events of a raw response, read and closed.
 
     :param ticks: Called with every part of the body, also with one without an event (a ping).
+    :param unread: Gets the response, still open, if its end marker came before its end.
     :raises ProviderError: The service reports an error, or the body is not an answer, or ends early.
     :raises Exception: Whatever the HTTP client raises.
     """
@@ -105,14 +106,16 @@ def read(
             ticks()
             yield from body.feed(data)
             if body.complete:
+                unread.append(response)
                 return
         yield from body.end()
     finally:
-        response.close()
+        if not unread:
+            response.close()
 
 
 async def aread(
-    value: t.Any, accounting: Accounting, ticks: Callable[[], object]
+    value: t.Any, accounting: Accounting, ticks: Callable[[], object], unread: list[Response]
 ) -> t.AsyncGenerator[Event, None]:
     """The same on an event loop."""
     response = await aopened(value)
@@ -125,13 +128,37 @@ async def aread(
             for event in body.feed(data):
                 yield event
             if body.complete:
+                unread.append(response)
                 return
         for event in body.end():
             yield event
     finally:
-        closing = response.close()
-        if hasattr(closing, "__await__"):
-            await closing
+        if not unread:
+            await aclose(response)
+
+
+def read_out(response: Response) -> None:
+    """Read what follows an end marker (the last chunk, of length 0), so that the connection can be reused.
+
+    May block for as long as the server does not close the body.
+    """
+    try:
+        collected(response.chunks)
+    finally:
+        response.close()
+
+
+async def aread_out(response: Response) -> None:
+    try:
+        await acollected(response.chunks)
+    finally:
+        await aclose(response)
+
+
+async def aclose(response: Response) -> None:
+    closing = response.close()
+    if hasattr(closing, "__await__"):
+        await closing
 
 
 def opened(value: t.Any) -> Response:

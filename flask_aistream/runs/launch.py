@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import typing as t
 from functools import partial
@@ -17,8 +18,12 @@ from flask_aistream.runs.detach import DetachMonitor
 from flask_aistream.runs.idle import IdleMonitor
 from flask_aistream.runs.termination import Termination
 from flask_aistream.timing.concurrency import Concurrency
+from flask_aistream.timing.timer import Timer
 
 logger = logging.getLogger("flask_aistream")
+
+READ_OUT_SECONDS = 1.0
+"""Longest time for reading the rest of a response whose end marker has come."""
 
 KILLED = ev.Interrupted("killed")
 """Outcome of a provider whose task was interrupted from outside, by an exception that is no ``Exception``."""
@@ -30,6 +35,7 @@ class Launcher:
     def __init__(
         self,
         concurrency: Concurrency,
+        timer: Timer,
         active_runs: ActiveRuns,
         termination: Termination,
         deadlines: Deadlines,
@@ -37,6 +43,7 @@ class Launcher:
         readers: DetachMonitor,
     ) -> None:
         self._concurrency = concurrency
+        self._timer = timer
         self._bridge = Bridge(concurrency.asyncio_loop)
         self._active_runs = active_runs
         self._termination = termination
@@ -70,8 +77,21 @@ class Launcher:
         finally:
             if isinstance(outcome, ev.TERMINAL):
                 self._termination.finish(run, outcome)
+                if run.pump.unread:
+                    self._read_out(run)
             else:
                 self._start_on_loop(run, outcome)
+
+    def _read_out(self, run: ActiveRun) -> None:
+        """The answer is complete, its HTTP response not: free its connection for another one."""
+        if run.task is None:  # Without it, nothing can end a read that blocks.
+            run.pump.close_unread()
+            return
+        limit = self._timer.call_later(READ_OUT_SECONDS, run.task.interrupt)
+        try:
+            run.pump.read_out()
+        finally:
+            limit.cancel()
 
     def _start_on_loop(self, run: ActiveRun, result: t.Any) -> None:
         """
@@ -91,6 +111,9 @@ class Launcher:
             outcome = ev.Failed("provider_error", "The provider failed.")
         finally:
             self._finish_from_loop(run, outcome)
+        if run.pump.unread:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(run.pump.aread_out(), READ_OUT_SECONDS)
 
     def _finish_from_loop(self, run: ActiveRun, outcome: ev.Terminal) -> None:
         if run.log.ended:  # The caller that ended it announces it.

@@ -6,6 +6,7 @@ The provider's generator is always closed, and not advanced once the run has end
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import re
@@ -26,10 +27,13 @@ from flask_aistream.errors import ValueInvalid
 from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.failure import failure
 from flask_aistream.providers.failure import failure_of
+from flask_aistream.providers.raw import Response
 from flask_aistream.providers.raw import aread
+from flask_aistream.providers.raw import aread_out
 from flask_aistream.providers.raw import is_async
 from flask_aistream.providers.raw import is_raw
 from flask_aistream.providers.raw import read
+from flask_aistream.providers.raw import read_out
 from flask_aistream.providers.results import Async
 from flask_aistream.providers.results import Deferred
 from flask_aistream.providers.results import Result
@@ -83,6 +87,7 @@ class Pump:
         "_previous_usage",
         "_surrogates",
         "_terminal",
+        "_unread",
         "_write",
         "first_at",
         "ticks",
@@ -106,6 +111,7 @@ class Pump:
             False  # The chunks of the last answer come from an SDK's stream, all of them.
         )
         self._terminal: ev.Terminal | None = None
+        self._unread: list[Response] = []
         self.first_at: float | None = None
         self.ticks = 0
 
@@ -213,7 +219,9 @@ class Pump:
 
     def _pump_raw(self, response: t.Any, yield_control: Callable[[], None]) -> bool:
         yield_at = self._clock() + YIELD_SECONDS
-        with closing(read(response, self._translator().accounting, self._tick)) as events:
+        self.close_unread()
+        accounting = self._translator().accounting
+        with closing(read(response, accounting, self._tick, self._unread)) as events:
             for count, event in enumerate(events, 1):
                 if not (self._append(event) if type(event) is str else self._append_event(event)):
                     return False
@@ -248,7 +256,9 @@ class Pump:
             return self._pump_raw(response, lambda: None)
         count = 0
         yield_at = self._clock() + YIELD_SECONDS
-        async with aclosing(aread(response, self._translator().accounting, self._tick)) as events:
+        await self.aread_out()
+        accounting = self._translator().accounting
+        async with aclosing(aread(response, accounting, self._tick, self._unread)) as events:
             async for event in events:
                 if not (self._append(event) if type(event) is str else self._append_event(event)):
                     return False
@@ -257,6 +267,27 @@ class Pump:
                     await yield_control()
                     yield_at = self._clock() + YIELD_SECONDS
         return True
+
+    @property
+    def unread(self) -> bool:
+        """Whether a response is open whose end marker came before its end."""
+        return bool(self._unread)
+
+    def read_out(self) -> None:
+        """Read it to its end, after the run has ended. Blocks for as long as its server does not close it."""
+        while self._unread:
+            with contextlib.suppress(Exception):
+                read_out(self._unread.pop())
+
+    async def aread_out(self) -> None:
+        while self._unread:
+            with contextlib.suppress(Exception):
+                await aread_out(self._unread.pop())
+
+    def close_unread(self) -> None:
+        while self._unread:
+            with contextlib.suppress(Exception):
+                self._unread.pop().close()
 
     def _append_chunk(self, chunk: t.Any, result: Sync | Async) -> bool:
         """Append the events of a chunk that is not plain text.

@@ -77,7 +77,7 @@ class Runner:
             store, concurrency, timer, active, termination, policy.detach_seconds
         )
         idle = IdleMonitor(concurrency, timer, active, termination, clock)
-        launcher = Launcher(concurrency, active, termination, deadlines, idle, readers)
+        launcher = Launcher(concurrency, timer, active, termination, deadlines, idle, readers)
         adoption = Adoption(store, concurrency, active, termination, launcher, restarts, clock)
         self._store = store
         self._policy = policy

@@ -40,5 +40,12 @@ def outcome_of(provider: t.Any) -> Outcome:
     pump = Pump(ProviderCall(provider, REQUEST, nullcontext), log)
     result: t.Any = None if pump.is_async else pump.run(lambda: None)
     if not isinstance(result, ev.TERMINAL):
-        result = asyncio.run(pump.run_async(lambda: asyncio.sleep(0), result))
+        result = asyncio.run(run_async(pump, result))
+    pump.close_unread()
     return Outcome(events_of(log), result)
+
+
+async def run_async(pump: Pump, result: t.Any) -> t.Any:
+    outcome = await pump.run_async(lambda: asyncio.sleep(0), result)
+    await asyncio.wait_for(pump.aread_out(), 1)
+    return outcome
