@@ -106,7 +106,9 @@ class ChatAdapter:
             events: list[Event] = [text]  # As nearly every chunk is that was read raw.
         else:
             events = self._delta(fields) if delta is not None else content(text)
-        if events or not self._answer.begun or self._is_other_answer(fields, finish, chunk):
+        if not self._answer.open and (
+            events or not self._answer.begun or self._is_other_answer(fields, finish, chunk)
+        ):
             self._begin()
         if finish:
             self._id = chunk.get("id")
@@ -146,7 +148,7 @@ class ChatAdapter:
 
     def _is_other_answer(self, delta: Fields, finish: t.Any, chunk: Fields) -> bool:
         """Whether a chunk without content that follows an end marker is of another answer."""
-        if self._answer.open or not (finish or delta.get("role")):
+        if not (finish or delta.get("role")):
             return False
         id = chunk.get("id")
         return bool(id) and id != self._id
