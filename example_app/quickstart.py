@@ -9,12 +9,12 @@ from flask_aistream import AIStream
 
 app = Flask(__name__)
 ai = AIStream()
-completions = OpenAI().chat.completions
+completions = OpenAI().chat.completions.with_streaming_response
 
 
 @ai.provider
 def chat(request):
-    yield from completions.create(model="gpt-4o-mini", messages=request.messages, stream=True)
+    return completions.create(model="gpt-4o-mini", messages=request.messages, stream=True)
 
 
 app.register_blueprint(ai, url_prefix="/ai")

@@ -23,7 +23,7 @@ def http_client(
     verify: t.Any = True,
     cert: t.Any = None,
     proxy: str | None = None,
-    library: t.Any = None,
+    sdk: str | None = None,
     **options: t.Any,
 ) -> t.Any:
     """An HTTP client for ``OpenAI(http_client=…)`` and ``Anthropic(http_client=…)``.
@@ -35,14 +35,15 @@ def http_client(
     :param verify: ``False``, a path of certificates, or an ``ssl.SSLContext``.
     :param cert: Path of a client certificate, or ``(certificate, key)``.
     :param proxy: URL; else by the environment.
-    :param library: The module ``httpx`` or ``httpx2``; else the one that the ``openai`` SDK uses, if that is
-        installed, else the one that is.
+    :param sdk: Name of the SDK that gets the client (``"anthropic"``); it decides between ``httpx`` and
+        ``httpx2``. By default the one that is installed, ``openai`` first.
     :param options: Of ``httpx.Client`` (``timeout``, ``headers``, ``event_hooks``, …).
     :raises ConfigError: urllib3 or httpx is not installed.
 
     .. versionadded:: 0.1
     """
-    httpx = library or httpx_of_sdks()
+    httpx = library_of(sdk) if sdk else None
+    httpx = httpx or any_library()
     try:
         importlib.import_module("urllib3")
     except ImportError as error:
@@ -61,8 +62,10 @@ def http_client(
     return httpx.Client(transport=transport(proxy), mounts=mounts, trust_env=False, **options)
 
 
-def httpx_of_sdks() -> t.Any:
-    """The library of which the SDK wants its client; newer ones use ``httpx2``."""
+def any_library() -> t.Any:
+    """
+    :raises ConfigError: There is none.
+    """
     found = library_of("openai") or library_of("anthropic")
     if found:
         return found
@@ -77,6 +80,7 @@ def httpx_of_sdks() -> t.Any:
 
 
 def library_of(sdk: str) -> t.Any:
+    """The httpx that an SDK is built on; newer ones use ``httpx2``. ``None`` if the SDK is not installed."""
     try:
         base = importlib.import_module(f"{sdk}._base_client")
     except ImportError:

@@ -57,16 +57,14 @@ def test_a_model_answers_through_its_own_sdk(upstream: Upstream, vendor: str) ->
 
 
 @pytest.mark.parametrize("vendor", ["OPENAI", "ANTHROPIC"])
-@pytest.mark.parametrize("status", [400, 401, 404])
-def test_a_refusal_says_what_to_look_at_and_no_more(
-    upstream: Upstream, vendor: str, status: int
+@pytest.mark.parametrize(("status", "code"), [(400, "upstream_error"), (401, "upstream_auth")])
+def test_a_refusal_has_a_code_and_no_details(
+    upstream: Upstream, vendor: str, status: int, code: str
 ) -> None:
     response = ask(
         environ_of(vendor, upstream, f"error-{status}"), [{"role": "user", "content": "Hi"}]
     )
-    assert "model_refused" in response.text
-    assert f"answered {status}" in response.text
-    assert f"{vendor}_API_KEY" in response.text
+    assert f'"{code}"' in response.text
     assert "on purpose" not in response.text
 
 
@@ -74,9 +72,7 @@ def test_a_refusal_says_what_to_look_at_and_no_more(
 def test_a_service_that_is_not_there_is_told(vendor: str) -> None:
     environ = {f"{vendor}_BASE_URL": "http://127.0.0.1:1"}
     response = ask(environ, [{"role": "user", "content": "Hi"}])
-    text = response.text
-    assert "model_unreachable" in text
-    assert f"{vendor}_BASE_URL" in text
+    assert '"upstream_unavailable"' in response.text
 
 
 def test_anthropic_gets_the_system_text_apart_and_no_empty_turns() -> None:

@@ -195,6 +195,35 @@ def openai_sdk(request: ChatRequest) -> Iterator[t.Any]:
         note("closed", run=request.run)
 
 
+@ai.provider(name="openai-raw")
+def openai_raw(request: ChatRequest) -> t.Any:
+    return raw_client().create(**asked(request))
+
+
+@ai.provider(name="openai-lean")
+def openai_lean(request: ChatRequest) -> t.Any:
+    from flask_aistream.upstream import http_client
+
+    return raw_client(http_client=http_client()).create(**asked(request))
+
+
+@ai.provider(name="openai-raw-async")
+def openai_raw_async(request: ChatRequest) -> t.Any:
+    return raw_client("AsyncOpenAI").create(**asked(request))
+
+
+def raw_client(kind: str = "OpenAI", **options: t.Any) -> t.Any:
+    import openai
+
+    make = getattr(openai, kind)
+    client = make(base_url=os.environ["UPSTREAM"] + "/v1", api_key="none", **options)
+    return client.chat.completions.with_streaming_response
+
+
+def asked(request: ChatRequest) -> dict[str, t.Any]:
+    return {"model": request.params["model"], "messages": request.messages, "stream": True}
+
+
 @ai.provider(name="anthropic")
 def anthropic_sdk(request: ChatRequest) -> Iterator[t.Any]:
     from anthropic import Anthropic

@@ -95,7 +95,9 @@ def test_a_run_is_stopped_when_no_client_reconnects(serve: Serve, kind: str) -> 
 
 
 @pytest.mark.parametrize("kind", ["gevent", "gthread", "development"])
-@pytest.mark.parametrize("sdk", ["openai", "anthropic"])
+@pytest.mark.parametrize(
+    "sdk", ["openai", "anthropic", "openai-raw", "openai-lean", "openai-raw-async"]
+)
 def test_stop_closes_the_upstream_connection_of_a_blocked_sdk(
     serve: Serve, upstream: Upstream, kind: str, sdk: str
 ) -> None:
