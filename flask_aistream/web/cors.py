@@ -23,7 +23,7 @@ logger = logging.getLogger("flask_aistream")
 
 ALLOWED_HEADERS = "Content-Type, Authorization, Last-Event-ID, Idempotency-Key"
 EXPOSED_HEADERS = ", ".join(["Retry-After", "AIStream-Run", *sorted(client_headers())])
-ALLOWED_METHODS = "GET, POST"
+ALLOWED_METHODS = "GET, POST, DELETE"
 PREFLIGHT_SECONDS = 600
 
 VISITOR_COOKIE = "aistream_visitor"

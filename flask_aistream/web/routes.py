@@ -22,7 +22,9 @@ from flask_aistream.runs.ended import fold_of
 from flask_aistream.runs.ended import folded
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
+from flask_aistream.web import client_files
 from flask_aistream.web import cors
+from flask_aistream.web import names
 from flask_aistream.web import parse
 from flask_aistream.web import stream
 from flask_aistream.web.extension import Extension
@@ -59,11 +61,14 @@ def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
     blueprint.add_url_rule(
         f"{run}/stop", "stop", native(lambda run_id: stop(registry, run_id)), methods=["POST"]
     )
-    blueprint.add_url_rule("/health", "health", health)
-    # A rule of its own: without a prefix, the application's /static/<path> would come first.
     blueprint.add_url_rule(
-        "/static/aistream.js", "client", lambda: blueprint.send_static_file("aistream.js")
+        NATIVE.path,
+        "stop-by-key",
+        native(lambda provider: stop_by_key(registry, provider)),
+        methods=["DELETE"],
     )
+    blueprint.add_url_rule("/health", "health", health)
+    client_files.add(blueprint)
 
 
 def views(registry: ProviderRegistry, protocol: WireProtocol) -> Callable[[View], View]:
@@ -162,6 +167,23 @@ def stop(registry: ProviderRegistry, run_id: str) -> Response:
     fold, last = folded(log)
     body = {"run": run_id, "stopped": stopped, "events": last + 1, **fold.to_json()}
     return json_response(NATIVE, dumps(body), run_id)
+
+
+def stop_by_key(registry: ProviderRegistry, name: str) -> Response:
+    """Stop the run that an idempotency key started, for a client that never received the run's id.
+
+    :raises RunNotFound: No run of this caller has the key.
+    """
+    ext, request = extension(), current_request()
+    cors.refuse_cross_site(ext.settings, request)
+    key = parse.checked_key(request.headers.get("Idempotency-Key")) or ""
+    provider, caller = registry.find(name), access.caller_of(registry.identify)
+    visitor = names.visitor_of(request) if caller is None else None
+    stored = names.scoped(registry, provider, caller, key, visitor) if key else None
+    log = ext.process.store.started(stored) if stored else None
+    if log is None:
+        raise RunNotFound(key)
+    return stop(registry, log.run.id)
 
 
 def health() -> Response:

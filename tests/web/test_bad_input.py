@@ -249,7 +249,9 @@ def test_an_unknown_path_or_method_is_answered_as_json(
 def test_a_wrong_method_lists_the_allowed_ones(client: FlaskClient, script: Script) -> None:
     response = client.put("/ai/chat")
     assert set(response.allow) >= {"GET", "POST"}
-    assert response.get_json()["error"]["message"].endswith("Allowed: GET, HEAD, OPTIONS, POST.")
+    assert response.get_json()["error"]["message"].endswith(
+        "Allowed: DELETE, GET, HEAD, OPTIONS, POST."
+    )
 
 
 def test_an_unknown_provider_lists_the_registered_ones(client: FlaskClient, script: Script) -> None:

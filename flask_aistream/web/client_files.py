@@ -1,0 +1,66 @@
+"""The modules of the JavaScript client, as the blueprint serves them."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import typing as t
+from functools import cache
+from pathlib import Path
+
+from flask import Blueprint
+from flask import Response
+from flask import abort
+from flask import request
+
+STATIC = Path(__file__).parents[1] / "static"
+
+COMMENT = re.compile(r"^[ \t]*(?://.*|/\*(?:[^*]|\*(?!/))*\*/[ \t]*)$\n?", re.MULTILINE)
+"""Comments on lines of their own. None of the modules has a template literal that looks like one."""
+
+
+class ClientFile(t.NamedTuple):
+    """A module without its comments."""
+
+    content: bytes
+    compressed: bytes
+    etag: str
+
+
+def add(blueprint: Blueprint) -> None:
+    """Add the rules. Without a prefix, the application's own ``/static/<path>`` ranks below them."""
+    blueprint.add_url_rule("/static/aistream.js", "client", lambda: client_file("aistream.js"))
+    blueprint.add_url_rule(
+        "/static/aistream/<module>",
+        "client-module",
+        lambda module: client_file(f"aistream/{module}"),
+    )
+
+
+def client_file(name: str) -> Response:
+    """A module, which browsers keep and revalidate: after an upgrade, no page mixes two versions."""
+    file = client_files().get(name)
+    if file is None:
+        abort(404)
+    packed = request.accept_encodings["gzip"] > 0
+    response = Response(file.compressed if packed else file.content, mimetype="text/javascript")
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.vary.add("Accept-Encoding")
+    response.set_etag(f"{file.etag}-gzip" if packed else file.etag)
+    if packed:
+        response.headers["Content-Encoding"] = "gzip"
+    return t.cast(Response, response.make_conditional(request))
+
+
+@cache
+def client_files() -> dict[str, ClientFile]:
+    """Every module by its path below ``static``, read once a process."""
+    return {path.relative_to(STATIC).as_posix(): read(path) for path in STATIC.rglob("*.js")}
+
+
+def read(path: Path) -> ClientFile:
+    content = COMMENT.sub("", path.read_text(encoding="utf-8")).encode()
+    etag = hashlib.sha256(content).hexdigest()[:20]
+    return ClientFile(content, gzip.compress(content, 9, mtime=0), etag)
