@@ -8,10 +8,8 @@ from pathlib import Path
 
 from flask import Flask
 from flask import Response
-from flask import redirect
 from flask import request as http_request
 from flask import send_from_directory
-from werkzeug.wrappers import Response as BaseResponse
 
 from flask_aistream import ChatRequest
 from tests.browser.tales import texts_of
@@ -50,10 +48,6 @@ def create_app() -> Flask:
     @app.get("/page.js")
     def script() -> Response:
         return send_from_directory(HERE, "page.js", mimetype="text/javascript")
-
-    @app.get("/aistream.js")
-    def client() -> BaseResponse:
-        return redirect("/ai/static/aistream.js")
 
     @app.get("/login/<user>")
     def login(user: str) -> Response:

@@ -1,5 +1,6 @@
 // What every test finds on its page.
-import * as ai from "/aistream.js";
+import * as ai from "/ai/static/aistream.js";
+import "/ai/static/aistream/element.js";
 
 window.ai = ai;
 window.faults = [];

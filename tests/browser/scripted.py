@@ -39,7 +39,10 @@ HERE = Path(__file__).parent
 FILES = {
     "/page": (HERE / "page.html", "text/html; charset=utf-8"),
     "/page.js": (HERE / "page.js", "text/javascript"),
-    "/aistream.js": (STATIC / "aistream.js", "text/javascript"),
+    **{
+        f"/ai/static/{file.relative_to(STATIC).as_posix()}": (file, "text/javascript")
+        for file in STATIC.rglob("*.js")
+    },
 }
 CORS = (
     "Access-Control-Allow-Origin: *\r\n"

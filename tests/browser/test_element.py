@@ -37,8 +37,8 @@ def test_a_prompt_in_the_markup_is_asked_and_answered(page: Page, server: Script
     assert page.run("return el.children.length") == 0
     assert server.requests[0].json == {"prompt": "Hi"}
     heard = page.run("return heard")
-    assert [type for type, _ in heard] == ["status", "text", "text", "status", "end"]
-    assert heard[1][1] == {"type": "text", "text": "Hel"}
+    assert [type for type, _ in heard] == ["status", "status", "text", "text", "status", "end"]
+    assert heard[2][1] == {"type": "text", "text": "Hel"}
 
 
 def test_what_goes_on_can_be_seen_in_its_attributes(page: Page, server: ScriptedServer) -> None:

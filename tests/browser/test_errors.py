@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import json
 import time
 import typing as t
 
@@ -11,6 +12,7 @@ import pytest
 from flask_aistream.core import events as ev
 from tests.browser.conftest import Page
 from tests.browser.scripted import HEAD
+from tests.browser.scripted import REFUSED
 from tests.browser.scripted import Ending
 from tests.browser.scripted import Log
 from tests.browser.scripted import Raw
@@ -132,7 +134,7 @@ def test_a_page_that_wakes_up_does_not_shorten_what_the_server_asked_for(
     server.play("/ai/chat", answer(503, Retry_After="1"), [HEAD, HELLO.frames()])
     took = page.run("""
         const run = ai.stream("/ai/chat", "Hi", quick);
-        await until(() => run.status === "reconnecting");
+        await until(() => run.status === "waiting");
         const before = performance.now();
         dispatchEvent(new Event("pageshow"));
         await run.done;
@@ -171,16 +173,106 @@ def test_nobody_listening_is_an_outcome_too(page: Page, server: ScriptedServer) 
     )
 
 
-def test_headers_that_cannot_be_made_are_a_fault_like_a_lost_connection(
-    page: Page, server: ScriptedServer
+UNSENDABLE = [
+    ("{ headers: () => { throw new Error('no token') } }", "headers_failed", "no token"),
+    ("{ headers: () => new Promise(() => {}), silence: 0.1 }", "headers_failed", "0.1 seconds"),
+    ("{ headers: { 'bad name': 'x' } }", "request_invalid", "headers"),
+    ("{ headers: () => ({ 'x': 'a\\nb' }) }", "request_invalid", "headers"),
+    ("{ method: 'no method' }", "request_invalid", "method"),
+]
+
+
+@pytest.mark.parametrize(("options", "code", "says"), UNSENDABLE)
+def test_a_request_that_cannot_be_sent_is_a_final_fault_at_once(
+    page: Page, server: ScriptedServer, options: str, code: str, says: str
 ) -> None:
-    server.play("/ai/chat", [HEAD, HELLO.frames()])
-    told = page.run("""
+    error = page.run(f"return (await ai.stream('/ai/chat', 'Hi', {options}).done).error")
+    assert error["code"] == code
+    assert says in error["message"]
+    assert not server.requests
+
+
+RENEWED = [pytest.param(1, "finished", id="fresh headers are right"), pytest.param(2, "failed", id="they are not")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("refusals", "status"), RENEWED)
+@pytest.mark.parametrize("where", ["start", "resume", "stop"])
+def test_a_401_asks_for_headers_once_more(
+    page: Page, server: ScriptedServer, refusals: int, status: str, where: str
+) -> None:
+    start, events = "/ai/chat", HELLO.events_path
+    plays = {start: [[HEAD, HELLO.frames(0, 2)]], events: [[HEAD, HELLO.frames(2)]]}
+    if where == "stop":
+        plays = {start: [[HEAD, HELLO.frames(0, 2), Ending.HOLD]]}
+        plays[HELLO.stop_path] = [answer(200, {"status": "finished", "text": "Hello"})]
+        if refusals == 2:  # The run is read on.
+            plays[events] = [[HEAD, HELLO.frames(2)]]
+            status = "finished"
+    refused = {"start": start, "resume": events, "stop": HELLO.stop_path}[where]
+    plays[refused] = [*[answer(401, TOLD)] * refusals, *plays[refused]][
+        : refusals + (refusals == 1)
+    ]
+    for path in plays if refusals == 1 or where != "start" else [start]:
+        server.play(path, *plays[path])
+    told = page.run(
+        """
         let n = 0;
-        const headers = () => { if (!n++) throw new Error("no token"); return {}; };
-        return read(ai.stream("/ai/chat", "Hi", { ...quick, headers }));
+        const headers = () => ({ Authorization: `Bearer ${++n}` });
+        const run = ai.stream("/ai/chat", "Hi", { ...quick, headers });
+        if (args[0]) await until(() => run.text).then(() => run.stop());
+        return read(run);
+        """,
+        where == "stop",
+    )
+    assert told["status"] == status
+    assert told["text"] == ("Hello" if status == "finished" else "Hel" if where == "resume" else "")
+    tokens = [r.headers["authorization"] for r in server.requests]
+    assert tokens == [f"Bearer {n}" for n in range(1, len(tokens) + 1)]
+
+
+DECIDED = [
+    pytest.param("'stop'", 1, "failed", id="stop"),
+    pytest.param("'retry'", 2, "finished", id="retry, though it is final"),
+    pytest.param("0.01", 2, "finished", id="seconds"),
+    pytest.param("undefined", 1, "failed", id="nothing: the rule of the client"),
+]
+
+
+@pytest.mark.parametrize(("verdict", "requests", "status"), DECIDED)
+def test_the_page_may_decide_what_a_fault_means(
+    page: Page, server: ScriptedServer, verdict: str, requests: int, status: str
+) -> None:
+    server.play(
+        "/ai/chat", answer(422, TOLD), [HEAD, HELLO.frames()][: 2 * (requests - 1)] or REFUSED
+    )
+    told = page.run(f"""
+        const asked = [];
+        const decide = (fault) => (asked.push(fault), {verdict});
+        const run = ai.stream("/ai/chat", "Hi", {{ retry: {{ ...quick.retry, decide }} }});
+        const {{ status }} = await run.done;
+        const {{ code, final, attempt, response }} = asked[0];
+        return {{ status, code, final, attempt, body: await run.response.text(), same: response === run.response }};
     """)
-    assert told["text"] == "Hello"
+    assert told == {
+        "status": status, "code": "told", "final": True, "attempt": 1,
+        "body": json.dumps(TOLD), "same": True,
+    }  # fmt: skip
+    assert len(server.requests) == requests
+
+
+@pytest.mark.parametrize("option", ["{ max: undefined }", "{ base: undefined }", "undefined"])
+def test_an_undefined_option_is_the_default(
+    page: Page, server: ScriptedServer, option: str
+) -> None:
+    server.play("/ai/chat", REFUSED, [HEAD, HELLO.frames()])
+    wait = page.run(f"""
+        const run = ai.stream("/ai/chat", "Hi", {{ retry: {option}, silence: undefined }});
+        const wait = await new Promise((resolve) => run.on("status", ({{ wait }}) => wait && resolve(wait)));
+        dispatchEvent(new Event("pageshow"));
+        await run.done;
+        return wait;
+    """)
+    assert 0.5 <= wait <= 1
 
 
 def test_a_failed_run_throws_nowhere(page: Page, server: ScriptedServer) -> None:

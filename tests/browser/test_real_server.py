@@ -105,7 +105,7 @@ class TestAnswers:
             const seen = watch(run);
             return [(await run.done).text, seen];
         """)
-        assert told == ["0 1 ", ["streaming", "finished"]]
+        assert told == ["0 1 ", ["thinking", "streaming", "finished"]]
 
     def test_a_failure_in_the_middle_keeps_the_text_and_has_a_sentence(
         self, page: Page, server: Server
@@ -156,12 +156,77 @@ class TestStop:
         assert server.wait_fact("closed", answer["run"])
         assert server.wait_fact("ended", answer["run"])["outcome"] == "Stopped"
 
+    def test_it_is_the_reason_even_where_leaving_stops_a_run_at_once(
+        self, opened: Open, serve: Serve
+    ) -> None:
+        page = opened(serve(detach_seconds=0).url)
+        answers = page.run(f"""
+            const answers = [];
+            for (let n = 0; n < 5; n++) {{
+              const run = ai.stream("/ai/silent", "Hi");
+              {BEGUN}
+              answers.push(await run.stop());
+            }}
+            return answers.map(({{ stopped, end }}) => [stopped, end]);
+        """)
+        assert answers == [[True, {"by": "client"}]] * 5
+
     def test_before_the_run_has_a_name_it_waits_for_it(self, page: Page, server: Server) -> None:
+        before = len(server.facts("closed"))
         answer, told = page.run("""
             const run = ai.stream("/ai/mute", "Hi");
+            await new Promise((resolve) => setTimeout(resolve, 50));
             return [await run.stop(), await run.done];
         """)
         assert (answer["stopped"], told["status"], told["text"]) == (True, "stopped", "")
+        assert server.wait_fact("closed", answer["run"])
+        assert len(server.facts("closed")) == before + 1
+
+    def test_in_the_same_tick_nothing_is_started(self, page: Page, server: Server) -> None:
+        before = len(server.facts("called"))
+        assert page.run("""
+            const run = ai.stream("/ai/count", { prompt: "?", n: 3 });
+            return [await run.stop(), run.status, (await run.done).reason];
+        """) == [None, "stopped", "stopped"]
+        page.run("return read(ai.stream('/ai/count', { prompt: '?', n: 1 }))")
+        assert len(server.facts("called")) == before + 1
+
+    def test_it_works_while_every_connection_of_the_browser_is_in_use(
+        self, page: Page, server: Server
+    ) -> None:
+        """Six over HTTP/1.1. The seventh run waits, and says so."""
+        seconds, told, waiting, rest = page.run("""
+            const runs = Array.from({ length: 6 }, () => ai.stream("/ai/silent", "Hi"));
+            for (const run of runs) await until(() => run.text);
+            const seventh = ai.stream("/ai/count", { prompt: "?", n: 2 });
+            const waiting = new Promise((resolve) => seventh.on("status", resolve));
+            const reason = await waiting;
+            const before = performance.now();
+            runs[0].stop();
+            const told = await runs[0].done;
+            const seconds = (performance.now() - before) / 1000;
+            const rest = (await seventh.done).text;
+            await Promise.all(runs.map((run) => run.stop()));
+            return [seconds, told, reason, rest];
+        """)
+        assert (told["status"], told["text"]) == ("stopped", "Well,")
+        assert seconds < 0.3
+        assert waiting == {"status": "waiting", "reason": "connections"}
+        assert rest == "0 1 "
+
+    def test_a_lost_start_is_stopped_by_its_key(self, page: Page, server: Server) -> None:
+        answer, told = page.run("""
+            let sent;
+            const lost = (url, request) => {
+              if (request.method === "DELETE") return fetch(url, request);
+              sent = fetch(url, request);
+              return new Promise((_, reject) => request.signal.addEventListener("abort", reject));
+            };
+            const run = ai.stream("/ai/silent", "Hi", { fetch: lost, silence: 2 });
+            await sent;
+            return [await run.stop(), await run.done];
+        """)
+        assert (answer["stopped"], told["status"], told["text"]) == (True, "stopped", "Well,")
         assert server.wait_fact("closed", answer["run"])
 
 
@@ -204,7 +269,7 @@ class TestComingBack:
         """)
         assert left["status"] == "detached"
         assert (left["text"] + rest, whole) == (SAID, SAID)
-        assert (over["status"], over["reason"], over["text"]) == ("finished", "unknown", "")
+        assert (over["status"], over["reason"], over["text"]) == ("finished", "stop", "")
 
     def test_one_key_is_one_run_whoever_asks(self, page: Page, server: Server) -> None:
         one, two, other = page.run("""
@@ -301,7 +366,9 @@ class TestAServerThatGoes:
         page.until("reason && run.status === 'finished'")
         whole = "".join(f"{number} " for number in range(180))
         assert page.run("return [run.text, text, reason]") == [whole, whole, "stop"]
-        assert page.run("return seen") == ["streaming", "reconnecting", "streaming", "finished"]
+        assert page.run("return seen") == [
+            "thinking", "streaming", "waiting", "reconnecting", "streaming", "finished",
+        ]  # fmt: skip
         assert max(page.run("return [gaps.run.longest, gaps.source.longest]")) < GAP_SECONDS
         assert len(server.facts("called")) == 2
 

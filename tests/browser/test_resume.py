@@ -238,8 +238,11 @@ def test_without_progress_the_budget_runs_out(page: Page, server: ScriptedServer
     assert told["error"]["code"] == "connection_lost"
     assert told["text"] == "".join(ODD[:2])
     assert len(server.requests) == 4
-    tries = [f"reconnecting {n}" for n in (1, 2, 3)]
-    assert [s for s in told["seen"] if s != "streaming"] == [*tries, "failed"]
+    tries = [f"waiting {n}" for n in (1, 2, 3)]
+    assert [s for s in told["seen"] if s not in ("thinking", "streaming", "reconnecting")] == [
+        *tries,
+        "failed",
+    ]
 
 
 def test_the_server_says_how_soon_to_come_back(page: Page, server: ScriptedServer) -> None:
@@ -284,9 +287,37 @@ def test_an_unstarted_run_in_a_draining_worker_comes_back(
     assert page.run("return read(ai.stream('/ai/chat', 'Hi'))")["text"] == "".join(ODD)
 
 
-def test_204_on_a_resume_says_that_all_was_read(page: Page, server: ScriptedServer) -> None:
+def record(status: str, last: int, **more: object) -> list[Step]:
+    return answer(200, {"run": "r1", "status": status, "cursor": f"r1:{last}", **more})
+
+
+END = len(STORY.events) - 1
+CHECKED = [
+    pytest.param(record("finished", 2, end={"reason": "length"}), 2, "finished", "length", id="it has ended here"),
+    pytest.param(record("stopped", 2), 2, "stopped", "stopped", id="it was stopped here"),
+    pytest.param(record("failed", 2, end={"code": "x", "message": "X"}), 2, "failed", "error", id="it has failed here"),
+    pytest.param(record("running", 2), 3, "finished", "stop", id="it goes on"),
+    pytest.param(record("finished", END), 3, "finished", "stop", id="it ended later"),
+    pytest.param([Ending.RESET], 3, "finished", "stop", id="the record cannot be read"),
+    pytest.param(answer(404, {"error": {"code": "run_not_found", "message": "X"}}), 2, "failed", "error", id="it is gone"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "requests", "status", "reason"), CHECKED)
+def test_a_204_counts_only_if_the_record_of_the_run_says_that_it_ended(
+    page: Page, server: ScriptedServer, said: Play, requests: int, status: str, reason: str
+) -> None:
     server.play("/ai/chat", [HEAD, STORY.frames(0, 3), Ending.LAST_CHUNK])
-    server.play(STORY.events_path, answer(204))
+    server.play(STORY.events_path, answer(204), replay(STORY))
+    server.play("/ai/runs/r1", said)
     told = page.run("return read(ai.stream('/ai/chat', 'Hi', quick))")
-    assert (told["status"], told["reason"]) == ("finished", "unknown")
-    assert len(server.requests) == 2
+    assert (told["status"], told["reason"]) == (status, reason)
+    assert told["text"] == "".join(ODD if requests == 3 else ODD[:2])
+    assert len([r for r in server.requests if r.path != "/ai/runs/r1"]) == requests
+
+
+def test_an_end_without_an_id_is_not_the_log_s(page: Page, server: ScriptedServer) -> None:
+    forged = b'data: {"action":"terminate","reason":"stop"}\n\n'
+    server.play("/ai/chat", [HEAD, STORY.frames(0, 3), forged])
+    server.play(STORY.events_path, replay(STORY))
+    assert page.run("return read(ai.stream('/ai/chat', 'Hi', quick))")["text"] == "".join(ODD)

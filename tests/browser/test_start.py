@@ -16,7 +16,6 @@ from tests.browser.scripted import Log
 from tests.browser.scripted import Play
 from tests.browser.scripted import Raw
 from tests.browser.scripted import ScriptedServer
-from tests.browser.scripted import answer
 
 HELLO = Log("Hel", "lo", ev.Finished())
 
@@ -233,7 +232,7 @@ def test_listeners_hear_each_event_and_each_status(page: Page, server: ScriptedS
     """)
     assert heard == {
         "before": "connecting",
-        "status": ["streaming", "finished"],
+        "status": ["thinking", "streaming", "finished"],
         "event": ["run", "text", "text", "end"],
         "text": ["Hel", "lo"],
         "once": ["Hel"],
@@ -289,15 +288,6 @@ def test_attach_reads_any_run_from_its_beginning_or_a_cursor(
         return [whole.text, rest.text, cursor, run.cursor, rest.id];
     """)
     assert told == ["Hello", "lo", "r1:1", "r1:3", "r1"]
-
-
-def test_at_the_end_of_a_finished_run_there_is_nothing_to_read(
-    page: Page, server: ScriptedServer
-) -> None:
-    server.play(HELLO.events_path, answer(204))
-    told = page.run("return read(ai.attach('/ai/runs/r1/events', { cursor: 'r1:3' }))")
-    assert (told["status"], told["reason"], told["text"]) == ("finished", "unknown", "")
-    assert told["events"] == [{"type": "end", "reason": "unknown"}]
 
 
 def test_an_end_that_gives_no_reason_is_an_end(page: Page, server: ScriptedServer) -> None:

@@ -7,6 +7,7 @@ import pytest
 from flask_aistream.core import events as ev
 from tests.browser.conftest import Page
 from tests.browser.scripted import HEAD
+from tests.browser.scripted import REFUSED
 from tests.browser.scripted import Ending
 from tests.browser.scripted import Gate
 from tests.browser.scripted import Log
@@ -65,9 +66,9 @@ def test_offline_no_attempt_is_made_and_none_is_counted(page: Page, server: Scri
     page.offline(True)
     page.until("!navigator.onLine")
     cut.open()
-    page.until("run.status === 'reconnecting'")
+    page.until("run.status === 'waiting'")
     page.run("await new Promise((resolve) => setTimeout(resolve, 300))")
-    assert page.run("return seen.at(-1)") == ["reconnecting", 0]
+    assert page.run("return seen.at(-1)") == ["waiting", 0]
     assert len(server.requests) == 1
     page.offline(False)
     assert page.run("return run.done")["text"] == "Hello"
@@ -101,9 +102,27 @@ def test_a_page_that_wakes_up_waits_no_longer(
     server.play("/ai/chat", [HEAD, b"retry: 60000\n\n", HELLO.frames(0, 2)])
     rest(server)
     page.run("window.run = ai.stream('/ai/chat', 'Hi', { retry: { max: 60 } })")
-    page.until("run.status === 'reconnecting'")
+    page.until("run.status === 'waiting'")
     page.run(wake)
     assert page.run("return run.done")["text"] == "Hello"
+
+
+def test_waking_up_early_uses_up_no_attempts(page: Page, server: ScriptedServer) -> None:
+    server.play("/ai/chat", [HEAD, b"retry: 60000\n\n", HELLO.frames(0, 2)])
+    server.play(HELLO.events_path, *[REFUSED] * 12)
+    rest(server)
+    attempts = page.run("""
+        const run = ai.stream("/ai/chat", "Hi", { retry: { attempts: 2, max: 60 } });
+        const attempts = [];
+        run.on("status", ({ status, attempt }) => status === "waiting" && attempts.push(attempt));
+        for (let wakes = 1; wakes <= 13; wakes++) {
+          await until(() => attempts.length === wakes);
+          dispatchEvent(new Event("pageshow"));
+        }
+        await run.done;
+        return run.text === "Hello" && attempts;
+    """)
+    assert attempts == [1] * 13
 
 
 def test_a_page_that_is_hidden_stays_asleep_and_keeps_its_connection(
@@ -162,7 +181,7 @@ def test_a_network_that_comes_back_is_used_by_pages_in_the_background_too(
     page.offline(True)
     page.until("!navigator.onLine")
     cut.open()
-    page.until("run.status === 'reconnecting'")
+    page.until("run.status === 'waiting'")
     page.offline(False)
     assert page.run("return run.done")["text"] == "Hello"
 

@@ -1,0 +1,56 @@
+/** Waits that can be cut short, limits on promises, and the state of network and page. */
+
+export const offline = () => globalThis.navigator?.onLine === false;
+export const hidden = () => globalThis.document?.visibilityState === "hidden";
+
+export function deferred() {
+  const it = {};
+  it.promise = new Promise((resolve) => (it.resolve = resolve));
+  return it;
+}
+
+export const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+/** Seconds before the next attempt: doubling, jittered so that clients do not return in step. */
+export function backoff({ base, max }, failures) {
+  const full = Math.min(max, Math.max(base, 0.01) * 2 ** Math.max(failures - 1, 0));
+  return full * (0.5 + Math.random() / 2);
+}
+
+/** `promise`, or `late()` after so many seconds. */
+export function within(seconds, promise, late) {
+  let timer;
+  const limit = new Promise((resolve, reject) => {
+    timer = setTimeout(() => {
+      try {
+        resolve(late());
+      } catch (error) {
+        reject(error);
+      }
+    }, seconds * 1000);
+  });
+  return Promise.race([promise, limit]).finally(() => clearTimeout(timer));
+}
+
+export class Delays {
+  #all = new Set();
+
+  /** Resolves with true after so many seconds, or with false once `end` cuts it short. */
+  wait(seconds, firm = false) {
+    return new Promise((resolve) => {
+      const finish = (ran) => {
+        clearTimeout(timer);
+        this.#all.delete(delay);
+        resolve(ran);
+      };
+      const delay = { firm, finish };
+      const timer = setTimeout(finish, seconds * 1000, true);
+      this.#all.add(delay);
+    });
+  }
+
+  /** End all of them; the firm ones only by force. */
+  end(force = false) {
+    for (const { firm, finish } of [...this.#all]) if (force || !firm) finish(false);
+  }
+}

@@ -1,0 +1,60 @@
+/** Requests with the page's headers, which may be asked for anew each time. */
+
+import { fatal } from "./faults.js";
+import { offline, within } from "./delays.js";
+
+const HEADERS_LIMIT = 10; // Seconds that a `headers` function may take.
+
+/**
+ * Send a request. After a 401, `headers` is called once more and the request sent again.
+ *
+ * `beforeSend` is called right before each `fetch`. Throws a final fault for a request that cannot be
+ * sent, and what `fetch` throws.
+ */
+export async function send(url, { own, beforeSend, ...request }, options) {
+  const { fetch = globalThis.fetch, credentials = "same-origin" } = options;
+  for (let renewed = typeof options.headers !== "function"; ; renewed = true) {
+    const headers = await headersFor(own, options);
+    request.signal?.throwIfAborted();
+    const init = { cache: "no-store", credentials, ...request, headers };
+    check(url, init);
+    beforeSend?.();
+    const response = await fetch(url, init);
+    if (response.status !== 401 || renewed) return response;
+    response.body?.cancel().catch(() => {});
+  }
+}
+
+async function headersFor(own, { headers, silence }) {
+  const limit = Math.min(silence || HEADERS_LIMIT, HEADERS_LIMIT);
+  const late = () => {
+    throw new Error(`it did not answer within ${limit} seconds`);
+  };
+  let given = headers;
+  if (typeof headers === "function") {
+    try {
+      given = await within(limit, Promise.resolve(headers()), late);
+    } catch (error) {
+      // Offline, a function that fetches a token cannot succeed.
+      const fault = fatal("headers_failed", `The \`headers\` function failed: ${error?.message ?? error}.`);
+      fault.final = !offline();
+      throw fault;
+    }
+  }
+  try {
+    const all = new Headers(given);
+    for (const name of Object.keys(own)) all.set(name, own[name]);
+    return all;
+  } catch (error) {
+    throw fatal("request_invalid", `The headers cannot be sent: ${error.message}.`);
+  }
+}
+
+// `fetch` rejects these with the TypeError that it also throws for a lost connection.
+function check(url, { signal, ...init }) {
+  try {
+    new Request(url, init);
+  } catch (error) {
+    throw fatal("request_invalid", `The request cannot be sent: ${error.message}.`);
+  }
+}
