@@ -1,84 +1,33 @@
 /** Types of `aistream.js`, the client of flask_aistream. Times are seconds. */
 
+import type { EventTypes, Reason, RunError, StreamEvent, Usage } from "./aistream/events.js";
+
+export type * from "./aistream/events.js";
+export { EventStreamParser, type Frame } from "./aistream/parser.js";
+
 export type Status =
   | "connecting"
+  /** The server has accepted the request, and nothing but the run's name has come yet. */
+  | "thinking"
   | "streaming"
+  | "waiting"
   | "reconnecting"
+  | "stopping"
   | "finished"
   | "stopped"
   | "failed"
   | "interrupted"
   | "detached";
 
-/** Why a run ended. "unknown": that it has ended is all that could be learned. */
-export type Reason =
-  | "stop"
-  | "length"
-  | "tool-calls"
-  | "content-filter"
-  | "other"
-  | "stopped"
-  | "error"
-  | "interrupted"
-  | "unknown";
-
-export interface RunError {
-  /** Stable, for programs: the server's, or one of `ClientErrorCode`, or `http_<status>`. */
-  code: string;
-  message: string;
-  /** HTTP status, where the fault was an HTTP answer. */
-  status?: number;
-}
-
-export type ClientErrorCode = "connection_lost" | "stream_broken" | "not_resumable";
-
-export interface Usage {
-  input_tokens?: number;
-  output_tokens?: number;
-  reasoning_tokens?: number;
-  cached_tokens?: number;
-}
-
 export interface Links {
   events: string;
   stop: string;
 }
 
-export type Json = string | number | boolean | null | Json[] | { [name: string]: Json };
-
-export interface EventTypes {
-  run: { type: "run"; run: string; provider: string; events?: string; stop?: string };
-  text: { type: "text"; text: string };
-  reasoning: { type: "reasoning"; text: string };
-  "tool-call-started": { type: "tool-call-started"; id: string; name: string };
-  "tool-call-arguments": { type: "tool-call-arguments"; id: string; delta: string };
-  "tool-call": { type: "tool-call"; id: string; name: string; arguments: Json };
-  "tool-result": { type: "tool-result"; id: string; result: Json };
-  "tool-error": { type: "tool-error"; id: string; message: string };
-  "source-url": { type: "source-url"; id: string; url: string; title?: string };
-  "source-document": {
-    type: "source-document";
-    id: string;
-    title: string;
-    media_type: string;
-    filename?: string;
-  };
-  file: { type: "file"; url: string; media_type: string };
-  data: { type: "data"; name: string; value: Json; id?: string };
-  usage: { type: "usage" } & Usage;
-  "step-started": { type: "step-started"; name: string };
-  "step-finished": { type: "step-finished"; name: string };
-  /** Older events were trimmed away on the server; `first` is the number of the next one. */
-  gap: { type: "gap"; first: number };
-  /** Always the last one. A run that was left (`detach`) has none. */
-  end: { type: "end"; reason: Reason; error?: RunError };
-}
-
-export type StreamEvent = EventTypes[keyof EventTypes];
-
 export interface StatusChange {
   status: Status;
-  /** With "reconnecting": attempts without progress so far, seconds until the next, and why. */
+  /** With "waiting": why; attempts without progress so far, seconds until the next, and the fault. */
+  reason?: "network" | "server" | "connections";
   attempt?: number;
   wait?: number;
   error?: RunError;
@@ -93,7 +42,7 @@ export interface Outcome {
   error?: RunError;
 }
 
-/** What the server said to a stop; `error` alone if it could not be reached or refused. */
+/** The server's answer to a stop; `error` alone if the server refused or was not reached. */
 export interface StopAnswer {
   run?: string;
   /** How the run ended, and whether this stop is the reason. */
@@ -105,39 +54,78 @@ export interface StopAnswer {
   [name: string]: unknown;
 }
 
+/** Why an attempt failed, for `retry.decide`. */
+export interface AttemptFault extends RunError {
+  /** Attempts without progress so far. */
+  attempt: number;
+  /** Whether the client would give up. */
+  final: boolean;
+  /** Seconds that the server asks to wait. */
+  wait: number | undefined;
+  /** A copy of the answer, where it was not an event stream, its body unread. */
+  response: Response | undefined;
+}
+
+export interface RetryOptions {
+  /** Attempts in a row without progress. Default 10. */
+  attempts?: number | undefined;
+  /** First wait. Default 1. */
+  base?: number | undefined;
+  /** Longest wait. Default 30. */
+  max?: number | undefined;
+  /** Called for each fault. Seconds: wait so long, then retry. Undefined: the client's own rule. */
+  decide?: ((fault: AttemptFault) => "retry" | "stop" | number | undefined | void) | undefined;
+}
+
+export type HeaderValues = Headers | Record<string, string> | [string, string][];
+
+/** An undefined option is the default. */
 export interface RunOptions {
-  /** For every request; a function is called each time, so a token can be renewed. */
-  headers?: HeadersInit | (() => HeadersInit | Promise<HeadersInit>);
+  /** For every request. A function is called each time, and once more after a 401; limit 10 s. */
+  headers?: HeaderValues | (() => HeaderValues | Promise<HeaderValues>) | undefined;
   /** Default "same-origin". */
-  credentials?: RequestCredentials;
+  credentials?: "omit" | "same-origin" | "include" | undefined;
   /** Aborting it is `detach()`. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** In place of the global one. */
-  fetch?: typeof fetch;
-  /** Attempts in a row without progress (default 10), first and longest wait (1, 30). */
-  retry?: { attempts?: number; base?: number; max?: number };
+  fetch?: typeof fetch | undefined;
+  retry?: RetryOptions | undefined;
   /** Longest time without a byte, heartbeats included. Default 45; null, 0, over an hour: no limit. */
-  silence?: number | null;
+  silence?: number | null | undefined;
   /** Name under which `resume` finds the run after a reload. */
-  persist?: string;
+  persist?: string | undefined;
+  /** "text": keep no events, so that a loop begins with those to come. Default "events". */
+  keep?: "events" | "text" | undefined;
 }
 
 export interface StreamOptions extends RunOptions {
   /** Default "POST", "GET" where there is no input. */
-  method?: string;
+  method?: string | undefined;
   /** Idempotency key; a random one by default. */
-  key?: string;
+  key?: string | undefined;
 }
 
 export interface AttachOptions extends RunOptions {
-  /** Where to begin, as told by `run.cursor`. */
-  cursor?: string | null;
+  /** Where to begin, as given by `run.cursor`. */
+  cursor?: string | null | undefined;
 }
 
 export interface RunEvents extends EventTypes {
   status: StatusChange;
   event: StreamEvent;
 }
+
+/** What a listener receives: a `CustomEvent` with a typed `detail`. */
+export type RunEvent<Detail> = Event & { readonly detail: Detail };
+
+type RunListener<Detail> =
+  | ((event: RunEvent<Detail>) => void)
+  | { handleEvent(event: RunEvent<Detail>): void }
+  | null;
+
+type ListenerOptions =
+  | boolean
+  | { once?: boolean; passive?: boolean; capture?: boolean; signal?: AbortSignal };
 
 export class Run extends EventTarget implements AsyncIterable<StreamEvent> {
   private constructor();
@@ -146,17 +134,33 @@ export class Run extends EventTarget implements AsyncIterable<StreamEvent> {
   readonly status: Status;
   readonly usage: Usage | undefined;
   readonly error: RunError | undefined;
+  /** A copy of the last answer that was not an event stream, its body unread. */
+  readonly response: Response | undefined;
   readonly links: Readonly<Links> | null;
   readonly cursor: string | null;
   readonly done: Promise<Outcome>;
-  /** Ends the run on the server. Null: its end was read already, or it never came to be. */
+  /** Ends the run on the server. Null: its end was read already, or it was never started. */
   stop(): Promise<StopAnswer | null>;
   detach(): void;
   on<Type extends keyof RunEvents>(
     type: Type,
     listener: (detail: RunEvents[Type]) => void,
   ): () => void;
-  [Symbol.asyncIterator](): AsyncGenerator<StreamEvent, void, undefined>;
+  addEventListener<Type extends keyof RunEvents>(
+    type: Type,
+    listener: RunListener<RunEvents[Type]>,
+    options?: ListenerOptions,
+  ): void;
+  addEventListener(...rest: Parameters<EventTarget["addEventListener"]>): void;
+  removeEventListener<Type extends keyof RunEvents>(
+    type: Type,
+    listener: RunListener<RunEvents[Type]>,
+    options?: ListenerOptions,
+  ): void;
+  removeEventListener(...rest: Parameters<EventTarget["removeEventListener"]>): void;
+  /** The text as it comes, in pieces of a frame or of so many seconds. Holds nothing back. */
+  texts(options?: { every?: "frame" | number | undefined }): AsyncIterableIterator<string>;
+  [Symbol.asyncIterator](): AsyncIterableIterator<StreamEvent>;
 }
 
 export type Input = string | object | null;
@@ -164,29 +168,3 @@ export type Input = string | object | null;
 export function stream(url: string | URL, input?: Input, options?: StreamOptions): Run;
 export function attach(eventsUrl: string | URL, options?: AttachOptions): Run;
 export function resume(name: string, options?: RunOptions): Run | null;
-
-export interface Frame {
-  event: string;
-  data: string;
-  /** The id of this very block; `lastEventId` also remembers those of earlier ones. */
-  id?: string;
-}
-
-export class EventStreamParser {
-  lastEventId: string;
-  retry: number | null;
-  feed(bytes: Uint8Array): Frame[];
-}
-
-export class AIStreamElement extends HTMLElement {
-  options: StreamOptions;
-  readonly run: Run | null;
-  ask(prompt: string | object): Run;
-  stop(): Promise<StopAnswer | null>;
-}
-
-declare global {
-  interface HTMLElementTagNameMap {
-    "ai-stream": AIStreamElement;
-  }
-}

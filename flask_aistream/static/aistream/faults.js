@@ -25,10 +25,10 @@ export function asFault(error) {
 }
 
 export async function httpFault(response, resuming) {
-  const { status } = response;
-  const copy = response.clone(); // Its body is for the page.
-  const explanation = (await response.json().catch(() => null))?.error;
-  const type = response.headers.get("Content-Type") ?? "";
+  const { status, statusText, headers } = response;
+  const body = await response.text().catch(() => "");
+  const explanation = parsed(body)?.error;
+  const type = headers.get("Content-Type") ?? "";
   const answer = `${status} (${type || "no content type"})`;
   const message = explanation?.message ?? `The server answered ${answer}, not an event stream.`;
   const wait = retryAfter(response);
@@ -43,8 +43,17 @@ export async function httpFault(response, resuming) {
     wait,
     firm,
     status,
-    response: copy,
+    // The connection of the original is aborted.
+    response: new Response(body || null, { status, statusText, headers }),
   });
+}
+
+function parsed(body) {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return null;
+  }
 }
 
 /** `explained`: the application names the fault, and no time after which it passes. */

@@ -47,7 +47,7 @@ export class Run extends EventTarget {
   text = "";
   usage;
   error;
-  /** The last answer that was not an event stream. Its body is unread. */
+  /** A copy of the last answer that was not an event stream, its body unread. */
   response;
   status = "connecting";
   #outcome = deferred();
