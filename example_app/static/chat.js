@@ -87,13 +87,16 @@ function showQuestion(text) {
 
 const STATUS = {
   connecting: "Connecting…",
+  thinking: "Answering…",
   streaming: "Answering…",
+  waiting: "Connection lost. Reconnecting…",
   reconnecting: "Connection lost. Reconnecting…",
+  stopping: "Stopping…",
   offline: "No network. The answer goes on when it is back.",
 };
 
 function showStatus(name) {
-  const lost = name === "reconnecting";
+  const lost = name === "waiting" || name === "reconnecting";
   status.textContent = STATUS[lost && !navigator.onLine ? "offline" : name] ?? "";
   status.classList.toggle("warning", lost);
 }

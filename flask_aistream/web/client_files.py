@@ -13,6 +13,8 @@ from flask import Blueprint
 from flask import Response
 from flask import abort
 from flask import request
+from flask import url_for
+from flask.blueprints import BlueprintSetupState
 
 STATIC = Path(__file__).parents[1] / "static"
 
@@ -36,6 +38,23 @@ def add(blueprint: Blueprint) -> None:
         "client-module",
         lambda module: client_file(f"aistream/{module}"),
     )
+    blueprint.record(add_template_function)
+
+
+def add_template_function(state: BlueprintSetupState) -> None:
+    """Add ``aistream_url()`` to every template of the application.
+
+    ``aistream_url("element")`` is the URL of another module. Of several blueprints, the last one
+    registered counts.
+    """
+    name = ".".join(filter(None, (state.name_prefix, state.name)))
+
+    def aistream_url(module: str | None = None) -> str:
+        if module is None:
+            return url_for(f"{name}.client")
+        return url_for(f"{name}.client-module", module=f"{module}.js")
+
+    state.app.template_context_processors[None].append(lambda: {"aistream_url": aistream_url})
 
 
 def client_file(name: str) -> Response:

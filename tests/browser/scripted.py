@@ -44,6 +44,7 @@ FILES = {
         for file in STATIC.rglob("*.js")
     },
 }
+TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript"}
 CORS = (
     "Access-Control-Allow-Origin: *\r\n"
     "Access-Control-Allow-Headers: content-type, last-event-id, idempotency-key, authorization\r\n"
@@ -184,6 +185,7 @@ class ScriptedServer:
         self.unexpected: list[str] = []
         self._plays: dict[str, deque[Play]] = defaultdict(deque)
         self._always: dict[str, Play] = {}
+        self._files = dict(FILES)
         self._changed = threading.Condition()
         self._listener = Listener(self._serve)
         self.port = self._listener.port
@@ -194,6 +196,12 @@ class ScriptedServer:
     def play(self, path: str, *plays: Play) -> None:
         """Queue what the next requests to ``path`` get."""
         self._plays[path].extend(plays)
+
+    def serve(self, prefix: str, folder: Path) -> None:
+        """Serve the files of a folder, such as an application that was built."""
+        for file in filter(Path.is_file, folder.rglob("*")):
+            path = prefix + file.relative_to(folder).as_posix()
+            self._files[path] = (file, TYPES[file.suffix])
 
     def always(self, prefix: str, play: Play) -> None:
         """What every request below ``prefix`` gets, if nothing is queued for its path."""
@@ -223,8 +231,8 @@ class ScriptedServer:
                 pass
 
     def _choose(self, request: Request) -> Sequence[Step]:
-        if request.path in FILES:
-            file, kind = FILES[request.path]
+        if request.path in self._files:
+            file, kind = self._files[request.path]
             return served(file.read_bytes(), kind)
         if request.method == "OPTIONS" or request.path == "/favicon.ico":
             return answer(204)

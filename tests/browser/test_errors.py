@@ -15,6 +15,7 @@ from tests.browser.scripted import HEAD
 from tests.browser.scripted import REFUSED
 from tests.browser.scripted import Ending
 from tests.browser.scripted import Log
+from tests.browser.scripted import Play
 from tests.browser.scripted import Raw
 from tests.browser.scripted import ScriptedServer
 from tests.browser.scripted import answer
@@ -192,42 +193,32 @@ def test_a_request_that_cannot_be_sent_is_a_final_fault_at_once(
     assert not server.requests
 
 
-RENEWED = [pytest.param(1, "finished", id="fresh headers are right"), pytest.param(2, "failed", id="they are not")]  # fmt: skip
-
-
-@pytest.mark.parametrize(("refusals", "status"), RENEWED)
-@pytest.mark.parametrize("where", ["start", "resume", "stop"])
+@pytest.mark.parametrize("refusals", [1, 2])
+@pytest.mark.parametrize("refused", ["/ai/chat", HELLO.events_path, HELLO.stop_path])
 def test_a_401_asks_for_headers_once_more(
-    page: Page, server: ScriptedServer, refusals: int, status: str, where: str
+    page: Page, server: ScriptedServer, refused: str, refusals: int
 ) -> None:
-    start, events = "/ai/chat", HELLO.events_path
-    plays = {start: [[HEAD, HELLO.frames(0, 2)]], events: [[HEAD, HELLO.frames(2)]]}
-    if where == "stop":
-        plays = {start: [[HEAD, HELLO.frames(0, 2), Ending.HOLD]]}
-        plays[HELLO.stop_path] = [answer(200, {"status": "finished", "text": "Hello"})]
-        if refusals == 2:  # The run is read on.
-            plays[events] = [[HEAD, HELLO.frames(2)]]
-            status = "finished"
-    refused = {"start": start, "resume": events, "stop": HELLO.stop_path}[where]
-    plays[refused] = [*[answer(401, TOLD)] * refusals, *plays[refused]][
-        : refusals + (refusals == 1)
-    ]
-    for path in plays if refusals == 1 or where != "start" else [start]:
-        server.play(path, *plays[path])
+    stops = refused == HELLO.stop_path
+    begun: Play = [HEAD, HELLO.frames(0, 2), *([Ending.HOLD] if stops else [])]
+    server.play(refused, *[answer(401, TOLD)] * refusals)
+    server.always("/ai/chat", begun)
+    server.always(HELLO.events_path, lambda request: [HEAD, HELLO.after(request)])
+    server.always(HELLO.stop_path, answer(200, {"status": "finished", "text": "Hello"}))
     told = page.run(
         """
         let n = 0;
         const headers = () => ({ Authorization: `Bearer ${++n}` });
         const run = ai.stream("/ai/chat", "Hi", { ...quick, headers });
-        if (args[0]) await until(() => run.text).then(() => run.stop());
+        if (args[0]) until(() => run.text).then(() => run.stop());
         return read(run);
         """,
-        where == "stop",
+        stops,
     )
-    assert told["status"] == status
-    assert told["text"] == ("Hello" if status == "finished" else "Hel" if where == "resume" else "")
-    tokens = [r.headers["authorization"] for r in server.requests]
-    assert tokens == [f"Bearer {n}" for n in range(1, len(tokens) + 1)]
+    # A run that may not be stopped is read on.
+    assert told["status"] == ("finished" if refusals == 1 or stops else "failed")
+    assert len(server.asked(refused)) == 2
+    tokens = [request.headers["authorization"] for request in server.requests]
+    assert tokens == [f"Bearer {n + 1}" for n in range(len(tokens))]
 
 
 DECIDED = [
@@ -242,9 +233,7 @@ DECIDED = [
 def test_the_page_may_decide_what_a_fault_means(
     page: Page, server: ScriptedServer, verdict: str, requests: int, status: str
 ) -> None:
-    server.play(
-        "/ai/chat", answer(422, TOLD), [HEAD, HELLO.frames()][: 2 * (requests - 1)] or REFUSED
-    )
+    server.play("/ai/chat", answer(422, TOLD), [HEAD, HELLO.frames()])
     told = page.run(f"""
         const asked = [];
         const decide = (fault) => (asked.push(fault), {verdict});

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from flask import Blueprint
 from flask import Flask
+from flask import render_template_string
 from flask_wtf import CSRFProtect
 from flask_wtf.csrf import generate_csrf
 
@@ -107,8 +108,12 @@ def test_links_work_however_the_blueprint_is_registered(
         assert f'"events":"{prefix}/runs/{answer.run}/events"' in data
         assert streams.read(f"{prefix}/runs/{answer.run}/events").events == answer.events
         assert app.test_client().get(f"{prefix}/health").status_code == 200
-        with app.test_client().get(f"{prefix}/static/aistream.js") as script:
-            assert script.status_code == 200
+        for module in ("aistream.js", "aistream/run.js"):
+            assert b"export" in app.test_client().get(f"{prefix}/static/{module}").data
+    with app.test_request_context():
+        urls = render_template_string("{{ aistream_url() }} {{ aistream_url('element') }}").split()
+    for url in urls:
+        assert b"export" in app.test_client().get(url).data
 
 
 @WAYS

@@ -355,10 +355,3 @@ def test_health_answers_whether_the_worker_drains(
     assert (draining.status_code, draining.get_json()["status"]) == (503, "draining")
     refused = client.get("/ai/chat?prompt=Hi")
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
-
-
-def test_the_client_is_served_as_a_module(client: FlaskClient) -> None:
-    response = client.get("/ai/static/aistream.js")
-    assert response.status_code == 200
-    assert response.mimetype == "text/javascript"
-    response.close()
