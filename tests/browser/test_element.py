@@ -155,3 +155,13 @@ def test_options_may_be_set_before_the_module_is_there(page: Page, server: Scrip
         await element.run.done;
     """)
     assert server.requests[0].headers["authorization"] == "Bearer x"
+
+
+def test_text_is_added_once_per_frame(page: Page, server: ScriptedServer) -> None:
+    log = Log(*["token "] * 20_000, ev.Finished())
+    server.play("/ai/chat", [HEAD, log.frames()])
+    put(page, '<ai-stream src="/ai/chat" prompt="Hi"></ai-stream>')
+    page.run("await ended")
+    length, nodes = page.run("return [el.textContent.length, el.childNodes.length]")
+    assert length == 120_000
+    assert nodes < 200

@@ -16,6 +16,7 @@ from tests.browser.scripted import Log
 from tests.browser.scripted import Play
 from tests.browser.scripted import Raw
 from tests.browser.scripted import ScriptedServer
+from tests.browser.scripted import answer
 
 HELLO = Log("Hel", "lo", ev.Finished())
 
@@ -308,3 +309,84 @@ MISUSES = [
 @pytest.mark.parametrize("misuse", MISUSES)
 def test_a_mistake_in_the_call_is_thrown_at_once(page: Page, misuse: str) -> None:
     assert page.run(f"try {{ {misuse} }} catch (error) {{ return error.name }}") == "TypeError"
+
+
+STRICT = """<!doctype html><link rel="icon" href="data:,">
+<script type="module" nonce="abc">
+  import * as ai from "/ai/static/aistream.js";
+  window.ai = ai;
+  window.faults = [];
+</script>"""
+
+
+def test_a_page_may_allow_nothing_but_scripts_with_its_nonce(
+    page: Page, server: ScriptedServer
+) -> None:
+    policy = "default-src 'none'; script-src 'nonce-abc'; connect-src 'self'"
+    html = answer(200, STRICT.encode(), content_type="text/html", Content_Security_Policy=policy)
+    server.play("/strict", html)
+    server.play("/ai/chat", [HEAD, HELLO.frames()])
+    page.browser.get(server.url("/strict"))
+    assert page.run("return (await ai.stream('/ai/chat', 'Hi').done).text") == "Hello"
+
+
+def test_a_loop_that_is_left_from_outside_ends_at_once(page: Page, server: ScriptedServer) -> None:
+    server.play("/ai/chat", [HEAD, HELLO.frames(0, 2), Ending.HOLD])
+    told = page.run("""
+        const run = ai.stream("/ai/chat", "Hi");
+        const told = [];
+        for (const loop of [run[Symbol.asyncIterator](), run.texts()]) {
+          while ((await loop.next()).value !== "Hel" && run.text !== "Hel");
+          const pending = [loop.next(), loop.next(), loop.next()];
+          await loop.return();
+          told.push((await Promise.all(pending)).at(-1).done, (await loop.next()).done);
+        }
+        return [told, run.status];
+    """)
+    assert told == [[True] * 4, "streaming"]
+
+
+def test_a_slow_loop_holds_the_reading_back_and_loses_nothing(
+    page: Page, server: ScriptedServer
+) -> None:
+    log = Log(*(f"{number} " for number in range(5000)), ev.Finished())
+    data = log.frames()
+    pieces = [data[at : at + 4000] for at in range(0, len(data), 4000)]
+    server.play("/ai/chat", [HEAD, *pieces])
+    told = page.run("""
+        const run = ai.stream("/ai/chat", "Hi", { keep: "text" });
+        let [text, most, read] = ["", 0, 0];
+        for await (const event of run) {
+          read += 1;
+          const came = run.text.split(" ").length;
+          most = Math.max(most, came - read);
+          if (event.type === "text") text += event.text;
+          if (read % 500 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+        return [text === run.text && run.text.length, most];
+    """)
+    assert told[0] == sum(len(f"{number} ") for number in range(5000))
+    assert told[1] < 1300  # A thousand, and what came with the same bytes.
+
+
+def test_text_may_be_taken_frame_by_frame(page: Page, server: ScriptedServer) -> None:
+    log = Log(*"abcdefgh", ev.Finished())
+    frames = log.frames()
+    server.play("/ai/chat", [HEAD, *(frames[at : at + 20] for at in range(0, len(frames), 20))])
+    texts = page.run("""
+        const texts = [];
+        for await (const text of ai.stream("/ai/chat", "Hi").texts({ every: 0.1 })) texts.push(text);
+        return texts;
+    """)
+    assert "".join(texts) == "abcdefgh"
+    assert len(texts) < 8
+
+
+def test_without_its_events_a_run_still_has_its_text(page: Page, server: ScriptedServer) -> None:
+    server.play("/ai/chat", [HEAD, HELLO.frames()])
+    told = page.run("""
+        const run = ai.stream("/ai/chat", "Hi", { keep: "text" });
+        await run.done;
+        return read(run);
+    """)
+    assert (told["text"], told["events"]) == ("Hello", [])
