@@ -165,3 +165,58 @@ def test_text_is_added_once_per_frame(page: Page, server: ScriptedServer) -> Non
     length, nodes = page.run("return [el.textContent.length, el.childNodes.length]")
     assert length == 120_000
     assert nodes < 200
+
+
+PACED = """
+const encoder = new TextEncoder();
+const frames = (from, to) => {
+  let text = from === 1 ? 'id: r1:0\\nevent: run\\ndata: {"run":"r1","provider":"chat"}\\n\\n' : "";
+  for (let n = from; n < to; n++) text += `id: r1:${n}\\ndata: {"text":"token "}\\n\\n`;
+  return text + (to > args[0] ? `id: r1:${to}\\ndata: {"action":"terminate"}\\n\\n` : "");
+};
+// A hundred tokens each hundredth of a second.
+const fetch = async () => new Response(new ReadableStream({
+  async start(controller) {
+    const begun = performance.now();
+    for (let n = 1; n <= args[0]; n += 100) {
+      controller.enqueue(encoder.encode(frames(n, n + 100)));
+      while (performance.now() - begun < n / 10) await new Promise((resolve) => setTimeout(resolve));
+    }
+    controller.close();
+  },
+}), { headers: { "Content-Type": "text/event-stream" } });
+
+async function longestFrame(work) {
+  let [last, longest, open] = [performance.now(), 0, true];
+  const tick = (now) => {
+    longest = Math.max(longest, now - last);
+    last = now;
+    if (open) requestAnimationFrame(tick);
+  };
+  requestAnimationFrame(tick);
+  await work();
+  open = false;
+  return longest;
+}
+
+const out = document.body.appendChild(document.createElement("p"));
+const plain = await longestFrame(async () => {
+  for await (const event of ai.stream("/ai/chat", "Hi", { fetch })) if (event.type === "text") out.append(event.text);
+});
+out.remove();
+const element = document.body.appendChild(document.createElement("ai-stream"));
+element.setAttribute("src", "/ai/chat");
+element.options = { fetch };
+const shown = await longestFrame(() => element.ask("Hi").done);
+return [plain, shown, element.textContent.length];
+"""
+
+
+@pytest.mark.nightly
+def test_ten_thousand_tokens_a_second_make_no_longer_frames_than_a_plain_loop(
+    page: Page, server: ScriptedServer
+) -> None:
+    plain, shown, length = page.run(PACED, 30_000)
+    print(f"Longest frame: {shown:.0f} ms; in a plain loop {plain:.0f} ms.")
+    assert length == 180_000
+    assert shown <= max(50, plain)
