@@ -223,6 +223,7 @@ class TestStop:
               return new Promise((_, reject) => request.signal.addEventListener("abort", reject));
             };
             const run = ai.stream("/ai/silent", "Hi", { fetch: lost, silence: 2 });
+            await until(() => sent);
             await sent;
             return [await run.stop(), await run.done];
         """)
