@@ -11,9 +11,9 @@ from openai import OpenAI
 
 from benchmarks.servers import models
 from benchmarks.servers.tokens import TOKENS
-from flask_aistream.upstream.client import httpx_of_sdks
+from flask_aistream.upstream.client import any_library
 
-httpx = httpx_of_sdks()
+httpx = any_library()
 
 
 def openai() -> OpenAI:
