@@ -166,10 +166,10 @@ class TestResuming:
 def test_a_retried_start_attaches_to_the_run_it_started(serve: Serve, kind: str) -> None:
     server = serve(kind)
     asked = {"prompt": "?", "n": 30, "pause": 0.01}
-    first = Stream(server.url, "/ai/count", asked, Idempotency_Key=f"key-{kind}")
+    first = Stream(server.url, "/ai/count", asked, Idempotency_Key=f"a-long-enough-key-{kind}")
     first.until("3 ")
     first.reset()
-    second = Stream(server.url, "/ai/count", asked, Idempotency_Key=f"key-{kind}")
+    second = Stream(server.url, "/ai/count", asked, Idempotency_Key=f"a-long-enough-key-{kind}")
     text, _ = second.rest()
     assert second.run == first.run
     assert text == "".join(f"{n} " for n in range(30))
