@@ -73,7 +73,7 @@ class Adoption:
             self._termination.end(log, OWNER_LOST, log.epoch)
             return None
         logger.warning(
-            "Run %s of %r has lost its process and is restarted here.",
+            "Run %.8s of %r has lost its process and is restarted here.",
             log.run.id,
             log.run.provider,
         )

@@ -194,7 +194,7 @@ class Announcer:
                 self._observer.run_ended(self._describe(delivery.log))
             else:
                 logger.error(
-                    "Run %s: its end is given up. Each of %s processes that delivered it to the receivers of "
+                    "Run %.8s: its end is given up. Each of %s processes that delivered it to the receivers of "
                     "run_ended has crashed.",
                     run_id,
                     self._max_deliveries,
@@ -203,7 +203,7 @@ class Announcer:
             if ends_process(error):
                 raise
             # Also gevent.Timeout, which is no Exception. A receiver that raises is not called again.
-            logger.exception("Run %s: a run_ended receiver failed", run_id)
+            logger.exception("Run %.8s: a run_ended receiver failed", run_id)
         finally:
             # The store deletes the row before it answers the next claim.
             self._store.delivered(run_id)

@@ -43,7 +43,7 @@ class DispatchQueue:
         try:
             self._enqueue(ticket_of(run.id, epoch))
         except Exception:
-            logger.exception("Run %s could not be put into the queue", run.id)
+            logger.exception("Run %.8s could not be put into the queue", run.id)
             return False
         return True
 

@@ -107,7 +107,7 @@ class Launcher:
         try:
             outcome = await run.pump.run_async(partial(asyncio.sleep, 0), result)
         except Exception:  # Not the provider's, which the pump reports, but that of its context.
-            logger.exception("Run %s: the provider's context failed", run.log.run.id)
+            logger.exception("Run %.8s: the provider's context failed", run.log.run.id)
             outcome = ev.Failed("provider_error", "The provider failed.")
         finally:
             self._finish_from_loop(run, outcome)

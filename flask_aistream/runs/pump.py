@@ -194,7 +194,7 @@ class Pump:
     def _classify(self, given: t.Any, *, awaited: bool = False) -> Result:
         if given is None:
             logger.warning(
-                "Run %s of %r: the provider returned None, so its answer is empty. Did it forget to yield?",
+                "Run %.8s of %r: the provider returned None, so its answer is empty. Did it forget to yield?",
                 self._log.run.id,
                 self._log.run.provider,
             )
@@ -345,7 +345,7 @@ class Pump:
         """How the answer ended, by what the SDKs reported."""
         if chunks.odd:
             logger.debug(
-                "Run %s of %r ignored chunks: %s",
+                "Run %.8s of %r ignored chunks: %s",
                 self._log.run.id,
                 self._log.run.provider,
                 dict(chunks.odd),
@@ -395,7 +395,7 @@ class Pump:
         if isinstance(error, TypeError) and RAW_ITERATED.search(str(error)):
             error = ChunkUnknown(error)
         if isinstance(error, ChunkUnknown | ValueInvalid):
-            logger.error("Run %s of %r: %s", self._log.run.id, self._log.run.provider, error)
+            logger.error("Run %.8s of %r: %s", self._log.run.id, self._log.run.provider, error)
             self._report(error)
             if isinstance(error, ChunkUnknown):
                 return ev.Failed(error.code, str(error))
@@ -407,7 +407,7 @@ class Pump:
             return failed(known)
         if not self._log.ended:  # After a stop, an SDK may report the closed connection.
             logger.error(
-                "Run %s of %r: the provider failed",
+                "Run %.8s of %r: the provider failed",
                 self._log.run.id,
                 self._log.run.provider,
                 exc_info=error,
@@ -419,7 +419,7 @@ class Pump:
 
     @property
     def _reference(self) -> str:
-        return f"The server's log has the details under {self._log.run.id}."
+        return f"The server's log has the details under {self._log.run.id[:8]}."
 
     def _report(self, error: BaseException) -> None:
         if self._call.on_exception is None:
@@ -427,11 +427,11 @@ class Pump:
         try:
             self._call.on_exception(error, self.first_at is None)
         except Exception:
-            logger.exception("Run %s: a receiver of an exception failed", self._log.run.id)
+            logger.exception("Run %.8s: a receiver of an exception failed", self._log.run.id)
 
     def _log_failure(self, code: str, cause: BaseException) -> None:
         logger.warning(
-            "Run %s of %r: %s",
+            "Run %.8s of %r: %s",
             self._log.run.id,
             self._log.run.provider,
             code,

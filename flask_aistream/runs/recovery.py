@@ -64,7 +64,7 @@ class Recovery:
     def _time_out(self, log: Log) -> None:
         if self._termination.end(log, QUEUE_TIMEOUT, 0):
             logger.error(
-                "Run %s of %r timed out in the queue: no worker took it. Is a worker running, with the same code "
+                "Run %.8s of %r timed out in the queue: no worker took it. Is a worker running, with the same code "
                 "and the same store?",
                 log.run.id,
                 log.run.provider,

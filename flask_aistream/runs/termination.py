@@ -137,7 +137,7 @@ class Termination:
             try:
                 callback()
             except Exception:
-                logger.exception("Run %s: an on_stop callback failed", run.log.run.id)
+                logger.exception("Run %.8s: an on_stop callback failed", run.log.run.id)
         run.interrupt()
         if run.working:
             self._timer.call_later(STUBBORN_SECONDS, partial(report_stubborn, run))
@@ -146,7 +146,7 @@ class Termination:
 def report_stubborn(run: ActiveRun) -> None:
     if run.working:
         logger.warning(
-            "Run %s of %r was stopped %s s ago, and its provider is still working. Give it "
+            "Run %.8s of %r was stopped %s s ago, and its provider is still working. Give it "
             "request.on_stop(callback) to end what it waits for.",
             run.log.run.id,
             run.log.run.provider,

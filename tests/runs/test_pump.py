@@ -245,10 +245,10 @@ def test_the_text_of_an_exception_is_only_in_the_server_log(
     assert isinstance(terminal, ev.Failed)
     assert (terminal.code, terminal.status) == ("provider_error", 500)
     assert SECRET not in terminal.message
-    assert log.run.id in terminal.message
+    assert log.run.id[:8] in terminal.message
     assert events_of(log) == events
     assert SECRET in caplog.text
-    assert log.run.id in caplog.text
+    assert f"Run {log.run.id[:8]}" in caplog.text
 
 
 @pytest.mark.parametrize(("place", "events"), PLACES)

@@ -185,7 +185,7 @@ def test_a_provider_that_ignores_its_interruption_is_logged(
     begun.wait(DEADLINE)
     harness.runner.stop(log, "client")
     clock.advance(STUBBORN_SECONDS)
-    assert log.run.id in caplog.text
+    assert f"Run {log.run.id[:8]}" in caplog.text
     assert "still working" in caplog.text
     go_on.set()
 
