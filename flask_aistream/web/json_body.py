@@ -40,7 +40,9 @@ def loads(data: bytes, *, depth: int | None, values: int | None) -> t.Any:
 
 
 def check_shape(text: str, depth: int | None, values: int | None) -> None:
-    """Refuse a text that would become too many objects, at less than the cost of making them.
+    """Refuse a text that would become too many objects before any of them is created.
+
+    A text with few brackets and commas is only counted. Others are scanned once, 10 to 15 ms per megabyte.
 
     :raises RequestError: It exceeds a limit.
     """
