@@ -37,34 +37,32 @@ STALE_AFTER = 20
 ABOUT = """\
 # Faults
 
-What happens to runs and their readers when something breaks. Every fault was really injected into real
-processes: gunicorn with several workers, SQLite or Redis, in some rows nginx in front of it, and a proxy of the
-suite's own as the network. Every second run has two readers. Each checks the number and the text of every
-token, and resumes by `Last-Event-ID` when its connection ends; in the rows with `chromium` it is `aistream.js` on a page.
+The behavior of runs and readers under faults. Every fault was injected into real processes: gunicorn with several
+workers, SQLite or Redis, in some rows nginx in front, and a proxy of the test suite as the network. Every second run has
+two readers. Each reader checks the number and text of every token, and resumes by `Last-Event-ID` when its connection
+ends. In rows with `chromium`, the reader is `aistream.js` on a page.
 
-- *Lost*, *twice*, *out of order* count tokens over all readers, compared with what `run_ended` said of the run.
-- *Longest gap* is the longest time any reader waited between two tokens. What it is made of is the fault
-  itself where a store or the network stands still, the time until the service is back, the 3 s after which a
-  process is taken for dead, the 3 s after which a reader gives up a silent connection, and with a million
-  tokens the reader, which is written in Python.
-- *Ends* are what readers were told: `stop` is a run that said everything, `interrupted` one that lost its process,
-  `error` one whose provider failed or whose store was away for longer than `AISTREAM_STORE_SECONDS` (3 here),
-  `stopped` one that was stopped.
-- *Lost* is 0 wherever the store outlives the fault. A Redis that comes back empty has forgotten the runs
-  that had ended; those that were going on are written anew. A clock that is put forward by more than
-  `AISTREAM_RETAIN_SECONDS` makes runs that have ended old, and they are forgotten.
-- *Not terminal* counts readers that were told no end; `run_ended` *not once*, runs for which it was sent twice or never.
-  (Where a process is killed in the very moment in which it sends it, another one has to send it again: see
-  [Delivery of `run_ended`](../concepts/runs.md#delivery-of-run_ended).)
+- *Lost*, *twice* and *out of order* count the tokens of all readers, compared with the text in `run_ended`.
+- *Longest gap* is the longest time between two tokens of a reader. It includes the fault itself if a store or the network
+  is down, the restart of the service, the 3 s after which a process counts as dead, the 3 s after which a reader gives up
+  a silent connection, and with a million tokens the speed of the reader, which is written in Python.
+- *Ends* are the terminal events that readers received: `stop` for a complete run, `interrupted` for a lost process, `error`
+  for a provider that failed or a store that was unavailable for longer than `AISTREAM_STORE_SECONDS` (3 here), `stopped`
+  for a stopped run.
+- *Lost* is 0 if the store survives the fault. A Redis that restarts empty has lost the ended runs; their owners write running
+  runs again. A clock that is set forward by more than `AISTREAM_RETAIN_SECONDS` expires ended runs.
+- *Not terminal* counts readers without a terminal event. `run_ended` *not once* counts runs whose `run_ended` was delivered
+  twice or never. Delivery is at least once, normally once: if a process is killed during a delivery, another process
+  delivers again ([details](../concepts/runs.md#delivery-of-run_ended)).
 
 """
 
 REPEAT = """
-## Do it again
+## Reproduce
 
-`make faults` plays every row and writes this page; `make faults ARGS="hup kill"` plays some, by their names in
-`tests/faults/rows.py`. A part of them belongs to `make test`. `make soak` plays them at random for an hour
-(`SOAK_SECONDS=600 make soak` for ten minutes) and prints the seed that repeats it (`SOAK_SEED`).
+`make faults` runs every row and writes this page; `make faults ARGS="hup kill"` runs rows by their names in
+`tests/faults/rows.py`. Some rows are part of `make test`. `make soak` runs random rows for an hour (`SOAK_SECONDS=600 make
+soak` for ten minutes) and prints the seed that repeats the sequence (`SOAK_SEED`).
 """
 
 Case = tuple[Row, Setting]
