@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from benchmarks.results import Results
 from benchmarks.workloads.base import Metric
 from benchmarks.workloads.base import Workload
+from benchmarks.workloads.end_to_end import WIRES
 from benchmarks.workloads.table import WORKLOADS
 
 
@@ -41,17 +42,32 @@ GOALS = (
     Goal("paced", "cpu", "sse-starlette", 1 / 0.6),
     Goal("paced", "cpu", "fastapi", 1 / 0.25),
     Goal("paced", "cpu", "node", 1 / 1.2),
-    Goal("capacity", "held", "flask", 1.5),
+    Goal("paced", "late", "flask", 1.0),
+    Goal("capacity", "held", "flask", 1.2),
     Goal("capacity", "held", "sse-starlette", 1.5),
     Goal("capacity", "held", "fastapi", 7),
     *(Goal("capacity", "share_4000", peer, 1.0) for peer in (*PYTHON_PEERS, "node")),
     Goal("idle", "memory_10000", "flask", 1 / 0.95),
     Goal("idle", "memory_10000", "sse-starlette", 2),
-    Goal("first", "p50", "flask", 1 / 1.25),
+    Goal("first", "p50", "flask", 1 / 1.5),
     Goal("first", "p50", "fastapi", 1 / 0.65),
     Goal("fanout", "speed", "node", 7),
     *(Goal("fanout", "speed", peer, 30) for peer in PYTHON_PEERS),
     Goal("fanout", "cpu", "flask", 1 / 0.8),
+    *(
+        goal
+        for wire in WIRES
+        for goal in (
+            Goal("end_to_end", f"{wire}_held", "flask-sdk", 12, ours="ours-lean"),
+            Goal("end_to_end", f"{wire}_held", "fastapi-sdk", 11, ours="ours-lean"),
+            Goal("end_to_end", f"{wire}_held", "node-sdk", 2, ours="ours-lean"),
+            Goal("end_to_end", f"{wire}_held", "flask-sdk", 7, ours="ours-raw"),
+            Goal("end_to_end", f"{wire}_cpu_500", "ours-alone", 1 / 1.25, ours="ours-lean"),
+            Goal("end_to_end", f"{wire}_cpu_80", "ours-parsed", 1 / 0.2, ours="ours-raw"),
+            Goal("end_to_end", f"{wire}_held", "flask-sdk", 1, ours="ours-parsed"),
+            Goal("end_to_end", f"{wire}_share_80", "flask-sdk", 1, ours="ours-parsed"),
+        )
+    ),
 )
 
 LIMITS = {

@@ -18,6 +18,8 @@ PANELS = (
     ("idle", "memory_10000"),
     ("first", "p50"),
     ("fanout", "speed"),
+    ("end_to_end", "openai_held"),
+    ("end_to_end", "openai_cpu_80"),
 )
 COLUMNS = 2
 

@@ -60,8 +60,15 @@ def side_by_side(results: Results, workloads: list[Workload]) -> str:
 
 def cell(results: Results, workload: Workload, metric: Metric, server: str) -> str:
     text = figure(results, workload, metric, server)
-    ratio = results.ratio(workload, metric, server) if not server.startswith("ours") else None
+    ratio = compared(results, workload, metric, server)
     return f"{text} ×{ratio:.2g}" if text and ratio and ratio < 10 else text_of_large(text, ratio)
+
+
+def compared(results: Results, workload: Workload, metric: Metric, server: str) -> float | None:
+    """How many times better ours is than a peer."""
+    if server.startswith("ours"):
+        return None
+    return results.ratio(workload, metric, server, workload.ours)
 
 
 def text_of_large(text: str, ratio: float | None) -> str:

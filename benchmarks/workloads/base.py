@@ -50,7 +50,8 @@ class Workload:
     :param name: As servers name it in ``does``.
     :param about: A sentence of the report.
     :param measure: One round against one server, which it starts.
-    :param rounds: At most: some take minutes, and what they measure is steady.
+    :param rounds: At most: some take minutes, and their values are steady.
+    :param ours: The server of this project that peers are compared with.
     """
 
     name: str
@@ -59,3 +60,4 @@ class Workload:
     metrics: tuple[Metric, ...]
     measure: Callable[[Server, Scale], Values]
     rounds: int = 100
+    ours: str = "ours"
