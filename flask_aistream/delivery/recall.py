@@ -33,10 +33,10 @@ class Recall:
         self._remaining: list[Delivery] = []
         self._batch = 0
 
-    def recall(self, everybody: bool = False) -> bool:
+    def recall(self, all_clients: bool = False) -> bool:
         """Recall the next batch. Does not block.
 
-        :param everybody: All that are left, in one batch.
+        :param all_clients: All that are left, in one batch.
         :returns: Whether connections are left to be recalled.
         """
         if not self._started:
@@ -44,7 +44,7 @@ class Recall:
             self._started = True
             self._remaining = self._registry.deliveries()
             self._batch = max(SMALLEST_BATCH, len(self._remaining) // BATCHES)
-        count = len(self._remaining) if everybody else self._batch
+        count = len(self._remaining) if all_clients else self._batch
         batch = self._remaining[:count]
         del self._remaining[:count]
         for delivery in batch:

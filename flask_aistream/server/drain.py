@@ -28,7 +28,7 @@ BATCH_SECONDS = 0.1
 """Between two batches of recalled clients: all at once would be too many for the successor."""
 
 
-class State(enum.Enum):
+class DrainState(enum.Enum):
     SERVING = "runs start, connections stay"
     LEAVING = "as SERVING, but reported as leaving: no successor has answered yet"
     PROBING = "asks whether another process accepts connections"
@@ -37,19 +37,19 @@ class State(enum.Enum):
     INTERRUPTED = "the runs that were left have been interrupted"
 
 
-class Event(enum.Enum):
+class DrainEvent(enum.Enum):
     STOP = "the server was told to stop this process"
     PROBE_DUE = "it is time to look for a successor"
     ANSWERED = "another process accepts connections"
     UNANSWERED = "none does yet"
-    NO_SUCCESSOR = "none will: the whole service stops, or no other process knows the runs"
+    NO_SUCCESSOR = "none will: the whole service stops"
     BATCH_DUE = "the last batch had its time"
     ALL_RECALLED = "no connection is left to recall"
     BUDGET_SPENT = "the time for runs to finish is over"
     EXIT = "the server has let go of the process"
 
 
-class Step(enum.Enum):
+class DrainStep(enum.Enum):
     """What a transition does."""
 
     ANNOUNCE = "report the process as leaving"
@@ -63,54 +63,57 @@ class Step(enum.Enum):
     RECALL_ALL = "recall every client: those that are left follow runs of other processes"
 
 
-Transition = tuple[State, tuple[Step, ...]]
+Transition = tuple[DrainState, tuple[DrainStep, ...]]
 
-EXIT: Transition = (State.FINISHING, (Step.ANNOUNCE, Step.REFUSE_STARTS))
+EXIT: Transition = (DrainState.FINISHING, (DrainStep.ANNOUNCE, DrainStep.REFUSE_STARTS))
 INTERRUPT: Transition = (
-    State.INTERRUPTED,
-    (Step.ANNOUNCE, Step.REFUSE_STARTS, Step.INTERRUPT, Step.RECALL_ALL),
+    DrainState.INTERRUPTED,
+    (DrainStep.ANNOUNCE, DrainStep.REFUSE_STARTS, DrainStep.INTERRUPT, DrainStep.RECALL_ALL),
 )
 
-TRANSITIONS: Mapping[State, Mapping[Event, Transition]] = {
-    State.SERVING: {
-        Event.STOP: (
-            State.LEAVING,
-            (Step.ANNOUNCE, Step.AWAIT_CLOSED_LISTENERS, Step.START_BUDGET),
+TRANSITIONS: Mapping[DrainState, Mapping[DrainEvent, Transition]] = {
+    DrainState.SERVING: {
+        DrainEvent.STOP: (
+            DrainState.LEAVING,
+            (DrainStep.ANNOUNCE, DrainStep.AWAIT_CLOSED_LISTENERS, DrainStep.START_BUDGET),
         ),
-        Event.EXIT: EXIT,
-        Event.BUDGET_SPENT: INTERRUPT,
+        DrainEvent.EXIT: EXIT,
+        DrainEvent.BUDGET_SPENT: INTERRUPT,
     },
-    State.LEAVING: {
-        Event.PROBE_DUE: (State.PROBING, (Step.PROBE,)),
-        Event.EXIT: EXIT,
-        Event.BUDGET_SPENT: INTERRUPT,
+    DrainState.LEAVING: {
+        DrainEvent.PROBE_DUE: (DrainState.PROBING, (DrainStep.PROBE,)),
+        DrainEvent.EXIT: EXIT,
+        DrainEvent.BUDGET_SPENT: INTERRUPT,
     },
-    State.PROBING: {
-        Event.ANSWERED: (State.RECALLING, (Step.REFUSE_STARTS, Step.RECALL_BATCH)),
-        Event.UNANSWERED: (State.LEAVING, (Step.PAUSE,)),
-        Event.NO_SUCCESSOR: (State.FINISHING, (Step.REFUSE_STARTS,)),
-        Event.EXIT: EXIT,
-        Event.BUDGET_SPENT: INTERRUPT,
+    DrainState.PROBING: {
+        DrainEvent.ANSWERED: (
+            DrainState.RECALLING,
+            (DrainStep.REFUSE_STARTS, DrainStep.RECALL_BATCH),
+        ),
+        DrainEvent.UNANSWERED: (DrainState.LEAVING, (DrainStep.PAUSE,)),
+        DrainEvent.NO_SUCCESSOR: (DrainState.FINISHING, (DrainStep.REFUSE_STARTS,)),
+        DrainEvent.EXIT: EXIT,
+        DrainEvent.BUDGET_SPENT: INTERRUPT,
     },
-    State.RECALLING: {
-        Event.BATCH_DUE: (State.RECALLING, (Step.RECALL_BATCH,)),
-        Event.ALL_RECALLED: (State.FINISHING, ()),
-        Event.EXIT: EXIT,
-        Event.BUDGET_SPENT: INTERRUPT,
+    DrainState.RECALLING: {
+        DrainEvent.BATCH_DUE: (DrainState.RECALLING, (DrainStep.RECALL_BATCH,)),
+        DrainEvent.ALL_RECALLED: (DrainState.FINISHING, ()),
+        DrainEvent.EXIT: EXIT,
+        DrainEvent.BUDGET_SPENT: INTERRUPT,
     },
-    State.FINISHING: {
-        Event.EXIT: EXIT,
-        Event.BUDGET_SPENT: INTERRUPT,
+    DrainState.FINISHING: {
+        DrainEvent.EXIT: EXIT,
+        DrainEvent.BUDGET_SPENT: INTERRUPT,
     },
     # At exit once more: an interruption that the budget began is then waited for.
-    State.INTERRUPTED: {Event.BUDGET_SPENT: INTERRUPT},
+    DrainState.INTERRUPTED: {DrainEvent.BUDGET_SPENT: INTERRUPT},
 }
 """An event that is not listed is late, and ignored."""
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
-    """What draining does to a process. Nothing but ``interrupt`` and ``find_successor`` may block.
+class DrainActions:
+    """What draining does to a process. No action but ``interrupt`` and ``find_successor`` may block.
 
     :param announce: Reports the process as leaving: ``/health`` answers 503, lost runs go elsewhere.
     :param refuse_starts: From now on, starts are answered with 503.
@@ -126,7 +129,7 @@ class Process:
     find_successor: Callable[[], bool | None]
 
 
-FOUND = {True: Event.ANSWERED, False: Event.UNANSWERED, None: Event.NO_SUCCESSOR}
+FOUND = {True: DrainEvent.ANSWERED, False: DrainEvent.UNANSWERED, None: DrainEvent.NO_SUCCESSOR}
 
 
 class Drain:
@@ -141,19 +144,19 @@ class Drain:
 
     def __init__(
         self,
-        process: Process,
+        actions: DrainActions,
         *,
         later: Callable[[float, Callable[[], None]], object],
         spawn: Callable[[Callable[[], None]], object],
         budget: float,
     ) -> None:
-        self.state = State.SERVING
-        self._process = process
+        self.state = DrainState.SERVING
+        self._actions = actions
         self._later = later
         self._spawn = spawn
         self.budget = budget
 
-    def handle(self, event: Event) -> None:
+    def handle(self, event: DrainEvent) -> None:
         transition = TRANSITIONS[self.state].get(event)
         if transition is None:
             return
@@ -161,37 +164,37 @@ class Drain:
         for step in steps:
             self._do(step)
 
-    def _do(self, step: Step) -> None:
+    def _do(self, step: DrainStep) -> None:
         match step:
-            case Step.ANNOUNCE:
-                self._process.announce()
-            case Step.START_BUDGET:
-                self._deliver_beside(self.budget, Event.BUDGET_SPENT)
-            case Step.AWAIT_CLOSED_LISTENERS:
-                self._deliver(min(ACCEPTING_SECONDS, self.budget / 2), Event.PROBE_DUE)
-            case Step.PAUSE:
-                self._deliver(PROBE_PAUSE_SECONDS, Event.PROBE_DUE)
-            case Step.PROBE:
+            case DrainStep.ANNOUNCE:
+                self._actions.announce()
+            case DrainStep.START_BUDGET:
+                self._deliver_beside(self.budget, DrainEvent.BUDGET_SPENT)
+            case DrainStep.AWAIT_CLOSED_LISTENERS:
+                self._deliver(min(ACCEPTING_SECONDS, self.budget / 2), DrainEvent.PROBE_DUE)
+            case DrainStep.PAUSE:
+                self._deliver(PROBE_PAUSE_SECONDS, DrainEvent.PROBE_DUE)
+            case DrainStep.PROBE:
                 self._spawn(self._probe)
-            case Step.REFUSE_STARTS:
-                self._process.refuse_starts()
-            case Step.RECALL_BATCH:
-                if self._process.recall(False):
-                    self._deliver(BATCH_SECONDS, Event.BATCH_DUE)
+            case DrainStep.REFUSE_STARTS:
+                self._actions.refuse_starts()
+            case DrainStep.RECALL_BATCH:
+                if self._actions.recall(False):
+                    self._deliver(BATCH_SECONDS, DrainEvent.BATCH_DUE)
                 else:
-                    self.handle(Event.ALL_RECALLED)
-            case Step.INTERRUPT:
-                self._process.interrupt()
-            case Step.RECALL_ALL:
-                self._process.recall(True)
+                    self.handle(DrainEvent.ALL_RECALLED)
+            case DrainStep.INTERRUPT:
+                self._actions.interrupt()
+            case DrainStep.RECALL_ALL:
+                self._actions.recall(True)
 
     def _probe(self) -> None:
-        self._deliver(0.0, FOUND[self._process.find_successor()])
+        self._deliver(0.0, FOUND[self._actions.find_successor()])
 
-    def _deliver(self, seconds: float, event: Event) -> None:
+    def _deliver(self, seconds: float, event: DrainEvent) -> None:
         self._later(seconds, lambda: self.handle(event))
 
-    def _deliver_beside(self, seconds: float, event: Event) -> None:
+    def _deliver_beside(self, seconds: float, event: DrainEvent) -> None:
         def spawn() -> None:
             self._spawn(lambda: self.handle(event))
 

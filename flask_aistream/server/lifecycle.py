@@ -18,8 +18,8 @@ from collections.abc import Callable
 from flask_aistream.server import gunicorn
 from flask_aistream.server.detect import patched_by_gevent
 from flask_aistream.server.drain import Drain
-from flask_aistream.server.drain import Event
-from flask_aistream.server.drain import Process
+from flask_aistream.server.drain import DrainActions
+from flask_aistream.server.drain import DrainEvent
 from flask_aistream.server.probe import addresses_of
 from flask_aistream.server.probe import answers
 
@@ -67,7 +67,7 @@ class Lifecycle:
         self._deadline: float | None = None
         self._pid = os.getpid()
         self._drain = Drain(
-            Process(announce, refuse_starts, interrupt, recall or stay, self._find_successor),
+            DrainActions(announce, refuse_starts, interrupt, recall or stay, self._find_successor),
             later=later,
             spawn=spawn,
             budget=budget_of(worker) if budget is None else budget,
@@ -86,7 +86,7 @@ class Lifecycle:
             self._later(POLL_SECONDS, self._poll)
         else:
             self._start_deadline()
-            self._drain.handle(Event.STOP)
+            self._drain.handle(DrainEvent.STOP)
 
     def _find_successor(self) -> bool | None:
         """Whether another worker accepts connections; ``None``: the service stops. Blocks."""
@@ -115,7 +115,7 @@ class Lifecycle:
         if self._pid != os.getpid():
             return  # A forked child: the runs are its parent's.
         self._start_deadline()
-        self._drain.handle(Event.EXIT)
+        self._drain.handle(DrainEvent.EXIT)
         if self._worker is not None:
             close_listeners(self._worker)
         # Ctrl-C reaches a worker twice, from the terminal and from the arbiter, and the second one raises
@@ -134,10 +134,10 @@ class Lifecycle:
         return max(self._deadline - time.monotonic(), 0.0)
 
     def _interrupt(self) -> None:
-        self._drain.handle(Event.BUDGET_SPENT)
+        self._drain.handle(DrainEvent.BUDGET_SPENT)
 
 
-def stay(everybody: bool) -> bool:
+def stay(all_clients: bool) -> bool:
     """Recall no client: no other process could serve it."""
     return False
 
