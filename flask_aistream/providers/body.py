@@ -57,7 +57,7 @@ class BodyReader:
 
     def refuse(self, body: bytes) -> t.NoReturn:
         """
-        :raises ProviderError: Always, by the status and what ``body`` says.
+        :raises ProviderError: Always, with a code by the status and ``body``.
         """
         refuse_status(self._status, self._headers, body)
 

@@ -1,11 +1,11 @@
-"""Every vendor's word for why a model stopped → ours."""
+"""Vendors' finish reasons → ours."""
 
 from __future__ import annotations
 
 from flask_aistream.core.events import FinishReason
 
 REASONS: dict[str, FinishReason] = {
-    # OpenAI, and who speaks its language (Text Generation Inference: eos_token)
+    # OpenAI and compatible servers (Text Generation Inference: eos_token)
     "stop": "stop",
     "eos_token": "stop",
     "length": "length",
@@ -38,5 +38,5 @@ REASONS: dict[str, FinishReason] = {
 
 
 def reason_of(word: object) -> FinishReason:
-    """``word`` as a vendor says it, in any case or as an enum; ``other`` if we do not know it."""
+    """Our reason for a vendor's, in any case or as an enum; ``other`` if it is unknown."""
     return REASONS.get(str(getattr(word, "value", word)).lower(), "other")

@@ -1,10 +1,8 @@
 """The iterators that a suspended iterator is in the middle of reading.
 
-A generator that is closed lets go of what it was reading. That ends the reading where nothing else holds
-the inner iterator, but streams of several SDKs refer to themselves, and stay open, with their
-connection, until the garbage collector comes by: seconds, or minutes, in which the vendor goes on
-writing an answer (and a bill) for nobody. So whoever closes what a provider made asks first what it
-reads, and closes that too.
+Closing a generator drops its reference to the inner iterator. Streams of several SDKs are in reference cycles:
+they and their connections stay open until the next garbage collection, while the vendor continues to generate,
+and to bill, the answer. So the inner iterators of a provider are found before it is closed, and closed as well.
 """
 
 from __future__ import annotations
@@ -22,9 +20,9 @@ ASYNC = ("aclose", "close")
 def reading(iterator: t.Any, ways: tuple[str, ...] = SYNC) -> list[t.Any]:
     """What ``iterator`` is reading, and that in turn, as far as it can be closed; outermost first.
 
-    Of a suspended generator these are generators that its loops and ``yield from`` read. What its frame
-    has a name for, and nothing else, is left alone, as others may have it too. Of an iterator that
-    cannot be closed itself these are the iterators it keeps.
+    For a suspended generator: the generators that its loops and ``yield from`` read. Objects that only a local
+    variable refers to are skipped, because other code may share them. For an iterator that cannot be closed
+    itself: the iterators among its attributes.
 
     :param ways: Names of the methods that close.
     """

@@ -157,8 +157,8 @@ class LangChainAdapter:
         return self.events(output)
 
     def _tool_ended(self, output: t.Any) -> Sequence[Event]:
-        """A message where a model called the tool; the bare result of one an application ran says
-        nothing, as there is no call it belongs to."""
+        """A message if a model called the tool. The bare result of a tool that the application called belongs to
+        no tool call, and is dropped."""
         return self.events(output) if hasattr(output, "tool_call_id") else ()
 
     def _tool_failed(self, event: dict[str, t.Any]) -> Sequence[Event]:

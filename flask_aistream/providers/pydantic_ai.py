@@ -90,7 +90,7 @@ class PydanticAIAdapter:
         return events + self._part(part)
 
     def _part_ended(self, event: t.Any) -> Sequence[Event]:
-        """A call is told complete when the part ends: an output tool is never executed."""
+        """A call is complete when its part ends: an output tool is never executed."""
         if event.part.part_kind.endswith("tool-call"):
             return self._tool_calls.end(event.index, event.part.args)
         return self._cited(event.part)
@@ -172,7 +172,7 @@ class PydanticAIAdapter:
 
 
 def answer(part: t.Any) -> Event:
-    """What a tool answered. Of an exception only what the tool meant for the model is told."""
+    """The answer of a tool. Of an exception only the message that the tool wrote for the model is passed on."""
     if part.part_kind == "retry-prompt":
         message = part.content if isinstance(part.content, str) else "The arguments were not valid."
         return ToolError(part.tool_call_id, message)

@@ -70,7 +70,7 @@ class ToolCallAssembler:
         self.called = False
 
     def parts(self, parts: Sequence[Part], group: Hashable = None) -> list[Event]:
-        """The parts that one chunk has, where calls are told apart by index, id, or only position.
+        """The parts that one chunk has, where index, id, or only the position identify a call.
 
         :param group: Names the answer, if several come at once.
         """

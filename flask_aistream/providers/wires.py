@@ -33,7 +33,7 @@ SHAPES: tuple[tuple[Callable[[Json], bool], Factory], ...] = (
 
 
 def wire_of(value: Json) -> Factory | None:
-    """The adapter for the wire that ``value`` belongs to; ``None`` if that cannot be told from it.
+    """The adapter for the wire that ``value`` belongs to; ``None`` if its keys are of no wire.
 
     :raises ProviderError: It is an error object.
     """
