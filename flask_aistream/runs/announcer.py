@@ -200,14 +200,17 @@ class Announcer:
                     self._max_deliveries,
                 )
         except BaseException as error:
-            if ends_process(error):
-                raise
             # Also gevent.Timeout, which is no Exception. A receiver that raises is not called again.
             logger.exception("Run %.8s: a run_ended receiver failed", run_id)
-        finally:
-            # The store deletes the row before it answers the next claim.
-            self._store.delivered(run_id)
-            del self._claimed[run_id]
+            if ends_process(error):
+                self._store.delivered(run_id)
+                self._store.flush()
+                raise
+        self._store.delivered(run_id)
+        # The store deletes the row before it answers the next claim.
+        del self._claimed[run_id]
+        if delivery.attempt > 1:  # Such rows are claimed one after the other.
+            self.claim()
 
     def _describe(self, log: Log) -> RunEnded:
         outcome = log.terminal or ev.Interrupted("owner-lost")

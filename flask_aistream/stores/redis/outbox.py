@@ -18,6 +18,8 @@ from flask_aistream.stores.redis.server import Server
 from flask_aistream.stores.redis.server import is_outage
 from flask_aistream.stores.redis.server import raised
 from flask_aistream.stores.shared.engine import End
+from flask_aistream.stores.shared.engine import OutboxRow
+from flask_aistream.stores.shared.engine import choose
 
 UNCLAIMED = ""
 
@@ -42,31 +44,34 @@ class Outbox:
         return "" if end.outbox is None else "1", self._name if end.outbox else UNCLAIMED
 
     def claim(self, busy: Collection[str]) -> list[tuple[str, int]]:
-        members = [it.decode() for it in self._server.redis.smembers(OUTBOX)]
-        run_ids = [it for it in members if it not in busy]
-        with self._server.redis.pipeline(transaction=False) as pipe:
-            for run_id in run_ids:
-                pipe.hmget(meta_key(run_id), "epoch", "token", "outbox")
-            replies = pipe.execute(raise_on_error=False) if run_ids else []
+        claimable = {UNCLAIMED, self._name, *self._processes.dead}
+        rows = self._rows()
+        self._processes.claimants = {row.claimant for row in rows} - claimable
         claimed: list[tuple[str, int]] = []
-        self._processes.claimants = set()
-        for run_id, reply in zip(run_ids, replies, strict=True):
-            if isinstance(reply, redis.ResponseError) and not is_outage(reply):
-                reply = (None, None, None)
-            epoch, token, claimant = raised(reply)
-            if claimant is None and (epoch is None or token is not None):
-                self._server.redis.srem(OUTBOX, run_id)
-            elif claimant is not None:
-                count = self._claim(run_id, claimant.decode())
-                if count:
-                    claimed.append((run_id, count))
+        for row in choose([row for row in rows if row.claimant in claimable], busy):
+            attempt = self._server.run(CLAIM, (meta_key(row.run),), (self._name, row.claimant))
+            if attempt:
+                claimed.append((row.run, attempt))
         return claimed
 
-    def _claim(self, run_id: str, claimant: str) -> int:
-        if claimant not in (UNCLAIMED, self._name, *self._processes.dead):
-            self._processes.claimants.add(claimant)
-            return 0
-        return int(self._server.run(CLAIM, (meta_key(run_id),), (self._name, claimant)))
+    def _rows(self) -> list[OutboxRow]:
+        run_ids = [it.decode() for it in self._server.redis.smembers(OUTBOX)]
+        if not run_ids:
+            return []
+        with self._server.redis.pipeline(transaction=False) as pipe:
+            for run_id in run_ids:
+                pipe.hmget(meta_key(run_id), "epoch", "token", "outbox", "deliveries")
+            replies = pipe.execute(raise_on_error=False)
+        rows: list[OutboxRow] = []
+        for run_id, reply in zip(run_ids, replies, strict=True):
+            if isinstance(reply, redis.ResponseError) and not is_outage(reply):
+                reply = (None, None, None, None)
+            epoch, token, claimant, count = raised(reply)
+            if claimant is not None:
+                rows.append(OutboxRow(run_id, int(count or 0) + 1, claimant.decode()))
+            elif epoch is None or token is not None:
+                self._server.redis.srem(OUTBOX, run_id)
+        return rows
 
     def delivered(self, run_id: str) -> None:
         if self._server.run(DELIVERED, (meta_key(run_id),), (self._name,)):

@@ -234,7 +234,8 @@ class Engine(t.Protocol):
 
     def claim(self, busy: Collection[str]) -> list[tuple[str, int]]:
         """Claim outbox rows that no process has claimed, that dead processes have (as of the last call of
-        ``orphans``), or that this process has, except those of ``busy``.
+        ``orphans``), or that this process has, except those of ``busy``: all rows that were never claimed
+        before or, if there are none, see :func:`choose`.
 
         :returns: Ids of the runs, and how often each row was claimed.
         """
@@ -250,3 +251,30 @@ class Engine(t.Protocol):
         :returns: There is no room for another run: the living ones alone exceed the limit.
         """
         ...
+
+
+class OutboxRow(t.NamedTuple):
+    """
+    :param attempt: How often it will have been claimed.
+    :param claimant: Process that may deliver it now; empty for any.
+    """
+
+    run: str
+    attempt: int
+    claimant: str
+
+
+def choose(rows: Sequence[OutboxRow], busy: Collection[str]) -> list[OutboxRow]:
+    """Which of the rows that a process may claim it claims now.
+
+    A row that was claimed before may crash the process that delivers it. It is claimed alone, and the one
+    with the fewest attempts first: a crash does not use up the attempts of other rows.
+
+    :param rows: With those of ``busy``, which it is delivering.
+    """
+    free = [row for row in rows if row.run not in busy]
+    new = [row for row in free if row.attempt == 1]
+    retrying = any(row.run in busy and row.attempt > 2 for row in rows)
+    if new or retrying or not free:
+        return new
+    return [min(free, key=lambda row: row.attempt)]

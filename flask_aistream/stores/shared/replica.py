@@ -103,6 +103,7 @@ class ReplicaLog(LogBuffer):
         self._put = writer.inbox.put
         self._dirty = False
         self._closing = False
+        self._ends = 0  # Calls of ``end`` that go on.
         self._releasing = False
         self._following = False
         # Records before this number are dropped from the database too: by now, and with the next append.
@@ -230,6 +231,15 @@ class ReplicaLog(LogBuffer):
             if self.ended or (epoch is not None and not self._may_end(epoch)):
                 return False
             self._closing = self.owned
+            self._ends += 1
+        try:
+            return self._end_in_database(terminal, epoch, claim)
+        finally:
+            with self._lock:
+                self._ends -= 1
+
+    def _end_in_database(self, terminal: Terminal, epoch: int | None, claim: bool) -> bool:
+        """End the run; where the database is unavailable, for the readers of this process first."""
         token = secrets.token_hex(8)
 
         def work(engine: Engine) -> tuple[bool, Snapshot | None]:
@@ -249,6 +259,8 @@ class ReplicaLog(LogBuffer):
             except BaseException:  # The caller gives up. The end does not.
                 self._writer.submit(work, effect)
                 raise
+        if self._ends > 1:  # Another call still waits for the database: that one ends the run.
+            return False
         # The readers of this process get the end now. The database gets it as soon as it is available, and
         # refuses it if another process has ended the run meanwhile.
         self.degrade()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from flask_aistream.stores.shared.engine import OutboxRow
+from flask_aistream.stores.shared.engine import choose
 from flask_aistream.stores.sqlite.file import File
 from flask_aistream.stores.sqlite.journal import marks
 from flask_aistream.stores.sqlite.processes import Processes
@@ -27,15 +29,16 @@ class Outbox:
 
     def claim(self, busy: Collection[str]) -> list[tuple[str, int]]:
         names = [UNCLAIMED, self._name, *self._processes.dead]
-        rows = self._file.execute(
-            f"SELECT no, id, deliveries + 1 FROM run WHERE outbox IN ({marks(names)})", names
-        ).fetchall()
-        claimed = [row for row in rows if row[1] not in busy]
-        for no, _, count in claimed:
+        found = self._file.execute(
+            f"SELECT id, deliveries + 1, outbox FROM run WHERE outbox IN ({marks(names)})", names
+        )
+        chosen = choose([OutboxRow(*row) for row in found.fetchall()], busy)
+        for row in chosen:
             self._file.execute(
-                "UPDATE run SET outbox = ?, deliveries = ? WHERE no = ?", (self._name, count, no)
+                "UPDATE run SET outbox = ?, deliveries = ? WHERE id = ?",
+                (self._name, row.attempt, row.run),
             )
-        return [(run_id, count) for _, run_id, count in claimed]
+        return [(row.run, row.attempt) for row in chosen]
 
     def delivered(self, run_id: str) -> None:
         self._file.execute(
