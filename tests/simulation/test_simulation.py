@@ -1,0 +1,38 @@
+"""Random schedules of several processes, with faults, violate no invariant; see ``tests.simulation.world``."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.simulation.plans import plan_of
+from tests.simulation.plans import report_of
+from tests.simulation.plans import shrink
+from tests.simulation.plans import violation_of
+from tests.simulation.world import Op
+
+SCHEDULES = 2000
+BLOCK = 250
+
+
+@pytest.mark.parametrize("first", range(0, SCHEDULES, BLOCK))
+def test_no_schedule_violates_an_invariant(first: int) -> None:
+    logging.disable(logging.CRITICAL)  # Receivers raise on purpose.
+    try:
+        reports = [report_of(seed) for seed in range(first, first + BLOCK)]
+    finally:
+        logging.disable(logging.NOTSET)
+    assert [report for report in reports if report] == []
+
+
+def test_a_plan_is_shrunk_to_what_fails() -> None:
+    _, plan = plan_of(3)
+    starts = [op for op in plan if op.kind == "start"][:1]
+    assert shrink(plan, lambda smaller: starts[0] in smaller) == starts
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_a_schedule_without_faults_ends_and_announces_every_run(kind: str) -> None:
+    plan = [Op(0.1 * number, "start", number, 3 * number + 1, 5) for number in range(5)]
+    assert violation_of(7, kind, plan) is None
