@@ -22,8 +22,12 @@ COMMENT = re.compile(r"^[ \t]*(?://.*|/\*(?:[^*]|\*(?!/))*\*/[ \t]*)$\n?", re.MU
 """Comments on lines of their own. None of the modules has a template literal that looks like one."""
 
 
+INDENT = re.compile(r"^[ \n]+", re.MULTILINE)
+"""No module has a template literal of several lines."""
+
+
 class ClientFile(t.NamedTuple):
-    """A module without its comments."""
+    """A module without its comments and indentation."""
 
     content: bytes
     compressed: bytes
@@ -80,6 +84,6 @@ def client_files() -> dict[str, ClientFile]:
 
 
 def read(path: Path) -> ClientFile:
-    content = COMMENT.sub("", path.read_text(encoding="utf-8")).encode()
+    content = INDENT.sub("", COMMENT.sub("", path.read_text(encoding="utf-8"))).encode()
     etag = hashlib.sha256(content).hexdigest()[:20]
     return ClientFile(content, gzip.compress(content, 9, mtime=0), etag)

@@ -5,9 +5,8 @@ import { Delays, backoff, deferred, hidden, offline, sleep, within } from "./del
 import { EventLog } from "./event_log.js";
 import { Fault, LONGEST, asFault, fatal, httpFault, isEventStream } from "./faults.js";
 import { EventStreamParser } from "./parser.js";
-import { send } from "./requests.js";
+import { repeat, send } from "./requests.js";
 import { sessionStore } from "./session_store.js";
-import { repeat } from "./stop.js";
 
 const CURSOR = /^([\w-]{1,64}):(\d{1,15})$/;
 const EVENTS = /\/events(?=$|\?)/;
