@@ -195,24 +195,28 @@ class TestStop:
         self, page: Page, server: Server
     ) -> None:
         """Six over HTTP/1.1. The seventh run waits, and says so."""
-        seconds, told, waiting, rest = page.run("""
+        seconds, told, waiting, rest, ended = page.run("""
             const runs = Array.from({ length: 6 }, () => ai.stream("/ai/silent", "Hi"));
             for (const run of runs) await until(() => run.text);
             const seventh = ai.stream("/ai/count", { prompt: "?", n: 2 });
             const waiting = new Promise((resolve) => seventh.on("status", resolve));
+            const eighth = ai.stream("/ai/count", { prompt: "?", n: 3 });
             const reason = await waiting;
+            await until(() => eighth.status === "waiting");
+            eighth.stop();
+            const ended = await Promise.race([eighth.done, new Promise((resolve) => setTimeout(resolve, 300))]);
             const before = performance.now();
             runs[0].stop();
             const told = await runs[0].done;
             const seconds = (performance.now() - before) / 1000;
             const rest = (await seventh.done).text;
             await Promise.all(runs.map((run) => run.stop()));
-            return [seconds, told, reason, rest];
+            return [seconds, told, reason, rest, ended?.status];
         """)
         assert (told["status"], told["text"]) == ("stopped", "Well,")
         assert seconds < 0.3
         assert waiting == {"status": "waiting", "reason": "connections"}
-        assert rest == "0 1 "
+        assert (rest, ended) == ("0 1 ", "stopped")
 
     def test_a_lost_start_is_stopped_by_its_key(self, page: Page, server: Server) -> None:
         answer, told = page.run("""

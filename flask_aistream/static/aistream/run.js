@@ -68,6 +68,7 @@ export class Run extends EventTarget {
   #ended = false; // because the log ended: there is nothing to stop.
   #sent; // Whether the server may have this run.
   #stopping = null;
+  #queued = false; // Whether the request seems to wait for a free connection.
   #life = new AbortController();
   #connection = new AbortController();
   #opened = Infinity;
@@ -198,6 +199,7 @@ export class Run extends EventTarget {
     let queued;
     try {
       this.#opened = Infinity;
+      this.#queued = false;
       this.#resetWatchdog();
       const { url, ...request } = this.#request();
       const beforeSend = () => {
@@ -207,7 +209,7 @@ export class Run extends EventTarget {
       };
       const response = await send(url, { ...request, signal, beforeSend }, this.#options);
       clearTimeout(queued);
-      queued = null;
+      this.#queued = false;
       if (this.#over) return null;
       if (response.status === 204 && resuming) return await this.#checkEnd();
       if (!isEventStream(response)) {
@@ -245,6 +247,7 @@ export class Run extends EventTarget {
   async #noteQueue(url, { aborted }) {
     if (aborted || !(await isFull(url)) || this.#opened !== Infinity) return;
     clearTimeout(this.#watchdog);
+    this.#queued = true;
     this.#setStatus("waiting", { reason: "connections" });
   }
 
@@ -442,18 +445,19 @@ export class Run extends EventTarget {
   }
 
   async #stop() {
+    const patience = this.#queued ? 0 : STOP_PATIENCE;
     this.#setStatus("stopping");
     if (this.#sent && !this.links && !this.#over)
-      await within(STOP_PATIENCE, this.#named.promise, () => false);
+      await within(patience, this.#named.promise, () => false);
     if (this.#ended) return null;
     if (!this.#sent) return this.#leave("stopped") ?? null;
     // The browser may have no other connection left for the request.
     this.#connection.abort();
     this.#delays.end(true);
     const leave = () => this.#leave("stopped");
-    const patience = setTimeout(leave, STOP_PATIENCE * 1000);
+    const timer = setTimeout(leave, patience * 1000);
     const answer = await repeat(this.#poster(), this.#options.retry, leave);
-    clearTimeout(patience);
+    clearTimeout(timer);
     if (answer && !answer.error) this.#conclude(answer);
     else if (this.links && !this.#over) this.#goOn();
     else leave();
