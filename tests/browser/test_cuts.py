@@ -1,4 +1,4 @@
-"""Two hundred answers through a network that keeps breaking, from a real server to a page."""
+"""Eighty answers through a network that keeps breaking, from a real server to a page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.server.servers import wait_for
 
 pytestmark = pytest.mark.server
 
-RUNS = 200
+RUNS = 80
 MOST_CUTS = 5
 PAUSES = (0, 0, 0.001, 0.01)
 """Seconds between two tokens: an answer that is there at once, and one that is still being made."""

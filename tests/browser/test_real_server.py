@@ -162,14 +162,14 @@ class TestStop:
         page = opened(serve(detach_seconds=0).url)
         answers = page.run(f"""
             const answers = [];
-            for (let n = 0; n < 5; n++) {{
+            for (let n = 0; n < 3; n++) {{
               const run = ai.stream("/ai/silent", "Hi");
               {BEGUN}
               answers.push(await run.stop());
             }}
             return answers.map(({{ stopped, end }}) => [stopped, end]);
         """)
-        assert answers == [[True, {"by": "client"}]] * 5
+        assert answers == [[True, {"by": "client"}]] * 3
 
     def test_before_the_run_has_a_name_it_waits_for_it(self, page: Page, server: Server) -> None:
         before = len(server.facts("closed"))
@@ -278,7 +278,7 @@ class TestComingBack:
 
     def test_one_key_is_one_run_whoever_asks(self, page: Page, server: Server) -> None:
         one, two, other = page.run("""
-            const start = (input) => read(ai.stream("/ai/count", input, { key: "mine", ...quick }));
+            const start = (input) => read(ai.stream("/ai/count", input, { key: "mine-and-only-mine", ...quick }));
             const asked = { prompt: "?", n: 40, pause: 0.01 };
             return Promise.all([start(asked), start(asked), start({ ...asked, n: 41 })]);
         """)

@@ -114,7 +114,7 @@ def test_a_start_that_is_on_its_way_is_waited_for(page: Page, server: ScriptedSe
 UNNAMED = [
     pytest.param([answer(200, ANSWER)], ANSWER, "Hello", id="it has started"),
     pytest.param([answer(404, FOUND), answer(200, ANSWER)], ANSWER, "", id="it starts late"),
-    pytest.param([answer(404, FOUND)] * 2, None, "", id="it has not"),
+    pytest.param([answer(404, FOUND)] * 2, None, "", id="it has not", marks=pytest.mark.nightly),
     pytest.param([answer(405)], "http_405", "", id="another server"),
 ]
 
