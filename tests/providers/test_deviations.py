@@ -273,7 +273,7 @@ def test_a_loop_that_yields_finished_is_complete(caplog: pytest.LogCaptureFixtur
     assert not caplog.records
 
 
-BY_HAND = {
+BY_HAND: dict[str, tuple[list[ev.Event], ev.FinishReason]] = {
     "a call": ([ev.ToolCall("c", "f", {})], "tool-calls"),
     "an answered call": ([ev.ToolCall("c", "f", {}), ev.ToolResult("c", 1)], "stop"),
     "a failed call": ([ev.ToolCall("c", "f", {}), ev.ToolError("c", "No.")], "stop"),
