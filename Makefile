@@ -1,16 +1,16 @@
-# Every target sets up what it needs in .venv; the second run skips that.
+# Every target installs its dependencies into .venv first, unless they are installed.
 
 PYTHON ?= python3
 PORT ?= 8080
-# Tests of servers spend most of their time waiting for processes and deadlines: four workers keep two cores busy.
+# Tests of servers mostly wait for processes and deadlines: four workers keep two cores busy.
 TESTERS ?= 4
 
 BIN := .venv/bin
 BENCH := .venv-bench/bin/python -m benchmarks
-# program=Debian package: what the tests need besides Python packages.
+# program=Debian package: dependencies of the tests besides Python packages.
 TEST_PROGRAMS := chromium=chromium chromedriver=chromium-driver openssl=openssl redis-server=redis-server nginx=nginx-light npm=npm
 
-# If it is set, every server that a test starts compiles its imports again.
+# If it is set, every server of a test compiles its imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
 # Tests without a server, a browser or a database.
@@ -31,7 +31,7 @@ test: .venv/dev clients
 quick: .venv/dev
 	$(BIN)/python -m pytest -n 2 $(QUICK) $(ARGS)
 
-# Branch coverage of the tests that `make test` runs; the lines that no test reaches are in build/coverage/.
+# Branch coverage of `make test`. build/coverage/index.html lists the lines that no test reaches.
 coverage: .venv/dev clients
 	$(BIN)/python -m pytest -n $(TESTERS) --dist loadscope --no-loadscope-reorder \
 	    --cov --cov-report=term --cov-report=html $(ARGS)
@@ -66,7 +66,7 @@ simulate: .venv/dev
 fault-programs: .venv/dev
 	@tools/apt.sh $(TEST_PROGRAMS)
 
-# Everything CI runs. Steps that use one core or wait for the network run in parallel.
+# Everything CI runs. Steps that use one core or the network run in parallel.
 check: .venv/dev
 	@$(MAKE) --no-print-directory -j 4 --output-sync=target format lint types docs wheel clients
 	@$(MAKE) --no-print-directory test
@@ -103,7 +103,7 @@ bench: bench-programs
 bench-quick: .venv/dev
 	$(BIN)/python -m benchmarks --quick
 
-# Memory of a worker after ten thousand more runs.
+# Growth of a worker's memory over ten thousand runs.
 bench-memory: .venv/dev
 	$(BIN)/python -m gevent.monkey --module benchmarks.retained
 

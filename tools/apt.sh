@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Install the Debian packages of the programs that are missing: apt.sh program=package …
-# A package without a program before it is always installed. Says nothing where all are there.
+# A package without a program is always installed. Prints nothing if nothing is missing.
 set -euo pipefail
 
-# Debian keeps servers where only root looks for programs.
+# Debian installs servers in a folder that is only in root's PATH.
 PATH="$PATH:/usr/sbin"
 
 missing=()
@@ -13,7 +13,7 @@ done
 [ "${#missing[@]}" -eq 0 ] && exit 0
 
 if ! command -v apt-get >/dev/null; then
-    echo "Missing, and there is no apt-get to install them with: ${missing[*]}. Install them by hand." >&2
+    echo "Missing programs: ${missing[*]}. There is no apt-get here; install them by hand." >&2
     exit 1
 fi
 as_root=()
@@ -29,6 +29,6 @@ export DEBIAN_FRONTEND=noninteractive
 
 for need in "$@"; do
     [[ $need != *=* ]] || command -v "${need%%=*}" >/dev/null && continue
-    echo "${need#*=} is installed, but ${need%%=*} is still not there." >&2
+    echo "${need#*=} is installed, but ${need%%=*} is still not found." >&2
     exit 1
 done

@@ -1,4 +1,4 @@
-"""Build the wheel and use it as a stranger would: empty environment, gunicorn, one stream."""
+"""Build the wheel and use it as a user would: empty environment, gunicorn, one stream."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def install(wheel: Path, folder: Path) -> Path:
 def serving(gunicorn: Path, place: Path) -> t.Iterator[int]:
     """A server in ``place``, where the source tree cannot be imported by accident."""
     listener = socket.create_server(("127.0.0.1", 0))
-    # Handed over open, so that nobody can take the port in between.
+    # Passed open, so that no other process can take the port in between.
     command = [
         str(gunicorn),
         "-k",

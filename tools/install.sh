@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install packages into a virtual environment: install.sh folder argument …, arguments as pip's.
-# uv takes a fifth of the time; where it cannot be had, or knows no way to what is asked for, pip does it.
+# uv takes a fifth of the time; pip is the fallback if uv cannot be installed or fails.
 set -euo pipefail
 python=$1/bin/python
 shift
