@@ -357,7 +357,7 @@ class AIStream(Blueprint):
 
 
 def forbid_storing(response: Response) -> Response:
-    """What a response shows is somebody's, unless it sets its own ``Cache-Control``, as static files do."""
+    """Set ``no-store`` on every response without ``Cache-Control``: all but static files show a caller's data."""
     response.headers.setdefault("Cache-Control", "no-store")
     return response
 

@@ -107,7 +107,7 @@ def refuse_cross_site(settings: Settings, request: Request) -> None:
 
 def refuse_navigation(request: Request) -> None:
     """Refuse a start that looks like a link or picture of another site: a browser's GET with credentials, which
-    neither asks for a stream nor says where it comes from. Over plain HTTP browsers send no ``Sec-Fetch-Site``.
+    neither accepts a stream nor has a header with its origin. Over plain HTTP browsers send no ``Sec-Fetch-Site``.
 
     :raises AccessDenied: It is such a request.
     """

@@ -3,7 +3,7 @@
 A name belongs to one provider of one ``AIStream`` of one application, and to its owner. A name of an anonymous
 caller that can be guessed would be a shared password, so it belongs to all anonymous callers only if it has at
 least ``UNGUESSABLE`` characters. A shorter one belongs to one browser, by a signed cookie, and without that cookie
-to nobody: the run cannot be found by it.
+to no caller: the run cannot be found by it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def scoped(
 ) -> str | None:
     """A chat id or idempotency key as the store knows it; ``None`` if it binds to nothing.
 
-    :param visitor: Who a short name of an anonymous caller belongs to, if anybody.
+    :param visitor: The browser, or ``CODE``, that a short name of an anonymous caller belongs to.
     """
     if owner is not None:
         holder = ["owner", owner]
@@ -76,7 +76,7 @@ def visitor_of(request: Request) -> str | None:
 
 def visitor_for_start(ext: Extension, request: Request, name: str | None) -> str | None:
     """The browser that a short name of an anonymous start is bound to. A page of our own origin gets a cookie if it
-    has none; for other clients the name binds to nothing, which the log says once.
+    has none; for other clients the name binds to nothing, which is logged once.
 
     :param name: The shortest name of the request.
     """
@@ -114,7 +114,7 @@ def set_visitor_cookie(response: Response) -> Response:
 
 
 def is_own_page(request: Request) -> bool:
-    """Whether a browser says that a page of this origin sent the request."""
+    """Whether the browser's headers show that a page of this origin sent the request."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site == "same-origin"
