@@ -12,13 +12,13 @@ import redis.sentinel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-# The writer has work of its own queue; waiting longer than this is a fault.
+# A reply that takes longer is an outage: the writer retries.
 SOCKET_SECONDS = 2.0
 SENTINEL_PORT = 26379
 
 
 def redis_client(url: str) -> t.Any:
-    """A client that fails at once: trying again is what the store does."""
+    """A client that fails at once: the store retries."""
     options: dict[str, t.Any] = {
         "socket_connect_timeout": SOCKET_SECONDS,
         "socket_timeout": SOCKET_SECONDS,

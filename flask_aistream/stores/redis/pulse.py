@@ -77,7 +77,6 @@ class Line(t.Protocol):
 
         :returns: Whether the connection is still good.
         """
-        ...
 
     def close(self) -> None: ...
 

@@ -1,4 +1,4 @@
-"""The connection that writes and asks."""
+"""The connection that sends commands."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import redis
 import redis.exceptions
 
 OLDEST = (6, 2)
-"""Trimming a stream by its ids came with it."""
+"""The first version that trims a stream by its ids."""
 
-# Of a cluster that is not there the client says something that is no RedisError.
+# For a cluster that is unreachable, the client raises an error that is no RedisError.
 FAULTS: tuple[type[Exception], ...] = (
     redis.RedisError,
     redis.exceptions.RedisClusterException,
@@ -68,13 +68,13 @@ class Server:
         self.redis.ping()
         try:
             version = self.redis.info("server")["redis_version"]
-        except redis.ResponseError:  # Not everyone may ask.
+        except redis.ResponseError:  # This user may not read it.
             return
         if tuple(map(int, version.split(".")[:2])) < OLDEST:
             raise redis.RedisError(f"it is Redis {version}, and the oldest that will do is 6.2")
 
     def run(self, script: str, keys: Sequence[str], args: Sequence[str | int] = ()) -> t.Any:
-        """Have it do one of ``scripts``."""
+        """Run one of ``scripts``."""
         known = self._scripts.get(script)
         if known is None:
             known = self._scripts[script] = self.redis.register_script(script)

@@ -1,4 +1,4 @@
-"""How news of other processes' runs come in from Redis: pub/sub, on one connection."""
+"""Records of other processes' runs, received through pub/sub on one connection."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LISTEN_SECONDS = 5.0
 
 
 class Subscriber:
-    """The one connection of a process on which everything arrives.
+    """The one pub/sub connection of a process.
 
-    The client's pub/sub object is no good in two threads: what others want of it waits in a queue,
-    and a message to our own channel makes the listener look there.
+    The client's pub/sub object must not be used by two threads: subscriptions wait in a queue, and a message
+    to the process's own channel wakes the thread that listens.
 
-    :param own: Channel on which others say which of our runs they have ended.
+    :param own: Channel on which other processes publish which runs of this one they have ended or adopted.
     """
 
     def __init__(
@@ -32,55 +32,55 @@ class Subscriber:
         self._pubsub = client.pubsub(ignore_subscribe_messages=False)
         self._listener = listener
         self._faults = faults
-        self._wanted: deque[tuple[str, str | None]] = deque()
+        self._requests: deque[tuple[str, str | None]] = deque()
         self._runs: dict[str, str] = {}
-        self._asked = False
+        self._pinged = False
         self._closed = False
 
     def follow(self, channel: str, run_id: str) -> None:
-        self._wanted.append((channel, run_id))
+        self._requests.append((channel, run_id))
 
     def unfollow(self, channel: str) -> None:
-        self._wanted.append((channel, None))
+        self._requests.append((channel, None))
 
     def close(self) -> None:
         self._closed = True
 
     def listen(self) -> None:
-        self._wanted.append((self.own, ""))
+        self._requests.append((self.own, ""))
         while not self._closed:
             try:
-                while self._wanted:
-                    self._want(*self._wanted[0])
-                    self._wanted.popleft()
+                while self._requests:
+                    self._subscribe(*self._requests[0])
+                    self._requests.popleft()
                 message = self._pubsub.get_message(timeout=LISTEN_SECONDS)
-                self._ask_in_silence(message)
+                self._ping_in_silence(message)
             except self._faults:
                 # It subscribes to everything again as soon as it is connected again.
                 time.sleep(RECONNECT_SECONDS)
                 continue
             if message is not None and message["channel"] and not self._closed:
-                self._heard(message["type"], message["channel"].decode(), message["data"])
+                self._receive(message["type"], message["channel"].decode(), message["data"])
         with contextlib.suppress(*self._faults):
             self._pubsub.close()
             self._client.close()
 
-    def _ask_in_silence(self, message: t.Any) -> None:
+    def _ping_in_silence(self, message: t.Any) -> None:
         """A network that has dropped the connection without a word would leave us waiting for ever."""
-        if message is None and self._asked:
+        if message is None and self._pinged:
             self._pubsub.connection.disconnect()  # It makes another one with the next call.
         elif message is None:
             self._pubsub.ping()
-        self._asked = message is None and not self._asked
+        self._pinged = message is None and not self._pinged
 
-    def _want(self, channel: str, run_id: str | None) -> None:
+    def _subscribe(self, channel: str, run_id: str | None) -> None:
         if run_id is not None:
             self._runs[channel] = run_id
             self._pubsub.subscribe(channel)
         elif self._runs.pop(channel, None) is not None:
             self._pubsub.unsubscribe(channel)
 
-    def _heard(self, kind: str, channel: str, data: t.Any) -> None:
+    def _receive(self, kind: str, channel: str, data: t.Any) -> None:
         run_id = self._runs.get(channel)
         if run_id is None:
             return
@@ -92,4 +92,7 @@ class Subscriber:
                 self._listener.stale(data.decode())
         elif kind == "message":
             first, _, events = data.partition(b" ")
-            self._listener.arrived(run_id, [Segment(int(first), decode(events))])
+            try:
+                self._listener.arrived(run_id, [Segment(int(first), decode(events))])
+            except (ValueError, LookupError, TypeError):  # Not published by this package.
+                self._listener.stale(run_id)

@@ -110,32 +110,27 @@ class Listener(t.Protocol):
 
     def arrived(self, run_id: str, segments: Sequence[Segment]) -> None:
         """Records of a followed run."""
-        ...
 
     def stale(self, run_id: str | None) -> None:
         """Records of a run (``None``: of any) may have been missed: it has to be loaded again."""
-        ...
 
 
 class Engine(t.Protocol):
     @property
     def native(self) -> bool:
         """It is called in an OS thread even where gevent has patched everything."""
-        ...
 
     def is_outage(self, error: Exception) -> bool:
         """Whether the driver reports the database as unavailable: connection, timeout, lock, space or damage.
 
         Any other error belongs to the one call that raised it.
         """
-        ...
 
     def open(self, listener: Listener | None) -> None:
         """Connect. Called again after an outage.
 
         :param listener: ``None``: only check that the database can be used.
         """
-        ...
 
     def close(self) -> None: ...
 
@@ -144,7 +139,6 @@ class Engine(t.Protocol):
 
         Nested, around the calls of one job: if it raises, its own writes alone are undone.
         """
-        ...
 
     def create(self, run: Run, batch: Batch, most: int | None = None) -> str:
         """Add a run.
@@ -154,14 +148,12 @@ class Engine(t.Protocol):
         :returns: Id of the run that has ``run.key`` now: this one's, unless there was another.
         :raises TooManyRuns: Nothing was written.
         """
-        ...
 
     def restore(self, run: Run, batch: Batch) -> bool:
         """Write a run of this process as a whole: the database has lost some of it, or all.
 
         :returns: False: it has ended, or has a later owner.
         """
-        ...
 
     def assign(self, run_id: str, epoch: int, *, adopt: bool) -> bool:
         """Change the owner of a run that has not ended and is of this epoch.
@@ -170,67 +162,54 @@ class Engine(t.Protocol):
             it up, and the run waits for another.
         :returns: Whether that is so now.
         """
-        ...
 
     def append(self, batches: Sequence[Batch]) -> Collection[str]:
         """
         :returns: Ids of runs that refused: ended, unknown, of a later epoch, or not exactly as long as the
             batch expects.
         """
-        ...
 
     def end(self, end: End) -> bool | None:
         """Append the terminal event and, in the same step, add the outbox row.
 
         :returns: Whether it ended the run; ``None``: there is no such run, or its log has another length.
         """
-        ...
 
     def load(self, run_id: str, after: int) -> Snapshot | None:
         """Every record after number ``after``; ``None``: there is no such run.
 
         :raises RunUnreadable: It is not in a format of this version.
         """
-        ...
 
     def follow(self, run_ids: Collection[str]) -> None:
         """Send the listener what is appended to exactly these runs. For each that is new, the listener's
         ``stale`` is called once its news arrive."""
-        ...
 
     def followed(self, run_id: str) -> bool:
         """Whether any process follows the run."""
-        ...
 
     def poll(self) -> None:
         """Look for news, where the database does not push them."""
-        ...
 
     @property
     def rest(self) -> float | None:
         """Seconds until the next ``poll``; ``None``: it is not needed."""
-        ...
 
     def find(self, kind: Name, value: str) -> list[str]:
         """Ids of runs: the one that has a key, the latest of a chat, all of an owner that have not ended."""
-        ...
 
     def leave_chat(self, chat: str, run_id: str) -> None:
         """Have no run up to this one found by its chat."""
-        ...
 
     def heartbeat(self, runs: Collection[Run]) -> None:
         """Show that this process lives, and enter it and its living runs again wherever others look for
         them: a key may have been evicted."""
-        ...
 
     def ended(self, run_ids: Collection[str]) -> dict[str, bool]:
         """Whether each of these runs has ended; without those that the database does not have."""
-        ...
 
     def orphans(self) -> list[tuple[str, int]]:
         """Ids and epochs of living runs without a process, or whose process is dead."""
-        ...
 
     def claim(self, busy: Collection[str]) -> list[tuple[str, int]]:
         """Claim outbox rows that no process has claimed, that dead processes have (as of the last call of
@@ -239,18 +218,15 @@ class Engine(t.Protocol):
 
         :returns: Ids of the runs, and how often each row was claimed.
         """
-        ...
 
     def delivered(self, run_id: str) -> None:
         """Delete the outbox row of a run, if it is this process's."""
-        ...
 
     def sweep(self) -> bool:
         """Drop what exceeds the limits.
 
         :returns: There is no room for another run: the living ones alone exceed the limit.
         """
-        ...
 
 
 class OutboxRow(t.NamedTuple):

@@ -44,11 +44,9 @@ class Registry(t.Protocol):
 
     def follow(self, log: ReplicaLog) -> None:
         """A reader waits for another process's run."""
-        ...
 
     def settled(self, log: ReplicaLog) -> None:
         """A run has ended, or is no longer this process's."""
-        ...
 
     def remember(self, ended: EndedRun) -> None: ...
 

@@ -63,22 +63,18 @@ class Writable(t.Protocol):
 
     def hand_over(self) -> Batch | None:
         """The records that are not durable; ``None``: this process must not append to the run any more."""
-        ...
 
     def acknowledge(self) -> None:
         """What was handed over is durable."""
-        ...
 
     def restore(self, engine: Engine) -> bool: ...
     def final_snapshot(self) -> Snapshot: ...
 
     def publish(self) -> None:
         """Show readers what is durable."""
-        ...
 
     def fence(self, snapshot: Snapshot) -> None:
         """Another process has ended the run or owns it."""
-        ...
 
 
 class EndedRun(t.Protocol):
@@ -86,7 +82,6 @@ class EndedRun(t.Protocol):
 
     def assert_end(self, engine: Engine) -> None:
         """Write the run and its end again: the database was rolled back."""
-        ...
 
 
 class Runs(t.Protocol):
@@ -96,15 +91,12 @@ class Runs(t.Protocol):
 
     def remembered(self) -> Mapping[str, EndedRun]:
         """Runs that this process has ended lately, by their ids."""
-        ...
 
     def busy(self) -> bool:
         """Whether other processes have to know that this one lives."""
-        ...
 
     def on_unavailable(self) -> None:
         """The database has been unavailable for too long. Called where greenlets live."""
-        ...
 
 
 class Job(t.Generic[R]):
@@ -321,12 +313,13 @@ class Writer:
                     fenced = self._fence_forgotten()
                 heal = beat and now - self._healed_at >= HEAL_SECONDS
                 if beat:
-                    self._engine.heartbeat([it.run for it in self._runs.living()] if heal else ())
+                    runs = [log.run for log in self._runs.living()] if heal else ()
+                    self._isolate(lambda engine: engine.heartbeat(runs))
                 fenced |= self._append()
                 for job in self._jobs:
                     job.run(self._engine)
                 if heal:
-                    self._heal()
+                    self._isolate(self._heal)
             if beat:
                 self._beat_at = now
             if heal:
@@ -351,7 +344,7 @@ class Writer:
         """
         batches = {log: log.hand_over() for log in self._dirty}
         given = [batch for batch in batches.values() if batch is not None]
-        refused = set(self._engine.append(given)) if given else set()
+        refused = self._refused(given) if given else set()
         fenced: dict[Writable, Snapshot] = {}
         for log, batch in batches.items():
             if batch is None:
@@ -359,6 +352,25 @@ class Writer:
             elif log.run.id in refused and (snapshot := self._reconcile(log, batch)):
                 fenced[log] = snapshot
         return fenced
+
+    def _refused(self, batches: list[Batch]) -> set[str]:
+        """:returns: Ids of runs whose batch was refused, or cannot be appended for a reason of its own."""
+        try:
+            with self._engine.transaction():
+                return set(self._engine.append(batches))
+        except Exception as error:
+            if self._engine.is_outage(error):
+                raise
+            if len(batches) == 1:
+                return {batches[0].run}
+        return {run_id for batch in batches for run_id in self._refused([batch])}
+
+    def _isolate(self, work: Callable[[Engine], object]) -> None:
+        """An error of its own stops no other part of the round."""
+        job = Job(work)
+        job.run(self._engine)
+        if job.error is not None:
+            self._log(partial(logger.error, "The store failed", exc_info=job.error))
 
     def _reconcile(self, log: Writable, batch: Batch) -> Snapshot | None:
         """A batch was refused: the run has ended or has another owner (then it is returned), an attempt before
@@ -377,17 +389,17 @@ class Writer:
             return log.final_snapshot()
         return snapshot
 
-    def _heal(self) -> None:
+    def _heal(self, engine: Engine) -> None:
         """Write again what the database has lost in silence."""
         own = {log.run.id: log for log in self._runs.living()}
         over = self._runs.remembered()
-        known = self._engine.ended([*own, *over]) if own or over else {}
+        known = engine.ended([*own, *over]) if own or over else {}
         for run_id, log in own.items():
             if run_id not in known:
-                log.restore(self._engine)
+                log.restore(engine)
         for run_id, end in over.items():
             if known.get(run_id) is False:
-                end.assert_end(self._engine)
+                end.assert_end(engine)
 
     def _done(self, fenced: dict[Writable, Snapshot]) -> list[Effect]:
         effects: list[Effect] = [partial(log.fence, it) for log, it in fenced.items()]

@@ -1,4 +1,4 @@
-"""The file: how it is opened, written in steps that happen whole, and seen to be another one."""
+"""The file: opened and checked, written in transactions, and recognised when it was replaced."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class File:
         """
         self.close()
         make_private(self._path)
-        # After a fault, somebody may be waiting to be told.
+        # After an outage, callers wait for an answer.
         patience = OPEN_SECONDS if self._opened is None else BUSY_SECONDS
         self._db = sqlite3.connect(
             self._path, timeout=patience, isolation_level=None, check_same_thread=False
@@ -109,7 +109,9 @@ class File:
         self._unchecked = True
 
     def check(self) -> None:
-        """Who has a file open does not notice when it is deleted, or another is put in its place."""
+        """
+        :raises sqlite3.OperationalError: The path names another file now. An open connection does not notice.
+        """
         if self._on_disk() != self._opened:
             raise sqlite3.OperationalError(f"the file {self._path} is not the one that was opened")
 
@@ -123,7 +125,7 @@ class File:
 
 def make_private(path: str) -> None:
     """Only this user may read what clients and models have said. SQLite gives the files beside it the same mode."""
-    with contextlib.suppress(OSError):  # Which SQLite words in its own way.
+    with contextlib.suppress(OSError):  # SQLite reports it.
         # Never opened where it exists: closing it would release the locks of every connection of this process.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE))
     for name in (path, f"{path}-wal", f"{path}-shm"):
@@ -159,7 +161,7 @@ def is_outage(error: Exception) -> bool:
 
 
 def switch_to_wal(db: sqlite3.Connection, patience: float) -> None:
-    """Two processes that do this at once get an error where they should have to wait."""
+    """Set the journal mode. Two processes that do so at once get an error instead of waiting."""
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -168,7 +170,7 @@ def switch_to_wal(db: sqlite3.Connection, patience: float) -> None:
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
-        # This one waits. (Not time.sleep: under gevent it is not for this thread.)
+        # This statement waits. (time.sleep is patched under gevent, and not for an OS thread.)
         with contextlib.suppress(sqlite3.OperationalError):
             db.execute("BEGIN IMMEDIATE")
             db.execute("ROLLBACK")
