@@ -1,9 +1,9 @@
 """A Redis or Valkey server, for any number of machines.
 
-``engine`` keeps the contract; the others have one idea each: ``client`` makes sense of a URL, ``server``
-is the connection that writes and asks, ``carrier`` the one that listens, ``scripts`` what the server does
-in one step, ``keys`` how everything is called, ``names`` by what a run is found, ``lengths`` where logs
-are cut, ``processes`` who lives, ``finished`` what has ended and when it is forgotten.
+``engine`` implements the contract. Each other module has one idea: ``client`` reads a URL, ``server`` sends
+commands, ``scripts`` run in the server, ``subscriber`` receives what other processes publish, ``pulse`` sends
+the heartbeat, ``keys`` names everything, ``indexes`` find a run besides its id, ``processes`` recovers the
+runs of dead processes, ``outbox`` holds ends to be delivered, ``retention`` drops ended runs.
 """
 
 from flask_aistream.stores.redis.engine import RedisEngine

@@ -1,4 +1,4 @@
-"""How everything is called in Redis: keys, and the ids of a log's entries."""
+"""Names in Redis: keys, channels, and the ids of a log's entries."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ def beat_key(name: str) -> str:
 
 
 def runs_of(name: str) -> str:
-    """What a process is to look after; of nobody, what waits for its owner."""
+    """The living runs of a process; of the empty name, those that wait for their owner."""
     return f"{PREFIX}process:{name}:runs"
 
 
 def news_of(name: str) -> str:
-    """The channel on which a process hears what others have done to its runs."""
+    """The channel on which others publish which runs of a process they have ended or adopted."""
     return f"{PREFIX}process:{name}:ended"
 
 
 def alias(kind: str, name: str) -> str:
-    """A client chose the name: it may be long, or hold anything."""
+    """A client chose the name: it may be long, and hold any character."""
     return f"{PREFIX}{kind}:{hashlib.sha256(name.encode()).hexdigest()[:40]}"
 
 
@@ -73,7 +73,7 @@ def aliases(run: Run) -> list[str]:
 
 
 def entry_id(length: int, epoch: int = 0) -> str:
-    """Of the entry with which a log is so long. One more, as 0-0 is no id, and a log may be empty."""
+    """Of the entry with which a log is so long. Plus one, as 0-0 is no id, and a log may be empty."""
     return f"{length + 1}-{epoch}"
 
 

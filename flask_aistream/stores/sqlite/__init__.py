@@ -1,8 +1,9 @@
 """A file that the processes of one machine share.
 
-``engine`` keeps the contract; the others have one idea each, and know neither it nor each other's
-tables: ``file`` opens it, ``tables`` makes it, ``journal`` takes what runs say, ``follower`` sees what
-others wrote, ``processes`` who lives, ``notices`` what an owner is to know, ``sweep`` what is forgotten.
+``engine`` implements the contract. Each other module has one idea, and knows no other's tables: ``file`` opens
+and checks the file, ``tables`` creates them, ``journal`` holds the records of living runs, ``follower`` reads
+what other processes append, ``processes`` recovers the runs of dead ones, ``notices`` tell an owner that its
+run is lost, ``outbox`` holds ends to be delivered, ``sweep`` drops ended runs.
 """
 
 from flask_aistream.stores.sqlite.engine import SqliteEngine

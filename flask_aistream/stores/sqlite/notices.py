@@ -1,4 +1,4 @@
-"""What an owner is to know: runs of its that another process has ended or adopted."""
+"""Notices for owners: runs of theirs that another process has ended or adopted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Notices:
         self._name = name
 
     def leave(self, process: str, no: int) -> None:
-        """This process has done something to a run of that one."""
+        """This process has ended or adopted a run of that one."""
         if process not in ("", self._name):
             self._file.execute("INSERT OR IGNORE INTO notice VALUES (?, ?)", (process, no))
 

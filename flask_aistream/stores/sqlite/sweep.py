@@ -1,4 +1,4 @@
-"""What is forgotten, and how the file becomes shorter."""
+"""Drop ended runs that exceed the limits, and shrink the file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.sqlite.file import File
 from flask_aistream.stores.sqlite.processes import NEEDED
 
-FORGET = 16
-"""Runs, between two looks whether there is room now."""
+DROP = 16
+"""Runs dropped between two checks of the size."""
 
 FREE_PAGES = 1024
-"""Kept to be written on. Beyond these, and a quarter of the file, they are given back."""
+"""Free pages kept for new records. Beyond these, and a quarter of the file, they are given back."""
 
 GIVE_BACK = 2048
-"""Pages, in one sweep."""
+"""Free pages given back in one sweep."""
 
 DROPPABLE = "token IS NOT NULL AND coalesce(outbox, '') = ''"
 """A run whose end a process delivers is kept, unless it is too old."""
@@ -25,7 +25,7 @@ DROPPABLE = "token IS NOT NULL AND coalesce(outbox, '') = ''"
 class Sweep:
     """
     :param name: Of this process.
-    :param limits: Its ``store_bytes`` are those of the file, without what may be written over.
+    :param limits: Its ``store_bytes`` are those of the file, without free pages.
     """
 
     def __init__(
@@ -68,14 +68,13 @@ class Sweep:
         return full
 
     def _is_full(self, most: int) -> bool:
-        """Forget more, if need be, and the oldest first.
+        """Drop more, if need be, and the oldest first.
 
         :returns: It was not enough.
         """
         if self._bytes() <= most:
             return False
-        # What has ended is kept in one piece. It is in the journal too, as far back as the oldest
-        # living run.
+        # An ended run is one row. Its records are in the journal too, as far back as the oldest living run.
         self._file.execute(
             "DELETE FROM journal WHERE id < (SELECT max(id) FROM journal) AND "
             "run NOT IN (SELECT no FROM run WHERE token IS NULL)"
@@ -84,14 +83,14 @@ class Sweep:
             dropped = self._file.execute(
                 f"DELETE FROM run WHERE no IN (SELECT no FROM run WHERE {DROPPABLE} "
                 "ORDER BY ended_at, no LIMIT ?)",
-                (FORGET,),
+                (DROP,),
             )
             if not dropped.rowcount:
                 return True
         return False
 
     def _give_back(self) -> None:
-        """Make the file shorter, where much of it is free. A little at a time: others want to write."""
+        """Shrink the file, where much of it is free. A little at a time: other processes wait to write."""
         free = self._file.pragma("freelist_count")
         if free > FREE_PAGES + self._file.pragma("page_count") // 4:
             for _ in range(min(free - FREE_PAGES, GIVE_BACK)):

@@ -39,7 +39,7 @@ CREATE TABLE notice (  -- runs whose owner does not know that they are ended or 
 
 
 def make(db: sqlite3.Connection) -> None:
-    """Make the tables in a new file, within a transaction.
+    """Create the tables in a new file, within a transaction.
 
     :raises sqlite3.DatabaseError: It is another program's, or of another version.
     """
