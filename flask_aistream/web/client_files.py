@@ -16,18 +16,20 @@ from flask import request
 from flask import url_for
 from flask.blueprints import BlueprintSetupState
 
-STATIC = Path(__file__).parents[1] / "static"
+STATIC = Path(__file__).resolve().parents[1] / "static"
 
+ENTRY = STATIC / "aistream.js"
+
+IMPORT = re.compile(r'^import [^;]+ from "([^"]+)";\n', re.MULTILINE)
+REEXPORT = re.compile(r'^(export [^;]+) from "([^"]+)";\n', re.MULTILINE)
+EXPORT = re.compile(r"^export (?=[a-z])", re.MULTILINE)
 COMMENT = re.compile(r"^[ \t]*(?://.*|/\*(?:[^*]|\*(?!/))*\*/[ \t]*)$\n?", re.MULTILINE)
-"""Comments on lines of their own. None of the modules has a template literal that looks like one."""
-
-
 INDENT = re.compile(r"^[ \n]+", re.MULTILINE)
-"""No module has a template literal of several lines."""
+"""Comments on lines of their own, and indentation. No module has a template literal of several lines."""
 
 
 class ClientFile(t.NamedTuple):
-    """A module without its comments and indentation."""
+    """A module as it is served."""
 
     content: bytes
     compressed: bytes
@@ -79,11 +81,33 @@ def client_file(name: str) -> Response:
 
 @cache
 def client_files() -> dict[str, ClientFile]:
-    """Every module by its path below ``static``, read once a process."""
-    return {path.relative_to(STATIC).as_posix(): read(path) for path in STATIC.rglob("*.js")}
+    """Every module by its path below ``static``, read once a process.
+
+    ``aistream.js`` holds the modules that it imports: one request instead of a chain of nine, and less to send.
+    """
+    texts = {path: path.read_text(encoding="utf-8") for path in STATIC.rglob("*.js")}
+    texts[ENTRY] = joined(texts)
+    return {path.relative_to(STATIC).as_posix(): pack(text) for path, text in texts.items()}
 
 
-def read(path: Path) -> ClientFile:
-    content = INDENT.sub("", COMMENT.sub("", path.read_text(encoding="utf-8"))).encode()
+def joined(texts: dict[Path, str]) -> str:
+    """``aistream.js`` after all that it imports. The top-level names of these modules differ."""
+    order: list[Path] = []
+
+    def visit(path: Path) -> None:
+        text = texts[path]
+        for name in [*IMPORT.findall(text), *(name for _, name in REEXPORT.findall(text))]:
+            imported = (path.parent / name).resolve()
+            if imported not in order:
+                visit(imported)
+        order.append(path)
+
+    visit(ENTRY)
+    inner = (EXPORT.sub("", IMPORT.sub("", texts[path])) for path in order[:-1])
+    return "".join([*inner, REEXPORT.sub(r"\1;\n", IMPORT.sub("", texts[ENTRY]))])
+
+
+def pack(text: str) -> ClientFile:
+    content = INDENT.sub("", COMMENT.sub("", text)).encode()
     etag = hashlib.sha256(content).hexdigest()[:20]
     return ClientFile(content, gzip.compress(content, 9, mtime=0), etag)

@@ -14,13 +14,21 @@ from flask_aistream.web.client_files import client_files
 IMPORT = re.compile(r"""(?:from|import) "\.{1,2}/(?:aistream/)?([^"]+)""")
 
 
-def test_every_module_that_a_module_imports_is_served(client: FlaskClient) -> None:
+def test_the_client_is_one_file_with_all_that_it_imports() -> None:
+    text = client_files()["aistream.js"].content.decode()
+    assert not re.search(r"^import | from ", text, re.MULTILINE)
+    for name in ("class Run ", "class EventStreamParser ", "export function stream("):
+        assert text.count(name) == 1
+
+
+def test_what_other_modules_import_is_served(client: FlaskClient) -> None:
     wanted = {
         name for file in client_files().values() for name in IMPORT.findall(file.content.decode())
     }
     assert wanted
-    for name in wanted - {"aistream.js"}:
-        assert client.get(f"/ai/static/aistream/{name}").status_code == 200
+    for name in wanted:
+        url = "/ai/static/aistream.js" if name == "aistream.js" else f"/ai/static/aistream/{name}"
+        assert client.get(url).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/ai/static/aistream.js", "/ai/static/aistream/run.js"])

@@ -11,6 +11,12 @@ export function deferred() {
 
 export const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
+/** The next frame; a page that is not drawn has none. */
+export function nextFrame() {
+  if (!globalThis.requestAnimationFrame || hidden()) return sleep(0.05);
+  return new Promise((resolve) => requestAnimationFrame(resolve));
+}
+
 /** Seconds before the next attempt: doubling, jittered so that clients do not return in step. */
 export function backoff({ base, max }, failures) {
   const full = Math.min(max, Math.max(base, 0.01) * 2 ** Math.max(failures - 1, 0));

@@ -1,7 +1,7 @@
 /** `<ai-stream src prompt method persist>`: a run as an element. It holds text, never markup. */
 
 import { resume, stream } from "../aistream.js";
-import { nextFrame } from "./run.js";
+import { nextFrame } from "./delays.js";
 
 const DONE = new Set(["finished", "stopped", "interrupted", "failed", "detached"]);
 

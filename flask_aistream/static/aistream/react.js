@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { resume, stream } from "../aistream.js";
-import { nextFrame } from "./run.js";
+import { nextFrame } from "./delays.js";
 
 const IDLE = Object.freeze({ text: "", status: "idle", usage: undefined, error: undefined });
 const NO_RUN = { subscribe: () => () => {}, get: () => IDLE };

@@ -1,7 +1,7 @@
 /** One run: the connections that read it one after the other, its events, and how it ends. */
 
 import { countConnection, isFull } from "./connections.js";
-import { Delays, backoff, deferred, hidden, offline, sleep, within } from "./delays.js";
+import { Delays, backoff, deferred, hidden, nextFrame, offline, sleep, within } from "./delays.js";
 import { EventLog } from "./event_log.js";
 import { Fault, LONGEST, asFault, fatal, httpFault, isEventStream } from "./faults.js";
 import { EventStreamParser } from "./parser.js";
@@ -567,10 +567,4 @@ function parseJson(data) {
   } catch {
     throw fatal("stream_broken", `An event holds no JSON: ${data.slice(0, 100)}`);
   }
-}
-
-/** The next frame; a page that is not drawn has none. */
-export function nextFrame() {
-  if (!globalThis.requestAnimationFrame || hidden()) return sleep(0.05);
-  return new Promise((resolve) => requestAnimationFrame(resolve));
 }
