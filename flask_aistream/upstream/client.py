@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import platform
 import typing as t
 
 from flask_aistream.errors import ConfigError
@@ -51,6 +52,9 @@ def http_client(
             "http_client() needs urllib3, which is not installed. "
             "Install `flask_aistream[upstream]`, or leave `http_client=` out."
         ) from error
+    # The SDKs ask for it with their first request, by starting a process; under gevent with each of the first
+    # requests at once. Python caches the answer.
+    platform.platform()
     kind = transport_class(httpx)
 
     def transport(proxy: str | None) -> t.Any:

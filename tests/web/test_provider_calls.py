@@ -6,9 +6,11 @@ import asyncio
 import contextvars
 import gc
 import sys
+import threading
 import time
 import typing as t
 import weakref
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
@@ -26,6 +28,12 @@ from flask_aistream.core.events import Finished
 from flask_aistream.errors import ChunkUnknown
 from flask_aistream.providers.failure import failure
 from flask_aistream.testing import StreamClient
+from tests.providers.test_cases import ASKED
+from tests.providers.test_cases import endpoint
+from tests.providers.test_raw import HELLO
+from tests.runs.support import until
+from tests.upstream.scripted import Script
+from tests.upstream.scripted import Scripted
 from tests.web.conftest import MakeApp
 
 TRACE: contextvars.ContextVar[str] = contextvars.ContextVar("trace")
@@ -232,3 +240,46 @@ def test_async_runs_go_on_after_a_task_has_stopped_the_event_loop(
 
     assert streams.read("/ai/chat?prompt=Hi").text.endswith("False")
     assert "stopped the event loop" in caplog.text
+
+
+@pytest.fixture
+def no_provider_works() -> Callable[[], bool]:
+    """Whether the providers that began in this test have returned, and read their responses out."""
+    before = set(threading.enumerate())
+
+    def check() -> bool:
+        new = set(threading.enumerate()) - before
+        return not any(thread.name == "aistream-run" for thread in new)
+
+    return check
+
+
+def test_the_connection_of_a_complete_raw_answer_is_used_again(
+    ai: AIStream, streams: StreamClient, no_provider_works: Callable[[], bool]
+) -> None:
+    with Scripted(Script(HELLO)) as server:
+        completions = endpoint("openai-chat", server.url)
+        ask = completions.with_streaming_response.create
+        ai.provider(name="chat")(lambda request: ask(**ASKED["openai-chat"]))
+        for _ in range(3):
+            assert streams.read("/ai/chat?prompt=Hi").text == "Hello"
+            until(no_provider_works)
+        completions._client.close()
+
+    assert len(server.connections) == 1
+
+
+def test_a_server_that_closes_late_delays_no_end(
+    ai: AIStream, streams: StreamClient, no_provider_works: Callable[[], bool]
+) -> None:
+    late = threading.Event()
+    with Scripted(Script([*HELLO, lambda: late.wait(10)])) as server:
+        completions = endpoint("openai-chat", server.url)
+        ask = completions.with_streaming_response.create
+        ai.provider(name="chat")(lambda request: ask(**ASKED["openai-chat"]))
+        started = time.monotonic()
+        assert streams.read("/ai/chat?prompt=Hi").outcome == Finished()
+        assert time.monotonic() - started < 1.0
+        until(no_provider_works)  # Its connection is given up after a second.
+        late.set()
+        completions._client.close()
