@@ -40,12 +40,17 @@ HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 
 def allow(settings: Settings, request: Request, response: Response) -> Response:
     """Set the CORS headers, replacing those of another layer, so that none is sent twice."""
-    if settings.cors_origins is not None:
-        response.headers.update(headers_for(settings.cors_origins, request))
-        if response.vary:
-            response.vary.add("Origin")
-        else:
-            response.headers["Vary"] = "Origin"
+    if settings.cors_origins is None:
+        return response
+    present = {name.lower() for name, _ in response.headers}
+    headers = headers_for(settings.cors_origins, request)
+    if "vary" in present:
+        response.vary.add("Origin")
+    else:
+        headers["Vary"] = "Origin"
+    for name, value in headers.items():
+        # Setting a header searches all of them; adding one that is absent does not.
+        (response.headers.set if name.lower() in present else response.headers.add)(name, value)
     return response
 
 

@@ -7,11 +7,14 @@ import logging
 import math
 import typing as t
 from collections.abc import Callable
+from types import GeneratorType
 
 from flask import Response
 from flask import current_app
 from flask import request
 from flask import stream_with_context
+from flask.globals import request_ctx
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed
 
@@ -44,15 +47,54 @@ REDIRECTS = range(300, 400)
 
 def stream_response(protocol: WireProtocol, delivery: Delivery, run_id: str) -> Response:
     """A response that streams a delivery, and closes it even if it is never iterated."""
+    # ``stream_with_context`` enters the context once more, which would match the URL once more.
+    request_ctx.match_request = lambda: None  # type: ignore[method-assign]
     headers = {**STREAM_HEADERS, **protocol.headers, **run_headers(protocol, run_id)}
     if "text/event-stream" in current_app.config.get("COMPRESS_MIMETYPES", ()):
         # Flask-Compress is set to compress event streams; it would buffer them.
         headers["Content-Encoding"] = "identity"
     body = t.cast("t.Iterator[bytes]", stream_with_context(iter(delivery)))
-    response = Response(body, content_type=protocol.content_type, headers=headers)
+    response = StreamResponse(body, content_type=protocol.content_type, headers=headers)
     # A generator that was never iterated runs no code when it is closed.
     response.call_on_close(delivery.close)
     return response
+
+
+class StreamResponse(Response):
+    """A response whose body is bytes already: the server iterates the generator itself.
+
+    Werkzeug's two layers around a body cost each write and each first token; ROW
+    """
+
+    def get_wsgi_headers(self, environ: dict[str, t.Any]) -> Headers:
+        return self.headers  # A stream has no length and no location to complete.
+
+    def get_app_iter(self, environ: dict[str, t.Any]) -> t.Iterable[bytes]:
+        if isinstance(self.response, GeneratorType):
+            return StreamBody(self.response, self._on_close)
+        return super().get_app_iter(environ)  # Another extension has wrapped the body.
+
+
+class StreamBody:
+    """What the server iterates and closes. The response is not kept for it."""
+
+    __slots__ = ("_generator", "_on_close")
+
+    def __init__(
+        self,
+        generator: t.Generator[bytes, None, None],
+        on_close: t.Sequence[Callable[[], object]],
+    ) -> None:
+        self._generator = generator
+        self._on_close = on_close
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        return self._generator
+
+    def close(self) -> None:
+        self._generator.close()
+        for callback in self._on_close:
+            callback()
 
 
 def json_response(protocol: WireProtocol, body: str, run_id: str) -> Response:
