@@ -152,6 +152,8 @@ class LogBuffer:
         room = (self._max_bytes - self._bytes) / 4
         step = MEASURE_EVENTS if mean * MEASURE_EVENTS < room else max(room // mean, 1)
         self._measure_at = min(self._max_events, len(self._events) + step)
+        if self._bytes > self._max_bytes and self.durable < self.next:
+            self._measure_at = 0  # The rest is dropped once it is durable.
 
     def _measure(self) -> int:
         """:returns: Bytes that were appended since the last call."""

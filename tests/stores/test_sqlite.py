@@ -85,6 +85,18 @@ def test_the_file_beside_it_stays_small_though_others_read(stores: Stores, tmp_p
     assert size(tmp_path, "runs.sqlite-wal") < 12 * MEGABYTE
 
 
+def test_records_beyond_the_limit_are_dropped_once_they_are_durable(stores: Stores) -> None:
+    store = stores.make(log_bytes=10_000)
+    log = made(store)
+    log.hand_over()  # As in a round that is still going on, while the provider appends more.
+    for number in range(1000):
+        log.append(f"{number:<100}")
+    log.acknowledge()
+    log.publish()
+    store.flush()
+    assert len(log.read(-1).events) < 130
+
+
 def size(folder: Path, name: str = "runs.sqlite") -> int:
     with sqlite3.connect(folder / "runs.sqlite") as db:
         db.execute("PRAGMA wal_checkpoint(PASSIVE)")

@@ -224,7 +224,7 @@ class SharedStore:
         return {run_id: ended for run_id, (_, ended) in list(self._ended.items())}
 
     def busy(self) -> bool:
-        return bool(self._own or self._following or self._claimed or self._ended)
+        return bool(self._own or self._following or self._claimed)
 
     def on_unavailable(self) -> None:
         for log in self._known():

@@ -305,13 +305,14 @@ class Writer:
         if now - self._polled_at >= (self._engine.rest or 0):
             self._engine.poll()
             self._polled_at = now
-        beat = self._runs.busy() and now - self._beat_at >= BEAT_SECONDS
+        busy = self._runs.busy()
+        beat = busy and now - self._beat_at >= BEAT_SECONDS
+        heal = (beat or self._idly_healing(busy)) and now - self._healed_at >= HEAL_SECONDS
         fenced: dict[Writable, Snapshot] = {}
-        if beat or self._dirty or self._jobs:
+        if beat or heal or self._dirty or self._jobs:
             with self._engine.transaction():
                 if self._slept:
                     fenced = self._fence_forgotten()
-                heal = beat and now - self._healed_at >= HEAL_SECONDS
                 if beat:
                     runs = [log.run for log in self._runs.living()] if heal else ()
                     self._isolate(lambda engine: engine.heartbeat(runs))
@@ -326,6 +327,10 @@ class Writer:
                 self._healed_at = now
         self._slept = False
         return self._done(fenced)
+
+    def _idly_healing(self, busy: bool) -> bool:
+        """Without living runs, a process sends no heartbeat, but still watches over the ends it has written."""
+        return not busy and bool(self._runs.remembered())
 
     def _fence_forgotten(self) -> dict[Writable, Snapshot]:
         """This process has slept for so long that it counted as dead. A run that is gone now was not lost, and
@@ -439,7 +444,9 @@ class Writer:
         self._failing_since = None
         self.unavailable = self._reported = False
         self._pause = pause_after(self._clock() - now)
-        ticks = (self._engine.rest, BEAT_SECONDS if self._runs.busy() else None)
+        busy = self._runs.busy()
+        idle = HEAL_SECONDS if self._idly_healing(busy) else None
+        ticks = (self._engine.rest, BEAT_SECONDS if busy else idle)
         self._tick = min((tick for tick in ticks if tick), default=None)
 
     def _run_all(self, effects: list[Effect]) -> None:
