@@ -208,7 +208,7 @@ class Announcer:
                 raise
         self._store.delivered(run_id)
         # The store deletes the row before it answers the next claim.
-        del self._claimed[run_id]
+        self._claimed.pop(run_id, None)
         if delivery.attempt > 1:  # Such rows are claimed one after the other.
             self.claim()
 
