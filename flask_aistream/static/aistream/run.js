@@ -447,13 +447,13 @@ export class Run extends EventTarget {
   async #stop() {
     const patience = this.#queued ? 0 : STOP_PATIENCE;
     this.#setStatus("stopping");
+    this.#delays.end(true); // Between two connections no name can come.
     if (this.#sent && !this.links && !this.#over)
       await within(patience, this.#named.promise, () => false);
     if (this.#ended) return null;
     if (!this.#sent) return this.#leave("stopped") ?? null;
     // The browser may have no other connection left for the request.
     this.#connection.abort();
-    this.#delays.end(true);
     const leave = () => this.#leave("stopped");
     const timer = setTimeout(leave, patience * 1000);
     const answer = await repeat(this.#poster(), this.#options.retry, leave);
