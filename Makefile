@@ -20,6 +20,7 @@ QUICK := tests/core tests/sse tests/protocols tests/providers tests/timing tests
 .PHONY: demo test quick nightly clients faults soak check format lint types docs config-page pictures coverage wheel fix clean bench bench-quick bench-memory bench-stores bench-record
 
 demo: .venv/demo
+	@tools/libraries.sh
 	@echo "Open http://127.0.0.1:$(PORT)   (Ctrl-C stops it)"
 	@$(BIN)/gunicorn -k gevent -b 127.0.0.1:$(PORT) "example_app:create_app()"
 
@@ -42,6 +43,7 @@ nightly: .venv/dev clients
 
 clients:
 	@tools/apt.sh $(TEST_PROGRAMS)
+	@tools/libraries.sh
 	@tests/clients/setup.sh
 
 # All faults with all settings; about ten minutes. Writes docs/reference/faults.md.
@@ -89,7 +91,8 @@ config-page: .venv/dev
 
 # Photographs the example application. Writes docs/images/.
 pictures: .venv/dev
-	@tools/apt.sh chromium=chromium chromedriver=chromium-driver
+	@tools/apt.sh chromium=chromium chromedriver=chromium-driver npm=npm
+	@tools/libraries.sh
 	$(BIN)/python tools/pictures.py
 
 wheel: .venv/dev

@@ -36,19 +36,25 @@ async function answer(started, before = turns.blank()) {
   conversation.push(turn);
   showState();
   run.on("status", ({ status }) => started === run && showStatus(status));
-  for await (const event of started) {
-    turns.apply(turn, event, started.text);
-    view.grow();
+  try {
+    for await (const event of started) {
+      turns.apply(turn, event, started.text);
+      view.grow();
+    }
+    const outcome = await started.done;
+    turn.ending = outcome.status;
+    turn.reason = outcome.reason;
+    turn.error = outcome.error?.message ?? "";
+    view.end();
+  } finally {
+    // An error above must not leave the page without its Send button.
+    turn.ending ||= "failed";
+    if (started === run) {
+      run = null;
+      turns.save(conversation);
+      showState();
+    } // Otherwise "New chat" was pressed meanwhile.
   }
-  const outcome = await started.done;
-  turn.ending = outcome.status;
-  turn.reason = outcome.reason;
-  turn.error = outcome.error?.message ?? "";
-  view.end();
-  if (started !== run) return; // "New chat" was pressed meanwhile.
-  run = null;
-  turns.save(conversation);
-  showState();
 }
 
 /** The last question once more; a run that only this page lost sight of is picked up instead. */
@@ -147,16 +153,23 @@ composer.addEventListener("submit", (event) => {
   submit();
 });
 
+/**
+ * While a word is being composed (Chinese, Japanese, Korean), Enter accepts it and Escape cancels it.
+ * Safari ends the composition before it reports the key, and marks the key with the code 229.
+ */
+function composes(event) {
+  return event.isComposing || event.keyCode === 229;
+}
+
 question.addEventListener("keydown", (event) => {
-  // While a word is being composed (Chinese, Japanese, Korean), Enter accepts it.
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  if (event.key !== "Enter" || event.shiftKey || composes(event)) return;
   event.preventDefault();
   submit();
 });
 
 question.addEventListener("input", fit);
 stop.addEventListener("click", halt);
-document.addEventListener("keydown", (event) => event.key === "Escape" && halt());
+document.addEventListener("keydown", (event) => event.key === "Escape" && !composes(event) && halt());
 document.getElementById("new").addEventListener("click", newChat);
 
 for (const button of welcome.querySelectorAll("button")) {

@@ -1,181 +1,174 @@
 /**
- * Markdown → DOM nodes, for text that is still growing and that nobody has checked.
+ * Markdown → DOM nodes, for text that is still growing and that no person has checked.
  *
- * Nothing is ever parsed as HTML: what is not one of the few forms below stays the text it is.
- * Blocks that did not change keep their nodes, so a long answer costs no more than its last block.
+ * markdown-it parses, highlight.js colours code, DOMPurify removes everything that is not plain markup.
+ * `tools/libraries.sh` installs the three; without them a text is shown as it is.
  */
 
-/** Make the children of `element` say `text`. `relative`: links to other pages of this site work. */
-export function render(element, text, { relative = false } = {}) {
-  const blocks = split(text);
-  blocks.forEach((block, place) => {
-    const old = element.children[place];
-    if (old?.source === block.source) return;
-    const made = MAKE[block.kind](block, relative);
-    made.source = block.source;
-    old ? old.replaceWith(made) : element.append(made);
-  });
-  while (element.children.length > blocks.length) element.lastElementChild.remove();
-}
-
-const FENCE = /^ {0,3}(```+|~~~+)\s*([\w+-]*)/;
-const HEADING = /^(#{1,6})\s+(.*?)\s*#*$/;
-const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/;
-const QUOTE = /^>\s?(.*)$/;
-const ROW = /^\s*\|(.*?)\|?\s*$/; // The last cell of a row that is still growing is open.
-const RULE = /^\s*([-*_])(\s*\1){2,}\s*$/;
-
-/** Kinds of block that are a run of lines of one form. */
-const RUNS = [
-  ["table", ROW],
-  ["quote", QUOTE],
-  ["heading", HEADING],
-  ["rule", RULE],
-  ["list", ITEM],
-];
-
-function split(text) {
-  const blocks = [];
-  let open = null;
-  for (const line of text.split("\n")) {
-    if (open?.kind === "code") {
-      open.lines.push(line);
-      if (line.trim() === open.fence) open = null;
-      continue;
-    }
-    const fence = FENCE.exec(line);
-    const kind = fence ? "code" : (RUNS.find(([, form]) => form.test(line))?.[0] ?? "paragraph");
-    if (!line.trim()) {
-      // A list may have blank lines between its items.
-      if (open?.kind !== "list") open = null;
-      else open.lines.push(line);
-    } else if (open && joins(open.kind, kind, line, open.lines.at(-1))) {
-      open.lines.push(line);
-    } else {
-      open = { kind, lines: [line], fence: fence?.[1] };
-      blocks.push(open);
-    }
-  }
-  for (const block of blocks) block.source = block.lines.join("\n").trimEnd();
-  return blocks;
-}
-
-/** Whether a line of `kind` goes on with the block before it. */
-function joins(open, kind, line, before) {
-  if (open === "list") return kind === "list" || (kind === "paragraph" && (/^\s/.test(line) || before.trim() !== ""));
-  if (open === "heading" || open === "rule" || open === "code") return false;
-  return open === kind;
-}
-
-const MAKE = {
-  paragraph: (block, relative) => node("p", inline(block.source, relative)),
-  heading: (block, relative) => {
-    const [, marks, title] = HEADING.exec(block.source);
-    const made = node(`h${Math.min(marks.length + 2, 6)}`, inline(title, relative));
-    made.className = `level-${marks.length}`;
-    return made;
-  },
-  rule: () => document.createElement("hr"),
-  quote: (block, relative) => {
-    const made = document.createElement("blockquote");
-    render(made, block.lines.map((line) => QUOTE.exec(line)[1]).join("\n"), { relative });
-    return made;
-  },
-  code: (block) => {
-    const closed = block.lines.length > 1 && block.lines.at(-1).trim() === block.fence;
-    const made = node("pre", [node("code", [block.lines.slice(1, closed ? -1 : undefined).join("\n")])]);
-    made.tabIndex = 0; // It scrolls sideways, which a keyboard must be able to do too.
-    return made;
-  },
-  list,
-  table,
-};
-
-/** A list; lines further to the right than their item belong to it, other lists included. */
-function list(block, relative) {
-  const [, indent, mark] = ITEM.exec(block.lines[0]);
-  const made = document.createElement(/\d/.test(mark) ? "ol" : "ul");
-  if (made.tagName === "OL") made.start = parseInt(mark, 10);
-  const items = [];
-  for (const line of block.lines) {
-    const item = ITEM.exec(line);
-    if (item && item[1].length <= indent.length) items.push({ text: item[3], inner: [] });
-    else if (item || items.at(-1).inner.length) items.at(-1).inner.push(line);
-    else if (line.trim()) items.at(-1).text += ` ${line.trim()}`;
-  }
-  for (const { text, inner } of items) {
-    const entry = node("li", inline(text, relative));
-    if (inner.length) entry.append(list({ lines: inner }, relative));
-    made.append(entry);
-  }
-  return made;
-}
-
-const DIVIDER = /^[\s|:-]+$/;
-
-function table(block, relative) {
-  const rows = block.lines.filter((line) => !DIVIDER.test(line)).map(cells);
-  const headed = block.lines.length > 1 && DIVIDER.test(block.lines[1]);
-  const made = document.createElement("table");
-  rows.forEach((row, place) => {
-    const kind = headed && place === 0 ? "th" : "td";
-    made.append(node("tr", row.map((cell) => node(kind, inline(cell, relative)))));
-  });
-  const frame = node("div", [made]);
-  frame.className = "table";
-  frame.tabIndex = 0;
-  return frame;
-}
-
-function cells(line) {
-  const pipes = /(?<!\\)\|(?=(?:[^`]*`[^`]*`)*[^`]*$)/;
-  return ROW.exec(line)[1].split(pipes).map((cell) => cell.trim().replaceAll("\\|", "|"));
-}
-
-/** Forms within a line, the first that fits at a place wins. Each pattern has what it makes. */
-const INLINE = [
-  [/(`+)(.+?)\1(?!`)/s, (found) => node("code", [found[2].trim()])],
-  [/\*\*(?=\S)(.+?)(?<=\S)\*\*/s, (found, relative) => node("strong", inline(found[1], relative))],
-  [/(?<!\w)\*(?=[^\s*])(.+?)(?<=\S)\*(?!\w)/s, (found, relative) => node("em", inline(found[1], relative))],
-  [/\[([^\]]+)\]\(([^()\s]+)\)/, (found, relative) => link(found[2], inline(found[1], relative), relative)],
-  [/<?(https?:\/\/[^\s<>]*[^\s<>.,;:!?)'"])>?/, (found) => link(found[1], [found[1]])],
-];
-
-function inline(text, relative) {
-  const made = [];
-  while (text) {
-    let first = null;
-    for (const [pattern, make] of INLINE) {
-      const found = pattern.exec(text);
-      if (found && (!first || found.index < first.found.index)) first = { found, make };
-    }
-    if (!first) break;
-    const { found, make } = first;
-    if (found.index) made.push(text.slice(0, found.index));
-    made.push(make(found, relative));
-    text = text.slice(found.index + found[0].length);
-  }
-  return text ? [...made, text] : made;
-}
-
-const ELSEWHERE = /^https?:\/\//i;
+const MAX_NESTING = 40; // Levels of quotes and lists. A deeper block is shown as plain text.
+const MAX_COLOURED = 20_000; // Characters; a longer block of code is not coloured.
+const ELSEWHERE = /^(https?:|mailto:)/i;
 // No scheme at all, so that neither `javascript:` nor `data:` nor `//host` ever becomes a link.
 const HERE = /^(?!\/\/)[\w./#-][\w./#?=&%-]*$/;
 
-function link(address, content, relative) {
-  const elsewhere = ELSEWHERE.test(address);
-  if (!elsewhere && !(relative && HERE.test(address))) return node("span", content);
-  const made = node("a", content);
-  made.href = address;
-  if (elsewhere) {
-    made.target = "_blank";
-    made.rel = "noopener noreferrer";
+const AWAY = { target: "_blank", rel: "noopener noreferrer" };
+
+const { parsers, clean } = await load().catch(() => ({}));
+
+/** Element → the text and the blocks that it shows. */
+const shown = new WeakMap();
+
+/**
+ * Make the children of `element` show `text`. Never throws.
+ *
+ * Of a text that has grown only the last two blocks are parsed, because a line that is still growing can
+ * join the block before it, and only blocks whose HTML changed are drawn.
+ * `relative` allows links to other pages of this site.
+ */
+export function render(element, text, { relative = false } = {}) {
+  try {
+    if (!parsers) return showPlain(element, text);
+    draw(element, text.replace(/\r\n?/g, "\n"), relative ? parsers.site : parsers.answer);
+  } catch (error) {
+    console.error("Cannot draw the Markdown of an answer; its text is shown instead.", error);
+    showPlain(element, text);
   }
+}
+
+function showPlain(element, text) {
+  shown.delete(element);
+  element.replaceChildren(plain(text));
+}
+
+function draw(element, text, parser, whole = false) {
+  const before = shown.get(element) ?? { text: "", blocks: [] };
+  const grown = !whole && !before.references && text.startsWith(before.text);
+  const kept = grown ? before.blocks.slice(0, -2) : [];
+  const start = grown ? (before.blocks[kept.length]?.start ?? 0) : 0;
+  const { blocks, references } = parse(text.slice(start), parser, start);
+  // The address of a link may follow the block that has the link.
+  if (start && references) return draw(element, text, parser, true);
+
+  blocks.forEach(({ html, source }, place) => {
+    if (before.blocks[kept.length + place]?.html === html && html !== null) return;
+    const present = element.children[kept.length + place];
+    const made = html === null ? plain(source) : clean(html);
+    present ? present.replaceWith(made) : element.append(made);
+  });
+  const all = [...kept, ...blocks];
+  while (element.children.length > all.length) element.lastElementChild.remove();
+  shown.set(element, { text, blocks: all, references });
+}
+
+/** Top-level blocks, one element each; `html` is null where a block is nested too deeply. */
+function parse(text, parser, start) {
+  const lines = [0];
+  for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", end + 1)) lines.push(end + 1);
+  lines.push(text.length);
+
+  const env = {};
+  const blocks = topLevel(parser.parse(text, env)).map((tokens) => {
+    const [first, last] = tokens[0].map;
+    const deep = tokens.some(({ level }) => level >= MAX_NESTING - 1);
+    return {
+      start: start + lines[first],
+      source: deep ? text.slice(lines[first], lines[last]).trimEnd() : "",
+      html: deep ? null : parser.renderer.render(tokens, parser.options, env),
+    };
+  });
+  return { blocks, references: Object.keys(env.references ?? {}).length > 0 };
+}
+
+function topLevel(tokens) {
+  const blocks = [];
+  let depth = 0;
+  for (const token of tokens) {
+    if (depth === 0) blocks.push([]);
+    blocks.at(-1).push(token);
+    depth += token.nesting;
+  }
+  return blocks;
+}
+
+function plain(text) {
+  const made = document.createElement("p");
+  made.className = "plain";
+  made.textContent = text;
   return made;
 }
 
-function node(name, content) {
-  const made = document.createElement(name);
-  made.append(...content);
-  return made;
+// ---- The libraries, and where their output differs from their defaults.
+
+async function load() {
+  const [{ default: MarkdownIt }, { default: purify }, { default: highlighter }] = await Promise.all([
+    import("./libraries/markdown-it.js"),
+    import("./libraries/dompurify.js"),
+    import("./libraries/highlight.js"),
+  ]);
+  const isElsewhere = (url) => ELSEWHERE.test(url);
+  return {
+    parsers: {
+      answer: makeParser(MarkdownIt, highlighter, isElsewhere),
+      site: makeParser(MarkdownIt, highlighter, (url) => isElsewhere(url) || HERE.test(url)),
+    },
+    // The policy of the page forbids style attributes, and images from elsewhere.
+    clean: (html) => {
+      const rules = { USE_PROFILES: { html: true }, FORBID_TAGS: ["style", "img", "form"], FORBID_ATTR: ["style"] };
+      return purify.sanitize(html, { ...rules, ADD_ATTR: ["target"], RETURN_DOM_FRAGMENT: true }).firstElementChild;
+    },
+  };
+}
+
+function makeParser(MarkdownIt, highlighter, mayLink) {
+  const parser = new MarkdownIt({ linkify: true, maxNesting: MAX_NESTING });
+  const { rules } = parser.renderer;
+  const { escapeHtml } = parser.utils;
+  parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
+  parser.validateLink = mayLink;
+  parser.core.ruler.push("page", ({ tokens }) => {
+    tokens.forEach(adapt);
+    markTasks(tokens);
+  });
+
+  const colour = (code, language) => {
+    const known = code.length <= MAX_COLOURED && highlighter.getLanguage(language);
+    return known ? highlighter.highlight(code, { language, ignoreIllegals: true }).value : escapeHtml(code);
+  };
+  // Code and tables scroll sideways, which a keyboard must be able to do too.
+  rules.fence = rules.code_block = (tokens, place) => {
+    const { content, info } = tokens[place];
+    return `<pre tabindex="0"><code>${colour(content.replace(/\n$/, ""), info.trim().split(/\s/)[0])}</code></pre>`;
+  };
+  rules.table_open = () => '<div class="table" tabindex="0"><table>';
+  rules.table_close = () => "</table></div>";
+  // A link: an image would tell its server who reads the answer.
+  rules.image = (tokens, place) => {
+    const address = escapeHtml(tokens[place].attrGet("src"));
+    return `<a href="${address}" target="${AWAY.target}" rel="${AWAY.rel}">${escapeHtml(tokens[place].content) || address}</a>`;
+  };
+  rules.hr = () => "<hr>";
+  return parser;
+}
+
+function adapt(token) {
+  if (token.type.startsWith("heading")) {
+    // The page has a heading above every answer.
+    if (token.nesting > 0) token.attrSet("class", `level-${token.tag[1]}`);
+    token.tag = `h${Math.min(Number(token.tag[1]) + 2, 6)}`;
+  }
+  const aligned = /text-align:(\w+)/.exec(token.attrGet("style") ?? "");
+  if (aligned) token.attrs = [["class", aligned[1]]];
+  token.children?.forEach(adapt);
+  if (token.type === "link_open" && ELSEWHERE.test(token.attrGet("href"))) {
+    for (const [name, value] of Object.entries(AWAY)) token.attrSet(name, value);
+  }
+}
+
+/** `[ ]` and `[x]` at the start of a list item become boxes. */
+function markTasks(tokens) {
+  tokens.forEach(({ type, children }, place) => {
+    const first = children?.[0];
+    if (type !== "inline" || first?.type !== "text" || tokens[place - 2]?.type !== "list_item_open") return;
+    first.content = first.content.replace(/^\[([ xX])\](?=\s)/, (_, mark) => (mark === " " ? "☐" : "☑"));
+  });
 }

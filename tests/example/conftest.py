@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -10,11 +11,19 @@ from selenium.webdriver import Chrome
 from tests.example.chat import Chat
 from tests.example.serving import Gunicorn
 from tests.network import Proxy
+from tests.server.servers import ROOT
 from tests.upstream.server import Upstream
 
 # 1.2 s of numbers: long enough to be interrupted by whatever a test does, short enough to wait for.
 STORY = "count-80-15"
 SAID = "".join(f"{number} " for number in range(80))
+
+
+@pytest.fixture(scope="session")
+def libraries() -> None:
+    """What the pages draw Markdown with; installed once."""
+    subprocess.run([ROOT / "tools" / "libraries.sh"], check=True)
+    assert (ROOT / "example_app/static/libraries/markdown-it.js").exists(), "npm is needed"
 
 
 @pytest.fixture(scope="session")

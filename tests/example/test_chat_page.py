@@ -233,6 +233,48 @@ def test_a_reader_further_up_is_left_where_they_are(
     assert chat.js("return !document.getElementById('latest').hidden")
 
 
+PRESS = """
+document.getElementById("question").dispatchEvent(
+  new KeyboardEvent("keydown", { ...arguments[0], bubbles: true, cancelable: true }));
+"""
+# Chromium and Firefox say `isComposing`; Safari ends the composition first and says 229.
+COMPOSING = [{"isComposing": True}, {"keyCode": 229}]
+
+
+@pytest.mark.parametrize("composing", COMPOSING, ids=str)
+def test_a_key_of_an_input_method_neither_sends_nor_stops(
+    chat: Chat, silent: Gunicorn, composing: dict[str, object]
+) -> None:
+    chat.open(silent.url)
+    chat.type("Count")
+    chat.js(PRESS, {"key": "Enter", **composing})
+    assert chat.questions == []
+    chat.type(Keys.ENTER)
+    chat.wait_for_text(10)
+    chat.js(PRESS, {"key": "Escape", **composing})
+    assert chat.status == "Answering…"
+    chat.type(Keys.ESCAPE)
+    chat.wait_for_end()
+
+
+FAULT = "document.querySelector('.text').replaceChildren = document.querySelector('.text').append = null"
+
+
+def test_an_exception_while_drawing_leaves_the_page_usable(
+    chat: Chat, counting: Gunicorn, upstream: Upstream
+) -> None:
+    chat.open(counting.url)
+    with upstream.holding_back(HALF):
+        chat.ask("Count")
+        chat.wait_for_text(10)
+        chat.js(FAULT)
+    chat.wait_for_end()
+    chat.ask("Again")
+    wait_for(lambda: len(chat.questions) == 2, "the second question")
+    chat.wait_for_end()
+    assert chat.text == SAID.strip()
+
+
 @pytest.fixture
 def phone(browser: Chrome):  # type: ignore[no-untyped-def]
     size = {"width": 360, "height": 600, "deviceScaleFactor": 2, "mobile": True}
