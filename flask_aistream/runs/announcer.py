@@ -23,8 +23,8 @@ from flask_aistream.errors import StoreUnavailable
 from flask_aistream.runs.active import ActiveRun
 from flask_aistream.runs.ended import EndObserver
 from flask_aistream.runs.ended import RunEnded
-from flask_aistream.stores.base import Delivery
 from flask_aistream.stores.base import Log
+from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.base import Store
 from flask_aistream.timing.concurrency import Concurrency
 
@@ -63,8 +63,8 @@ class Announcer:
         self._lock: AbstractContextManager[object] = concurrency.lock()
         self._expected: Counter[str] = Counter()
         self._durations: dict[str, Durations] = {}
-        self._claimed: dict[str, Delivery] = {}
-        self._queue: deque[Delivery] = deque()
+        self._claimed: dict[str, OutboxRow] = {}
+        self._queue: deque[OutboxRow] = deque()
         self._tasks = 0
         self._claims = 0  # Wanted, with the one that is going on.
         self._claimed_at = -CLAIM_SECONDS
@@ -150,17 +150,17 @@ class Announcer:
                 return
             self._claimed_at = self._clock()
             try:
-                deliveries = self._store.claim(list(self._claimed))
+                rows = self._store.claim(list(self._claimed))
             except StoreUnavailable:  # The next poll tries again.
-                deliveries = []
+                rows = []
             except BaseException:
                 with self._lock:
                     self._claims -= claims
                 raise
-            for delivery in deliveries:
-                self._claimed[delivery.log.run.id] = delivery
-                self._queue.append(delivery)
-            for _ in deliveries:
+            for row in rows:
+                self._claimed[row.log.run.id] = row
+                self._queue.append(row)
+            for _ in rows:
                 deliver()
 
     def _add_task(self) -> None:
@@ -182,16 +182,16 @@ class Announcer:
     def _deliver_all(self) -> None:
         while self._queue:
             try:
-                delivery = self._queue.popleft()
+                row = self._queue.popleft()
             except IndexError:  # Another task has taken it.
                 return
-            self._deliver(delivery)
+            self._deliver(row)
 
-    def _deliver(self, delivery: Delivery) -> None:
-        run_id = delivery.log.run.id
+    def _deliver(self, row: OutboxRow) -> None:
+        run_id = row.log.run.id
         try:
-            if delivery.attempt <= self._max_deliveries:
-                self._observer.run_ended(self._describe(delivery.log))
+            if row.attempt <= self._max_deliveries:
+                self._observer.run_ended(self._describe(row.log))
             else:
                 logger.error(
                     "Run %.8s: its end is given up. Each of %s processes that delivered it to the receivers of "
@@ -209,7 +209,7 @@ class Announcer:
         self._store.delivered(run_id)
         # The store deletes the row before it answers the next claim.
         self._claimed.pop(run_id, None)
-        if delivery.attempt > 1:  # Such rows are claimed one after the other.
+        if row.attempt > 1:  # Such rows are claimed one after the other.
             self.claim()
 
     def _describe(self, log: Log) -> RunEnded:

@@ -115,10 +115,10 @@ class Orphan(t.NamedTuple):
     epoch: int
 
 
-class Delivery(t.NamedTuple):
-    """A row of the outbox that this process has claimed: the end of a run, to be delivered to its receivers.
+class OutboxRow(t.NamedTuple):
+    """An outbox row that this process has claimed: the end of a run, still to be delivered to its receivers.
 
-    :param attempt: Times that the row was claimed, with this one.
+    :param attempt: Number of this claim of the row; the first one is 1.
     """
 
     log: Log
@@ -181,7 +181,7 @@ class Store(t.Protocol):
         :param queued: Also those that have waited for their first owner for so many seconds.
         """
 
-    def claim(self, busy: Collection[str]) -> Sequence[Delivery]:
+    def claim(self, busy: Collection[str]) -> Sequence[OutboxRow]:
         """Claim rows of the outbox: those that no process has claimed, those of dead processes, and those
         of this process that it is not delivering. Called after ``orphans``.
 

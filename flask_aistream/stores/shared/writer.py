@@ -77,11 +77,11 @@ class Writable(t.Protocol):
         """Another process has ended the run or owns it."""
 
 
-class EndedRun(t.Protocol):
-    """A run that this process has ended, for as long as it remembers it."""
+class RestorableEnd(t.Protocol):
+    """The end of a run that this process has written, and writes again if the database was rolled back."""
 
     def assert_end(self, engine: Engine) -> None:
-        """Write the run and its end again: the database was rolled back."""
+        """Write the run and its end again."""
 
 
 class Runs(t.Protocol):
@@ -89,8 +89,8 @@ class Runs(t.Protocol):
 
     def living(self) -> Collection[Writable]: ...
 
-    def remembered(self) -> Mapping[str, EndedRun]:
-        """Runs that this process has ended lately, by their ids."""
+    def remembered(self) -> Mapping[str, RestorableEnd]:
+        """The ends that this process has written lately, by run id."""
 
     def busy(self) -> bool:
         """Whether other processes have to know that this one lives."""
