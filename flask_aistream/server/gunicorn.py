@@ -6,12 +6,14 @@ gunicorn passes nothing to applications. The worker is found through the signal 
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
 import typing as t
 from collections.abc import Callable
 
+from flask_aistream.server.detect import patched_by_gevent
 from flask_aistream.server.sockets import descriptor_of
 
 logger = logging.getLogger("flask_aistream")
@@ -114,3 +116,30 @@ def arbiter_listens(listeners: set[str]) -> bool:
     except OSError:
         return True
     return not listeners or not held.isdisjoint(listeners)
+
+
+def close_listeners(worker: t.Any) -> None:
+    """Free the port while runs finish: another gunicorn may be waiting to bind it.
+
+    Most often gunicorn has closed them. But when its arbiter is gone, a gevent worker exits with its server
+    still accepting, and a sync worker never closes them.
+    """
+    if patched_by_gevent():
+        stop_gevent_servers(worker.sockets)
+    for listener in worker.sockets:
+        with contextlib.suppress(OSError):
+            listener.close()
+
+
+def stop_gevent_servers(listeners: list[t.Any]) -> None:
+    """Close the servers that accept on these sockets.
+
+    Closing the socket alone is not enough: the hub would go on watching its descriptor, whatever the number
+    is used for next. gunicorn keeps its servers in local variables, so they are found among all objects.
+    """
+    from gevent.baseserver import BaseServer
+
+    for candidate in gc.get_objects():
+        # Not isinstance(): it asks a proxy for the class of its target.
+        if issubclass(type(candidate), BaseServer) and getattr(candidate, "socket", 0) in listeners:
+            candidate.close()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import gc
 import os
 import time
 import typing as t
@@ -16,7 +15,6 @@ import weakref
 from collections.abc import Callable
 
 from flask_aistream.server import gunicorn
-from flask_aistream.server.detect import patched_by_gevent
 from flask_aistream.server.drain import Drain
 from flask_aistream.server.drain import DrainActions
 from flask_aistream.server.drain import DrainEvent
@@ -117,7 +115,7 @@ class Lifecycle:
         self._start_deadline()
         self._drain.handle(DrainEvent.EXIT)
         if self._worker is not None:
-            close_listeners(self._worker)
+            gunicorn.close_listeners(self._worker)
         # Ctrl-C reaches a worker twice, from the terminal and from the arbiter, and the second one raises
         # SystemExit in the middle of this.
         for finish in (self._wait, self._interrupt, self._interrupt):
@@ -153,30 +151,3 @@ def budget_of(worker: t.Any) -> float:
     if worker is None:
         return 0.0
     return max(float(worker.cfg.graceful_timeout) - POLL_SECONDS - MARGIN_SECONDS, 0.0)
-
-
-def close_listeners(worker: t.Any) -> None:
-    """Free the port while runs finish: another gunicorn may be waiting to bind it.
-
-    Most often gunicorn has closed them. But when its arbiter is gone, a gevent worker exits with its server
-    still accepting, and a sync worker never closes them.
-    """
-    if patched_by_gevent():
-        stop_gevent_servers(worker.sockets)
-    for listener in worker.sockets:
-        with contextlib.suppress(OSError):
-            listener.close()
-
-
-def stop_gevent_servers(listeners: list[t.Any]) -> None:
-    """Close the servers that accept on these sockets.
-
-    Closing the socket alone is not enough: the hub would go on watching its descriptor, whatever the number
-    is used for next. gunicorn keeps its servers in local variables, so they are found among all objects.
-    """
-    from gevent.baseserver import BaseServer
-
-    for candidate in gc.get_objects():
-        # Not isinstance(): it asks a proxy for the class of its target.
-        if issubclass(type(candidate), BaseServer) and getattr(candidate, "socket", 0) in listeners:
-            candidate.close()
