@@ -19,20 +19,20 @@ from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import extension
 from flask_aistream.web.registry import ProviderRegistry
 from flask_aistream.web.responses import no_content
-from flask_aistream.web.routes import views
+from flask_aistream.web.routes import view_wrapper
 
 
 def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
     """Put the routes on a blueprint."""
-    answer = views(registry, AI_SDK)
+    wrap = view_wrapper(registry, AI_SDK)
     chat = f"{AI_SDK.path}/<path:chat_id>"
     blueprint.add_url_rule(
-        f"{chat}/stream", "ai-sdk-reconnect", answer(lambda **names: reconnect(registry, **names))
+        f"{chat}/stream", "ai-sdk-reconnect", wrap(lambda **names: reconnect(registry, **names))
     )
     blueprint.add_url_rule(
         f"{chat}/stop",
         "ai-sdk-stop",
-        answer(lambda **names: stop(registry, **names)),
+        wrap(lambda **names: stop(registry, **names)),
         methods=["POST"],
     )
 

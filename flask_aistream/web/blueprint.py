@@ -63,9 +63,9 @@ from flask_aistream.web.registry import refuse_login_decorator
 from flask_aistream.web.responses import aistream_error
 from flask_aistream.web.responses import http_error
 from flask_aistream.web.start import Starter
-from flask_aistream.web.start import client_of
 from flask_aistream.web.start import resumed_by_request
 from flask_aistream.web.start import start
+from flask_aistream.web.start import starter_of
 
 ANSWERABLE = (AccessDenied, ProviderNotFound, RequestError, RunNotFound, Unavailable)
 """Errors of a request, which are answered as JSON in views of the application's own, too."""
@@ -291,7 +291,7 @@ class AIStream(Blueprint):
         if header is not None:  # The client chose it.
             parsed = replace(parsed, key=header)
             starter = replace(
-                starter, key_visitor=client_of(ext, registry, parsed, name).key_visitor
+                starter, key_visitor=starter_of(ext, registry, parsed, name).key_visitor
             )
         log = resumed_by_request(ext, registry, found, name) or start(
             ext, registry, found, parsed, starter

@@ -28,19 +28,19 @@ PREFIX = "resp_"
 
 def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
     """Put the routes on a blueprint."""
-    answer = routes.views(registry, OPENAI_RESPONSES)
+    wrap = routes.view_wrapper(registry, OPENAI_RESPONSES)
     one = f"{OPENAI_RESPONSES.path}/<response_id>"
-    blueprint.add_url_rule("/v1/models", "openai-models", answer(lambda: models(registry)))
+    blueprint.add_url_rule("/v1/models", "openai-models", wrap(lambda: models(registry)))
     blueprint.add_url_rule(
-        "/v1/models/<name>", "openai-model", answer(lambda name: model(registry, name))
+        "/v1/models/<name>", "openai-model", wrap(lambda name: model(registry, name))
     )
     blueprint.add_url_rule(
-        one, "openai-response", answer(lambda response_id: retrieve(registry, response_id))
+        one, "openai-response", wrap(lambda response_id: retrieve(registry, response_id))
     )
     blueprint.add_url_rule(
         f"{one}/cancel",
         "openai-cancel",
-        answer(lambda response_id: cancel(registry, response_id)),
+        wrap(lambda response_id: cancel(registry, response_id)),
         methods=["POST"],
     )
 
@@ -80,7 +80,7 @@ def cancel(registry: ProviderRegistry, response_id: str) -> Response:
 
 
 def response_object(ext: Extension, log: Log) -> Response:
-    return stream.whole(ext, log, fold_of(log), OPENAI_RESPONSES)
+    return stream.snapshot_response(ext, log, fold_of(log), OPENAI_RESPONSES)
 
 
 def open_log(ext: Extension, registry: ProviderRegistry, response_id: str, action: str) -> Log:

@@ -142,7 +142,7 @@ def error_response(
     return response
 
 
-def protected(view: View, decorators: t.Sequence[Callable[[t.Any], t.Any]]) -> View:
+def with_decorators(view: View, decorators: t.Sequence[Callable[[t.Any], t.Any]]) -> View:
     """A view behind the decorators of an ``AIStream``.
 
     A client that reads a stream cannot follow a redirect to a login page: that is a 401, as is one of a decorator.
@@ -159,7 +159,7 @@ def protected(view: View, decorators: t.Sequence[Callable[[t.Any], t.Any]]) -> V
     return guarded if decorators else view
 
 
-def answering(protocol: WireProtocol) -> Callable[[View], View]:
+def with_error_responses(protocol: WireProtocol) -> Callable[[View], View]:
     """Answer what a view raises as an error of its protocol."""
 
     def decorate(view: View) -> View:

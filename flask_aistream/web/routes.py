@@ -34,13 +34,13 @@ from flask_aistream.web.links import links_of
 from flask_aistream.web.registry import ProviderRegistry
 from flask_aistream.web.registry import RegisteredProvider
 from flask_aistream.web.responses import View
-from flask_aistream.web.responses import answering
 from flask_aistream.web.responses import head_response
 from flask_aistream.web.responses import json_response
 from flask_aistream.web.responses import no_content
-from flask_aistream.web.responses import protected
-from flask_aistream.web.start import client_of
+from flask_aistream.web.responses import with_decorators
+from flask_aistream.web.responses import with_error_responses
 from flask_aistream.web.start import start
+from flask_aistream.web.start import starter_of
 
 
 def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
@@ -49,7 +49,7 @@ def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
         endpoint = "start" if protocol is NATIVE else protocol.name
         view = provider_view(registry, protocol)
         blueprint.add_url_rule(protocol.path, endpoint, view, methods=list(protocol.methods))
-    native = views(registry, NATIVE)
+    native = view_wrapper(registry, NATIVE)
     run = "/runs/<run_id>"
     blueprint.add_url_rule(run, "run", native(lambda run_id: show(registry, run_id)))
     blueprint.add_url_rule(
@@ -71,15 +71,15 @@ def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
     client_files.add(blueprint)
 
 
-def views(registry: ProviderRegistry, protocol: WireProtocol) -> Callable[[View], View]:
+def view_wrapper(registry: ProviderRegistry, protocol: WireProtocol) -> Callable[[View], View]:
     """Makes views of one protocol, behind the decorators of the ``AIStream``."""
-    return lambda view: answering(protocol)(protected(view, registry.decorators))
+    return lambda view: with_error_responses(protocol)(with_decorators(view, registry.decorators))
 
 
 def provider_view(registry: ProviderRegistry, protocol: WireProtocol) -> View:
     """The view that starts and resumes a provider's runs in one protocol."""
 
-    @views(registry, protocol)
+    @view_wrapper(registry, protocol)
     def view(provider: str | None = None) -> Response:
         ext, request = extension(), current_request()
         cors.refuse_cross_site(ext.settings, request)
@@ -113,13 +113,13 @@ def start_or_resume(
     cors.refuse_navigation(current_request())
     # Before the start: a run without a reader would still be billed.
     with stream.admit(ext, caller) as slot:
-        log = start(ext, registry, provider, parsed, client_of(ext, registry, parsed, caller))
+        log = start(ext, registry, provider, parsed, starter_of(ext, registry, parsed, caller))
         if parsed.stream or protocol.response_body is None:
             return stream.follow(ext, log, BEGINNING, protocol, options, slot, commit=True)
         if not parsed.background:
-            return stream.answer(ext, log, protocol, options, slot)
+            return stream.complete_response(ext, log, protocol, options, slot)
     slot.release()
-    return stream.whole(ext, log, fold_of(log), protocol)
+    return stream.snapshot_response(ext, log, fold_of(log), protocol)
 
 
 def show(registry: ProviderRegistry, run_id: str) -> Response:
@@ -156,7 +156,7 @@ def events_in(registry: ProviderRegistry, run_id: str, protocol: str) -> Respons
     wire = PROTOCOLS.get(protocol)
     if wire is None:
         abort(404)
-    return views(registry, wire)(lambda: events(registry, run_id, wire))()
+    return view_wrapper(registry, wire)(lambda: events(registry, run_id, wire))()
 
 
 def stop(registry: ProviderRegistry, run_id: str) -> Response:

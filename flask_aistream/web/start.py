@@ -53,7 +53,7 @@ class Starter:
     authorize: Authorize | None = None
 
 
-def client_of(
+def starter_of(
     ext: Extension, registry: ProviderRegistry, parsed: ParsedRequest, caller: str | None
 ) -> Starter:
     """The client that sent the current request."""
@@ -75,12 +75,12 @@ def start(
 
     :raises AIStreamError: The request is wrong, not allowed, or cannot be served now.
     """
-    run = describe(registry, provider, parsed, starter)
+    run = new_run(registry, provider, parsed, starter)
     chat = chat_request(provider, parsed, run)
     if provider.text_only:
         parse.refuse_media(chat.messages)
     access.authorize(starter.authorize, chat)
-    log, new = begin(ext, provider, run, chat)
+    log, new = launch_or_enqueue(ext, provider, run, chat)
     if not new and log.run.fingerprint != run.fingerprint:
         raise KeyReused
     return log
@@ -100,7 +100,7 @@ def resumed_by_request(
     return log if log.run.provider == provider.name else None
 
 
-def describe(
+def new_run(
     registry: ProviderRegistry,
     provider: RegisteredProvider,
     parsed: ParsedRequest,
@@ -155,7 +155,7 @@ def default_messages(provider: RegisteredProvider) -> list[Message]:
     return [{"role": "user", "content": provider.default_prompt}]
 
 
-def begin(
+def launch_or_enqueue(
     ext: Extension, provider: RegisteredProvider, run: Run, chat: ChatRequest
 ) -> tuple[Log, bool]:
     """Call the provider here, or queue the run for a worker.

@@ -91,7 +91,7 @@ def follow(
         raise
 
 
-def answer(
+def complete_response(
     ext: Extension, log: Log, protocol: WireProtocol, options: Options, slot: ConnectionSlot
 ) -> Response:
     """Wait for the end of a run, and answer with all of it."""
@@ -107,10 +107,14 @@ def answer(
     failed = http_failure_of(fold)
     if failed and not fold.parts:
         raise_exception_of(ext.exceptions, log.run.id)
-    return failure_response(protocol, failed) if failed else whole(ext, log, fold, protocol)
+    return (
+        failure_response(protocol, failed)
+        if failed
+        else snapshot_response(ext, log, fold, protocol)
+    )
 
 
-def whole(ext: Extension, log: Log, fold: Fold, protocol: WireProtocol) -> Response:
+def snapshot_response(ext: Extension, log: Log, fold: Fold, protocol: WireProtocol) -> Response:
     """A run so far as one JSON object, in a protocol that has such an answer."""
     run = log.run
     context = EncoderContext(run.id, run.provider, run.created, links_of(ext, run))
