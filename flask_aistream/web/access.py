@@ -1,4 +1,4 @@
-"""Who the caller is, and what the caller may do."""
+"""Authentication and authorization: the name of the caller, and the runs it may start, read and stop."""
 
 from __future__ import annotations
 

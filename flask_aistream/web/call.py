@@ -1,4 +1,4 @@
-"""How a provider of an application is called: its limits, its context variables, and who learns of exceptions."""
+"""The call of an application's provider: its limits, its context variables, and the reporting of its exceptions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Open the connection of one response to one run, and free what it holds when it ends.
+"""Attach one response to one run, and release its resources when the connection ends.
 
-A connection ends in one of two ways, and both come to :meth:`ConnectionHooks.on_close`:
+A connection ends in one of two ways. Both call :meth:`ConnectionHooks.on_close`:
 
 - the server closes the response: ``Delivery.close`` → ``on_close``;
 - the client disconnects: the watcher → ``on_disconnect`` → the tail ends → the server closes the response.
@@ -24,8 +24,8 @@ from flask_aistream.web.config import Settings
 from flask_aistream.web.process import ProcessState
 
 PAUSE_MS = 200
-"""Reconnection time of a client whose response reached the longest time a sync worker allows: the worker
-serves other clients meanwhile."""
+"""Reconnection time of a client whose response has reached the time limit of a sync worker. The worker serves other
+clients in between."""
 
 
 def open_connection(
@@ -81,14 +81,14 @@ def open_connection(
 
 
 def prologue(protocol: WireProtocol, retry_seconds: float) -> bytes:
-    """What the first write begins with: the reconnection time, where the protocol resumes."""
+    """The first bytes of a response: the reconnection time, if the protocol can resume."""
     return f"retry: {int(retry_seconds * 1000)}\n".encode() if protocol.resumable else b""
 
 
 class ConnectionHooks:
-    """What happens when one connection completes, disconnects or closes. Any thread may call them.
+    """Callbacks for the completion, disconnection and closing of one connection. Any thread may call them.
 
-    :ivar delivery: The response body; ``None`` once closed, so that the two do not keep each other alive.
+    :ivar delivery: The response body; ``None`` after closing, which breaks the reference cycle.
     """
 
     __slots__ = ("_attached", "_fd", "_process", "_run", "_slot", "_tail", "delivery")
@@ -105,17 +105,17 @@ class ConnectionHooks:
         self._attached = [run.id]  # Popped by the thread that detaches first.
 
     def on_complete(self) -> None:
-        """The client was sent the run to its end: its chat has no run to reconnect to."""
+        """The response has sent the terminal event: the chat has no run to reconnect to."""
         if self._fd is not None:
             sockets.unbound(self._fd)
         if self._run.chat is not None:
             self._process.store.leave_chat(self._run.chat, self._run.id)
 
     def on_disconnect(self) -> None:
-        """The client is gone: detach from the run at once, and close the connection a little later.
+        """The client has disconnected: detach from the run at once, and close the connection a little later.
 
-        When a thousand clients leave at once, their providers are stopped before the connections, which
-        cost more, are cleared.
+        If a thousand clients disconnect together, all their providers are stopped before the first connection is
+        closed, which takes longer.
         """
         self._tail.close(wake=False)
         self._detach()

@@ -143,9 +143,11 @@ def error_response(
 
 
 def with_decorators(view: View, decorators: t.Sequence[Callable[[t.Any], t.Any]]) -> View:
-    """A view behind the decorators of an ``AIStream``.
+    """A view, wrapped in the decorators of an ``AIStream``.
 
-    A client that reads a stream cannot follow a redirect to a login page: that is a 401, as is one of a decorator.
+    A redirect becomes a 401: a client that reads a stream cannot follow it to a login page.
+
+    :raises AccessDenied: A decorator returned a redirect or a 401.
     """
     for decorator in decorators:
         view = decorator(view)
@@ -160,7 +162,7 @@ def with_decorators(view: View, decorators: t.Sequence[Callable[[t.Any], t.Any]]
 
 
 def with_error_responses(protocol: WireProtocol) -> Callable[[View], View]:
-    """Answer what a view raises as an error of its protocol."""
+    """A decorator that turns an exception of a view into an error response of the protocol."""
 
     def decorate(view: View) -> View:
         @functools.wraps(view)

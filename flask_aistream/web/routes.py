@@ -72,7 +72,8 @@ def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
 
 
 def view_wrapper(registry: ProviderRegistry, protocol: WireProtocol) -> Callable[[View], View]:
-    """Makes views of one protocol, behind the decorators of the ``AIStream``."""
+    """A decorator for the views of one protocol: applies the decorators of the ``AIStream``, and turns exceptions into
+    the protocol's errors."""
     return lambda view: with_error_responses(protocol)(with_decorators(view, registry.decorators))
 
 
@@ -152,7 +153,7 @@ def events(registry: ProviderRegistry, run_id: str, protocol: WireProtocol) -> R
 
 
 def events_in(registry: ProviderRegistry, run_id: str, protocol: str) -> Response:
-    """The same in any protocol, whichever the run was started in."""
+    """As :func:`events`, in any protocol, also one that the run was not started in."""
     wire = PROTOCOLS.get(protocol)
     if wire is None:
         abort(404)
@@ -160,7 +161,7 @@ def events_in(registry: ProviderRegistry, run_id: str, protocol: str) -> Respons
 
 
 def stop(registry: ProviderRegistry, run_id: str) -> Response:
-    """Stop a run, and answer with what was stopped."""
+    """Stop a run, and return the run so far as one JSON object."""
     ext = extension()
     log = open_log(ext, registry, run_id, "stop")
     stopped = ext.process.runner.stop(log, "client")

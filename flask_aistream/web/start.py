@@ -40,11 +40,12 @@ from flask_aistream.web.registry import RegisteredProvider
 
 @dataclass(frozen=True, slots=True)
 class Starter:
-    """Who starts a run.
+    """The caller that starts a run.
 
-    :param chat_visitor: Who a short chat id belongs to where there is no owner; see ``names``.
-    :param key_visitor: The same for the idempotency key.
-    :param authorize: Asked before the run starts; ``None`` allows it.
+    :param owner: Its name; ``None`` for an anonymous caller.
+    :param chat_visitor: Browser (or ``CODE``) that a short chat id of an anonymous caller belongs to; see ``names``.
+    :param key_visitor: The same for a short idempotency key.
+    :param authorize: Called before the run starts; ``None`` allows every run.
     """
 
     owner: str | None
@@ -56,7 +57,7 @@ class Starter:
 def starter_of(
     ext: Extension, registry: ProviderRegistry, parsed: ParsedRequest, caller: str | None
 ) -> Starter:
-    """The client that sent the current request."""
+    """The starter of the current request."""
     chosen = [name for name in (parsed.chat, parsed.key) if name]
     visitor = None
     if caller is None and chosen:

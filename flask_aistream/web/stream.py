@@ -94,7 +94,7 @@ def follow(
 def complete_response(
     ext: Extension, log: Log, protocol: WireProtocol, options: Options, slot: ConnectionSlot
 ) -> Response:
-    """Wait for the end of a run, and answer with all of it."""
+    """Wait for the end of a run, and return all of it in one response."""
     delivery, tail = attach(ext, log, BEGINNING, protocol, options, slot)
     fold = Fold()
     try:
@@ -115,7 +115,7 @@ def complete_response(
 
 
 def snapshot_response(ext: Extension, log: Log, fold: Fold, protocol: WireProtocol) -> Response:
-    """A run so far as one JSON object, in a protocol that has such an answer."""
+    """A run so far as one JSON object. The protocol must have a ``response_body``."""
     run = log.run
     context = EncoderContext(run.id, run.provider, run.created, links_of(ext, run))
     assert protocol.response_body
