@@ -1,4 +1,4 @@
-"""How a process leaves without losing a token, as a table of states and transitions.
+"""Graceful shutdown without a lost token, as a table of states and transitions.
 
 ::
 
@@ -6,8 +6,8 @@
                       ↑                   │ │                                          ↑
                       └────UNANSWERED─────┘ └──────────────NO_SUCCESSOR────────────────┘
 
-From each of them, EXIT leads to FINISHING, and BUDGET_SPENT to INTERRUPTED. Nothing here knows a server or
-reads a clock; ``lifecycle.py`` connects it to gunicorn.
+From each of these states, EXIT leads to FINISHING, and BUDGET_SPENT to INTERRUPTED. This module depends on no server
+and reads no clock; ``lifecycle.py`` connects it to gunicorn.
 """
 
 from __future__ import annotations
@@ -18,55 +18,55 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 ACCEPTING_SECONDS = 1.5
-"""How long a leaving worker, and others that leave with it, may still accept connections: gunicorn looks once
-a second whether a worker is to leave. A client recalled earlier could reconnect to one of them."""
+"""Longest time that a stopping worker still accepts connections, since gunicorn checks ``worker.alive`` once a second.
+A client recalled earlier could reconnect to a worker that is stopping, too."""
 
 PROBE_PAUSE_SECONDS = 0.2
-"""Between two probes for a successor."""
+"""Pause between two probes for a successor."""
 
 BATCH_SECONDS = 0.1
-"""Between two batches of recalled clients: all at once would be too many for the successor."""
+"""Pause between two batches of recalled clients: one batch of all would overload the successor."""
 
 
 class DrainState(enum.Enum):
-    SERVING = "runs start, connections stay"
-    LEAVING = "as SERVING, but reported as leaving: no successor has answered yet"
-    PROBING = "asks whether another process accepts connections"
-    RECALLING = "refuses starts; clients are asked to reconnect, in batches"
-    FINISHING = "refuses starts; runs finish, and connections that are left stay with them"
-    INTERRUPTED = "the runs that were left have been interrupted"
+    SERVING = "accepts new runs"
+    LEAVING = "accepts new runs, reports itself as leaving, waits for the next probe"
+    PROBING = "accepts new runs, probes for another process that accepts connections"
+    RECALLING = "rejects new runs, asks clients in batches to reconnect"
+    FINISHING = "rejects new runs, keeps the remaining connections until their runs end"
+    INTERRUPTED = "has interrupted the remaining runs"
 
 
 class DrainEvent(enum.Enum):
-    STOP = "the server was told to stop this process"
-    PROBE_DUE = "it is time to look for a successor"
+    STOP = "the server begins to stop this process"
+    PROBE_DUE = "the pause before a probe is over"
     ANSWERED = "another process accepts connections"
-    UNANSWERED = "none does yet"
-    NO_SUCCESSOR = "none will: the whole service stops"
-    BATCH_DUE = "the last batch had its time"
-    ALL_RECALLED = "no connection is left to recall"
+    UNANSWERED = "no other process accepts connections yet"
+    NO_SUCCESSOR = "no other process will accept connections: the whole service stops"
+    BATCH_DUE = "the pause after a batch is over"
+    ALL_RECALLED = "every client has been recalled"
     BUDGET_SPENT = "the time for runs to finish is over"
-    EXIT = "the server has let go of the process"
+    EXIT = "the interpreter exits"
 
 
 class DrainStep(enum.Enum):
-    """What a transition does."""
+    """An action of a transition."""
 
     ANNOUNCE = "report the process as leaving"
-    START_BUDGET = "deliver BUDGET_SPENT when it is"
-    AWAIT_CLOSED_LISTENERS = "deliver PROBE_DUE once no leaving worker accepts connections"
+    START_BUDGET = "deliver BUDGET_SPENT when the budget is spent"
+    AWAIT_CLOSED_LISTENERS = "deliver PROBE_DUE once no stopping worker accepts connections"
     PAUSE = "deliver PROBE_DUE a moment later"
     PROBE = "look for a successor; deliver ANSWERED, UNANSWERED or NO_SUCCESSOR"
-    REFUSE_STARTS = "refuse new runs"
-    RECALL_BATCH = "recall some clients; deliver BATCH_DUE or ALL_RECALLED"
-    INTERRUPT = "interrupt the runs that are left"
-    RECALL_ALL = "recall every client: those that are left follow runs of other processes"
+    REFUSE_STARTS = "reject new runs"
+    RECALL_BATCH = "recall the next batch of clients; deliver BATCH_DUE or ALL_RECALLED"
+    INTERRUPT = "interrupt the remaining runs"
+    RECALL_ALL = "recall the remaining clients, which follow runs of other processes"
 
 
 Transition = tuple[DrainState, tuple[DrainStep, ...]]
 
-EXIT: Transition = (DrainState.FINISHING, (DrainStep.ANNOUNCE, DrainStep.REFUSE_STARTS))
-INTERRUPT: Transition = (
+TO_FINISHING: Transition = (DrainState.FINISHING, (DrainStep.ANNOUNCE, DrainStep.REFUSE_STARTS))
+TO_INTERRUPTED: Transition = (
     DrainState.INTERRUPTED,
     (DrainStep.ANNOUNCE, DrainStep.REFUSE_STARTS, DrainStep.INTERRUPT, DrainStep.RECALL_ALL),
 )
@@ -77,13 +77,13 @@ TRANSITIONS: Mapping[DrainState, Mapping[DrainEvent, Transition]] = {
             DrainState.LEAVING,
             (DrainStep.ANNOUNCE, DrainStep.AWAIT_CLOSED_LISTENERS, DrainStep.START_BUDGET),
         ),
-        DrainEvent.EXIT: EXIT,
-        DrainEvent.BUDGET_SPENT: INTERRUPT,
+        DrainEvent.EXIT: TO_FINISHING,
+        DrainEvent.BUDGET_SPENT: TO_INTERRUPTED,
     },
     DrainState.LEAVING: {
         DrainEvent.PROBE_DUE: (DrainState.PROBING, (DrainStep.PROBE,)),
-        DrainEvent.EXIT: EXIT,
-        DrainEvent.BUDGET_SPENT: INTERRUPT,
+        DrainEvent.EXIT: TO_FINISHING,
+        DrainEvent.BUDGET_SPENT: TO_INTERRUPTED,
     },
     DrainState.PROBING: {
         DrainEvent.ANSWERED: (
@@ -92,34 +92,34 @@ TRANSITIONS: Mapping[DrainState, Mapping[DrainEvent, Transition]] = {
         ),
         DrainEvent.UNANSWERED: (DrainState.LEAVING, (DrainStep.PAUSE,)),
         DrainEvent.NO_SUCCESSOR: (DrainState.FINISHING, (DrainStep.REFUSE_STARTS,)),
-        DrainEvent.EXIT: EXIT,
-        DrainEvent.BUDGET_SPENT: INTERRUPT,
+        DrainEvent.EXIT: TO_FINISHING,
+        DrainEvent.BUDGET_SPENT: TO_INTERRUPTED,
     },
     DrainState.RECALLING: {
         DrainEvent.BATCH_DUE: (DrainState.RECALLING, (DrainStep.RECALL_BATCH,)),
         DrainEvent.ALL_RECALLED: (DrainState.FINISHING, ()),
-        DrainEvent.EXIT: EXIT,
-        DrainEvent.BUDGET_SPENT: INTERRUPT,
+        DrainEvent.EXIT: TO_FINISHING,
+        DrainEvent.BUDGET_SPENT: TO_INTERRUPTED,
     },
     DrainState.FINISHING: {
-        DrainEvent.EXIT: EXIT,
-        DrainEvent.BUDGET_SPENT: INTERRUPT,
+        DrainEvent.EXIT: TO_FINISHING,
+        DrainEvent.BUDGET_SPENT: TO_INTERRUPTED,
     },
-    # At exit once more: an interruption that the budget began is then waited for.
-    DrainState.INTERRUPTED: {DrainEvent.BUDGET_SPENT: INTERRUPT},
+    # BUDGET_SPENT may come twice: at exit, the second call waits until the first interruption has finished.
+    DrainState.INTERRUPTED: {DrainEvent.BUDGET_SPENT: TO_INTERRUPTED},
 }
-"""An event that is not listed is late, and ignored."""
+"""The next state and its steps, by state and event. An event that a state does not list is late, and ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrainActions:
-    """What draining does to a process. No action but ``interrupt`` and ``find_successor`` may block.
+    """The effects of the steps. Only ``interrupt`` and ``find_successor`` may block.
 
-    :param announce: Reports the process as leaving: ``/health`` answers 503, lost runs go elsewhere.
-    :param refuse_starts: From now on, starts are answered with 503.
-    :param interrupt: Ends every run that is left, and waits a moment for the providers to clean up.
-    :param recall: Asks a batch of clients, or all of them, to reconnect; returns whether some are left.
-    :param find_successor: Whether another process accepts connections; ``None``: none ever will.
+    :param announce: Report the process as leaving: ``/health`` returns 503, and the process restarts no lost runs.
+    :param refuse_starts: Reject new runs with 503 from now on.
+    :param interrupt: End the remaining runs, and wait a moment for their providers to clean up.
+    :param recall: Ask a batch of clients (False) or all of them (True) to reconnect. Returns whether clients remain.
+    :param find_successor: Whether another process accepts connections; ``None``: the whole service stops.
     """
 
     announce: Callable[[], None]
@@ -133,13 +133,13 @@ FOUND = {True: DrainEvent.ANSWERED, False: DrainEvent.UNANSWERED, None: DrainEve
 
 
 class Drain:
-    """Takes events, and one process through the table.
+    """The state of one process. Ignores events that its state does not list.
 
-    :param later: Calls back after some seconds; callbacks do not block.
-    :param spawn: Runs work that may block beside everything else.
-    :param budget: Seconds that runs may go on after STOP.
-    :ivar budget: The same; a server that hurries sets it to 0 before STOP.
-    :ivar state: Where the process is now.
+    :param later: Calls a function after a number of seconds. The function does not block.
+    :param spawn: Runs a function concurrently. The function may block.
+    :param budget: Seconds that runs may continue after STOP.
+    :ivar budget: The same; 0 if the server exits at once. Read at STOP.
+    :ivar state: The current state.
     """
 
     def __init__(
@@ -157,6 +157,7 @@ class Drain:
         self.budget = budget
 
     def handle(self, event: DrainEvent) -> None:
+        """Make the transition of an event, and perform its steps in order."""
         transition = TRANSITIONS[self.state].get(event)
         if transition is None:
             return
@@ -169,7 +170,7 @@ class Drain:
             case DrainStep.ANNOUNCE:
                 self._actions.announce()
             case DrainStep.START_BUDGET:
-                self._deliver_beside(self.budget, DrainEvent.BUDGET_SPENT)
+                self._deliver_concurrently(self.budget, DrainEvent.BUDGET_SPENT)
             case DrainStep.AWAIT_CLOSED_LISTENERS:
                 self._deliver(min(ACCEPTING_SECONDS, self.budget / 2), DrainEvent.PROBE_DUE)
             case DrainStep.PAUSE:
@@ -194,7 +195,7 @@ class Drain:
     def _deliver(self, seconds: float, event: DrainEvent) -> None:
         self._later(seconds, lambda: self.handle(event))
 
-    def _deliver_beside(self, seconds: float, event: DrainEvent) -> None:
+    def _deliver_concurrently(self, seconds: float, event: DrainEvent) -> None:
         def spawn() -> None:
             self._spawn(lambda: self.handle(event))
 

@@ -68,7 +68,7 @@ class Greenlets:
 
 
 def warn_of_grpc() -> None:
-    """A gRPC client (Vertex AI, Qdrant) blocks the whole worker under gevent, unless it is told of gevent."""
+    """A gRPC client (Vertex AI, Qdrant) blocks the whole worker under gevent, unless gRPC's own gevent support is on."""
     if "grpc" in sys.modules and "grpc.experimental.gevent" not in sys.modules:
         logger.warning(
             "grpc is imported in a gevent worker, where one call of it blocks all streams. Call "

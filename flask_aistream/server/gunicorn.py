@@ -1,4 +1,4 @@
-"""What a process can know about the gunicorn that runs it.
+"""Access to the gunicorn worker and arbiter of this process, and to gunicorn's internals.
 
 gunicorn passes nothing to applications. The worker is found through the signal handler it installed.
 """
@@ -20,7 +20,7 @@ logger = logging.getLogger("flask_aistream")
 
 
 def find_worker() -> t.Any:
-    """The gunicorn worker that this process is, or ``None``."""
+    """The gunicorn worker of this process; ``None`` outside gunicorn."""
     worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return worker if hasattr(worker, "alive") and hasattr(worker, "cfg") else None
 
@@ -62,7 +62,7 @@ def on_start(callback: Callable[[], None]) -> None:
 
 
 def on_quick_exit(worker: t.Any, callback: Callable[[], None]) -> None:
-    """Call back when the worker is told to exit at once (INT or QUIT), or to load new code (``--reload``)."""
+    """Call back when the worker has to exit at once (INT or QUIT), or to load new code (``--reload``)."""
     # On new code, readers could move if the arbiter were asked for one worker more (TTIN) and then one less
     # (TTOU). But such signals merge when several workers send them, a worker killed in between leaves one too
     # many for ever, and while one still leaves, the next save starts no worker: no answer for 20 s.
@@ -104,8 +104,8 @@ def listeners_of(worker: t.Any) -> set[str]:
 def arbiter_listens(listeners: set[str]) -> bool:
     """Whether the service continues without this worker; where that cannot be seen, assume it does.
 
-    An arbiter that was told to stop closes its listeners before it stops its workers. Clients had then
-    better stay, as nothing would answer them. It gives no other sign.
+    A stopping arbiter closes its listeners before it stops its workers, and gives no other sign. Clients then stay
+    connected: no process would accept their reconnection.
     """
     folder = f"/proc/{os.getppid()}/fd"
     held: set[str] = set()

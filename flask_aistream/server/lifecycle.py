@@ -1,4 +1,4 @@
-"""Notice that this process is to leave, drain it, and finish before it is killed.
+"""Detect that the server stops this process, drain it, and exit before the server kills it.
 
 gunicorn calls no hook for a graceful stop, but ``worker.alive`` turns false on TERM, HUP and
 ``max_requests`` alike. Under other servers there is only the end of the interpreter.
@@ -23,18 +23,18 @@ from flask_aistream.server.probe import answers
 
 POLL_SECONDS = 0.5
 
-# The arbiter SIGKILLs at its limit; finish first.
+# The arbiter sends SIGKILL at its own limit; the process exits before that.
 MARGIN_SECONDS = 1.5
 
 PROBE_SECONDS = 5.0
-"""Longest wait for one answer: a busy successor accepts late."""
+"""Timeout of one probe: a busy successor accepts late."""
 
 WAIT_SECONDS = 0.05
-"""Between two looks, at exit, whether runs are left."""
+"""Pause between two checks at exit for remaining runs."""
 
 
 class Lifecycle:
-    """Drains this process when it is to leave.
+    """Drains this process when the server stops it.
 
     :param announce: Report the process as leaving.
     :param refuse_starts: Refuse new runs.
