@@ -1,4 +1,4 @@
-"""The contract of a store: what every place for logs promises."""
+"""The contracts of a store and of the logs it holds."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from flask_aistream.core.run import Run
 Wake = Callable[[], None]
 
 PAGE = 4096
-"""Events of one page at most: about 150 kB of native frames, one write."""
+"""Maximum number of events in one page: about 150 kB of native frames, one write."""
 
 
 class Log(t.Protocol):
     """All events of one run: append-only, numbered gapless from 0, closed by one terminal event.
 
-    One process owns it, the one that created it or adopted it last, and only the owner appends; any
-    process may read and end it. Every method may be called from any thread or greenlet of the process.
+    One process owns it: the one that created it or adopted it last. Only the owner appends; any process may
+    read and end it. Every method may be called from any thread or greenlet of the process.
     """
 
     @property
@@ -30,19 +30,19 @@ class Log(t.Protocol):
 
     @property
     def owned(self) -> bool:
-        """This process is the owner, as far as it knows."""
+        """Whether this process is the owner, as far as it knows."""
 
     @property
     def epoch(self) -> int:
-        """How many owners the run has had, as far as this process knows; 0: none yet."""
+        """Number of owners that the run has had, as far as this process knows; 0: none yet."""
 
     @property
     def ended(self) -> bool:
-        """The terminal event is in the log. Cheap: it is asked once a token."""
+        """Whether the terminal event is in the log. Cheap: called once per token."""
 
     @property
     def terminal(self) -> Terminal | None:
-        """The terminal event, once it is in the log; ``None`` before. O(1): reads no other event."""
+        """The terminal event; ``None`` while the run has none. O(1): reads no other event."""
 
     @property
     def tail(self) -> int:
@@ -51,64 +51,64 @@ class Log(t.Protocol):
     def append(self, event: Event) -> None:
         """Append one event that is not terminal. Readers see it once it is durable.
 
-        Returns at once, unless the store cannot keep up: then it waits.
+        Returns at once. Blocks only while the store cannot keep up (backpressure).
 
-        :raises LogEnded: The terminal event is there already, or the run has another owner; nothing
-            was appended.
+        :raises LogEnded: The run has ended, or has another owner; nothing was appended.
         """
 
     def end(self, terminal: Terminal, *, epoch: int | None = None, claim: bool = False) -> bool:
-        """Append the terminal event, unless there is one, and a row to the outbox. May wait for the store.
+        """Append the terminal event, unless there is one, and a row to the outbox. May block until the store answers.
 
-        :param epoch: Only while the run has had so many owners; ``None``: however many.
-        :param claim: This process is the first that may deliver the row; see :meth:`Store.claim`.
+        :param epoch: End the run only in this epoch; ``None``: in any.
+        :param claim: Let this process claim the row before any other; see :meth:`Store.claim`.
         :returns: Whether this call ended the run. True for exactly one caller, in all processes, unless
             the store was unavailable for too long: then also for the owner, whose readers see its end.
         :raises StoreUnavailable: The store is unavailable, and another process owns the run.
         """
 
     def release(self) -> bool:
-        """Give up the run, for another process to adopt. Every record is durable then, and no other is
-        appended. Only for the owner.
+        """Release the run, so that another process can adopt it. Its records are durable when this returns, and no
+        further ones are appended. Called by the owner only.
 
-        :returns: False: it has ended, has another owner, or no other process could adopt it; nothing changed.
+        :returns: False if nothing changed: the run has ended, has another owner, or no process could adopt it.
         """
 
     def on_lost(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` when the owner should stop working on this run: another process has
-        ended it, or has adopted it (then it is not ``owned`` any more), or the store has been unavailable
-        for too long. It must not block.
+        """Call ``callback`` once this process should stop working on the run. The callback must not block.
 
-        In the last case ``end`` still closes the log for the readers of this process.
+        Reasons: another process has ended the run; another process has adopted it (``owned`` is then false); or the
+        store has been unavailable for too long. In the last case ``end`` still ends the log for the readers of this
+        process.
         """
 
     def followed(self) -> bool:
-        """Whether another process reads the log. Asked by the owner."""
+        """Whether another process reads the log. Called by the owner only."""
 
     def read(self, after: int, limit: int = PAGE) -> Page:
-        """The records after number ``after``, and whether these are the last, in one step.
+        """Return the records after number ``after``, and whether they are the last ones, atomically.
 
         :raises CursorInvalid: ``after`` is beyond the last record.
         """
 
     def notify(self, after: int, wake: Wake) -> None:
-        """Call ``wake`` once, as soon as there is a record after number ``after``: now, or when one
-        is appended. It must not block; the appending thread may call it.
+        """Call ``wake`` once, when the log has a record after number ``after``, which may be now.
+
+        ``wake`` must not block. The appending thread may call it.
 
         :raises StoreUnavailable: Another process owns the run, and the store has been unavailable for too long.
         """
 
     def notify_end(self, wake: Wake) -> None:
-        """The same, only when the run has ended."""
+        """Call ``wake`` once, when the run has ended, which may be now. Otherwise as :meth:`notify`."""
 
     def forget(self, wake: Wake) -> None:
-        """Take back what was not called yet."""
+        """Cancel the pending calls of ``wake``."""
 
 
 class Orphan(t.NamedTuple):
-    """A run that no process works on: its owner is dead, or has released it, or it never had one.
+    """A run without a live owner: the owner is dead or has released the run, or the run never had one.
 
-    :param epoch: That of which this is true; by now it may have been adopted.
+    :param epoch: Epoch in which the run was found. Another process may have adopted it since.
     """
 
     log: Log
@@ -128,7 +128,7 @@ class OutboxRow(t.NamedTuple):
 class Store(t.Protocol):
     """Holds the logs. Every method may be called from any thread or greenlet of the process.
 
-    Those that ask a shared store wait for it, and raise ``StoreUnavailable`` while it is unavailable.
+    Methods of a shared store block until it answers, and raise ``StoreUnavailable`` while it is unavailable.
     """
 
     @property
@@ -138,64 +138,65 @@ class Store(t.Protocol):
     def create(
         self, run: Run, first: Sequence[Event], *, owned: bool = True, most: int | None = None
     ) -> tuple[Log, bool]:
-        """A new log that begins with ``first``; or, if ``run.key`` is taken, the log that has it.
+        """Create a log that begins with ``first``, or open the log of the run that has the same ``run.key``.
 
-        :param owned: False: it waits for the process that will :meth:`adopt` it.
-        :param most: Runs that its owner may have at once, in all processes; ``None`` for any number.
-        :returns: The log, and whether it is new. For one key that is true for one caller only.
-        :raises StoreFull: At the last sweep, the runs that have not ended exceeded the limit already.
-        :raises TooManyRuns: Its owner has ``most`` runs.
+        :param owned: False creates the run without an owner, to be adopted by another process.
+        :param most: Maximum number of concurrent runs of ``run.owner``, in all processes; ``None``: unlimited.
+        :returns: The log, and whether it is new. Of all calls with one key, exactly one creates the log.
+        :raises StoreFull: At the last sweep, the runs that have not ended exceeded the size limit.
+        :raises TooManyRuns: ``run.owner`` has ``most`` runs.
         """
 
     def adopt(self, run_id: str, epoch: int = 0) -> Log | None:
-        """Become the owner of a run that has had ``epoch`` owners. From then on no append of the last
-        owner reaches the log, whether it knows about the adoption or not.
+        """Become the owner of a run that has had ``epoch`` owners. Appends of the previous owner are rejected from
+        then on (it is fenced), even before it learns of the adoption.
 
-        :returns: Its log; ``None``: it has ended, has had more owners, or is this process's already.
-            Of many callers, in all processes, one gets it.
+        :returns: The log; ``None`` if the run has ended, has a later epoch, or belongs to this process already.
+            Of concurrent callers, in all processes, exactly one gets the log.
         """
 
     def open(self, run_id: str) -> Log:
-        """The log of a run, as far as it has come.
+        """Open the log of a run, with all records that are durable now.
 
-        :raises RunNotFound: There is none, or it was dropped.
-        :raises RunUnreadable: Its records are not in a format that this version reads.
+        :raises RunNotFound: There is no such run, or it was dropped.
+        :raises RunUnreadable: The records are in a format that this version cannot read.
         """
 
     def started(self, key: str) -> Log | None:
-        """The log of the run that has this idempotency key (see ``Run.key``)."""
+        """Open the log of the run that has this idempotency key (see ``Run.key``); ``None``: no run has it."""
 
     def latest(self, chat: str) -> str | None:
-        """Id of the run created last for ``chat`` (see ``Run.chat``)."""
+        """Return the id of the newest run of ``chat`` (see ``Run.chat``); ``None``: there is none."""
 
     def leave_chat(self, chat: str, run_id: str) -> None:
-        """Have ``latest`` find no run for ``chat`` any more, unless a later run than ``run_id`` was
-        created for it. Does not wait for the store, and does not block."""
+        """Make ``latest(chat)`` return ``None``, unless a newer run than ``run_id`` was created for the chat.
+
+        Queued; does not block."""
 
     def running(self, owner: str) -> int:
-        """Runs of an owner that have not ended, in all processes."""
+        """Return the number of an owner's runs that have not ended, in all processes."""
 
     def orphans(self, queued: float | None = None) -> Sequence[Orphan]:
-        """Runs that no process works on. Called every half second.
+        """Return the runs without a live owner. Called every half second.
 
-        :param queued: Also those that have waited for their first owner for so many seconds.
+        :param queued: Include runs that have waited for their first owner for this many seconds; ``None``: none.
         """
 
     def claim(self, busy: Collection[str]) -> Sequence[OutboxRow]:
-        """Claim rows of the outbox: those that no process has claimed, those of dead processes, and those
-        of this process that it is not delivering. Called after ``orphans``.
+        """Claim the outbox rows that no process has claimed, that dead processes have claimed, and that this process has
+        claimed but is not delivering. Called after ``orphans``.
 
-        :param busy: Runs whose rows this process is delivering now.
+        :param busy: Ids of the runs whose rows this process is delivering now.
         """
 
     def delivered(self, run_id: str) -> None:
-        """Delete the row of a run from the outbox. Does not wait for the store, and does not block."""
+        """Delete the row of a run from the outbox. Queued; does not block."""
 
     def flush(self) -> None:
-        """Return once every call so far is durable, or the store is unavailable."""
+        """Block until all earlier calls are durable, or the store is unavailable."""
 
     def sweep(self) -> None:
-        """Drop finished runs that exceed the limits, the oldest first. Called every few seconds."""
+        """Drop the oldest ended runs until the rest is within the limits. Called every few seconds."""
 
     def close(self) -> None:
-        """Write what is left and release everything. Nothing may be called after it."""
+        """Write pending records and release all resources. No method may be called after it."""
