@@ -47,7 +47,7 @@ class Alarm(t.Protocol):
 
 
 class Spawner(t.Protocol):
-    """Starts work, and synchronizes it: all that a store needs."""
+    """Starts and synchronizes work. Stores need no more than this."""
 
     def spawn(self, work: Callable[[], None]) -> object:
         """Run ``work`` concurrently: in a greenlet of a patched process, otherwise in a thread."""

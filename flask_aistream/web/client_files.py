@@ -91,7 +91,7 @@ def client_files() -> dict[str, ClientFile]:
 
 
 def joined(texts: dict[Path, str]) -> str:
-    """``aistream.js`` after all that it imports. The top-level names of these modules differ."""
+    """``aistream.js``, preceded by the modules it imports. The top-level names of these modules differ."""
     order: list[Path] = []
 
     def visit(path: Path) -> None:

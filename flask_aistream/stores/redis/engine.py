@@ -123,7 +123,7 @@ class RedisEngine:
             yield
         except FAULTS as fault:
             if "maxmemory" in str(fault):
-                # Deleting is all that is allowed now. Later, the oldest runs may be those just saved.
+                # Only deletions are allowed now. Later, the oldest runs may be those just saved.
                 with contextlib.suppress(*FAULTS):
                     self._retention.drop_oldest()
             raise
@@ -194,7 +194,7 @@ class RedisEngine:
     def follow(self, run_ids: Collection[str]) -> None:
         assert self._subscriber is not None
         wanted = set(run_ids)
-        # Once the server has confirmed it, the listener is told that the run is stale.
+        # Once the server has confirmed it, the engine reports the run to its listener as stale.
         for run_id in wanted - self._followed:
             self._subscriber.follow(log_key(run_id), run_id)
         for run_id in self._followed - wanted:

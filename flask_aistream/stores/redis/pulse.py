@@ -108,7 +108,7 @@ class TlsLine:
     def exchange(self, command: bytes) -> bool:
         try:
             self._tls.write(command)
-            # The reply to the last command: where the socket does not block, this one's is still on its way.
+            # The reply to the last command: where the socket does not block, this one's has not arrived yet.
             return not self._tls.read(512).startswith(b"-")
         except ssl.SSLWantReadError:
             return True

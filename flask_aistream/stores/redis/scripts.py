@@ -19,7 +19,7 @@ end
 return refused
 """
 
-# A run that has ended, or has a later owner, is never written anew.
+# A run that has ended, or has a later owner, is never rewritten.
 CREATE = """
 local run, process, epoch, request, first, length, data, anew = unpack(ARGV)
 local known = redis.pcall('HMGET', KEYS[2], 'epoch', 'token')

@@ -85,7 +85,7 @@ class Subscriber:
         if run_id is None:
             return
         if kind == "subscribe":
-            # Also after a reconnection: what was said meanwhile is in the stream.
+            # Also after a reconnection: messages published meanwhile are in the stream.
             self._listener.stale(run_id or None)
         elif kind == "message" and channel == self.own:
             if data:

@@ -332,7 +332,7 @@ class ReplicaLog(LogBuffer):
         return True
 
     def mark_stale(self) -> None:
-        """The database has been unavailable for too long: readers of another process's run are told."""
+        """The database has been unavailable for too long: readers of another process's run get an error."""
         with self._lock:
             self.stale = True
         self._wake()

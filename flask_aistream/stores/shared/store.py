@@ -40,7 +40,7 @@ runs and of the last so many seconds."""
 class SharedStore:
     """
     :param patience: Seconds the database may be unavailable before living runs fail.
-    :param limits: Of what is kept of a run here; see ``LogBuffer``.
+    :param limits: Limits of the records kept in this process; see ``LogBuffer``.
     """
 
     shared = True

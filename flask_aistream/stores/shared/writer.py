@@ -239,14 +239,14 @@ class Writer:
         self._wakeup.put(None)
 
     def close(self) -> None:
-        """Write what is left, and end."""
+        """Write pending records, and end the writer."""
         with contextlib.suppress(StoreUnavailable):
             self.ask(lambda engine: None)
         self._closed = True
         self.submit(lambda engine: None)
 
     def step(self, now: float) -> None:
-        """Do one round with all that has come in.
+        """Do one round with all jobs received so far.
 
         :param now: By the writer's clock.
         """
