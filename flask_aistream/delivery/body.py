@@ -88,9 +88,8 @@ class Delivery:
                     self._on_complete()
                     if page.events and isinstance(page.events[-1], self._aborted_by):
                         abort_connection()
-        except (
-            StoreUnavailable
-        ):  # Another process owns the run, and its log cannot be read any further.
+        except StoreUnavailable:
+            # Another process owns the run, and its log cannot be read further.
             abort_connection()
         if self._recall_frame and not ended:
             self.recalled = True

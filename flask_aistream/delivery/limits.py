@@ -1,4 +1,4 @@
-"""How many connections a process and each owner may have open."""
+"""Limits on the open connections of a process and of each owner."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from flask_aistream.errors import Unavailable
 class ConnectionLimits:
     """Counts connections from before their run starts until they close.
 
-    :param lock: For a few steps that do not block.
-    :param most: Connections of this process at once; ``None`` for any number.
-    :param most_per_owner: Of one owner at once; ``None`` for any number. Anonymous callers are not counted.
+    :param lock: For critical sections that do not block.
+    :param most: Maximum number of open connections of this process; ``None``: unlimited.
+    :param most_per_owner: The same for one owner. Anonymous callers are not counted.
     """
 
     __slots__ = ("_count", "_lock", "_most", "_most_per_owner", "_per_owner")
@@ -38,8 +38,8 @@ class ConnectionLimits:
         Call it once a request, before anything is started for it, and release the slot when the
         connection closes or the request fails.
 
-        :raises Unavailable: The process has as many as it may have.
-        :raises TooManyConnections: The owner has.
+        :raises Unavailable: The process has reached its limit.
+        :raises TooManyConnections: The owner has reached its limit.
         """
         with self._lock:
             if self._most is not None and self._count >= self._most:
@@ -64,9 +64,10 @@ class ConnectionLimits:
 
 
 class ConnectionSlot:
-    """The place of one connection, held until :meth:`release`.
+    """One connection of the limit, held until :meth:`release`.
 
-    A ``with`` block releases it only if it raises: else the connection that opened in it does.
+    A ``with`` block releases the slot only if the block raises. Otherwise the connection that the block has opened
+    releases it.
     """
 
     __slots__ = ("_held", "_owner")
@@ -83,6 +84,6 @@ class ConnectionSlot:
             self.release()
 
     def release(self) -> None:
-        """Give the place back. Any thread may call it, any number of times."""
-        with contextlib.suppress(IndexError):  # Released already: only one thread can pop.
+        """Release the slot. Idempotent; any thread may call it."""
+        with contextlib.suppress(IndexError):  # Another call has popped it.
             self._held.pop()._release(self._owner)

@@ -1,4 +1,4 @@
-"""Which responses this process is streaming now."""
+"""The open responses of this process."""
 
 from __future__ import annotations
 

@@ -23,7 +23,10 @@ from flask_aistream.timing.timer import Timer
 class Tail:
     """One reader's position in one log. Iterating blocks.
 
-    Yields pages, and ``None`` when a heartbeat is due. Ends after the terminal record, or when closed.
+    Yields pages, and ``None`` when a heartbeat is due. Ends after the terminal record, or when closed or drained.
+
+    One thread iterates. :meth:`close`, :meth:`drain` and the timer's callbacks run in other threads: they set a flag and
+    wake the iterating thread, which reads the flag. None of them reads the log.
 
     :param after: Number of the last record read.
     :param heartbeat: Longest silence, in seconds; ``None``: no heartbeats.
@@ -67,8 +70,11 @@ class Tail:
         self._flush_interval = flush_interval
         self._clock = clock
         self._last_page_at = clock()
+        # Set by the timer, cleared by the iterating thread.
         self._heartbeat_due = False
+        # The registration with notify_end() is made once and stays until close().
         self._waits_for_end = False
+        # Set by any thread, never cleared.
         self._closed = False
         self._draining = False
         self._heartbeat_timer = (
@@ -109,7 +115,7 @@ class Tail:
         """Wait for the first event after record ``after``, without reading past it.
 
         :param timeout: In seconds.
-        :returns: ``None`` if there is none in time, or the run has ended.
+        :returns: The event; ``None`` after the timeout, when the tail is closed, or if the log has ended before it.
         """
         deadline = self._clock() + timeout
         alarm = self._timer.call_later(timeout, self._wake)
@@ -122,14 +128,15 @@ class Tail:
         return page.events[0] if page.events else None
 
     def drain(self) -> None:
-        """End the iteration after the records that are in the log now. Any thread may call it."""
+        """Yield the records that are in the log now, then end the iteration. Any thread may call it."""
         self._draining = True
         self._wake()
 
     def close(self, *, wake: bool = True) -> None:
-        """End the iteration. Any thread may call it.
+        """End the iteration, and cancel the heartbeat. Idempotent; any thread may call it.
 
-        :param wake: Wake a reader that waits. If false, it waits until this is called again.
+        :param wake: Wake the iterating thread, so that it returns now. If false, a waiting thread returns at the next
+            call of this method.
         """
         self._closed = True
         if self._heartbeat_timer:
@@ -150,7 +157,8 @@ class Tail:
         self._forget_if_closed()
 
     def _forget_if_closed(self) -> None:
-        if self._closed:  # By another thread, meanwhile.
+        # close() may have run between the iteration's check and the registration.
+        if self._closed:
             self._log.forget(self._wake)
 
     def _on_flush(self) -> None:
@@ -158,10 +166,8 @@ class Tail:
             return
         try:
             self._listen()
-        except (
-            StoreUnavailable
-        ):  # The reader calls again, in its own thread, and receives the error there.
-            self._wake()
+        except StoreUnavailable:
+            self._wake()  # The iterating thread calls the store again, and raises the error.
 
     def _check_silence(self) -> None:
         if self._closed or self._heartbeat is None:
