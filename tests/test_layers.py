@@ -43,7 +43,7 @@ THIRD_PARTIES = {
     "blinker": {"web"},
     "flask_login": {"web"},
     "itsdangerous": {"web"},
-    "gevent": {"server", "runs.bridge"},
+    "gevent": {"server"},
     "greenlet": {"server", "runs.bridge"},
     "gunicorn": {"server"},
     "redis": {"stores"},
