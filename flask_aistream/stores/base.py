@@ -183,8 +183,8 @@ class Store(t.Protocol):
         """
 
     def claim(self, busy: Collection[str]) -> Sequence[OutboxRow]:
-        """Claim the outbox rows that no process has claimed, that dead processes have claimed, and that this process has
-        claimed but is not delivering. Called after ``orphans``.
+        """Claim the outbox rows that no process or a dead process has claimed, and those that this process has claimed
+        but is not delivering. Called after ``orphans``.
 
         :param busy: Ids of the runs whose rows this process is delivering now.
         """
