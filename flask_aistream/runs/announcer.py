@@ -23,8 +23,8 @@ from flask_aistream.errors import StoreUnavailable
 from flask_aistream.runs.active import ActiveRun
 from flask_aistream.runs.ended import EndObserver
 from flask_aistream.runs.ended import RunEnded
+from flask_aistream.stores.base import ClaimedRow
 from flask_aistream.stores.base import Log
-from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.base import Store
 from flask_aistream.timing.concurrency import Concurrency
 
@@ -63,8 +63,8 @@ class Announcer:
         self._lock: AbstractContextManager[object] = concurrency.lock()
         self._expected: Counter[str] = Counter()
         self._durations: dict[str, Durations] = {}
-        self._claimed: dict[str, OutboxRow] = {}
-        self._queue: deque[OutboxRow] = deque()
+        self._claimed: dict[str, ClaimedRow] = {}
+        self._queue: deque[ClaimedRow] = deque()
         self._tasks = 0
         self._claims = 0  # Wanted, with the one that is going on.
         self._claimed_at = -CLAIM_SECONDS
@@ -187,7 +187,7 @@ class Announcer:
                 return
             self._deliver(row)
 
-    def _deliver(self, row: OutboxRow) -> None:
+    def _deliver(self, row: ClaimedRow) -> None:
         run_id = row.log.run.id
         try:
             if row.attempt <= self._max_deliveries:

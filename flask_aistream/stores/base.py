@@ -115,7 +115,7 @@ class Orphan(t.NamedTuple):
     epoch: int
 
 
-class OutboxRow(t.NamedTuple):
+class ClaimedRow(t.NamedTuple):
     """An outbox row that this process has claimed: the end of a run, still to be delivered to its receivers.
 
     :param attempt: Number of this claim of the row; the first one is 1.
@@ -182,7 +182,7 @@ class Store(t.Protocol):
         :param queued: Include runs that have waited for their first owner for this many seconds; ``None``: none.
         """
 
-    def claim(self, busy: Collection[str]) -> Sequence[OutboxRow]:
+    def claim(self, busy: Collection[str]) -> Sequence[ClaimedRow]:
         """Claim the outbox rows that no process or a dead process has claimed, and those that this process has claimed
         but is not delivering. Called after ``orphans``.
 

@@ -16,8 +16,8 @@ from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreFull
 from flask_aistream.errors import TooManyRuns
+from flask_aistream.stores.base import ClaimedRow
 from flask_aistream.stores.base import Orphan
-from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.limits import UNLIMITED
 from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.log import LogBuffer
@@ -188,11 +188,11 @@ class MemoryStore:
             waiting = [log for log in self._logs.values() if not (log.owned or log.ended)]
         return [Orphan(log, 0) for log in waiting if log.created_at <= old]
 
-    def claim(self, busy: Collection[str]) -> Sequence[OutboxRow]:
+    def claim(self, busy: Collection[str]) -> Sequence[ClaimedRow]:
         # A row is claimed once: the process that could crash in a delivery is this one.
         with self._lock:
             outbox, self._outbox = self._outbox, {}
-        return [OutboxRow(log, 1) for log in outbox.values()]
+        return [ClaimedRow(log, 1) for log in outbox.values()]
 
     def delivered(self, run_id: str) -> None:
         """The claim has deleted the row."""

@@ -16,8 +16,8 @@ from flask_aistream.core import events as ev
 from flask_aistream.core.run import Run
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
+from flask_aistream.stores.base import ClaimedRow
 from flask_aistream.stores.base import Log
-from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.shared.engine import DEAD_SECONDS
 from flask_aistream.stores.shared.engine import Segment
 from flask_aistream.stores.shared.replica import ReplicaLog
@@ -221,7 +221,7 @@ class AcrossContract:
         assert (there.claim([]), third.claim([])) == ([], [])
         assert {it.log.run.id for it in here.claim([])} == {mine.run.id, foreign.run.id}
         stores.kill(here)
-        claimed: list[OutboxRow] = []
+        claimed: list[ClaimedRow] = []
 
         def found() -> bool:
             for store in (there, third):

@@ -17,8 +17,8 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import RunUnreadable
 from flask_aistream.errors import StoreFull
 from flask_aistream.errors import StoreUnavailable
+from flask_aistream.stores.base import ClaimedRow
 from flask_aistream.stores.base import Orphan
-from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.limits import UNLIMITED
 from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.shared.engine import Batch
@@ -176,15 +176,15 @@ class SharedStore:
                     orphans.append(Orphan(self.open(run), epoch))
         return orphans
 
-    def claim(self, busy: Collection[str]) -> list[OutboxRow]:
+    def claim(self, busy: Collection[str]) -> list[ClaimedRow]:
         claimed = self.writer.ask(
             lambda engine: engine.claim(busy),
             lambda rows: self._claimed.update(run_id for run_id, _ in rows),
         )
-        rows: list[OutboxRow] = []
+        rows: list[ClaimedRow] = []
         for run_id, count in claimed:
             try:
-                rows.append(OutboxRow(self.open(run_id), count))
+                rows.append(ClaimedRow(self.open(run_id), count))
             except (RunNotFound, RunUnreadable):
                 self.delivered(run_id)
         return rows
