@@ -126,7 +126,7 @@ def scheme_of(url: str) -> str:
 
 
 def new_name() -> str:
-    """Of a process. Process ids are used again, and are the same in two containers."""
+    """A unique name for this process. Process ids are reused, and two containers may have the same ones."""
     return secrets.token_urlsafe(9)
 
 

@@ -1,4 +1,4 @@
-"""By what a run is found besides its id: its key, its chat, its owner."""
+"""Secondary indexes of the runs: by idempotency key, chat and owner."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def aliases(run: Run) -> list[str]:
 
 
 def entry_id(length: int, epoch: int = 0) -> str:
-    """Of the entry with which a log is so long. Plus one, as 0-0 is no id, and a log may be empty."""
+    """Id of the stream entry that makes a log ``length`` long. Plus one: a log may be empty, and 0-0 is no id."""
     return f"{length + 1}-{epoch}"
 
 

@@ -40,7 +40,7 @@ class Outbox:
             self._server.redis.sadd(OUTBOX, end.run)
 
     def arguments(self, end: End) -> tuple[str, str]:
-        """Of the script ``END``: whether to write a row, and its first claimant."""
+        """Arguments of the script ``END``: whether to write a row, and its first claimant."""
         return "" if end.outbox is None else "1", self._name if end.outbox else UNCLAIMED
 
     def claim(self, busy: Collection[str]) -> list[tuple[str, int]]:

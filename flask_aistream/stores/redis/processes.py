@@ -24,7 +24,7 @@ WATCH_SECONDS = 2 * BEAT_SECONDS
 """Part of ``DEAD_SECONDS`` for which another process watches a heartbeat that is missing."""
 
 BEAT_MILLISECONDS = int((DEAD_SECONDS - WATCH_SECONDS) * 1000)
-"""Of a heartbeat key, until it expires."""
+"""Time to live of a heartbeat key."""
 
 
 class Processes:
@@ -77,7 +77,7 @@ class Processes:
         return found
 
     def _living(self, name: str, runs: Sequence[str]) -> list[tuple[str, int]]:
-        """Of the runs that a process has to look after: those that have not ended, and their epochs."""
+        """The runs of a process that have not ended, and their epochs."""
         if not runs:
             return []
         # In one go: any number may wait in a queue, and this is done twice a second.

@@ -32,7 +32,7 @@ REFUSALS = (
     redis.exceptions.ClusterError,
     redis.exceptions.AskError,
 )
-"""The same, as classes: the client has cut the code off their text."""
+"""The same errors, as classes of the client, which removes the code from their text."""
 
 
 def is_outage(error: Exception) -> bool:

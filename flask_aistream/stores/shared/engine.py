@@ -28,7 +28,7 @@ DEAD_SECONDS = 3.0
 BEAT_SECONDS = 0.5
 
 Name = t.Literal["key", "chat", "owner"]
-"""By what a run is found besides its id."""
+"""Kind of a secondary index of the runs."""
 
 
 class Batch(t.NamedTuple):
@@ -36,8 +36,8 @@ class Batch(t.NamedTuple):
 
     :param first: Number of the first one.
     :param data: A JSON array, all ASCII.
-    :param epoch: Of the owner that appends them.
-    :param keep: Records before this number are to be dropped; 0: none.
+    :param epoch: Epoch of the owner that appends them.
+    :param keep: Drop the records before this number; 0 drops none.
     """
 
     run: str
@@ -135,38 +135,39 @@ class Engine(t.Protocol):
     def close(self) -> None: ...
 
     def transaction(self) -> AbstractContextManager[object]:
-        """Around all calls of one round: all take effect or, where the database can do that, none.
+        """A context manager around all calls of one round. If it raises, a database with transactions undoes them all.
 
-        Nested, around the calls of one job: if it raises, its own writes alone are undone.
+        Nested, around the calls of one job: if it raises, only the writes of that job are undone.
         """
 
     def create(self, run: Run, batch: Batch, most: int | None = None) -> str:
-        """Add a run.
+        """Create a run.
 
-        :param batch: Its first records; of epoch 0 where the run waits for its owner.
-        :param most: Runs that its owner may have at once.
-        :returns: Id of the run that has ``run.key`` now: this one's, unless there was another.
+        :param batch: Its first records; in epoch 0 if the run waits for its first owner.
+        :param most: Maximum number of concurrent runs of its owner; ``None``: unlimited.
+        :returns: Id of the run that has ``run.key`` now: the new one, unless an earlier run has the key.
         :raises TooManyRuns: Nothing was written.
         """
 
     def restore(self, run: Run, batch: Batch) -> bool:
-        """Write a run of this process as a whole: the database has lost some of it, or all.
+        """Write a whole run of this process again, after the database has lost a part of it, or all.
 
-        :returns: False: it has ended, or has a later owner.
+        :returns: False: the run has ended, or has a later owner.
         """
 
     def assign(self, run_id: str, epoch: int, *, adopt: bool) -> bool:
-        """Change the owner of a run that has not ended and is of this epoch.
+        """Change the owner of a run that has not ended and is in this epoch.
 
-        :param adopt: This process becomes the owner, in the next epoch. Else this process, the owner, gives
-            it up, and the run waits for another.
-        :returns: Whether that is so now.
+        :param adopt: True makes this process the owner, in the next epoch. False releases the run, which this process
+            owns, to any other process.
+        :returns: Whether the run has that owner now, or none.
         """
 
     def append(self, batches: Sequence[Batch]) -> Collection[str]:
-        """
-        :returns: Ids of runs that refused: ended, unknown, of a later epoch, or not exactly as long as the
-            batch expects.
+        """Append each batch to the log of its run.
+
+        :returns: Ids of the runs that rejected their batch: ended, unknown, in a later epoch, or of another length than
+            the batch expects.
         """
 
     def end(self, end: End) -> bool | None:
@@ -176,20 +177,20 @@ class Engine(t.Protocol):
         """
 
     def load(self, run_id: str, after: int) -> Snapshot | None:
-        """Every record after number ``after``; ``None``: there is no such run.
+        """Read the records after number ``after``; ``None``: there is no such run.
 
-        :raises RunUnreadable: It is not in a format of this version.
+        :raises RunUnreadable: The records are in a format that this version cannot read.
         """
 
     def follow(self, run_ids: Collection[str]) -> None:
-        """Send the listener what is appended to exactly these runs. For each that is new, the listener's
-        ``stale`` is called once its news arrive."""
+        """Send the listener the appends to exactly these runs. Once the subscription to a new one is active, call the
+        listener's ``stale`` for it."""
 
     def followed(self, run_id: str) -> bool:
         """Whether any process follows the run."""
 
     def poll(self) -> None:
-        """Look for news, where the database does not push them."""
+        """Look for new records, if the database does not push them."""
 
     @property
     def rest(self) -> float | None:
@@ -199,11 +200,11 @@ class Engine(t.Protocol):
         """Ids of runs: the one that has a key, the latest of a chat, all of an owner that have not ended."""
 
     def leave_chat(self, chat: str, run_id: str) -> None:
-        """Have no run up to this one found by its chat."""
+        """Remove this run and all earlier ones from the index of their chat."""
 
     def heartbeat(self, runs: Collection[Run]) -> None:
-        """Show that this process lives, and enter it and its living runs again wherever others look for
-        them: a key may have been evicted."""
+        """Renew the heartbeat of this process, and write it and its living runs to the indexes again: a key may have
+        been evicted."""
 
     def ended(self, run_ids: Collection[str]) -> dict[str, bool]:
         """Whether each of these runs has ended; without those that the database does not have."""
@@ -223,9 +224,9 @@ class Engine(t.Protocol):
         """Delete the outbox row of a run, if it is this process's."""
 
     def sweep(self) -> bool:
-        """Drop what exceeds the limits.
+        """Drop ended runs that exceed the limits.
 
-        :returns: There is no room for another run: the living ones alone exceed the limit.
+        :returns: Whether the store is full: the living runs alone exceed the limit.
         """
 
 

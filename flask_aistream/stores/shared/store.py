@@ -33,8 +33,7 @@ from flask_aistream.timing.concurrency import Spawner
 
 REMEMBER_SECONDS = 60.0
 REMEMBER_RUNS = 256
-"""A process asserts the ends that it has written again, where the database is rolled back: those of so many
-runs and of the last so many seconds."""
+"""Ends that a process writes again if the database is rolled back: at most this many, and none older than this."""
 
 
 class SharedStore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION = 0x61697374
-"""Of every file of ours, in its header: "aist"."""
+"""SQLite's ``application_id`` of a store's file: "aist"."""
 
 FORMAT = 1
 """Oldest version that can work on the file, in its header. A newer version may add columns and tables."""
