@@ -43,8 +43,7 @@ Durations = tuple[float, float | None]
 
 class Announcer:
     """
-    :param max_deliveries: Times that an end is delivered, where each one crashes its process.
-    :param lock: For a few steps that do not block.
+    :param max_deliveries: Maximum number of deliveries of one end, if each of them crashes its process.
     """
 
     def __init__(

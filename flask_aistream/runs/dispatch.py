@@ -37,7 +37,7 @@ class DispatchQueue:
     def put(self, run: Run, epoch: int = 0) -> bool:
         """Enqueue a run for any worker.
 
-        :param epoch: Owners it has had.
+        :param epoch: Number of owners that the run has had.
         :returns: False: the queue is unavailable, which is logged.
         """
         try:

@@ -44,7 +44,7 @@ class Lifecycle:
         where no other process could serve them.
     :param later: Calls back after some seconds; the callback must not block.
     :param spawn: Runs work beside everything else.
-    :param budget: Seconds that runs may go on once the process is to leave; ``None``: what gunicorn allows.
+    :param budget: Seconds that runs may continue after the stop; ``None``: as long as gunicorn allows.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Lifecycle:
         self._deadline = time.monotonic()
 
     def exit(self) -> None:
-        """Finish the runs that are left. gunicorn exits once no connection is open, but runs may go on."""
+        """Finish the remaining runs. gunicorn exits once no connection is open, but runs may continue without one."""
         if self._pid != os.getpid():
             return  # A forked child: the runs are its parent's.
         self._start_deadline()

@@ -33,7 +33,7 @@ BROWSER_SCHEMES = ("basic", "digest", "negotiate", "ntlm")
 """HTTP authentication that a browser repeats by itself."""
 
 STREAM_KINDS = ("text/event-stream", "json")
-"""Of ``Accept``: what scripts ask for, and links and pictures do not."""
+"""Media types in ``Accept`` that scripts request. Links and images do not."""
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 
