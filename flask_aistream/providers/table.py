@@ -1,4 +1,4 @@
-"""Every SDK whose chunks are understood, by the module of their classes."""
+"""The adapter for each SDK, by the module of its chunk classes."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ MODULES: dict[str, Factory] = {
 class Chunks:
     """Translates what one provider yields, in any mix of SDKs.
 
-    A chunk is recognised by its class; the adapter for a class is looked up once a run. Only plain dicts
-    are looked at one by one.
+    The class of a chunk selects its adapter, which is looked up once per class and run. A plain dict is classified by
+    its keys, each time.
 
-    :param accounting: Of the run.
-    :ivar odd: Kinds of chunks that were ignored because they are not what their SDK defines.
+    :param accounting: Token usage, cited sources and generated ids of the run.
+    :ivar odd: Number of ignored chunks, by a description: those that do not match their SDK's definition.
     """
 
     def __init__(self, accounting: Accounting | None = None) -> None:
@@ -105,7 +105,7 @@ class Chunks:
             return ()
 
     def close(self) -> Sequence[Event]:
-        """What is still open when the provider has ended."""
+        """The events that complete open parts of the answer, once the provider has ended."""
         return [event for adapter in self._by_factory.values() for event in adapter.close()]
 
     def _adapter_for(self, chunk: t.Any) -> Adapter | None:

@@ -100,7 +100,7 @@ class ActiveRun:
 
 
 class ActiveRuns:
-    """Registry of the active runs of this process, and of the places that starting runs have reserved.
+    """The active runs of this process, and the places reserved for runs that start.
 
     :ivar lock: Guards this registry and the state of its runs. Critical sections never block.
     """
@@ -122,7 +122,7 @@ class ActiveRuns:
 
     @contextlib.contextmanager
     def reserve(self, run_id: str, limit: int | None) -> Iterator[None]:
-        """Reserve a place for a run until :meth:`add` takes it, at the latest until the block is left.
+        """Reserve a place for a run until :meth:`add` takes it or the block ends.
 
         :param limit: Maximum number of active and starting runs.
         :raises Unavailable: The limit is reached.

@@ -274,7 +274,7 @@ class Pump:
         return bool(self._unread)
 
     def read_out(self) -> None:
-        """Read it to its end, after the run has ended. Blocks for as long as its server does not close it."""
+        """Read the open responses to their ends, after the run has ended. Blocks until their servers close them."""
         while self._unread:
             with contextlib.suppress(Exception):
                 read_out(self._unread.pop())
@@ -447,7 +447,7 @@ def is_being_cancelled() -> bool:
 
 
 def is_timeout(error: BaseException) -> bool:
-    """gevent's is no ``Exception``, and usual around a call that may take too long."""
+    """Whether an error is a timeout, of Python or of gevent, whose ``Timeout`` is no ``Exception``."""
     kinds = type(error).__mro__
     return isinstance(error, TimeoutError) or any(
         kind.__name__ == "Timeout" and kind.__module__.partition(".")[0] == "gevent"
@@ -456,7 +456,7 @@ def is_timeout(error: BaseException) -> bool:
 
 
 def http_exception(error: BaseException) -> ProviderError | None:
-    """What ``abort(404)`` raises, as the HTTP error that it is before the first byte."""
+    """The error of Flask's ``abort()`` as a ``ProviderError`` with the same status; ``None`` for other errors."""
     names = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
     if "werkzeug.exceptions.HTTPException" not in names:
         return None

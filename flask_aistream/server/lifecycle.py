@@ -94,7 +94,7 @@ class Lifecycle:
         answered = not self._addresses or any(
             answers(address, PROBE_SECONDS, tls=tls) for address in self._addresses
         )
-        # The arbiter may have been told to stop meanwhile.
+        # The arbiter may have begun to stop during the probe.
         return answered if self._service_continues() else None
 
     def _service_continues(self) -> bool:

@@ -59,8 +59,8 @@ def read_cursor(request: Request) -> Cursor | None:
 
 
 def read_own_cursor(request: Request) -> Cursor | None:
-    """The same in a view of the application's own, where a cursor may be one of another event stream: ``None``
-    if it is not ``run:number``."""
+    """As :func:`read_cursor`, in a view of the application; ``None`` also if the cursor is not ``run:number``: it may
+    belong to another event stream."""
     try:
         return read_cursor(request)
     except CursorInvalid:
