@@ -176,7 +176,7 @@ def test_a_refusal_of_the_model_is_told_and_can_be_tried_again(
     chat.open(refused)
     chat.ask("Hello")
     chat.wait_for_end()
-    assert "The model's service answered 401." in chat.ending
+    assert "refused this application's credentials" in chat.ending
     before = len(upstream.exchanges)
     browser.find_element(By.XPATH, "//button[text()='Try again']").click()
     wait_for(lambda: len(upstream.exchanges) > before, "it to be asked again")
