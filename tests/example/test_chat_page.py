@@ -293,6 +293,30 @@ def test_nothing_sticks_out_on_a_phone(chat: Chat, offline: Gunicorn) -> None:
     chat.type(Keys.ESCAPE)
     chat.wait_for_end()
     assert chat.js("return document.documentElement.scrollWidth") == 360
+    assert chat.js(TARGETS) == []
+
+
+# Links and buttons that are lower than 40 px.
+TARGETS = """
+return [...document.querySelectorAll("button, header a, .sources a")]
+  .filter((it) => it.offsetParent && it.offsetHeight < 40).map((it) => it.textContent)
+"""
+
+
+def test_without_the_markdown_library_the_page_shows_plain_text(
+    chat: Chat, browser: Chrome, counting: Gunicorn
+) -> None:
+    browser.execute_cdp_cmd("Network.enable", {})
+    browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/static/libraries/*"]})
+    try:
+        chat.open(counting.url)
+        chat.ask("Count")
+        chat.wait_for_text(10)
+        chat.wait_for_end()
+        assert chat.said == SAID
+        assert chat.js("return document.querySelector('.text .plain').textContent") == SAID
+    finally:
+        browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
 
 
 def test_the_pages_obey_a_strict_policy(chat: Chat, browser: Chrome, counting: Gunicorn) -> None:
