@@ -18,10 +18,6 @@ CHECK_SECONDS = 1.0
 UNREAD_SECONDS = 5.0
 """Minimum time that the client of a new run has to start reading."""
 
-STOP_SECONDS = 1.0
-"""Minimum detach time. A browser may have to close the run's connection before it can send the stop
-request, and then the run is to end as stopped by its client."""
-
 
 class DetachMonitor:
     """Counts the readers of each run in this process.
@@ -71,7 +67,15 @@ class DetachMonitor:
             run = self._active_runs.get(run_id)
             if run is None or self._is_read(run) or self._detach_seconds is None:
                 return
-            self._check_later(run, max(self._detach_seconds, min_seconds, STOP_SECONDS))
+            seconds = max(self._detach_seconds, min_seconds)
+            if seconds > 0:
+                self._check_later(run, seconds)
+                return
+        if self._store.shared or run.request.has_stop_callbacks:
+            self._spawn_check(run)
+        else:
+            # Nothing here blocks, so a thousand readers that leave at once need no task each.
+            self._stop_if_unread(run)
 
     def _is_read(self, run: ActiveRun) -> bool:
         # A background run goes on to its end without readers.

@@ -169,7 +169,7 @@ class Settings:
         30.0,
         "seconds",
         Number(AGES, zero=True, none="no limit"),
-        "How long a run without readers continues; then it is stopped. 0 stops it after a second (in which its client may send a stop request), None never.",
+        "How long a run without readers continues; then it is stopped. 0 stops it at once, None never.",
     )
     run_seconds: float | None = key(
         3600.0,

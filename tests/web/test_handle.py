@@ -169,7 +169,7 @@ def test_reading_or_waiting_keeps_a_run_from_being_stopped(
             run.wait(0.01)
         assert run.status == "running"
         reading.close()
-        until(lambda: run.status == "stopped")
+        assert run.wait(DEADLINE) == ev.Stopped("detach")
 
 
 def test_a_background_run_needs_no_reader(make_app: MakeApp, ai: AIStream, gate: Gate) -> None:

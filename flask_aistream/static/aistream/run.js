@@ -456,7 +456,7 @@ export class Run extends EventTarget {
     this.#connection.abort();
     const leave = () => this.#leave("stopped");
     const timer = setTimeout(leave, patience * 1000);
-    const answer = await repeat(this.#poster(), this.#options.retry, leave);
+    const answer = asked(await repeat(this.#poster(), this.#options.retry, leave));
     clearTimeout(timer);
     if (answer && !answer.error) this.#conclude(answer);
     else if (this.links && !this.#over) this.#goOn();
@@ -567,4 +567,10 @@ function parseJson(data) {
   } catch {
     throw fatal("stream_broken", `An event holds no JSON: ${data.slice(0, 100)}`);
   }
+}
+
+/** A stop request's answer. With a detach time of 0, closing the connection has ended the run just before it. */
+function asked(answer) {
+  if (answer?.end?.by !== "detach") return answer;
+  return { ...answer, stopped: true, end: { ...answer.end, by: "client" } };
 }
