@@ -27,9 +27,16 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 
 
 def sources() -> list[str]:
-    found = [path for path in (ROOT / "example_app").rglob("*") if path.suffix in SUFFIXES]
+    found = [
+        path
+        for path in (ROOT / "example_app").rglob("*")
+        if path.suffix in SUFFIXES and not INSTALLED & set(path.parts)
+    ]
     return [path.read_text("utf-8") for path in found]
 
+
+INSTALLED = {"node_modules", "libraries"}
+"""Folders that the set-up fills with packages."""
 
 SUFFIXES = {".py", ".html", ".js", ".conf"}
 SNIPPETS = [
