@@ -30,7 +30,7 @@ test: .venv/dev clients
 
 # Pure layers and units; under a minute.
 quick: .venv/dev
-	$(BIN)/python -m pytest -n 2 $(QUICK) $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadscope $(QUICK) $(ARGS)
 
 # It interrupts threads at any instruction, and a thread that is interrupted within the tracer keeps the tracer's lock.
 UNTRACEABLE := --deselect tests/runs/test_termination.py::test_all_readers_of_a_fast_provider_receive_its_stop
