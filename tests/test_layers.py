@@ -30,6 +30,7 @@ LAYERS = {
     "testing": 6,
     "gunicorn_conf": 6,
     "__init__": 6,
+    "cli": 7,
 }
 PURE = {"errors", "core", "sse", "protocols", "providers"}
 
@@ -38,7 +39,9 @@ CIRCLES: set[frozenset[str]] = set()
 
 # Layers, or single modules, that may import a package that is neither ours nor Python's.
 THIRD_PARTIES = {
-    "flask": {"web", "testing", "__init__"},
+    "flask": {"web", "testing", "cli", "__init__"},
+    "click": {"cli"},
+    "rich": {"cli"},
     "werkzeug": {"web", "testing"},
     "blinker": {"web"},
     "flask_login": {"web"},

@@ -15,11 +15,11 @@ from flask_aistream import ProviderError
 from flask_aistream.core import events as ev
 from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.native import NativeEncoder
+from flask_aistream.protocols.native_decode import decode_event
 from flask_aistream.sse.decode import Decoder
 from flask_aistream.testing import Gate
 from flask_aistream.testing import Script
 from flask_aistream.testing import StreamClient
-from flask_aistream.testing.decode import decode_event
 from flask_aistream.web.extension import install
 from tests.core.samples import EVENTS
 from tests.runs.support import until

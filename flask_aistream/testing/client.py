@@ -13,9 +13,9 @@ from werkzeug.test import TestResponse
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.fold import Fold
+from flask_aistream.protocols.native_decode import decode_event
 from flask_aistream.sse.decode import Decoder
 from flask_aistream.sse.frame import Frame
-from flask_aistream.testing.decode import decode_event
 from flask_aistream.testing.script import DEADLINE
 from flask_aistream.web.extension import install
 

@@ -25,6 +25,7 @@ from flask_aistream.web.mounts import Mounts
 from flask_aistream.web.process import ProcessState
 from flask_aistream.web.store import MEMORY
 from flask_aistream.web.store import choose_store
+from flask_aistream.web.store import shared_by_processes
 
 logger = logging.getLogger("flask_aistream")
 
@@ -62,6 +63,10 @@ class Extension:
                 if process is None or process.pid != os.getpid():
                     process = self._process = self._start_process()
         return process
+
+    def use_shared_store(self) -> None:
+        """Use the store that the processes of a server share, although this process cannot see that it has siblings."""
+        self._store_url = self._store_url or shared_by_processes(self._app)
 
     def warn_once(self, sentence: str) -> None:
         """Log a sentence once a process."""
