@@ -289,4 +289,5 @@ AG_UI = WireProtocol(
     encoder=AGUIEncoder,
     error=error,
     stateful=True,
+    stopped_by_leaving=True,
 )

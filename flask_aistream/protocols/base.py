@@ -19,6 +19,17 @@ EVENT_STREAM = "text/event-stream; charset=utf-8"
 NOTHING: Mapping[str, t.Any] = {}
 
 
+class Attempt(t.NamedTuple):
+    """One attempt of a client at a request that it repeats after a failure.
+
+    :param retries: Number of earlier attempts.
+    :param name: The same for all attempts at requests with one content.
+    """
+
+    retries: int
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class ParsedRequest:
     """A request, parsed from the body (or query) of one protocol.
@@ -31,6 +42,7 @@ class ParsedRequest:
     :param echo: Fields that the protocol repeats in its responses; ``None`` if it repeats none.
     :param cursor: Cursor to resume from, as text; ``None`` starts a run.
     :param key: Idempotency key; ``None`` for none.
+    :param attempt: The client's attempt at this request, if it counts its attempts.
     :param options: Options for the protocol's encoder (``include_usage`` …).
     :param provider: Name of the provider, if the protocol has it in the body instead of the path.
     :param stream: False requests a single JSON response (``WireProtocol.response_body``).
@@ -45,6 +57,7 @@ class ParsedRequest:
     echo: dict[str, t.Any] | None = None
     cursor: str | None = None
     key: str | None = None
+    attempt: Attempt | None = None
     options: Mapping[str, t.Any] = field(default_factory=dict)
     provider: str | None = None
     stream: bool = True
@@ -94,6 +107,10 @@ def no_headers(status: int) -> Mapping[str, str]:
     return NOTHING
 
 
+def same_status(status: int) -> int:
+    return status
+
+
 @dataclass(frozen=True, slots=True)
 class WireProtocol:
     """One wire protocol: a row of ``PROTOCOLS``.
@@ -113,12 +130,15 @@ class WireProtocol:
     :param stateful: Frames depend on earlier frames, so every connection is encoded from record 0.
     :param resumable: Frames carry ids, clients reconnect with ``Last-Event-ID``, and the stream begins with
         a reconnection time.
+    :param stopped_by_leaving: A client that disconnects cannot come back, so the run that its request has started or
+        attached to is stopped, unless another reader has it.
     :param aborted_by: Terminal events that the format cannot express. The connection is aborted after the
         last byte, so the client sees a network error instead of a complete answer.
     :param repeat_last: A request that resumes at the end of the log gets the last record again. Otherwise
         the status is 204, which makes ``EventSource`` stop reconnecting; htmx ignores it.
     :param headers: Additional response headers of a stream.
     :param error_headers: HTTP status → additional headers of an error response.
+    :param failure_status: Status of a run's failure → HTTP status of the response that reports it.
     :param run_header: Response header that holds the run's id, besides ``AIStream-Run``.
     """
 
@@ -137,8 +157,10 @@ class WireProtocol:
     heartbeat: bytes | None = HEARTBEAT
     stateful: bool = False
     resumable: bool = False
+    stopped_by_leaving: bool = False
     aborted_by: tuple[type[Terminal], ...] = ()
     repeat_last: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     error_headers: Callable[[int], Mapping[str, str]] = no_headers
+    failure_status: Callable[[int], int] = same_status
     run_header: str | None = None

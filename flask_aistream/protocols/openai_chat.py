@@ -25,6 +25,7 @@ from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.endings import failure_of
+from flask_aistream.protocols.endings import final_status
 from flask_aistream.protocols.fields import flag_field
 from flask_aistream.protocols.fields import missing_field
 from flask_aistream.protocols.fields import other_fields
@@ -316,7 +317,7 @@ OPENAI_CODES = {"provider_not_found": "model_not_found"}
 
 
 def error_headers(status: int) -> Mapping[str, str]:
-    # After a 409 or 5xx the SDKs retry twice, which would call the provider again.
+    # Only a refusal has one of these two statuses. It has called no provider.
     return {"x-should-retry": "true" if status in (429, 503) else "false"}
 
 
@@ -338,6 +339,8 @@ OPENAI_CHAT = WireProtocol(
     error=error,
     response_body=response_body,
     stateful=True,
+    stopped_by_leaving=True,
     error_headers=error_headers,
+    failure_status=final_status,
     run_header="x-request-id",
 )

@@ -23,6 +23,7 @@ from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.endings import failure_of
+from flask_aistream.protocols.endings import final_status
 from flask_aistream.protocols.fields import flag_field
 from flask_aistream.protocols.fields import missing_field
 from flask_aistream.protocols.fields import other_fields
@@ -411,6 +412,8 @@ OPENAI_RESPONSES = WireProtocol(
     options=options,
     response_body=response_body,
     stateful=True,
+    stopped_by_leaving=True,
     error_headers=error_headers,
+    failure_status=final_status,
     run_header="x-request-id",
 )

@@ -69,5 +69,6 @@ TEXT = WireProtocol(
     error_type=PLAIN,
     heartbeat=None,
     stateful=True,
+    stopped_by_leaving=True,
     aborted_by=(ev.Stopped, ev.Failed, ev.Interrupted),
 )

@@ -24,6 +24,7 @@ class ActiveRun:
     :ivar epoch: The epoch in which this process owns the run.
     :ivar ending: Set by the first caller that ends the run; the provider must not be interrupted after that.
     :ivar read_elsewhere: Another process had a reader of this run at the last check.
+    :ivar awaited_until: Time, by the clock, until which a reader that left may come back.
     :ivar activity: Events and ticks at the last check for idleness.
     :ivar active_at: Time, by the clock, of the last check that found new ones.
     :ivar deadline_timer: Ends the run when it has reached its maximum duration.
@@ -34,6 +35,7 @@ class ActiveRun:
     __slots__ = (
         "active_at",
         "activity",
+        "awaited_until",
         "deadline_timer",
         "detach_timer",
         "ending",
@@ -70,6 +72,7 @@ class ActiveRun:
         self.detach_timer: TimerHandle | None = None
         self.activity = (-1, -1)
         self.active_at = self.started
+        self.awaited_until = self.started
         self.deadline_timer: TimerHandle | None = None
         self.on_removed: Callable[[], None] | None = None
 

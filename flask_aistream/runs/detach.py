@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from flask_aistream.core import events as ev
@@ -33,6 +34,7 @@ class DetachMonitor:
         active_runs: ActiveRuns,
         termination: Termination,
         detach_seconds: float | None,
+        clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._concurrency = concurrency
@@ -40,6 +42,7 @@ class DetachMonitor:
         self._active_runs = active_runs
         self._termination = termination
         self._detach_seconds = detach_seconds
+        self._clock = clock
         self._readers: dict[str, int] = {}
 
     def expect_reader(self, run: ActiveRun) -> None:
@@ -55,21 +58,27 @@ class DetachMonitor:
             if run is not None:
                 run.cancel_detach()
 
-    def detach(self, run_id: str, min_seconds: float) -> None:
-        """Count a reader out. After the last one, the detach time begins. Does not block.
+    def detach(self, run_id: str, min_seconds: float, *, returns: bool) -> None:
+        """Count a reader out. After the last one, the run is stopped at the end of the longest detach time. Does not
+        block.
 
         :param min_seconds: Minimum detach time.
+        :param returns: The reader may come back, so it has a detach time.
         """
         with self._active_runs.lock:
             left = self._readers.pop(run_id, 1) - 1
             if left:
                 self._readers[run_id] = left
             run = self._active_runs.get(run_id)
-            if run is None or self._is_read(run) or self._detach_seconds is None:
+            if run is None or self._detach_seconds is None:
                 return
-            seconds = max(self._detach_seconds, min_seconds)
-            if seconds > 0:
-                self._check_later(run, seconds)
+            now = self._clock()
+            if returns:
+                run.awaited_until = now + max(self._detach_seconds, min_seconds)
+            if self._is_read(run):
+                return
+            if run.awaited_until > now:
+                self._check_later(run, run.awaited_until - now)
                 return
         if self._store.shared or run.request.has_stop_callbacks:
             self._spawn_check(run)

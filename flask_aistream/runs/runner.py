@@ -74,7 +74,7 @@ class Runner:
         termination = Termination(store, concurrency, timer, active, restarts, announcer, clock)
         deadlines = Deadlines(concurrency, timer, termination, policy.run_seconds)
         readers = DetachMonitor(
-            store, concurrency, timer, active, termination, policy.detach_seconds
+            store, concurrency, timer, active, termination, policy.detach_seconds, clock
         )
         idle = IdleMonitor(concurrency, timer, active, termination, clock)
         launcher = Launcher(concurrency, timer, active, termination, deadlines, idle, readers)
@@ -97,32 +97,35 @@ class Runner:
         """Number of active runs."""
         return len(self._active_runs)
 
-    def start(self, run: Run, call: ProviderCall) -> tuple[Log, bool]:
+    def start(self, run: Run, call: ProviderCall, *, take_key: bool = False) -> tuple[Log, bool]:
         """Start a run in this process, or find the one with the same idempotency key.
 
+        :param take_key: The run is a new one, and an earlier run loses its idempotency key.
         :returns: Its log, and whether it is new.
         :raises Unavailable: The process drains, or a limit is reached.
         """
-        found = self._find(run)
+        found = None if take_key else self._find(run)
         if found is not None:
             return found, False
         with self._reserve(run):
-            log, new = self._create(run, call.request, owned=True)
+            log, new = self._create(run, call.request, owned=True, take_key=take_key)
             if new:
                 self._launcher.launch(ActiveRun(log, call, self._clock))
         return log, new
 
-    def enqueue(self, run: Run, request: ChatRequest) -> tuple[Log, bool]:
+    def enqueue(
+        self, run: Run, request: ChatRequest, *, take_key: bool = False
+    ) -> tuple[Log, bool]:
         """As :meth:`start`, for another process to :meth:`execute`. If the queue is unavailable, the run fails.
 
         :param run: With the encoded ``request``.
         """
         assert self._queue is not None
-        found = self._find(run)
+        found = None if take_key else self._find(run)
         if found is not None:
             return found, False
         with self._reserve(run):
-            log, new = self._create(run, request, owned=False)
+            log, new = self._create(run, request, owned=False, take_key=take_key)
             if new and not self._queue.put(run):
                 self._termination.end(log, QUEUE_UNAVAILABLE, 0)
         return log, new
@@ -147,9 +150,13 @@ class Runner:
         """Count a reader of a run. Every call is paired with one of :meth:`detach`."""
         self._readers.attach(run_id)
 
-    def detach(self, run_id: str) -> None:
-        """Count a reader out. After the last one, the run's detach time begins. Does not block."""
-        self._readers.detach(run_id, RECONNECT_SECONDS if self.leaving else 0.0)
+    def detach(self, run_id: str, *, returns: bool = True) -> None:
+        """Count a reader out. After the last one, the run's detach time begins. Does not block.
+
+        :param returns: False for a reader that cannot come back: the run has no detach time for it.
+        """
+        min_seconds = RECONNECT_SECONDS if self.leaving else 0.0
+        self._readers.detach(run_id, min_seconds, returns=returns)
 
     def recover(self) -> None:
         """Restart, dispatch or end the runs of lost processes, and deliver the ends that those have not."""
@@ -181,6 +188,9 @@ class Runner:
             raise Unavailable("The server is shutting down. Try again in a moment.")
         return self._active_runs.reserve(run.id, self._policy.max_runs)
 
-    def _create(self, run: Run, request: ChatRequest, *, owned: bool) -> tuple[Log, bool]:
+    def _create(
+        self, run: Run, request: ChatRequest, *, owned: bool, take_key: bool
+    ) -> tuple[Log, bool]:
         first = [ev.RunStarted(run.id, run.provider, request.continues, request.echo)]
-        return self._store.create(run, first, owned=owned, most=self._policy.max_runs_per_owner)
+        most = self._policy.max_runs_per_owner
+        return self._store.create(run, first, owned=owned, most=most, take_key=take_key)

@@ -136,13 +136,20 @@ class Store(t.Protocol):
         """Whether other processes see the same logs."""
 
     def create(
-        self, run: Run, first: Sequence[Event], *, owned: bool = True, most: int | None = None
+        self,
+        run: Run,
+        first: Sequence[Event],
+        *,
+        owned: bool = True,
+        most: int | None = None,
+        take_key: bool = False,
     ) -> tuple[Log, bool]:
         """Create a log that begins with ``first``, or open the log of the run that has the same ``run.key``.
 
         :param owned: False creates the run without an owner, to be adopted by another process.
         :param most: Maximum number of concurrent runs of ``run.owner``, in all processes; ``None``: unlimited.
-        :returns: The log, and whether it is new. Of all calls with one key, exactly one creates the log.
+        :param take_key: The run is new and gets ``run.key``, which an earlier run loses.
+        :returns: The log, and whether it is new. Of all other calls with one key, exactly one creates the log.
         :raises StoreFull: At the last sweep, the runs that have not ended exceeded the size limit.
         :raises TooManyRuns: ``run.owner`` has ``most`` runs.
         """

@@ -130,13 +130,19 @@ class MemoryStore:
         self._lock = lock()
 
     def create(
-        self, run: Run, first: Sequence[Event], *, owned: bool = True, most: int | None = None
+        self,
+        run: Run,
+        first: Sequence[Event],
+        *,
+        owned: bool = True,
+        most: int | None = None,
+        take_key: bool = False,
     ) -> tuple[MemoryLog, bool]:
         log = MemoryLog(
             run, first, self._limits, self._clock, self._make_lock(), owned, self._publish
         )
         with self._lock:
-            if run.key is not None and run.key in self._keys:
+            if run.key is not None and run.key in self._keys and not take_key:
                 return self._logs[self._keys[run.key]], False
             if self._full:
                 raise StoreFull
@@ -241,7 +247,7 @@ class MemoryStore:
         if self._logs.pop(run.id, None) is None:
             return  # By another sweep.
         self._outbox.pop(run.id, None)
-        if run.key is not None:
-            self._keys.pop(run.key, None)
+        if run.key is not None and self._keys.get(run.key) == run.id:
+            del self._keys[run.key]
         if run.chat is not None and self._chats.get(run.chat) == run.id:
             del self._chats[run.chat]

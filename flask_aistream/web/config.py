@@ -169,7 +169,8 @@ class Settings:
         30.0,
         "seconds",
         Number(AGES, zero=True, none="no limit"),
-        "How long a run without readers continues; then it is stopped. 0 stops it at once, None never.",
+        "How long a run without readers continues; then it is stopped. 0 stops it at once, None never. In a "
+        "protocol that cannot resume (chat completions, Responses, AG-UI, text) a run is stopped at once.",
     )
     run_seconds: float | None = key(
         3600.0,

@@ -37,12 +37,15 @@ def open_connection(
     protocol: WireProtocol,
     encoder: Encoder,
     slot: ConnectionSlot,
+    *,
+    returns: bool = True,
 ) -> tuple[Delivery, Tail]:
     """Attach the connection of a request to a log.
 
     :param environ: The request's WSGI environment, which holds the socket.
     :param after: Number of the last record that the client has.
     :param slot: Released when the connection closes.
+    :param returns: The client may come back after a disconnect.
     """
     connection = sockets.socket_of(environ)
     fd = sockets.descriptor_of(connection)
@@ -55,7 +58,7 @@ def open_connection(
         heartbeat=settings.heartbeat_seconds if protocol.heartbeat else None,
         flush_interval=process.flush_interval,
     )
-    hooks = ConnectionHooks(process, log.run, tail, fd, slot)
+    hooks = ConnectionHooks(process, log.run, tail, fd, slot, returns)
     delivery = Delivery(
         tail,
         encoder,
@@ -91,10 +94,16 @@ class ConnectionHooks:
     :ivar delivery: The response body; ``None`` after closing, which breaks the reference cycle.
     """
 
-    __slots__ = ("_attached", "_fd", "_process", "_run", "_slot", "_tail", "delivery")
+    __slots__ = ("_attached", "_fd", "_process", "_returns", "_run", "_slot", "_tail", "delivery")
 
     def __init__(
-        self, process: ProcessState, run: Run, tail: Tail, fd: int | None, slot: ConnectionSlot
+        self,
+        process: ProcessState,
+        run: Run,
+        tail: Tail,
+        fd: int | None,
+        slot: ConnectionSlot,
+        returns: bool,
     ) -> None:
         self.delivery: Delivery | None = None
         self._process = process
@@ -102,6 +111,7 @@ class ConnectionHooks:
         self._tail = tail
         self._fd = fd
         self._slot = slot
+        self._returns = returns
         self._attached = [run.id]  # Popped by the thread that detaches first.
 
     def on_complete(self) -> None:
@@ -133,4 +143,4 @@ class ConnectionHooks:
 
     def _detach(self) -> None:
         with contextlib.suppress(IndexError):
-            self._process.runner.detach(self._attached.pop())
+            self._process.runner.detach(self._attached.pop(), returns=self._returns)

@@ -23,6 +23,7 @@ from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.fields import json_type
 from flask_aistream.protocols.native import NATIVE
+from flask_aistream.web import attempts
 from flask_aistream.web import json_body
 from flask_aistream.web.config import Settings
 
@@ -46,6 +47,7 @@ def read_request(protocol: WireProtocol, request: Request, settings: Settings) -
         parsed,
         cursor=request.headers.get("Last-Event-ID") or parsed.cursor,
         key=request.headers.get("Idempotency-Key") or parsed.key,
+        attempt=attempts.attempt_of(protocol, request, fields),
         options={**parsed.options, **protocol.options(request.args)},
     )
 

@@ -124,8 +124,13 @@ def head_response(protocol: WireProtocol) -> Response:
 
 
 def failure_response(protocol: WireProtocol, failed: ev.Failed) -> Response:
-    """The HTTP error of a run that failed before its first event."""
-    return error_response(protocol, failed.code, failed.message, failed.status, failed.retry_after)
+    """The HTTP error of a run that failed before its response began."""
+    response = error_response(
+        protocol, failed.code, failed.message, failed.status, failed.retry_after
+    )
+    response.status_code = protocol.failure_status(failed.status)
+    response.headers.update(protocol.error_headers(response.status_code))
+    return response
 
 
 def error_response(

@@ -114,7 +114,8 @@ def start_or_resume(
     cors.refuse_navigation(current_request())
     # Before the start: a run without a reader would still be billed.
     with stream.admit(ext, caller) as slot:
-        log = start(ext, registry, provider, parsed, starter_of(ext, registry, parsed, caller))
+        starter = starter_of(ext, registry, parsed, caller)
+        log = start(ext, registry, provider, parsed, starter, protocol)
         if parsed.stream or protocol.response_body is None:
             return stream.follow(ext, log, BEGINNING, protocol, options, slot, commit=True)
         if not parsed.background:

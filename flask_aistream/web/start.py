@@ -24,8 +24,11 @@ from flask_aistream.errors import KeyReused
 from flask_aistream.errors import RegistrationError
 from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import ParsedRequest
+from flask_aistream.protocols.base import WireProtocol
+from flask_aistream.protocols.native import NATIVE
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
+from flask_aistream.web import attempts
 from flask_aistream.web import names
 from flask_aistream.web import parse
 from flask_aistream.web.call import caller_variables
@@ -71,8 +74,9 @@ def start(
     provider: RegisteredProvider,
     parsed: ParsedRequest,
     starter: Starter,
+    protocol: WireProtocol = NATIVE,
 ) -> Log:
-    """Start a run, or find the one that the idempotency key started.
+    """Start a run, or find the one that the idempotency key or an earlier attempt started.
 
     :raises AIStreamError: The request is wrong, not allowed, or cannot be served now.
     """
@@ -81,7 +85,8 @@ def start(
     if provider.text_only:
         parse.refuse_media(chat.messages)
     access.authorize(starter.authorize, chat)
-    log, new = launch_or_enqueue(ext, provider, run, chat)
+    take_key = attempts.takes_key(ext.process.store, protocol, run, parsed)
+    log, new = launch_or_enqueue(ext, provider, run, chat, take_key)
     if not new and log.run.fingerprint != run.fingerprint:
         raise KeyReused
     return log
@@ -110,6 +115,8 @@ def new_run(
     owner, key = starter.owner, parse.checked_key(parsed.key)
     if key is not None:
         key = names.scoped(registry, provider, owner, key, starter.key_visitor)
+    elif parsed.attempt is not None:
+        key = names.scoped(registry, provider, owner, parsed.attempt.name, None)
     chat = parsed.chat or None
     if chat is not None:
         chat = names.scoped(registry, provider, owner, chat, starter.chat_visitor)
@@ -157,22 +164,23 @@ def default_messages(provider: RegisteredProvider) -> list[Message]:
 
 
 def launch_or_enqueue(
-    ext: Extension, provider: RegisteredProvider, run: Run, chat: ChatRequest
+    ext: Extension, provider: RegisteredProvider, run: Run, chat: ChatRequest, take_key: bool
 ) -> tuple[Log, bool]:
     """Call the provider here, or queue the run for a worker.
 
+    :param take_key: The run is a new one, and an earlier run loses its key.
     :returns: The run's log, and whether it is new.
     """
     runner = ext.process.runner
     if ext.enqueue is not None:
         refuse_immovable(provider, ext.mounts)
-        return runner.enqueue(replace(run, request=chat.encode()), chat)
+        return runner.enqueue(replace(run, request=chat.encode()), chat, take_key=take_key)
     if provider.restart and ext.process.store.shared:
         run = replace(run, request=chat.encode())
     call = provider_call(
         ext.exceptions, ext.settings, provider, chat, context_factory(provider), caller_variables()
     )
-    return runner.start(run, call)
+    return runner.start(run, call, take_key=take_key)
 
 
 def context_factory(

@@ -18,7 +18,7 @@ from flask_aistream.delivery.tail import Tail
 from flask_aistream.protocols.base import Encoder
 from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.base import WireProtocol
-from flask_aistream.protocols.endings import http_failure_of
+from flask_aistream.protocols.endings import failure_of
 from flask_aistream.protocols.wire import dumps
 from flask_aistream.stores.base import Log
 from flask_aistream.web.call import raise_exception_of
@@ -74,10 +74,10 @@ def follow(
     """Stream a log from the record after number ``after``.
 
     :param slot: From :func:`admit`; released when the connection closes.
-    :param commit: Wait up to ``AISTREAM_COMMIT_SECONDS`` for the first event, so that an early failure is an
-        HTTP error.
+    :param commit: The request starts a run: wait up to ``AISTREAM_COMMIT_SECONDS`` for the first event, so that an
+        early failure is an HTTP error.
     """
-    delivery, tail = attach(ext, log, after, protocol, options, slot)
+    delivery, tail = attach(ext, log, after, protocol, options, slot, starts=commit)
     try:
         if commit:
             first = tail.wait_for_event(0, ext.settings.commit_seconds)
@@ -95,7 +95,7 @@ def complete_response(
     ext: Extension, log: Log, protocol: WireProtocol, options: Options, slot: ConnectionSlot
 ) -> Response:
     """Wait for the end of a run, and return all of it in one response."""
-    delivery, tail = attach(ext, log, BEGINNING, protocol, options, slot)
+    delivery, tail = attach(ext, log, BEGINNING, protocol, options, slot, starts=True)
     fold = Fold()
     try:
         for page in tail:
@@ -104,7 +104,7 @@ def complete_response(
         delivery.close()
     if fold.terminal is None:  # The client disconnected, which closed the tail.
         return Response(status=499)
-    failed = http_failure_of(fold)
+    failed = failure_of(fold.terminal)
     if failed and not fold.parts:
         raise_exception_of(ext.exceptions, log.run.id)
     return (
@@ -129,11 +129,27 @@ def attach(
     protocol: WireProtocol,
     options: Options,
     slot: ConnectionSlot,
+    *,
+    starts: bool,
 ) -> tuple[Delivery, Tail]:
-    """Open this request's connection to a log."""
+    """Open this request's connection to a log.
+
+    :param starts: The request starts a run; one that only reads a run can be repeated.
+    """
     encoder = encoder_for(ext, log.run, protocol, options)
     environ = current_request().environ
-    return open_connection(ext.process, ext.settings, environ, log, after, protocol, encoder, slot)
+    returns = not (starts and protocol.stopped_by_leaving)
+    return open_connection(
+        ext.process,
+        ext.settings,
+        environ,
+        log,
+        after,
+        protocol,
+        encoder,
+        slot,
+        returns=returns,
+    )
 
 
 def encoder_for(ext: Extension, run: Run, protocol: WireProtocol, options: Options) -> Encoder:

@@ -66,6 +66,28 @@ def test_the_detach_time_starts_after_the_last_of_two_readers(
     assert harness.ends.wait()[0].outcome == ev.Stopped("detach")
 
 
+def test_a_reader_that_cannot_come_back_has_no_detach_time(
+    attached: tuple[RunnerHarness, Log],
+) -> None:
+    harness, log = attached
+    harness.runner.detach(log.run.id, returns=False)
+    assert harness.ends.wait()[0].outcome == ev.Stopped("detach")
+
+
+@pytest.mark.parametrize("order", [(True, False), (False, True)])
+def test_a_reader_that_cannot_come_back_does_not_shorten_the_detach_time_of_others(
+    attached: tuple[RunnerHarness, Log], order: tuple[bool, bool]
+) -> None:
+    harness, log = attached
+    harness.runner.attach(log.run.id)
+    for returns in order:
+        harness.runner.detach(log.run.id, returns=returns)
+    harness.clock.advance(29)
+    assert not log.ended
+    harness.clock.advance(1)
+    assert harness.ends.wait()[0].outcome == ev.Stopped("detach")
+
+
 def test_a_reader_in_another_process_keeps_the_run_alive(
     attached: tuple[RunnerHarness, Log], monkeypatch: pytest.MonkeyPatch
 ) -> None:

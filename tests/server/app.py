@@ -96,6 +96,7 @@ def kills(request: ChatRequest) -> Iterator[str]:
 @ai.provider
 def silent(request: ChatRequest) -> Iterator[str]:
     """One word, and then nothing for a long time."""
+    note("called", run=request.run)
     try:
         yield "Well,"
         time.sleep(20)
@@ -114,6 +115,7 @@ def lump(request: ChatRequest) -> Iterator[str]:
 
 @ai.provider(name="silent-async")
 async def silent_async(request: ChatRequest) -> AsyncIterator[str]:
+    note("called", run=request.run)
     try:
         yield "Well,"
         await asyncio.sleep(20)

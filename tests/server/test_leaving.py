@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+import typing as t
 
 import pytest
 
 from tests.server.conftest import Serve
 from tests.server.servers import Server
 from tests.server.servers import wait_for
+from tests.server.wire import Client
 from tests.server.wire import Stream
 from tests.server.wire import call
 from tests.server.wire import text_of
@@ -56,6 +58,58 @@ def test_a_client_that_leaves_is_seen_at_once_on_every_server(serve: Serve, kind
     stream.leave()
     # Far below the next heartbeat (15 s), which would be the next write.
     assert freed_after(server, stream.run, left) < 1.0
+
+
+HELLO = {"messages": [{"role": "user", "content": "?"}]}
+UNRESUMABLE: dict[str, tuple[str, dict[str, t.Any]]] = {
+    "chat completions": ("/ai/v1/chat/completions", {**HELLO, "stream": True}),
+    "chat completions, whole": ("/ai/v1/chat/completions", HELLO),
+    "responses": ("/ai/v1/responses", {"input": "?", "stream": True}),
+    "responses, whole": ("/ai/v1/responses", {"input": "?"}),
+    "ag-ui": ("/ai/silent-async/ag-ui", {**HELLO, "threadId": "t", "runId": "r"}),
+    "text": ("/ai/silent-async/text", {"prompt": "?"}),
+}
+
+
+@pytest.mark.parametrize("protocol", UNRESUMABLE)
+@pytest.mark.parametrize("kind", ["gevent", "gthread"])
+def test_leaving_a_protocol_that_cannot_resume_frees_the_provider(
+    serve: Serve, kind: str, protocol: str
+) -> None:
+    server = serve(kind)
+    path, body = UNRESUMABLE[protocol]
+    before = {fact["run"] for fact in server.facts("called")}
+    client = Client(server.url, path, {"model": "silent-async", **body})
+    wait_for(lambda: {fact["run"] for fact in server.facts("called")} - before, "the call")
+    (run,) = {fact["run"] for fact in server.facts("called")} - before
+    left = time.monotonic()
+    client.close()
+    assert freed_after(server, run, left) < FREED_SECONDS
+    assert server.wait_fact("ended", run)["outcome"] == "Stopped"
+
+
+@pytest.mark.parametrize("protocol", ["chat completions", "responses", "ag-ui", "text"])
+def test_a_run_with_another_reader_continues_when_its_client_leaves(
+    serve: Serve, protocol: str
+) -> None:
+    server = serve("gevent")
+    path, body = UNRESUMABLE[protocol]
+    client = Stream(server.url, path, {"model": "silent-async", **body})
+    reader = Stream(server.url, f"/ai/runs/{client.run}/events")
+    reader.until("Well,")
+    client.leave()
+    status, run = call(server.url, f"/ai/runs/{client.run}")
+    assert (status, run["status"]) == (200, "running")
+    reader.leave()  # It may come back.
+    assert call(server.url, f"/ai/runs/{client.run}/stop", {})[1]["stopped"] is True
+
+
+def test_without_a_detach_time_leaving_stops_no_run(serve: Serve) -> None:
+    server = serve("gevent", APP_AISTREAM_DETACH_SECONDS=None)
+    path, body = UNRESUMABLE["chat completions"]
+    client = Stream(server.url, path, {"model": "silent-async", **body})
+    client.leave()
+    assert call(server.url, f"/ai/runs/{client.run}/stop", {})[1]["stopped"] is True
 
 
 def test_stop_ends_the_stream_and_frees_the_provider_on_every_server(

@@ -17,6 +17,18 @@ OPEN: list[Stream] = []
 """Every stream of the test that runs now; they are closed after it."""
 
 
+class Client:
+    """A request whose response is not read."""
+
+    def __init__(self, url: str, path: str, body: t.Any) -> None:
+        host, _, port = url.removeprefix("http://").partition(":")
+        self._connection = http.client.HTTPConnection(host, int(port), timeout=DEADLINE)
+        self._connection.request("POST", path, json.dumps(body).encode())
+
+    def close(self) -> None:
+        self._connection.close()
+
+
 class Stream:
     """One response being read."""
 

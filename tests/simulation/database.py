@@ -196,14 +196,16 @@ class SimEngine:
         if self._nesting == 0:
             self._process.after_commit()
 
-    def create(self, run: Run, batch: Batch, most: int | None = None) -> str:
+    def create(
+        self, run: Run, batch: Batch, most: int | None = None, take_key: bool = False
+    ) -> str:
         self._call()
         state = self._db.state
         if run.id in state.runs:
             self._own.add(run.id)
             return run.id
         winner = state.names.get(("key", run.key or ""))
-        if winner in state.runs and not state.runs[winner].evicted:
+        if winner in state.runs and not state.runs[winner].evicted and not take_key:
             return winner
         if most is not None and run.owner and len(self._living(run.owner)) >= most:
             raise TooManyRuns(most)

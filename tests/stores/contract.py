@@ -359,6 +359,17 @@ class StoreContract:
         assert first.run.id == second.run.id
         assert list(second.read(-1).events) == ["a"]
 
+    def test_a_new_run_takes_the_key_of_an_earlier_one(self, store: Store) -> None:
+        first, _ = store.create(run_of("chat", key="k"), ["a"])
+        second, new = store.create(run_of("chat", key="k"), ["b"], take_key=True)
+        assert new
+        found = store.started("k")
+        assert found is not None
+        assert found.run.id == second.run.id
+        assert list(store.open(first.run.id).read(-1).events) == ["a"]
+        third, new = store.create(run_of("chat", key="other"), ["c"], take_key=True)
+        assert (new, list(third.read(-1).events)) == (True, ["c"])
+
     def test_a_run_that_lost_its_key_to_another_does_not_exist(self, store: Store) -> None:
         store.create(run_of("chat", key="k"), [])
         loser = run_of("chat", key="k", chat="talk")

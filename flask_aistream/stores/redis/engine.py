@@ -128,10 +128,12 @@ class RedisEngine:
                     self._retention.drop_oldest()
             raise
 
-    def create(self, run: Run, batch: Batch, most: int | None = None) -> str:
+    def create(
+        self, run: Run, batch: Batch, most: int | None = None, take_key: bool = False
+    ) -> str:
         # Before its key is taken: a process that finds the key finds the run.
         self._put(run, batch)
-        if run.key is not None and (winner := self._indexes.claim_key(run)) != run.id:
+        if run.key is not None and (winner := self._indexes.claim_key(run, take_key)) != run.id:
             self._undo(run, batch)
             return winner
         if most is not None and not self._count(run, most):

@@ -30,9 +30,14 @@ class Indexes:
     def leave_chat(self, chat: str, run_id: str) -> None:
         self._server.run(DELETE_IF_EQUAL, (alias("chat", chat),), (run_id,))
 
-    def claim_key(self, run: Run) -> str:
-        """:returns: Id of the run that has the key."""
+    def claim_key(self, run: Run, take: bool = False) -> str:
+        """
+        :param take: An earlier run loses the key.
+        :returns: Id of the run that has the key.
+        """
         key = alias("key", t.cast(str, run.key))
+        if take:
+            self._server.redis.set(key, run.id)
         while not self._server.redis.set(key, run.id, nx=True):
             found = self._server.redis.get(key)
             winner = found.decode() if found is not None else ""

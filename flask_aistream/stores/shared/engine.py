@@ -140,11 +140,14 @@ class Engine(t.Protocol):
         Nested, around the calls of one job: if it raises, only the writes of that job are undone.
         """
 
-    def create(self, run: Run, batch: Batch, most: int | None = None) -> str:
+    def create(
+        self, run: Run, batch: Batch, most: int | None = None, take_key: bool = False
+    ) -> str:
         """Create a run.
 
         :param batch: Its first records; in epoch 0 if the run waits for its first owner.
         :param most: Maximum number of concurrent runs of its owner; ``None``: unlimited.
+        :param take_key: An earlier run loses ``run.key`` to the new one.
         :returns: Id of the run that has ``run.key`` now: the new one, unless an earlier run has the key.
         :raises TooManyRuns: Nothing was written.
         """

@@ -72,7 +72,13 @@ class SharedStore:
     # The contract of a store.
 
     def create(
-        self, run: Run, first: Sequence[Event], *, owned: bool = True, most: int | None = None
+        self,
+        run: Run,
+        first: Sequence[Event],
+        *,
+        owned: bool = True,
+        most: int | None = None,
+        take_key: bool = False,
     ) -> tuple[ReplicaLog, bool]:
         if self._full:
             raise StoreFull
@@ -87,7 +93,9 @@ class SharedStore:
         release = Job(lambda engine: engine.assign(run.id, 1, adopt=False), log.released)
         while True:
             winner = self.writer.ask(
-                lambda engine: engine.create(run, batch, most), begin, release if owned else None
+                lambda engine: engine.create(run, batch, most, take_key),
+                begin,
+                release if owned else None,
             )
             if winner == run.id:
                 return log, True

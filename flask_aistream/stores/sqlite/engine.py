@@ -114,9 +114,13 @@ class SqliteEngine:
                 self._follower.reset()
             raise
 
-    def create(self, run: Run, batch: Batch, most: int | None = None) -> str:
+    def create(
+        self, run: Run, batch: Batch, most: int | None = None, take_key: bool = False
+    ) -> str:
+        # A run that has taken the key keeps it, if this call is made again after an outage.
         taken = self._file.execute(
-            "SELECT id, no FROM run WHERE id = ? OR key = ?", (run.id, run.key)
+            "SELECT id, no FROM run WHERE id = ? OR key = ? ORDER BY id != ?",
+            (run.id, None if take_key else run.key, run.id),
         ).fetchone()
         if taken:
             if taken[0] == run.id and batch.epoch:  # By the same call, before an outage.
@@ -128,6 +132,8 @@ class SqliteEngine:
             and len(self.find("owner", run.owner)) >= most
         ):
             raise TooManyRuns(most)
+        if take_key:
+            self._file.execute("UPDATE run SET key = NULL WHERE key = ?", (run.key,))
         self._insert(run, batch)
         return run.id
 
