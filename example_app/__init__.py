@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from flask import Flask
 
+from example_app.models.choose import answer_with
 from example_app.models.choose import choose
 from example_app.pages import pages
 from flask_aistream import AIStream
@@ -23,20 +24,22 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     """The application, answering with what ``environ`` has a key for.
 
     :param environ: ``OPENAI_API_KEY``, ``OPENAI_BASE_URL``, ``OPENAI_MODEL``, ``ANTHROPIC_API_KEY``,
-        ``ANTHROPIC_BASE_URL`` and ``ANTHROPIC_MODEL`` are read; with none, it quotes its documentation.
+        ``ANTHROPIC_BASE_URL`` and ``ANTHROPIC_MODEL`` are read, the models as comma-separated lists; with
+        none, it quotes its documentation.
     """
     app = Flask(__name__)
-    model = choose(environ)
+    models = choose(environ)
+    answer = answer_with(models)
 
     ai = AIStream()
-    ai.provider(name="chat")(model.answer)
+    ai.provider(name="chat")(answer)
 
     # The plain page asks http://127.0.0.1:8080/stream, so these runs live at the root.
     plain = AIStream("plain")
-    plain.provider(name="stream", default_prompt="Introduce yourself.")(model.answer)
+    plain.provider(name="stream", default_prompt="Introduce yourself.")(answer)
 
     app.register_blueprint(ai, url_prefix="/ai")
     app.register_blueprint(plain)
     app.register_blueprint(pages)
-    app.config["EXAMPLE_MODEL"] = model
+    app.config["EXAMPLE_MODELS"] = models
     return app

@@ -46,7 +46,7 @@ def protect(response: Response) -> Response:
 
 @pages.get("/")
 def chat() -> str:
-    return render_template("chat.html", model=current_app.config["EXAMPLE_MODEL"])
+    return render_template("chat.html", models=current_app.config["EXAMPLE_MODELS"])
 
 
 @pages.get("/plain")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import anthropic
 
 from example_app.models.base import Model
+from example_app.models.base import names_in
 from flask_aistream import ChatRequest
 from flask_aistream.core.request import Message
 from flask_aistream.core.request import text_of
@@ -19,13 +20,16 @@ DEFAULT = "claude-haiku-4-5"
 MAX_TOKENS = 4096  # The API wants a bound; this one is a long answer.
 
 
-def model(environ: Mapping[str, str]) -> Model:
-    name = environ.get("ANTHROPIC_MODEL") or DEFAULT
+def models(environ: Mapping[str, str]) -> list[Model]:
     client = anthropic.Anthropic(
         api_key=environ.get("ANTHROPIC_API_KEY") or "none",
         base_url=environ.get("ANTHROPIC_BASE_URL") or None,
         http_client=http_client(sdk="anthropic"),
     )
+    return [make(client, name) for name in names_in(environ.get("ANTHROPIC_MODEL"), DEFAULT)]
+
+
+def make(client: anthropic.Anthropic, name: str) -> Model:
     messages = client.messages.with_streaming_response
 
     def answer(request: ChatRequest) -> t.Any:
@@ -38,7 +42,7 @@ def model(environ: Mapping[str, str]) -> Model:
             stream=True,
         )
 
-    return Model(title=f"{name} at {urlsplit(str(client.base_url)).hostname}", answer=answer)
+    return Model(name, f"{name} at {urlsplit(str(client.base_url)).hostname}", answer)
 
 
 def split(messages: Sequence[Message]) -> tuple[str, list[Message]]:

@@ -13,11 +13,13 @@ from flask_aistream import ChatRequest
 class Model:
     """Something that answers.
 
+    :param name: What a request calls it.
     :param title: What the page says it is.
     :param answer: The provider.
     :param questions: What a visitor may want to ask first.
     """
 
+    name: str
     title: str
     answer: Callable[[ChatRequest], t.Any]
     questions: tuple[str, ...] = (
@@ -25,3 +27,8 @@ class Model:
         "Write a haiku about a connection that came back.",
         "What is a generator in Python? Show a small one.",
     )
+
+
+def names_in(value: str | None, default: str) -> list[str]:
+    """The names in a comma-separated list of models, as an environment variable has it."""
+    return [name for part in (value or "").split(",") if (name := part.strip())] or [default]

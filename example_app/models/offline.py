@@ -139,7 +139,8 @@ STEMMED_GREETINGS = {either[0] for either in asked_terms(GREETINGS)}
 
 def model() -> Model:
     return Model(
-        title="Offline: quotes this project's documentation",
-        answer=Librarian(read_all()).answer,
-        questions=QUESTIONS,
+        "offline",
+        "Offline: quotes this project's documentation",
+        Librarian(read_all()).answer,
+        QUESTIONS,
     )

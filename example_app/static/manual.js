@@ -1,4 +1,5 @@
 /** Show the Markdown of the page as what it says; without JavaScript it stays readable as it is. */
+import "./copy.js";
 import { render } from "./markdown.js";
 
 const text = document.getElementById("text");

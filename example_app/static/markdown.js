@@ -53,11 +53,19 @@ function draw(element, text, parser, whole = false) {
     if (before.blocks[kept.length + place]?.html === html && html !== null) return;
     const present = element.children[kept.length + place];
     const made = html === null ? plain(source) : clean(html);
-    present ? present.replaceWith(made) : element.append(made);
+    if (!present) element.append(made);
+    else if (!growCode(present, made)) present.replaceWith(made);
   });
   const all = [...kept, ...blocks];
   while (element.children.length > all.length) element.lastElementChild.remove();
   shown.set(element, { text, blocks: all, references });
+}
+
+/** Code that grows keeps its element, and with it the reader's place in it and the focus of its button. */
+function growCode(present, made) {
+  if (!present.matches(".code") || !made.matches(".code")) return false;
+  for (const part of [".bar span", "code"]) present.querySelector(part).replaceWith(made.querySelector(part));
+  return true;
 }
 
 /** Top-level blocks, one element each; `html` is null where a block is nested too deeply. */
@@ -137,7 +145,12 @@ function makeParser(MarkdownIt, highlighter, mayLink) {
   // Code and tables scroll sideways, which a keyboard must be able to do too.
   rules.fence = rules.code_block = (tokens, place) => {
     const { content, info } = tokens[place];
-    return `<pre tabindex="0"><code>${colour(content.replace(/\n$/, ""), info.trim().split(/\s/)[0])}</code></pre>`;
+    const language = info.trim().split(/\s/)[0];
+    const code = colour(content.replace(/\n$/, ""), language);
+    return (
+      `<div class="code"><p class="bar"><span>${escapeHtml(language)}</span><button type="button">Copy</button></p>` +
+      `<pre tabindex="0"><code>${code}</code></pre></div>`
+    );
   };
   rules.table_open = () => '<div class="table" tabindex="0"><table>';
   rules.table_close = () => "</table></div>";

@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.server.servers import wait_for
 
-HISTORY = "JSON.parse(sessionStorage.getItem('example_app:conversation') ?? '[]')"
+TURNS = "(JSON.parse(sessionStorage.getItem('example_app:conversation'))?.turns ?? [])"
 
 
 class Chat:
@@ -56,7 +56,9 @@ class Chat:
     def questions(self) -> list[str]:
         return t.cast(
             "list[str]",
-            self.js("return [...document.querySelectorAll('.asked')].map((it) => it.textContent)"),
+            self.js(
+                "return [...document.querySelectorAll('.asked .said')].map((it) => it.textContent)"
+            ),
         )
 
     @property
@@ -71,7 +73,7 @@ class Chat:
     @property
     def said(self) -> str:
         """The last answer as it was streamed, from what the page keeps of it."""
-        return str(self.js(f"return ({HISTORY}).at(-1)?.content ?? ''"))
+        return str(self.js(f"return {TURNS}.at(-1)?.content ?? ''"))
 
     @property
     def status(self) -> str:
@@ -80,7 +82,23 @@ class Chat:
     @property
     def ending(self) -> str:
         return str(
-            self.js("return [...document.querySelectorAll('.ending')].at(-1)?.innerText ?? ''")
+            self.js(
+                "const last = [...document.querySelectorAll('.answered')].at(-1);"
+                "return [...(last?.querySelectorAll('footer p') ?? [])].map((it) => it.innerText).join(' ')"
+            )
+        )
+
+    @property
+    def announced(self) -> str:
+        """What a screen reader last said by itself."""
+        return str(self.js("return document.getElementById('announcements').textContent"))
+
+    def press(self, label: str) -> None:
+        """Click the last button that is shown with this label."""
+        self.js(
+            "[...document.querySelectorAll('button')].filter((it) => it.offsetParent"
+            " && it.textContent === arguments[0]).at(-1).click()",
+            label,
         )
 
     @property

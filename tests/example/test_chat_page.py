@@ -78,7 +78,7 @@ def test_stop_ends_the_call_to_a_silent_model(
     chat.wait_for_text(10)
     stop(chat, browser)
     chat.wait_for_end()
-    assert chat.ending == "Stopped."
+    assert chat.ending.startswith("Stopped. ")
     assert SAID.startswith(chat.said)
     assert chat.focus == "question"
     wait_for(lambda: upstream.exchanges[-1].outcome == "gone", "the upstream call to be closed")
@@ -101,7 +101,10 @@ def test_an_answer_whose_run_is_gone_is_kept_and_said_to_be_cut_off(
     with upstream.holding_back(HALF):
         chat.ask("Count")
         chat.wait_for_text(30)
-        chat.js("sessionStorage.removeItem('aistream:chat')")
+        chat.js(
+            "Object.keys(sessionStorage).filter((it) => it.startsWith('aistream:'))"
+            ".forEach((it) => sessionStorage.removeItem(it))"
+        )
         chat.reload()
     assert "cut off" in chat.ending
     assert len(chat.text) >= 30
@@ -142,13 +145,17 @@ def test_a_cut_connection_is_told_and_loses_nothing(
     assert chat.text == SAID.strip()
 
 
-def test_new_chat_stops_what_is_going_on_and_begins_again(
+def test_new_chat_asks_stops_what_is_going_on_and_begins_again(
     chat: Chat, browser: Chrome, silent: Gunicorn, upstream: Upstream
 ) -> None:
     chat.open(silent.url)
     chat.ask("Count")
     chat.wait_for_text(10)
     browser.find_element(By.ID, "new").click()
+    chat.type(Keys.ESCAPE)
+    assert (chat.busy, chat.questions, chat.focus) == (True, ["Count"], "question")
+    browser.find_element(By.ID, "new").click()
+    chat.press("Delete")
     wait_for(lambda: upstream.exchanges[-1].outcome == "gone", "the upstream call to be closed")
     assert chat.questions == []
     assert not chat.busy
@@ -171,14 +178,14 @@ def refused(upstream: Upstream) -> Iterator[str]:
 
 
 def test_a_refusal_of_the_model_is_told_and_can_be_tried_again(
-    chat: Chat, browser: Chrome, upstream: Upstream, refused: str
+    chat: Chat, upstream: Upstream, refused: str
 ) -> None:
     chat.open(refused)
     chat.ask("Hello")
     chat.wait_for_end()
     assert "refused this application's credentials" in chat.ending
     before = len(upstream.exchanges)
-    browser.find_element(By.XPATH, "//button[text()='Try again']").click()
+    chat.press("Try again")
     wait_for(lambda: len(upstream.exchanges) > before, "it to be asked again")
     chat.wait_for_end()
     assert chat.questions == ["Hello"]
@@ -213,7 +220,7 @@ def test_everything_can_be_done_with_the_keyboard_alone(chat: Chat, silent: Guni
     assert chat.focus == "stop"
     chat.type(Keys.ENTER)
     chat.wait_for_end()
-    assert chat.ending == "Stopped."
+    assert chat.ending.startswith("Stopped. ")
     assert chat.focus == "question"
 
 

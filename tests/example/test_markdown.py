@@ -40,10 +40,12 @@ TABLE = (
     '<tbody><tr><td><code>x</code></td><td class="right">z|z</td></tr></tbody></table></div>'
 )
 
+CODE = '<div class="code"><p class="bar"><span>{}</span><button type="button">Copy</button></p><pre tabindex="0"><code>{}</code></pre></div>'
+
 FORMS = [
     ("One\ntwo  \nthree", "<p>One\ntwo<br>\nthree</p>"),
     ("# A\n### B `c`", '<h3 class="level-1">A</h3><h5 class="level-3">B <code>c</code></h5>'),
-    ("```\nnot closed", '<pre tabindex="0"><code>not closed</code></pre>'),
+    ("```\nnot closed", CODE.format("", "not closed")),
     ("- a\n  - b\n\n1. c", "<ul><li>a\n<ul><li>b</li></ul></li></ul><ol><li>c</li></ol>"),
     ("- [ ] a\n- [x] b", "<ul><li>☐ a</li><li>☑ b</li></ul>"),
     ("| a | b |\n|---|--:|\n| `x` | z\\|z |", TABLE),

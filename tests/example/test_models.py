@@ -14,28 +14,44 @@ from tests.upstream.server import Upstream
 OPENAI = {"OPENAI_API_KEY": "key"}
 ANTHROPIC = {"ANTHROPIC_API_KEY": "key"}
 
+OFFLINE = "Offline: quotes this project's documentation"
+
 CHOICES = [
-    pytest.param({}, "Offline: quotes this project's documentation", id="nothing set"),
-    pytest.param(
-        {"OPENAI_API_KEY": ""}, "Offline: quotes this project's documentation", id="set empty"
-    ),
-    pytest.param(OPENAI, "gpt-4o-mini at api.openai.com", id="OpenAI's key"),
+    pytest.param({}, [OFFLINE], id="nothing set"),
+    pytest.param({"OPENAI_API_KEY": ""}, [OFFLINE], id="set empty"),
+    pytest.param(OPENAI, ["gpt-4o-mini at api.openai.com"], id="OpenAI's key"),
     pytest.param(
         {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "OPENAI_MODEL": "small"},
-        "small at 127.0.0.1",
+        ["small at 127.0.0.1"],
         id="a server that speaks OpenAI, without a key",
     ),
-    pytest.param(ANTHROPIC, "claude-haiku-4-5 at api.anthropic.com", id="Anthropic's key"),
+    pytest.param(ANTHROPIC, ["claude-haiku-4-5 at api.anthropic.com"], id="Anthropic's key"),
     pytest.param(
-        ANTHROPIC | {"ANTHROPIC_MODEL": "large"}, "large at api.anthropic.com", id="a model"
+        ANTHROPIC | {"ANTHROPIC_MODEL": "large, small,"},
+        ["large at api.anthropic.com", "small at api.anthropic.com"],
+        id="two models",
     ),
-    pytest.param(ANTHROPIC | OPENAI, "gpt-4o-mini at api.openai.com", id="both: the first one"),
+    pytest.param(
+        ANTHROPIC | OPENAI,
+        ["gpt-4o-mini at api.openai.com", "claude-haiku-4-5 at api.anthropic.com"],
+        id="both keys",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("environ", "title"), CHOICES)
-def test_the_environment_chooses_the_model(environ: dict[str, str], title: str) -> None:
-    assert choose(environ).title == title
+@pytest.mark.parametrize(("environ", "titles"), CHOICES)
+def test_the_environment_chooses_the_models(environ: dict[str, str], titles: list[str]) -> None:
+    assert [model.title for model in choose(environ)] == titles
+
+
+@pytest.mark.parametrize(
+    ("model", "code"), [("no", "model_unknown"), (["a"], "model_unknown"), ("error-401", "upstream_auth")]
+)  # fmt: skip
+def test_a_request_names_its_model(upstream: Upstream, model: t.Any, code: str) -> None:
+    client = create_app(environ_of("OPENAI", upstream, "hello,error-401")).test_client()
+    response = client.post("/ai/chat", json={"prompt": "Hi", "model": model})
+    assert code in response.text
+    assert '{"text":"Hel"}' in client.post("/ai/chat", json={"prompt": "Hi"}).text
 
 
 def environ_of(vendor: str, upstream: Upstream, model: str) -> dict[str, str]:
