@@ -23,14 +23,14 @@ def application(info: ScriptInfo) -> Iterator[tuple[Flask, Extension]]:
 
     :raises click.ClickException: The application has no ``AIStream``, or the command failed.
     """
-    app = info.load_app()
-    ext = t.cast("Extension | None", app.extensions.get(KEY))
-    if ext is None:
-        raise click.ClickException(
-            f"The application {app.name!r} has no AIStream. Register one: ai.init_app(app)."
-        )
-    with app.app_context():
-        try:
+    try:
+        app = info.load_app()
+        ext = t.cast("Extension | None", app.extensions.get(KEY))
+        if ext is None:
+            raise click.ClickException(
+                f"The application {app.name!r} has no AIStream. Register one: ai.init_app(app)."
+            )
+        with app.app_context():
             yield app, ext
-        except AIStreamError as error:
-            raise click.ClickException(str(error)) from None
+    except AIStreamError as error:
+        raise click.ClickException(str(error)) from None

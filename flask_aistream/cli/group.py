@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask.cli import AppGroup
 
 from flask_aistream.cli.ask import ask
+from flask_aistream.cli.doctor import doctor
 from flask_aistream.cli.listing import config
 from flask_aistream.cli.listing import providers
 from flask_aistream.cli.listing import routes
@@ -13,5 +14,5 @@ from flask_aistream.cli.runs import tail
 
 group = AppGroup("aistream", help="Try providers, follow and stop runs, and inspect the set-up.")
 
-for command in (ask, config, providers, routes, stop, tail):
+for command in (ask, config, doctor, providers, routes, stop, tail):
     group.add_command(command)

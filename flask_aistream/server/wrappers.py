@@ -26,9 +26,14 @@ def limit_of(modules: Iterable[str]) -> str | None:
     return next((LIMITS[module] for module in modules if module in LIMITS), None)
 
 
+def limit_here() -> str | None:
+    """What the wrapper that calls this application means for streams. To be called in a request."""
+    return limit_of(modules_of(sys._getframe()))
+
+
 def log_limit() -> None:
     """Name the wrapper that calls this application, if any. To be called once a process, in a request."""
-    limit = limit_of(modules_of(sys._getframe()))
+    limit = limit_here()
     if limit is not None:
         logger.warning("%s Serve the application with gunicorn -k gevent.", limit)
 

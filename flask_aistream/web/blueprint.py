@@ -35,6 +35,7 @@ from flask_aistream.runs.call import Provider
 from flask_aistream.web import access
 from flask_aistream.web import ai_sdk
 from flask_aistream.web import cors
+from flask_aistream.web import diagnosis
 from flask_aistream.web import names
 from flask_aistream.web import openai
 from flask_aistream.web import parse
@@ -109,6 +110,7 @@ class AIStream(Blueprint):
         routes.add(self, self._registry)
         ai_sdk.add(self, self._registry)
         openai.add(self, self._registry)
+        diagnosis.add(self)
         self.record(self._mount)
         self.after_request(forbid_storing)
         self.after_request(allow_origin)

@@ -1,0 +1,1 @@
+"""``flask aistream doctor``: its checks, and whole deployments that are broken or healthy."""

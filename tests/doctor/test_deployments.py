@@ -1,0 +1,223 @@
+"""Real deployments, broken in sixteen ways or healthy in four: doctor names the fault, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import typing as t
+from collections.abc import Iterator
+from contextlib import ExitStack
+from contextlib import contextmanager
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+
+import pytest
+
+from tests.doctor.app import create_app
+from tests.server.servers import ROOT
+from tests.server.servers import free_port
+from tests.server.servers import wait_for
+from tests.stores.redis_server import RedisServer
+
+APP = "tests.doctor.app:create_app()"
+GUNICORN = (sys.executable, "-m", "gunicorn", "--no-control-socket", "-b", "127.0.0.1:{port}")
+GEVENT = (*GUNICORN, "-k", "gevent", "-w", "2", APP)
+WSGI_SERVER = (
+    "from gevent.pywsgi import WSGIServer; from tests.doctor.app import create_app; "
+    "WSGIServer(('127.0.0.1', {port}), create_app(), log=None).serve_forever()"
+)
+TO_ASGI = (
+    "import uvicorn; from asgiref.wsgi import WsgiToAsgi; from tests.doctor.app import create_app; "
+    "uvicorn.run(WsgiToAsgi(create_app()), port={port}, log_level='error')"
+)
+
+NGINX = """
+daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
+events {{ worker_connections 100; }}
+http {{
+  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};
+  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      proxy_pass http://127.0.0.1:{target};
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      {lines}
+    }}
+  }}
+}}
+"""
+HTTP_1_1 = 'proxy_http_version 1.1; proxy_set_header Connection "";'
+WHOLE_BODIES = "client_max_body_size 4m;"
+GOOD = HTTP_1_1 + WHOLE_BODIES
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One row.
+
+    :param found: The check that finds its fault; empty for a healthy one.
+    :param nginx: Lines of its configuration; ``None`` without nginx in front.
+    :param host: ``0.0.0.0`` reaches this machine and is no local name.
+    """
+
+    found: str
+    fault: str = ""
+    command: tuple[str, ...] = GEVENT
+    config: dict[str, t.Any] = field(default_factory=dict)
+    nginx: str | None = None
+    redis: tuple[str, ...] | None = None
+    host: str = "127.0.0.1"
+    options: tuple[str, ...] = ()
+    needs: str = "gunicorn"
+
+
+DEPLOYMENTS = {
+    "one process": Deployment("", command=(*GUNICORN, "-k", "gevent", APP)),
+    "behind nginx": Deployment("", nginx=GOOD),
+    "threads": Deployment("", command=(*GUNICORN, "-k", "gthread", "--threads", "9", APP)),
+    "Redis behind nginx": Deployment("", nginx=GOOD, redis=()),
+    "gevent without patches": Deployment("gevent", command=(sys.executable, "-c", WSGI_SERVER)),
+    "sync worker": Deployment("sync worker", command=(*GUNICORN, "-k", "sync", APP)),
+    "WsgiToAsgi": Deployment("wrapper", command=(sys.executable, "-c", TO_ASGI), needs="asgiref"),
+    "a memory each": Deployment("memory store", config={"AISTREAM_STORE": "memory://"}),
+    "Redis evicts": Deployment(
+        "store", redis=("--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru")
+    ),
+    "grpc": Deployment("blocking package", "grpc"),
+    "nginx buffers": Deployment(
+        "buffering",
+        # Over HTTP/1.0: nginx passes on the chunks of HTTP/1.1 as they come.
+        nginx=WHOLE_BODIES + "proxy_ignore_headers X-Accel-Buffering;",
+    ),
+    "nginx compresses": Deployment(
+        "compression",
+        nginx=GOOD + "gzip on; gzip_min_length 0; gzip_types text/event-stream;",
+    ),
+    "nginx gives up": Deployment("timeout", nginx=GOOD + "proxy_read_timeout 1s;"),
+    "no ProxyFix": Deployment("ProxyFix", "no proxy fix", nginx=GOOD),
+    "origin not listed": Deployment(
+        "CORS",
+        config={"AISTREAM_CORS_ORIGINS": ["https://other.example"]},
+        options=("--origin", "https://pages.example"),
+    ),
+    "CSRF tokens": Deployment("CSRF", "csrf"),
+    "small pool": Deployment("database pool", "pool"),
+    "parsed chunks": Deployment("parsed chunks", "parsed chunks"),
+    "nginx refuses bodies": Deployment("body size", nginx=HTTP_1_1),
+    "debug and HTTP/1": Deployment("debug HTTP/2", "debug", host="0.0.0.0"),
+}
+
+
+@contextmanager
+def running(deployment: Deployment, folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Its URL, and the environment of its processes."""
+    with ExitStack() as ended:
+        config = dict(deployment.config)
+        if deployment.redis is not None:
+            server = RedisServer(folder, *deployment.redis)
+            ended.callback(server.stop)
+            config["AISTREAM_STORE"] = server.url
+        elif "AISTREAM_STORE" not in config and "2" in deployment.command:
+            config["AISTREAM_STORE"] = f"sqlite:///{folder}/runs.sqlite"
+        environ = {**os.environ, "FAULT": deployment.fault, "CONFIG": json.dumps(config)}
+        port = started(ended, [*deployment.command], folder / "server", environ)
+        if deployment.nginx is not None:
+            program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+            assert program is not None, "nginx is not installed: apt-get install nginx-light"
+            target, port = port, free_port()
+            file = folder / "nginx.conf"
+            file.write_text(
+                NGINX.format(folder=folder, port=port, target=target, lines=deployment.nginx)
+            )
+            command = [program, "-e", str(folder / "nginx.log"), "-c", str(file)]
+            started(ended, command, folder / "nginx", environ, port)
+        yield f"http://{deployment.host}:{port}/ai", environ
+
+
+def started(
+    ended: ExitStack,
+    command: list[str],
+    output: Path,
+    environ: dict[str, str],
+    port: int | None = None,
+) -> int:
+    """Start a program, and return the port at which it listens."""
+    port = port or free_port()
+    file = ended.enter_context(open(output, "wb"))
+    process = subprocess.Popen(
+        [word.format(port=port) if "{port}" in word else word for word in command],
+        cwd=ROOT,
+        env=environ,
+        stdout=file,
+        stderr=file,
+    )
+    ended.callback(process.wait)
+    ended.callback(process.terminate)
+
+    def listens() -> bool:
+        assert process.poll() is None, output.read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_for(listens, f"{command[2]} to listen")
+    return port
+
+
+def diagnosed(url: str, environ: dict[str, str], *options: str) -> list[str]:
+    command = (sys.executable, "-m", "flask", "--app", "tests.doctor.app", "aistream", "doctor")
+    result = subprocess.run(
+        [*command, url, "--json", *options],
+        cwd=ROOT,
+        env=environ,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert result.stdout, result.stderr
+    findings = json.loads(result.stdout)
+    assert result.returncode == int(bool(findings))
+    return [finding["check"] for finding in findings]
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        if name in ("behind nginx", "nginx buffers")
+        else pytest.param(name, marks=pytest.mark.nightly)
+        for name in DEPLOYMENTS
+    ],
+)
+def test_doctor_names_the_fault_of_a_deployment_and_nothing_else(name: str, tmp_path: Path) -> None:
+    deployment = DEPLOYMENTS[name]
+    pytest.importorskip(deployment.needs)
+    with running(deployment, tmp_path) as (url, environ):
+        found = diagnosed(url, environ, *deployment.options)
+    assert " ".join(found) == deployment.found
+
+
+def test_a_store_that_does_not_answer_is_named() -> None:
+    environ = {**os.environ, "CONFIG": json.dumps({"AISTREAM_STORE": "redis://127.0.0.1:1/0"})}
+    command = (sys.executable, "-m", "flask", "--app", "tests.doctor.app", "aistream", "doctor")
+    result = subprocess.run(
+        command, cwd=ROOT, env=environ, check=False, capture_output=True, text=True, timeout=50
+    )
+    assert result.returncode == 1
+    assert "AISTREAM_STORE is `redis://127.0.0.1:1/0`, which cannot be opened" in result.stderr
+
+
+@pytest.mark.parametrize("path", ["/ai/health/process", "/ai/health/stream", "/ai/health/body"])
+@pytest.mark.parametrize("token", [None, "", "forged"])
+def test_the_routes_of_doctor_do_not_exist_for_anybody_else(path: str, token: str | None) -> None:
+    client = create_app("").test_client()
+    headers = {} if token is None else {"AIStream-Doctor": token}
+    method = "POST" if path.endswith("body") else "GET"
+    assert client.open(path, method=method, headers=headers).status_code == 404
