@@ -42,11 +42,10 @@ def reconnect(registry: ProviderRegistry, provider: str, chat_id: str) -> Respon
 
     ``useChat`` asks at every mount, also for a new chat, and shows a 404 as an error.
     """
-    ext = extension()
+    ext, options = extension(), AI_SDK.options(request.args)
     log = latest(ext, registry, provider, chat_id, "read")
     if log is None:
         return no_content()
-    options = AI_SDK.options(request.args)
     with stream.admit(ext, log.run.owner) as slot:
         return stream.follow(ext, log, BEGINNING, AI_SDK, options, slot)
 

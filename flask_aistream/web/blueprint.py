@@ -49,6 +49,7 @@ from flask_aistream.web.extension import extension
 from flask_aistream.web.extension import install
 from flask_aistream.web.handle import RunHandle
 from flask_aistream.web.mounts import Mount
+from flask_aistream.web.openapi import route as openapi
 from flask_aistream.web.registry import ACTIONS
 from flask_aistream.web.registry import DEFAULT
 from flask_aistream.web.registry import Authorize
@@ -111,6 +112,7 @@ class AIStream(Blueprint):
         ai_sdk.add(self, self._registry)
         openai.add(self, self._registry)
         diagnosis.add(self)
+        openapi.add(self, self._registry)
         self.record(self._mount)
         self.after_request(forbid_storing)
         self.after_request(allow_origin)
@@ -378,10 +380,10 @@ def answer_unrouted() -> Response | None:
 
 
 def protocol_of(path: str) -> WireProtocol:
-    """The protocol whose route ``path`` ends like; the native one if there is none."""
+    """The protocol to whose routes ``path`` is closest; the native one if there is none."""
     if "/v1/" in path:
         return OPENAI_CHAT
     ends = {
         protocol.path.replace("/<provider>", "", 1): protocol for protocol in PROTOCOLS.values()
     }
-    return next((ends[end] for end in ends if end and path.endswith(end)), NATIVE)
+    return next((ends[end] for end in ends if end and f"{end}/" in f"{path}/"), NATIVE)

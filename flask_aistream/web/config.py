@@ -90,6 +90,16 @@ class Executor:
         return '"celery", a function that puts a ticket into a queue of your own, or None'
 
 
+class Switch:
+    """``True``, ``False`` or ``None``."""
+
+    def __call__(self, value: t.Any) -> bool:
+        return value is None or isinstance(value, bool)
+
+    def __str__(self) -> str:
+        return "True, False, or None to let the library choose"
+
+
 class Origins:
     """``"*"``, ``None``, or a collection of origins as browsers send them."""
 
@@ -246,6 +256,13 @@ class Settings:
         Origins(),
         "Origins whose pages may read responses. Pages of a listed origin may send cookies, too; with `*` no "
         "page of another origin may.",
+    )
+    openapi: bool | None = key(
+        None,
+        "",
+        Switch(),
+        "Whether `/openapi.json` below the prefix describes the routes. It names the providers and the limits. None: in debug "
+        "mode only.",
     )
     store_seconds: float = key(
         5.0,

@@ -1,0 +1,1 @@
+"""The OpenAPI description of a blueprint's routes, made of the tables that the routes themselves use."""

@@ -1,0 +1,170 @@
+"""JSON schemas of request bodies, by protocol. Tests hold them against the protocols' readers."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+
+from flask_aistream.core.cursor import CURSOR
+from flask_aistream.protocols.ag_ui import ROLES as AG_UI_ROLES
+from flask_aistream.protocols.base import WireProtocol
+from flask_aistream.protocols.messages import ROLES
+from flask_aistream.protocols.openai_responses_echo import ECHOED
+from flask_aistream.protocols.openai_responses_input import ROLES as INPUT_ROLES
+from flask_aistream.web.config import Settings
+from flask_aistream.web.openapi.shapes import NAMES
+from flask_aistream.web.openapi.shapes import TEXT
+from flask_aistream.web.openapi.shapes import Schema
+from flask_aistream.web.openapi.shapes import choice
+from flask_aistream.web.openapi.shapes import listing
+from flask_aistream.web.openapi.shapes import record
+from flask_aistream.web.parse import KEY
+
+KEY_TEXT: Schema = {**TEXT, "pattern": f"^{KEY.pattern}$"}
+CURSOR_TEXT: Schema = {**TEXT, "pattern": f"^{CURSOR.pattern}$"}
+FLAG: Schema = {"type": ["boolean", "null"]}
+
+
+def body_of(protocol: WireProtocol, settings: Settings, models: t.Collection[str]) -> Schema:
+    """The body that starts a run in a protocol; any object for a protocol of the application's own.
+
+    :param models: Names of the providers.
+    """
+    make = BODIES.get(protocol.name)
+    return make(Bounds(settings), models) if make else {"type": "object"}
+
+
+class Bounds:
+    """The limits of the configuration, as keywords of JSON Schema."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._messages = given(maxItems=settings.max_messages)
+        self.text: Schema = {**TEXT, **given(maxLength=settings.max_prompt_characters)}
+
+    def messages(self, message: Schema) -> Schema:
+        return {**listing(message), "minItems": 1, **self._messages}
+
+
+def given(**keywords: int | None) -> Schema:
+    return {name: value for name, value in keywords.items() if value is not None}
+
+
+PART: Schema = {
+    "anyOf": [
+        record(type={"const": "text"}, text=TEXT),
+        record(type={**TEXT, "not": {"const": "text"}}),
+    ]
+}
+
+
+def message_of(roles: t.Iterable[str], tool: Schema | None = None) -> Schema:
+    """A message with a text or a list of parts.
+
+    :param tool: The message of a tool. It answers a call of a message before it, which no schema can express.
+    """
+    spoken = record(
+        role=choice(role for role in roles if role != "tool"),
+        content={"anyOf": [TEXT, listing(PART)]},
+    )
+    return spoken if tool is None else {"anyOf": [spoken, tool]}
+
+
+def tool_message(id: str) -> Schema:
+    return record(role={"const": "tool"}, content=TEXT, **{id: TEXT})
+
+
+CHAT_MESSAGE = message_of(ROLES, tool_message("tool_call_id"))
+UI_ROLES = choice(role for role in ROLES if role != "tool")
+UI_MESSAGE = {"anyOf": [record(role=UI_ROLES, parts=listing(PART)), *CHAT_MESSAGE["anyOf"]]}
+AG_UI_MESSAGE = message_of(AG_UI_ROLES, tool_message("toolCallId"))
+INPUT_MESSAGE = message_of(INPUT_ROLES)
+
+
+def one_of_fields(properties: Mapping[str, Schema], *names: str) -> Schema:
+    """An object that has at least one of these fields."""
+    required = [{"required": [name]} for name in names]
+    return {"type": "object", "properties": properties, "anyOf": required}
+
+
+def native(bounds: Bounds, models: t.Collection[str]) -> Schema:
+    return one_of_fields(
+        {
+            "prompt": bounds.text,
+            "messages": bounds.messages(CHAT_MESSAGE),
+            "last_event_id": CURSOR_TEXT,
+            "request_id": KEY_TEXT,
+        },
+        *("prompt", "messages", "last_event_id"),
+    )
+
+
+def ai_sdk(bounds: Bounds, models: t.Collection[str]) -> Schema:
+    properties = {
+        "id": TEXT,
+        "messages": bounds.messages(UI_MESSAGE),
+        "message": UI_MESSAGE,
+        "prompt": bounds.text,
+        "trigger": {},
+        "messageId": {},
+    }
+    return one_of_fields(properties, "messages", "message", "prompt")
+
+
+def text(bounds: Bounds, models: t.Collection[str]) -> Schema:
+    """As ``useCompletion`` and ``useObject`` post it; any other object, or a string, becomes the prompt."""
+    posted = ai_sdk(bounds, models)
+    del posted["anyOf"]
+    return {"anyOf": [{**posted, "minProperties": 1}, bounds.text]}
+
+
+def ag_ui(bounds: Bounds, models: t.Collection[str]) -> Schema:
+    schema = record(messages=bounds.messages(AG_UI_MESSAGE))
+    schema["properties"] |= {"threadId": TEXT, "runId": TEXT}
+    return schema
+
+
+def openai_chat(bounds: Bounds, models: t.Collection[str]) -> Schema:
+    schema = record(model=choice(models), messages=bounds.messages(CHAT_MESSAGE))
+    schema["properties"] |= {
+        "n": {"enum": [None, 1]},
+        "stream": FLAG,
+        "stream_options": {"type": ["object", "null"], "properties": {"include_usage": FLAG}},
+    }
+    return schema
+
+
+def openai_responses(bounds: Bounds, models: t.Collection[str]) -> Schema:
+    schema = record(
+        model=choice(models), input={"anyOf": [bounds.text, bounds.messages(INPUT_MESSAGE)]}
+    )
+    echoed = {
+        name: {"type": [*dict.fromkeys(NAMES[kind] for kind in kinds), "null"]}
+        for name, (kinds, _) in ECHOED.items()
+    }
+    schema["properties"] |= {**echoed, "stream": FLAG, "background": FLAG}
+    return schema
+
+
+def form_of(body: Schema) -> Schema:
+    """The form that stands for a body: its text fields."""
+    fields = text_fields(body)
+    return one_of_fields(
+        fields, *(it for name in body["anyOf"] for it in name["required"] if it in fields)
+    )
+
+
+def text_fields(body: Schema) -> Mapping[str, Schema]:
+    """The fields of a body that are strings, which a form and a query can have."""
+    properties = body.get("properties", {})
+    return {name: it for name, it in properties.items() if it.get("type") == "string"}
+
+
+BODIES: Mapping[str, t.Callable[[Bounds, t.Collection[str]], Schema]] = {
+    "native": native,
+    "html": native,
+    "ai-sdk": ai_sdk,
+    "text": text,
+    "ag-ui": ag_ui,
+    "openai-chat": openai_chat,
+    "openai-responses": openai_responses,
+}
