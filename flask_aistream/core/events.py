@@ -2,13 +2,15 @@
 
 A text delta is a plain ``str``. It is by far the most frequent event, and constructing an object for each
 would cost more than appending it to the log. Every other event is a frozen dataclass.
-A log ends with exactly one of four terminal events; nothing can be appended after it.
+A log ends with exactly one of four terminal events; nothing can be appended after it. Its ``at`` is the time of the end
+in seconds since the epoch, which the library sets.
 """
 
 from __future__ import annotations
 
 import typing as t
 from dataclasses import dataclass
+from dataclasses import field
 
 FinishReason = t.Literal["stop", "length", "tool-calls", "content-filter", "other", "unknown"]
 FINISH_REASONS: tuple[FinishReason, ...] = t.get_args(FinishReason)
@@ -169,6 +171,7 @@ class Finished:
     """
 
     reason: FinishReason = "stop"
+    at: float | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.reason not in FINISH_REASONS:
@@ -187,6 +190,7 @@ class Stopped:
     """
 
     by: str = "client"
+    at: float | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +207,7 @@ class Failed:
     message: str
     status: int = 500
     retry_after: float | None = None
+    at: float | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         # Failed("x", error) is a likely mistake. No store can serialize an exception, so the run would never end.
@@ -222,6 +227,7 @@ class Interrupted:
     """
 
     cause: str = "drain"
+    at: float | None = field(default=None, compare=False, repr=False)
 
 
 Terminal = Finished | Stopped | Failed | Interrupted

@@ -69,7 +69,7 @@ class Fold:
         if self.usage:
             message["usage"] = compact_fields(self.usage)
         if self.terminal:
-            message["end"] = compact_fields(self.terminal, exclude=("status",))
+            message["end"] = compact_fields(self.terminal, exclude=("status", "at"))
         return message
 
     def _add_event(self, event: ev.Event) -> None:

@@ -121,7 +121,8 @@ class WireProtocol:
     :param encoder: Creates the encoder of one connection.
     :param error: ``(code, message, status)`` → body of an HTTP error.
     :param methods: HTTP methods of the route. A ``GET`` has its fields in the query.
-    :param accepts_forms: A ``POST`` body may be a form or JSON.
+    :param form: A ``POST`` body may also be a form. Fields of a form that are not text → their JSON types (a field that
+        may be text too has ``str`` among them). ``None``: only JSON.
     :param string_body_field: Field that a body of one JSON string stands for; ``None`` rejects such a body.
     :param options: Query of any request → options for the encoder. Raises ``RequestError``.
     :param response_body: Fold of a run → body of a response without streaming. ``None`` if the protocol
@@ -148,7 +149,7 @@ class WireProtocol:
     encoder: Callable[[EncoderContext], Encoder]
     error: Callable[[str, str, int], str]
     methods: tuple[str, ...] = ("POST",)
-    accepts_forms: bool = False
+    form: Mapping[str, tuple[type, ...]] | None = None
     string_body_field: str | None = None
     options: Callable[[Mapping[str, str]], Mapping[str, t.Any]] = no_options
     response_body: Callable[[Fold, EncoderContext], dict[str, t.Any]] | None = None

@@ -10,6 +10,7 @@ Source: pip ``openai`` 3.57.0, npm ``openai`` 7.57.0, npm ``@ai-sdk/openai-compa
 from __future__ import annotations
 
 import functools
+import re
 import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -266,14 +267,15 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
         raise RequestError(
             "`messages` is empty but must hold at least one message.", "messages_invalid", 422
         )
-    check_choices(body)
+    check_supported(body)
+    stream = flag_field(body, "stream")
     return ParsedRequest(
         messages=messages,
         params=other_fields(body, OWN_FIELDS),
         body=body,
-        options=stream_options(body),
+        options=stream_options(body, stream),
         provider=model_of(body),
-        stream=flag_field(body, "stream"),
+        stream=stream,
     )
 
 
@@ -284,20 +286,39 @@ def model_of(body: dict[str, t.Any]) -> str:
     return model
 
 
-def check_choices(body: dict[str, t.Any]) -> None:
-    """:raises RequestError: More than one choice is requested."""
-    if body.get("n") not in (None, 1):
+# Fields that ask for something which no event of a run carries → the accepted values, and the reason.
+SUPPORTED: dict[str, tuple[tuple[t.Any, ...], str]] = {
+    "n": ((1,), "a run has one answer"),
+    "logprobs": ((False,), "providers report no log probabilities"),
+    "top_logprobs": ((0,), "providers report no log probabilities"),
+    "modalities": ((["text"],), "providers answer with text"),
+    "audio": ((), "providers answer with text"),
+    "store": ((False,), "chat completions cannot be retrieved; use `/v1/responses`"),
+}
+
+
+def check_supported(body: dict[str, t.Any]) -> None:
+    """:raises RequestError: The request asks for something that its answer could not contain."""
+    for name, (accepted, reason) in SUPPORTED.items():
+        value = body.get(name)
+        if value is None or any(type(value) is type(it) and value == it for it in accepted):
+            continue
+        wanted = f"must be {dumps(accepted[0])} or absent" if accepted else "must be absent"
         raise RequestError(
-            f"`n` is {dumps(body['n'])[:20]} but must be 1: a run has one answer.", "n_invalid", 422
+            f"`{name}` is {dumps(value)[:40]} but {wanted}: {reason}.", f"{name}_invalid", 422
         )
 
 
-def stream_options(body: dict[str, t.Any]) -> Json:
+def stream_options(body: dict[str, t.Any], stream: bool) -> Json:
     wanted = body.get("stream_options")
     if wanted is None:
         return {}
     if not isinstance(wanted, dict):
         raise wrong_type("stream_options", wanted, 'an object such as {"include_usage": true}')
+    if not stream:
+        raise RequestError(
+            "`stream_options` is only allowed with `stream: true`.", "stream_options_invalid", 422
+        )
     return {"include_usage": flag_field(wanted, "include_usage")}
 
 
@@ -308,12 +329,20 @@ def error_frame(code: str, message: str, status: int) -> str:
 
 def error(code: str, message: str, status: int) -> str:
     code = OPENAI_CODES.get(code, code)
-    return dumps(
-        {"error": {"message": message, "type": error_type(status), "param": None, "code": code}}
-    )
+    fields = {"message": message, "type": error_type(status), "param": param_of(code), "code": code}
+    return dumps({"error": fields})
 
 
 OPENAI_CODES = {"provider_not_found": "model_not_found"}
+
+FIELD_CODE = re.compile("(?!body|cursor|key|request|value)([a-z_]+)_(missing|invalid)")
+PARAMS = {"model_not_found": "model", "previous_response_not_found": "previous_response_id"}
+
+
+def param_of(code: str) -> str | None:
+    """The request field that an error is about; ``None`` if it is about no single one."""
+    field = FIELD_CODE.fullmatch(code)
+    return field[1] if field else PARAMS.get(code)
 
 
 def error_headers(status: int) -> Mapping[str, str]:

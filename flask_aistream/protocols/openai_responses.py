@@ -37,6 +37,7 @@ from flask_aistream.protocols.openai_chat import error_headers
 from flask_aistream.protocols.openai_chat import gap_message
 from flask_aistream.protocols.openai_chat import model_of
 from flask_aistream.protocols.openai_chat import unknown_mark
+from flask_aistream.protocols.openai_responses_echo import FORM
 from flask_aistream.protocols.openai_responses_echo import echo_fields
 from flask_aistream.protocols.openai_responses_echo import read_echo
 from flask_aistream.protocols.openai_responses_input import read_input
@@ -299,10 +300,12 @@ def response_head(context: EncoderContext, terminal: ev.Terminal | None) -> Json
     state = status(terminal)
     failed = failure_of(terminal) if terminal and state == "failed" else None
     reason = INCOMPLETE.get(terminal.reason) if isinstance(terminal, ev.Finished) else None
+    completed = terminal.at if terminal and state == "completed" else None
     return {
         "id": f"resp_{context.run}",
         "object": "response",
         "created_at": int(context.created),
+        "completed_at": None if completed is None else int(completed),
         "status": state,
         "error": error_field(failed) if failed else None,
         "incomplete_details": {"reason": reason} if reason else None,
@@ -368,6 +371,13 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
 
     :raises RequestError: ``model`` or ``input`` is missing or wrong.
     """
+    if body.get("background") is True and body.get("store") is False:
+        raise RequestError(
+            "`background` is true and `store` is false, but a response that cannot be retrieved cannot run in the "
+            "background. Leave one of them out.",
+            "background_invalid",
+            422,
+        )
     items = body.get("input")
     if items is None:
         raise missing_field("input", "a string or a list of input items")
@@ -411,6 +421,7 @@ OPENAI_RESPONSES = WireProtocol(
     error=error,
     options=options,
     response_body=response_body,
+    form=FORM,
     stateful=True,
     stopped_by_leaving=True,
     error_headers=error_headers,

@@ -32,7 +32,21 @@ ECHOED: dict[str, tuple[tuple[type, ...], t.Any]] = {
     "service_tier": ((str,), "default"),
     "safety_identifier": ((str,), None),
     "prompt_cache_key": ((str,), None),
+    "prompt_cache_retention": ((str,), None),
+    "prompt": ((dict,), None),
+    "user": ((str,), None),
 }
+
+
+FORM: dict[str, tuple[type, ...]] = {
+    **{name: types for name, (types, _) in ECHOED.items() if types != (str,)},
+    "input": (str, list),
+    "include": (list,),
+    "stream": (bool,),
+    "stream_options": (dict,),
+    "conversation": (str, dict),
+}
+"""Fields of a form-encoded request that are not text, and their JSON types."""
 
 
 def read_echo(body: dict[str, t.Any]) -> Json:
@@ -55,7 +69,7 @@ def echo_fields(echo: Json) -> Json:
     ]
     if fields["reasoning"] is not None:
         fields["reasoning"] = {"effort": None, "summary": None, **fields["reasoning"]}
-    return {**fields, "completed_at": None}
+    return fields
 
 
 TOOL_DEFAULTS: Json = {"description": None, "parameters": None, "strict": None}

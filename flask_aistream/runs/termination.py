@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from flask_aistream.core import events as ev
@@ -72,7 +73,7 @@ class Termination:
         """
         run = self._active_runs.get(log.run.id)
         with self._announcer.expect(log.run.id):
-            if not log.end(terminal, epoch=epoch, claim=self._announcer.listening):
+            if not log.end(dated(terminal), epoch=epoch, claim=self._announcer.listening):
                 # Do not interrupt: the caller that ended it may be in the provider's thread.
                 return False
             try:
@@ -119,7 +120,7 @@ class Termination:
         self._store.flush()
 
     def _append(self, run: ActiveRun, terminal: ev.Terminal) -> bool:
-        return run.log.end(terminal, epoch=run.epoch, claim=self._announcer.listening)
+        return run.log.end(dated(terminal), epoch=run.epoch, claim=self._announcer.listening)
 
     def _release(self, run: ActiveRun) -> bool:
         may_restart = self._store.shared and self._restarts.allows(run.log.run, run.epoch)
@@ -141,6 +142,11 @@ class Termination:
         run.interrupt()
         if run.working:
             self._timer.call_later(STUBBORN_SECONDS, partial(report_stubborn, run))
+
+
+def dated(terminal: ev.Terminal) -> ev.Terminal:
+    """``terminal`` at the present time."""
+    return replace(terminal, at=time.time())
 
 
 def report_stubborn(run: ActiveRun) -> None:

@@ -180,6 +180,12 @@ class Store(t.Protocol):
 
         Queued; does not block."""
 
+    def drop(self, run_id: str) -> bool:
+        """Drop a run that has ended.
+
+        :returns: Whether there is no such run any more; False if it has not ended, or its end is still to be delivered.
+        """
+
     def running(self, owner: str) -> int:
         """Return the number of an owner's runs that have not ended, in all processes."""
 

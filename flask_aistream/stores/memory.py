@@ -179,6 +179,13 @@ class MemoryStore:
             if self._chats.get(chat) == run_id:
                 del self._chats[chat]
 
+    def drop(self, run_id: str) -> bool:
+        with self._lock:
+            log = self._logs.get(run_id)
+            if log is not None and log.ended and run_id not in self._outbox:
+                self._drop(log.run)
+            return run_id not in self._logs
+
     def running(self, owner: str) -> int:
         with self._lock:
             return self._running(owner)

@@ -25,7 +25,7 @@ from flask_aistream.stores.base import Store
 COUNT_HEADER = "x-stainless-retry-count"
 
 RETRY_SECONDS = 60.0
-"""Longest time after the start of a run that has ended in which a retry finds it."""
+"""Longest time after the end of a run in which a retry finds it."""
 
 
 def attempt_of(
@@ -63,4 +63,4 @@ def was_left(log: Log) -> bool:
 
 
 def is_old(log: Log) -> bool:
-    return log.ended and log.run.created < time.time() - RETRY_SECONDS
+    return log.terminal is not None and (log.terminal.at or 0.0) < time.time() - RETRY_SECONDS

@@ -1,18 +1,22 @@
-"""Routes of OpenAI's SDKs besides their POSTs: list models, and retrieve or cancel a response."""
+"""Routes of OpenAI's SDKs besides their POSTs: list models, and retrieve, cancel or delete a response."""
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from flask import Blueprint
 from flask import Response
+from flask import abort
 from flask import jsonify
 from flask import request
 
 from flask_aistream.core.cursor import BEGINNING
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import RunStarted
+from flask_aistream.errors import RequestError
 from flask_aistream.errors import RunNotFound
+from flask_aistream.errors import Unavailable
 from flask_aistream.protocols.openai_responses import OPENAI_RESPONSES
 from flask_aistream.runs.ended import fold_of
 from flask_aistream.stores.base import Log
@@ -25,6 +29,11 @@ from flask_aistream.web.registry import ProviderRegistry
 
 PREFIX = "resp_"
 
+DELIVERY_SECONDS = 5.0
+"""Longest time to wait until receivers have got the end of a run that is to be deleted."""
+
+DELIVERY_POLL_SECONDS = 0.02
+
 
 def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
     """Put the routes on a blueprint."""
@@ -36,6 +45,15 @@ def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
     )
     blueprint.add_url_rule(
         one, "openai-response", wrap(lambda response_id: retrieve(registry, response_id))
+    )
+    blueprint.add_url_rule(
+        one,
+        "openai-delete",
+        wrap(lambda response_id: delete(registry, response_id)),
+        methods=["DELETE"],
+    )
+    blueprint.add_url_rule(
+        f"{OPENAI_RESPONSES.path}/compact", "openai-compact", wrap(not_offered), methods=["POST"]
     )
     blueprint.add_url_rule(
         f"{one}/cancel",
@@ -79,6 +97,26 @@ def cancel(registry: ProviderRegistry, response_id: str) -> Response:
     return response_object(ext, log)
 
 
+def delete(registry: ProviderRegistry, response_id: str) -> Response:
+    """Stop a response, and drop its run once its end is delivered.
+
+    :raises Unavailable: Its end could not be delivered within ``DELIVERY_SECONDS``.
+    """
+    ext = extension()
+    log = open_log(ext, registry, response_id, "stop")
+    ext.process.runner.stop(log, "client")
+    deadline = time.monotonic() + DELIVERY_SECONDS
+    while not ext.process.store.drop(log.run.id):
+        if time.monotonic() > deadline:
+            raise Unavailable("The end of this response is still being delivered. Try again.")
+        time.sleep(DELIVERY_POLL_SECONDS)
+    return jsonify(id=response_id, object="response", deleted=True)
+
+
+def not_offered() -> t.NoReturn:
+    abort(404, "This server does not compact conversations.")
+
+
 def response_object(ext: Extension, log: Log) -> Response:
     return stream.snapshot_response(ext, log, fold_of(log), OPENAI_RESPONSES)
 
@@ -86,14 +124,22 @@ def response_object(ext: Extension, log: Log) -> Response:
 def open_log(ext: Extension, registry: ProviderRegistry, response_id: str, action: str) -> Log:
     """The log of a response that the caller may read. Any run has a response id: ``resp_`` + its id.
 
-    :raises RunNotFound: It does not exist, belongs to another owner, or was started with ``store: false``.
+    :raises RequestError: It does not exist, belongs to another owner, or was started with ``store: false``.
     """
-    if not response_id.startswith(PREFIX):
-        raise RunNotFound(response_id)
-    log = routes.open_log(ext, registry, response_id.removeprefix(PREFIX), action)
+    run_id = response_id.removeprefix(PREFIX) if response_id.startswith(PREFIX) else ""
+    try:
+        log = routes.open_log(ext, registry, run_id, action)
+    except RunNotFound:
+        raise response_not_found(response_id) from None
     if not is_stored(log.read(BEGINNING, limit=1).events):
-        raise RunNotFound(response_id)
+        raise response_not_found(response_id)
     return log
+
+
+def response_not_found(response_id: str) -> RequestError:
+    return RequestError(
+        f"Response with id {response_id[:200]!r} not found.", "response_not_found", 404
+    )
 
 
 def is_stored(first: t.Sequence[Event]) -> bool:

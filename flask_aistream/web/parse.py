@@ -24,6 +24,7 @@ from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.fields import json_type
 from flask_aistream.protocols.native import NATIVE
 from flask_aistream.web import attempts
+from flask_aistream.web import form
 from flask_aistream.web import json_body
 from flask_aistream.web.config import Settings
 
@@ -83,8 +84,8 @@ def read_body(protocol: WireProtocol, request: Request, settings: Settings) -> d
     """
     request.max_content_length = settings.max_body_bytes
     try:
-        if protocol.accepts_forms and request.mimetype in FORMS:
-            return request.form.to_dict()
+        if protocol.form is not None and request.mimetype in FORMS:
+            return form.read_form(request.form, protocol.form, settings)
         data = request.get_data()
     except RequestEntityTooLarge:
         raise RequestError(

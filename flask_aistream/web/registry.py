@@ -127,10 +127,8 @@ class ProviderRegistry:
         try:
             return self._providers[name]
         except KeyError:
-            known = ", ".join(sorted(self._providers)) or "none yet"
-            raise ProviderNotFound(
-                f"There is no provider {name[:100]!r} here. Registered: {known}."
-            ) from None
+            # Clients get this message, so it does not list the providers that exist.
+            raise ProviderNotFound(f"There is no provider {name[:100]!r} here.") from None
 
 
 def name_of(function: Provider) -> str:

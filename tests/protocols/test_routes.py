@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import typing as t
 from collections.abc import Iterator
 
@@ -62,6 +63,13 @@ def application() -> Flask:
     def half(request: ChatRequest) -> Iterator[str]:
         yield "half"
         raise ProviderError("too_much", "Not now.", status=request.params.get("status", 418))
+
+    @ai.provider
+    def slow(request: ChatRequest) -> Iterator[str]:
+        yield "Well,"
+        for _ in range(1000):
+            time.sleep(0.01)
+            yield ""
 
     @ai.provider(text_only=True)
     def blind(request: ChatRequest) -> str:
@@ -342,7 +350,142 @@ def test_a_response_with_store_false_cannot_be_retrieved(client: Client) -> None
     created = client.post("/ai/v1/responses", json=sent).get_json()
     assert created["store"] is False
     missing = client.get(f"/ai/v1/responses/{created['id']}")
-    assert (missing.status_code, missing.get_json()["error"]["code"]) == (404, "run_not_found")
+    assert (missing.status_code, missing.get_json()["error"]["code"]) == (404, "response_not_found")
+
+
+def test_a_deleted_response_does_not_exist(client: Client) -> None:
+    created = client.post("/ai/v1/responses", json=body("openai-responses", stream=False))
+    path = f"/ai/v1/responses/{created.get_json()['id']}"
+    deleted = {"id": created.get_json()["id"], "object": "response", "deleted": True}
+    assert client.delete(path).get_json() == deleted
+    run = created.headers["AIStream-Run"]
+    for missing in (client.delete(path), client.get(path), client.get(f"/ai/runs/{run}")):
+        assert missing.status_code == 404
+    assert client.delete("/ai/v1/responses/resp_nothing").status_code == 404
+
+
+def test_a_live_response_is_stopped_when_it_is_deleted(client: Client) -> None:
+    sent = body("openai-responses", "slow", background=True, stream=False)
+    response = client.post("/ai/v1/responses", json=sent).get_json()
+    assert response["status"] == "in_progress"
+    assert client.delete(f"/ai/v1/responses/{response['id']}").status_code == 200
+    assert client.get(f"/ai/v1/responses/{response['id']}").status_code == 404
+
+
+def test_compaction_is_not_offered(client: Client) -> None:
+    answer = client.post("/ai/v1/responses/compact", json=body("openai-responses"))
+    assert answer.status_code == 404
+    assert answer.get_json()["error"]["type"] == "not_found_error"
+    assert "compact" in answer.get_json()["error"]["message"]
+
+
+FORMS = [
+    pytest.param({}, {"stream": False}, id="text"),
+    pytest.param({"stream": "false", "temperature": "0.5"}, {"temperature": 0.5}, id="numbers"),
+    pytest.param(
+        {"metadata[k]": "v", "metadata[l]": "2"}, {"metadata": {"k": "v", "l": "2"}}, id="keys"
+    ),
+    pytest.param({"metadata": '{"k":"v"}'}, {"metadata": {"k": "v"}}, id="JSON"),
+    pytest.param(
+        {"instructions": "{}", "user": "7"},
+        {"instructions": "{}", "user": "7"},
+        id="text like JSON",
+    ),
+    pytest.param(
+        {"tools": '[{"type":"web_search"}]', "tool_choice": "none"},
+        {"tools": [{"type": "web_search"}], "tool_choice": "none"},
+        id="either type",
+    ),
+]
+
+
+@pytest.mark.parametrize(("sent", "wanted"), FORMS)
+def test_a_response_may_be_requested_by_a_form(
+    client: Client, sent: dict[str, str], wanted: dict[str, t.Any]
+) -> None:
+    answer = client.post("/ai/v1/responses", data={"model": "say", "input": "you", **sent})
+    response = answer.get_json()
+    assert response["output"][0]["content"][0]["text"] == "Hello you"
+    assert {name: response[name] for name in wanted if name != "stream"} == {
+        name: value for name, value in wanted.items() if name != "stream"
+    }
+
+
+def test_a_form_may_have_input_items_and_ask_for_a_stream(client: Client) -> None:
+    items = json.dumps([{"role": "user", "content": "items"}])
+    sent = {"model": "say", "input": items, "stream": "true", "include[]": ["a", "b"]}
+    answer = client.post("/ai/v1/responses", data=sent)
+    assert answer.content_type.startswith("text/event-stream")
+    assert '"text":"Hello items"' in answer.text
+
+
+@pytest.mark.parametrize("field", [{"temperature": "hot"}, {"tools": "[" * 999}, {"stream": "yes"}])
+def test_a_form_with_a_wrong_type_is_refused(client: Client, field: dict[str, str]) -> None:
+    answer = client.post("/ai/v1/responses", data={"model": "say", "input": "you", **field})
+    assert (answer.status_code, answer.get_json()["error"]["param"]) == (400, next(iter(field)))
+
+
+UNSUPPORTED = [
+    ("openai-chat", {"n": 2}),
+    ("openai-chat", {"n": True}),
+    ("openai-chat", {"logprobs": True}),
+    ("openai-chat", {"top_logprobs": 3}),
+    ("openai-chat", {"modalities": ["text", "audio"]}),
+    ("openai-chat", {"audio": {"voice": "alloy"}}),
+    ("openai-chat", {"store": True}),
+    ("openai-chat", {"stream_options": {"include_usage": True}, "stream": False}),
+    ("openai-responses", {"background": True, "store": False}),
+    ("openai-responses", {"metadata": "x"}),
+    ("openai-responses", {"model": None}),
+    ("openai-chat", {"model": "nobody"}),
+]
+
+
+@pytest.mark.parametrize(("name", "fields"), UNSUPPORTED, ids=str)
+def test_a_field_that_cannot_be_honored_is_refused_by_its_name(
+    client: Client, name: str, fields: dict[str, t.Any]
+) -> None:
+    answer = client.post(url(name), json={**body(name), **fields})
+    assert answer.status_code == (404 if fields.get("model") else 400)
+    error = answer.get_json()["error"]
+    assert error["param"] == next(iter(fields))
+    assert error["message"].endswith(".")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"n": 1},
+        {"n": None},
+        {"logprobs": False},
+        {"top_logprobs": 0},
+        {"modalities": ["text"]},
+        {"store": False},
+    ],
+    ids=str,
+)
+def test_a_field_that_asks_for_nothing_special_is_accepted(
+    client: Client, fields: dict[str, t.Any]
+) -> None:
+    assert client.post(url("openai-chat"), json=body("openai-chat", **fields)).status_code == 200
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_error_lists_no_other_provider(client: Client, name: str) -> None:
+    answer = client.post(url(name, "nobody"), json=body(name, "nobody"))
+    assert answer.status_code == 404
+    assert "blind" not in answer.text
+
+
+def test_a_completed_response_has_its_times(client: Client) -> None:
+    for stream in (False, True):
+        sent = body("openai-responses", stream=stream)
+        run = client.post("/ai/v1/responses", json=sent).headers["AIStream-Run"]
+        response = client.get(f"/ai/v1/responses/resp_{run}").get_json()
+        assert response["created_at"] <= response["completed_at"] <= time.time()
+    failed = body("openai-responses", "half", stream=True)
+    run = client.post("/ai/v1/responses", json=failed).headers["AIStream-Run"]
+    assert client.get(f"/ai/v1/responses/resp_{run}").get_json()["completed_at"] is None
 
 
 def test_an_unknown_path_below_v1_is_an_openai_error(client: Client) -> None:

@@ -351,6 +351,14 @@ class SimEngine:
         found = self._db.state.names.get((kind, value))
         return [found] if found and self._row(found) else []
 
+    def drop(self, run_id: str) -> bool:
+        self._call()
+        row = self._row(run_id)
+        if row is not None and row.token is not None and row.outbox is None:
+            self._db.put(replace(row, evicted=True))
+            row = None
+        return row is None
+
     def leave_chat(self, chat: str, run_id: str) -> None:
         self._call()
         names = self._db.state.names

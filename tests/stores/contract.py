@@ -359,6 +359,19 @@ class StoreContract:
         assert first.run.id == second.run.id
         assert list(second.read(-1).events) == ["a"]
 
+    def test_a_run_is_dropped_once_its_end_is_delivered(self, store: Store) -> None:
+        log, _ = store.create(run_of("chat", owner="ann", key="k", chat="talk"), ["a"])
+        assert not store.drop(log.run.id)
+        log.end(ev.Finished(), claim=True)
+        assert not store.drop(log.run.id)
+        assert [it.log.run.id for it in store.claim([])] == [log.run.id]
+        store.delivered(log.run.id)
+        assert store.drop(log.run.id)
+        assert store.drop("unknown")
+        assert (store.started("k"), store.latest("talk")) == (None, None)
+        with pytest.raises(RunNotFound):
+            store.open(log.run.id)
+
     def test_a_new_run_takes_the_key_of_an_earlier_one(self, store: Store) -> None:
         first, _ = store.create(run_of("chat", key="k"), ["a"])
         second, new = store.create(run_of("chat", key="k"), ["b"], take_key=True)

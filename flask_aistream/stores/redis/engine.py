@@ -219,6 +219,9 @@ class RedisEngine:
         self._indexes.remove(value, over)
         return [run_id for run_id in found if run_id not in over]
 
+    def drop(self, run_id: str) -> bool:
+        return self._retention.drop(run_id)
+
     def leave_chat(self, chat: str, run_id: str) -> None:
         self._indexes.leave_chat(chat, run_id)
 

@@ -99,6 +99,13 @@ class Retention:
         most = self._limits.store_bytes
         return most is not None and self._is_full(most, living)
 
+    def drop(self, run_id: str) -> bool:
+        """:returns: Whether there is no such run any more."""
+        claimant = self._server.redis.hget(meta_key(run_id), "outbox")
+        if claimant is None and self._server.redis.zscore(ENDED, run_id) is not None:
+            self._drop([run_id.encode()])
+        return not self._server.redis.exists(meta_key(run_id))
+
     def drop_oldest(self) -> None:
         self._drop(self._server.redis.zrange(ENDED, 0, DROP - 1))
 

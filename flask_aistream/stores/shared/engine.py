@@ -202,6 +202,12 @@ class Engine(t.Protocol):
     def find(self, kind: Name, value: str) -> list[str]:
         """Ids of runs: the one that has a key, the latest of a chat, all of an owner that have not ended."""
 
+    def drop(self, run_id: str) -> bool:
+        """Drop a run that has ended and has no outbox row.
+
+        :returns: Whether there is no such run any more.
+        """
+
     def leave_chat(self, chat: str, run_id: str) -> None:
         """Remove this run and all earlier ones from the index of their chat."""
 

@@ -168,6 +168,9 @@ class SharedStore:
     def leave_chat(self, chat: str, run_id: str) -> None:
         self.writer.submit(lambda engine: engine.leave_chat(chat, run_id))
 
+    def drop(self, run_id: str) -> bool:
+        return self.writer.ask(lambda engine: engine.drop(run_id))
+
     def running(self, owner: str) -> int:
         return len(self.writer.ask(lambda engine: engine.find("owner", owner)))
 

@@ -263,6 +263,9 @@ class SqliteEngine:
     def find(self, kind: Name, value: str) -> list[str]:
         return [run_id for (run_id,) in self._file.execute(FIND[kind], (value,))]
 
+    def drop(self, run_id: str) -> bool:
+        return self._sweep.drop(run_id)
+
     def leave_chat(self, chat: str, run_id: str) -> None:
         # The runs before it too, or the last of them would be the latest.
         self._file.execute(

@@ -18,6 +18,8 @@ FREE_PAGES = 1024
 GIVE_BACK = 2048
 """Free pages given back in one sweep."""
 
+DELIVERED = "token IS NOT NULL AND outbox IS NULL"
+
 DROPPABLE = "token IS NOT NULL AND coalesce(outbox, '') = ''"
 """A run whose end a process delivers is kept, unless it is too old."""
 
@@ -66,6 +68,12 @@ class Sweep:
         full = self._limits.store_bytes is not None and self._is_full(self._limits.store_bytes)
         self._give_back()
         return full
+
+    def drop(self, run_id: str) -> bool:
+        """:returns: Whether there is no such run any more."""
+        self._file.execute(f"DELETE FROM run WHERE id = ? AND {DELIVERED}", (run_id,))
+        left = self._file.execute("SELECT 1 FROM run WHERE id = ?", (run_id,)).fetchone()
+        return left is None
 
     def _is_full(self, most: int) -> bool:
         """Drop more, if need be, and the oldest first.
