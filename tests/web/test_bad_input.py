@@ -254,8 +254,11 @@ def test_a_wrong_method_lists_the_allowed_ones(client: FlaskClient, script: Scri
     )
 
 
-def test_an_unknown_provider_lists_the_registered_ones(client: FlaskClient, script: Script) -> None:
-    assert "chat" in client.get("/ai/nobody").get_json()["error"]["message"]
+def test_the_error_of_an_unknown_provider_lists_no_others(
+    client: FlaskClient, script: Script
+) -> None:
+    message = client.get("/ai/nobody").get_json()["error"]["message"]
+    assert message == "There is no provider 'nobody' here."
 
 
 def test_the_applications_own_paths_keep_its_errors(client: FlaskClient, script: Script) -> None:
