@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import typing as t
+from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -77,15 +78,19 @@ class Database:
     """
     :param kind: ``"sqlite"`` or ``"redis"``.
     :ivar appended: Processes that have appended, by run and epoch.
+    :ivar dropped: Runs that a sweep has dropped.
+    :ivar history: Every state that was durable, and since when.
     """
 
-    def __init__(self, kind: str, max_runs: int) -> None:
+    def __init__(self, kind: str, max_runs: int, clock: Callable[[], float]) -> None:
         self.kind = kind
         self.max_runs = max_runs
         self.state = EMPTY
-        self.backups: list[State] = []
+        self.history: list[tuple[float, State]] = []
+        self._clock = clock
         self.engines: dict[str, SimEngine] = {}
         self.appended: dict[tuple[str, int], set[str]] = {}
+        self.dropped: set[str] = set()
         self.no = 0
 
     @property
@@ -94,6 +99,11 @@ class Database:
 
     def change(self, **fields: t.Any) -> None:
         self.state = replace(self.state, version=self.state.version + 1, **fields)
+        if not self.atomic:
+            self.commit()
+
+    def commit(self) -> None:
+        self.history.append((self._clock(), self.state))
 
     def put(self, row: Row) -> None:
         self.change(runs={**self.state.runs, row.run.id: row})
@@ -112,11 +122,11 @@ class Database:
         elif process in self.engines:
             self.engines[process].push_stale(run_id)
 
-    def back_up(self) -> None:
-        self.backups.append(self.state)
-
-    def roll_back(self, to: int) -> None:
-        self.state = replace(self.backups[to], version=self.state.version + 1)
+    def roll_back(self, seconds: float) -> None:
+        """Replace the state by the one of some seconds ago."""
+        before = self._clock() - seconds
+        backup = next((state for at, state in reversed(self.history) if at <= before), EMPTY)
+        self.state = replace(backup, version=self.state.version + 1)
         for engine in self.engines.values():
             engine.on_rolled_back()
 
@@ -194,6 +204,7 @@ class SimEngine:
         finally:
             self._nesting -= 1
         if self._nesting == 0:
+            self._db.commit()
             self._process.after_commit()
 
     def create(
@@ -277,6 +288,9 @@ class SimEngine:
         events = (*row.events, *decode(end.data))
         first = number + 1 - len(events)  # Where a reader has seen more, what is lost stays lost.
         outbox = None if end.outbox is None else self._name if end.outbox else ""
+        if outbox and not self._db.atomic:
+            self._beat()
+            row = self._db.state.runs[end.run]
         row = replace(
             row,
             events=events,
@@ -401,7 +415,9 @@ class SimEngine:
             for row in rows
             if row.outbox is not None and not row.evicted
         ]
-        claimable = {"", self._name, *self._dead}
+        now, beats = self._process.now, self._db.state.beats
+        dead = [it for it in self._dead if self._db.atomic or beats.get(it, (0, 0.0))[1] <= now]
+        claimable = {"", self._name, *dead}
         self._claimants = {row.claimant for row in outbox} - claimable
         chosen = choose([row for row in outbox if row.claimant in claimable], busy)
         for run_id, attempt, _ in chosen:
@@ -425,6 +441,7 @@ class SimEngine:
             }
             names = {key: it for key, it in self._db.state.names.items() if it != row.run.id}
             self._db.change(runs=runs, names=names)
+            self._db.dropped.add(row.run.id)
         return False
 
     # What the database sends.

@@ -13,7 +13,7 @@ from tests.simulation.world import World
 CLIENTS = ("start", "start", "start", "read", "read", "leave", "stop", "malformed")
 FAULTS = (
     *("kill", "kill", "pause", "cut", "lose", "lose", "full", "jump"),
-    *("back_up", "roll_back", "evict", "receiver"),
+    *("roll_back", "evict", "receiver", "exit"),
 )
 KINDS = ("sqlite", "redis")
 SECONDS = 8.0

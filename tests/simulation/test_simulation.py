@@ -36,3 +36,15 @@ def test_a_plan_is_shrunk_to_what_fails() -> None:
 def test_a_schedule_without_faults_ends_and_announces_every_run(kind: str) -> None:
     plan = [Op(0.1 * number, "start", number, 3 * number + 1, 5) for number in range(5)]
     assert violation_of(7, kind, plan) is None
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_an_idle_process_asserts_the_ends_that_a_rollback_takes_back(kind: str) -> None:
+    plan = [Op(0.1, "start", 0, 1, 6), Op(3.3, "roll_back", 3, 0, 0)]
+    assert [violation_of(seed, kind, plan) for seed in range(20)] == [None] * 20
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_an_end_that_crashes_its_receivers_is_given_up(kind: str) -> None:
+    plan = [Op(0.1, "start", 0, 1, 3), Op(0.15, "receiver", 0, 3, 0)]
+    assert violation_of(3, kind, plan) is None

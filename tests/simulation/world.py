@@ -37,7 +37,7 @@ from tests.simulation.database import SimEngine
 
 PATIENCE = 5.0
 MAX_DELIVERIES = 3
-MAX_RUNS = 50
+MAX_RUNS = (50, 50, 2)
 RECOVER_SECONDS = 0.5
 SWEEP_SECONDS = 5.0
 SETTLE_SECONDS = 30.0
@@ -45,6 +45,9 @@ SETTLE_SECONDS = 30.0
 
 QUIET_SECONDS = 4.0
 """Longer than it takes to find a process dead."""
+
+ASSERT_SECONDS = 4.0
+"""Time after a rollback within which the ends are asserted again."""
 
 STEP_SECONDS = 0.5
 """The clock never skips more."""
@@ -66,6 +69,18 @@ class Op(t.NamedTuple):
     a: int
     b: int
     c: int
+
+
+class AssertedEnd(t.NamedTuple):
+    """An end that a rollback took back, and that the process which wrote it writes again.
+
+    :param length: Number of records of the run.
+    :param since: Time of the rollback.
+    """
+
+    process: SimProcess
+    length: int
+    since: float
 
 
 class Actor:
@@ -162,6 +177,7 @@ class SimProcess:
         self.die_in: int | None = None
         self.lose_in: int | None = None
         self.listening = True
+        self.doubtful = False  # Others may have taken it for dead.
         self.actors: list[Actor] = []
         self.alarms: list[SimAlarm] = []
         self.home: list[Callable[[], None]] = []
@@ -170,7 +186,7 @@ class SimProcess:
             self.engine,
             self,  # type: ignore[arg-type]
             patience=PATIENCE,
-            limits=Limits(max_runs=MAX_RUNS),
+            limits=Limits(max_runs=world.database.max_runs),
             clock=world.clock,
             ticks=world.clock,
         )
@@ -197,6 +213,10 @@ class SimProcess:
     @property
     def running(self) -> bool:
         return self.alive and self.paused_until <= self.now
+
+    @property
+    def hindered(self) -> bool:
+        return not (self.running and self.reachable) or self.world.full_until > self.now
 
     @property
     def reachable(self) -> bool:
@@ -298,7 +318,7 @@ class World:
     def __init__(self, seed: int, kind: str, plan: t.Sequence[Op]) -> None:
         self.random = random.Random(seed)
         self.now = 1000.0
-        self.database = Database(kind, MAX_RUNS)
+        self.database = Database(kind, self.random.choice(MAX_RUNS), self.clock)
         self.full_until = 0.0
         self.current: Actor | None = None
         self.closed = False
@@ -311,14 +331,17 @@ class World:
         self.delivered: dict[str, int] = {}
         self.called: dict[str, int] = {}
         self.crashes: dict[str, int] = {}
+        # Runs that a client has stopped, and the process that has said so.
+        self.stopped: dict[str, SimProcess] = {}
         # Runs of which a fault has taken what nothing can bring back: rolled back, evicted, degraded.
         self.excused: set[str] = set()
         # Runs that may be delivered again: a process was lost, or counted as dead, in their delivery.
         self.repeatable: set[str] = set()
-        self.reasserted: dict[str, SimProcess] = {}
+        self.asserted: dict[str, AssertedEnd] = {}
         self.readers: list[Reader] = []
         self.receiver: dict[str, str] = {}
         self.steps = 0
+        self.violation: str | None = None
         self.trace: list[str] = []
         self._graveyard: list[Actor] = []
         self._plan = list(plan)
@@ -379,7 +402,7 @@ class World:
         early = self.random.random() < 0.9
         while self.now < end:
             self._run_until(self.now + QUIET_SECONDS)
-            if early and not self._unsettled():
+            if early and not self.crashes and not self._unsettled():
                 return
         unsettled = self._unsettled()
         if unsettled:
@@ -395,6 +418,8 @@ class World:
     def _run_until(self, end: float) -> None:
         while self.now < end:
             self.steps += 1
+            if self.violation is not None:
+                raise Violation(self.violation)
             if self.steps > MAX_STEPS:
                 raise Violation(f"nothing settles: {self.steps} steps")
             choices = list(self._choices())
@@ -490,9 +515,13 @@ class World:
 
         def stop() -> None:
             try:
-                process.runner.stop(process.store.open(run_id), "client")
+                stopped = process.runner.stop(process.store.open(run_id), "client")
             except AIStreamError:
-                pass
+                return
+            if stopped and not process.doubtful:
+                self.stopped[run_id] = process
+            if stopped and run_id in self.asserted:  # Before its end was asserted.
+                del self.asserted[run_id]
 
         process.spawn(stop)
 
@@ -535,12 +564,16 @@ class World:
     def do_pause(self, op: Op) -> None:
         process, seconds = self.pick(op.a), (0.5, 2.0, 4.0, 8.0)[op.b % 4]
         process.paused_until = self.now + seconds
+        process.doubtful = True
+        self._hinder(process)
         if seconds >= 2.0:
             self.repeatable |= process.store._claimed
 
     def do_cut(self, op: Op) -> None:
         process, seconds = self.pick(op.a), (0.2, 1.0, 4.0, 9.0)[op.b % 4]
         process.cut_until = self.now + seconds
+        process.doubtful = True
+        self._hinder(process)
         if seconds >= PATIENCE - 1.5:
             self._excuse_all()
 
@@ -548,34 +581,56 @@ class World:
         self.pick(op.a).lose_in = op.b % 4
 
     def do_full(self, op: Op) -> None:
-        self.full_until = self.now + (0.5, 2.0)[op.a % 2]
+        seconds = (0.5, 2.0, 8.0)[op.a % 3]
+        self.full_until = max(self.full_until, self.now + seconds)
+        if self.full_until - self.now >= PATIENCE - 1.5:
+            self._excuse_all()
+        self._hinder()
 
     def do_jump(self, op: Op) -> None:
         self.now += (1.0, 3.5, 10.0)[op.a % 3]
+        self._hinder()
+        self._doubt_all()
         self._excuse_all()
 
-    def do_back_up(self, op: Op) -> None:
-        self.database.back_up()
+    def do_exit(self, op: Op) -> None:
+        """A process is told to exit: it gives up its runs, or ends them."""
+        process = self.pick(op.a)
+
+        def leave() -> None:
+            process.runner.drain()
+            process.runner.interrupt_all("shutdown", 0.0)
+            self.kill(process)
+
+        process.spawn(leave)
 
     def do_roll_back(self, op: Op) -> None:
-        backups = self.database.backups
-        if not backups:
-            return
-        before = self.database.state
+        before = self.database.state.runs
         self._excuse_all()
-        self.database.roll_back(op.a % len(backups))
-        for run_id, row in before.runs.items():
-            back = self.database.state.runs.get(run_id)
-            if row.token is not None and back is not None and back.token is None:
-                for process in self.processes:
-                    if process.engine is not None and run_id in process.store._ended:
-                        self.reasserted[run_id] = process
+        self._doubt_all()
+        self.database.roll_back((0.05, 0.3, 1.0, 3.0)[op.a % 4])
+        after = self.database.state.runs
+        known = {run_id: row.next for run_id, row in before.items() if row.token is not None}
+        known |= {run_id: it.length for run_id, it in self.asserted.items()}
+        self.asserted = {
+            run_id: AssertedEnd(process, length, self.now)
+            for run_id, length in known.items()
+            for process in self.processes
+            if run_id in after and run_id in process.store._ended and not process.hindered
+        }
+
+    def _hinder(self, process: SimProcess | None = None) -> None:
+        """A process (``None``: each of them) cannot assert the ends that a rollback has just taken back."""
+        for run_id, it in list(self.asserted.items()):
+            if process in (None, it.process) and self.now - it.since < ASSERT_SECONDS:
+                del self.asserted[run_id]
 
     def do_evict(self, op: Op) -> None:
         if self.database.atomic or not self.runs:
             return
         kind = ("record", "names", "processes", "beats")[op.a % 4]
         run_id = self.runs[op.b % len(self.runs)]
+        self._doubt_all()
         if kind in ("record", "names"):
             self.excused.add(run_id)
         self.database.evict(kind, run_id)
@@ -587,12 +642,15 @@ class World:
                 op.b % 6
             ]
 
+    def _doubt_all(self) -> None:
+        for process in self.processes:
+            process.doubtful = True
+
     def _excuse_all(self) -> None:
         self.excused.update(self.runs)
 
     def _end_faults(self) -> None:
-        self._slow_writer = self._slow_home = 0.0
-        self.full_until = 0.0
+        self._slow_writer = self._slow_home = 0.0  # A full disk stays full until its time is over.
         for process in self.processes:
             process.paused_until = process.cut_until = 0.0
             process.die_in = process.lose_in = None
@@ -617,7 +675,8 @@ class World:
         if how == "crash" or (how == "crash once" and run_id not in self.crashes):
             self.crashes[run_id] = self.crashes.get(run_id, 0) + 1
             if self.crashes[run_id] > MAX_DELIVERIES and run_id not in self.excused:
-                raise Violation(f"{run_id} was delivered {self.crashes[run_id]} times to a crash")
+                # Raised by the scheduler: what a receiver raises is logged.
+                self.violation = f"{run_id} was delivered {self.crashes[run_id]} times to a crash"
             self.kill(process)
             self.switch()
         if how == "hang":
@@ -641,13 +700,20 @@ class World:
         if end != event and run_id not in self.excused:
             raise Violation(f"{run_id} has ended as {end!r} and as {event!r}")
 
+    def check_durable(self, run_id: str, number: int) -> None:
+        """A reader got a record: a crash at this moment must not take it back."""
+        row = self.database.state.runs.get(run_id)
+        known = row is not None and row.next > number
+        if not known and run_id not in self.excused | self.database.dropped:
+            raise Violation(f"a reader got {run_id}:{number}, which the database does not have")
+
     def _check_settled(self) -> None:
         state = self.database.state
         for (run_id, epoch), names in self.database.appended.items():
             if len(names) > 1 and run_id not in self.excused:
                 raise Violation(f"{sorted(names)} have appended to {run_id} in epoch {epoch}")
         for key, runs in self.keys.items():
-            if len(runs) > 1 and not runs & self.excused:
+            if len(runs) > 1 and not runs & (self.excused | self.database.dropped):
                 raise Violation(f"{key} has started {sorted(runs)}")
         for run_id, row in state.runs.items():
             if row.evicted:
@@ -658,10 +724,19 @@ class World:
                 raise Violation(f"{run_id} has not one end: {row.events}")
             if not isinstance(row.events[-1], ev.TERMINAL):
                 raise Violation(f"{run_id} goes on after its end: {row.events}")
-            if run_id in self.reasserted and self.reasserted[run_id].alive:
-                end = self.ends.get(run_id)
-                if end is not None and end != row.events[-1]:
-                    raise Violation(f"{run_id} had ended as {end!r}, and came back to life")
+            end = self.asserted.get(run_id)
+            if end is not None and end.process.alive and row.next != end.length:
+                raise Violation(f"{run_id} had ended, came back to life and is {row.events}")
+            stopper = self.stopped.get(run_id)
+            kept = stopper is None or not stopper.alive or stopper.doubtful
+            if not kept and not isinstance(row.events[-1], ev.Stopped):
+                raise Violation(f"{run_id} was stopped and has ended as {row.events[-1]!r}")
+            if run_id not in self.excused:
+                for number, event in self.seen.get(run_id, {}).items():
+                    if number >= row.first and row.events[number - row.first] != event:
+                        raise Violation(
+                            f"a reader got {run_id}:{number} as {event!r}: {row.events}"
+                        )
             self._check_delivered(run_id)
         for run_id, count in self.delivered.items():
             if count > 1 and run_id not in self.excused | self.repeatable:
@@ -717,6 +792,8 @@ class Reader:
                 raise Violation(f"a reader of {self.run_id} after {number} got {page.first}")
             for at, event in page.records():
                 self.world.observe(self.run_id, at, event)
+            if page.events and not log.degraded:
+                self.world.check_durable(self.run_id, page.last)
             number = page.last if page.events else number
             if page.ended:
                 break

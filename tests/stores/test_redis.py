@@ -145,7 +145,9 @@ def test_who_had_nothing_to_do_for_long_is_not_dead_when_it_begins_something(
     log = made(here)
     assert there.orphans() == []
     log.end(ev.Finished(), claim=True)
+    assert there.claim([]) == []
     assert there.orphans() == []
+    assert [row.attempt for row in here.claim([])] == [1]
 
 
 def test_the_sizes_of_what_is_gone_are_gone(stores: Stores, redis_server: RedisServer) -> None:

@@ -38,13 +38,15 @@ class Outbox:
         """Enter a run in the index, before it ends: a crash in between leaves no row that no process finds."""
         if end.outbox is not None:
             self._server.redis.sadd(OUTBOX, end.run)
+        if end.outbox:  # A process that had nothing to do counts as dead to others.
+            self._processes.beat()
 
     def arguments(self, end: End) -> tuple[str, str]:
         """Arguments of the script ``END``: whether to write a row, and its first claimant."""
         return "" if end.outbox is None else "1", self._name if end.outbox else UNCLAIMED
 
     def claim(self, busy: Collection[str]) -> list[tuple[str, int]]:
-        claimable = {UNCLAIMED, self._name, *self._processes.dead}
+        claimable = {UNCLAIMED, self._name, *self._processes.still_dead()}
         rows = self._rows()
         self._processes.claimants = {row.claimant for row in rows} - claimable
         claimed: list[tuple[str, int]] = []

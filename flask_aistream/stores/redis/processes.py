@@ -76,6 +76,10 @@ class Processes:
                 self._remove(name)
         return found
 
+    def still_dead(self) -> list[str]:
+        """Those of ``dead`` that have not begun to do something since."""
+        return [name for name in self.dead if not self._server.redis.exists(beat_key(name))]
+
     def _living(self, name: str, runs: Sequence[str]) -> list[tuple[str, int]]:
         """The runs of a process that have not ended, and their epochs."""
         if not runs:

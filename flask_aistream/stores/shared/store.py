@@ -279,6 +279,8 @@ class SharedStore:
         for log in self._known():
             if run_id in (None, log.run.id) and not (log.ended or log.degraded):
                 self._reload(log)
+        if run_id is None and self._ended:
+            self.writer.heal()
 
     def _reload(self, log: ReplicaLog) -> None:
         def load(engine: Engine) -> Snapshot | None:

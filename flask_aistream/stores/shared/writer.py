@@ -238,6 +238,11 @@ class Writer:
         """Begin the next round at once: a caller waits for it."""
         self._wakeup.put(None)
 
+    def heal(self) -> None:
+        """Check soon whether the database has everything that it should have: it may be an earlier state now."""
+        self._healed_at = -math.inf
+        self.submit(lambda engine: None)
+
     def close(self) -> None:
         """Write pending records, and end the writer."""
         with contextlib.suppress(StoreUnavailable):
