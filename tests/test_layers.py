@@ -6,6 +6,7 @@ Imports count at any depth: in functions and under ``TYPE_CHECKING``, too.
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 import typing as t
 from pathlib import Path
@@ -75,22 +76,22 @@ PURE_PARTS = ("urllib.parse", "http.HTTPStatus")
 def test_an_import_only_points_to_a_lower_layer() -> None:
     upwards = [
         f"{module} imports {name}"
-        for module, names in IMPORTS.items()
-        for name in sorted(names & IMPORTS.keys())
+        for module, names in imports().items()
+        for name in sorted(names & imports().keys())
         if layer_of(name) != layer_of(module) and rank_of(name) >= rank_of(module)
     ]
     assert not upwards
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    assert set(circles(IMPORTS)) == CIRCLES
+    assert set(circles(imports())) == CIRCLES
 
 
 def test_a_third_party_is_known_to_its_own_layer_only() -> None:
     foreign = [
         f"{module} imports {name}"
-        for module, names in IMPORTS.items()
-        for name in sorted({name.partition(".")[0] for name in names - IMPORTS.keys()})
+        for module, names in imports().items()
+        for name in sorted({name.partition(".")[0] for name in names - imports().keys()})
         if name not in sys.stdlib_module_names
         and not {module, layer_of(module)} & THIRD_PARTIES.get(name, set())
     ]
@@ -100,7 +101,7 @@ def test_a_third_party_is_known_to_its_own_layer_only() -> None:
 def test_core_sse_protocols_and_providers_are_pure() -> None:
     impure = [
         f"{module} imports {name}"
-        for module, names in IMPORTS.items()
+        for module, names in imports().items()
         for name in sorted(names)
         if layer_of(module) in PURE
         and name.partition(".")[0] in IMPURE
@@ -110,7 +111,7 @@ def test_core_sse_protocols_and_providers_are_pure() -> None:
 
 
 def test_every_folder_has_a_layer_and_states_its_rule() -> None:
-    assert {layer_of(module) for module in IMPORTS} == LAYERS.keys()
+    assert {layer_of(module) for module in imports()} == LAYERS.keys()
     silent = [
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("__init__.py")
@@ -184,4 +185,8 @@ def resolved(name: str) -> str:
 
 
 MODULES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-IMPORTS = {module: imports_of(path) for module, path in MODULES.items()}
+
+
+@functools.cache
+def imports() -> dict[str, set[str]]:
+    return {module: imports_of(path) for module, path in MODULES.items()}

@@ -6,12 +6,17 @@ import asyncio
 import typing as t
 from collections.abc import Iterator
 
-import openai
 import pytest
-from openai.types.responses import Response
 
 from tests.clients.stories import joined
 from tests.clients.stories import text_of
+from tests.lazy import LazyModule
+
+if t.TYPE_CHECKING:
+    import openai
+    from openai.types.responses import Response
+else:
+    openai = LazyModule("openai")
 
 COMPLETE = [
     "text",
@@ -148,7 +153,7 @@ def test_every_provider_is_a_model(client: openai.OpenAI) -> None:
 def response_of(event: object) -> Response:
     """The response object of an event that has one."""
     response = getattr(event, "response", None)
-    assert isinstance(response, Response)
+    assert isinstance(response, openai.types.responses.Response)
     return response
 
 

@@ -7,24 +7,27 @@ import json
 import typing as t
 
 import httpx
-import openai
 import pytest
-from ag_ui.core import Event
-from ag_ui.core import RunAgentInput
-from ag_ui.core import UserMessage
 from httpx_sse import aconnect_sse
 from httpx_sse import connect_sse
-from langchain_openai import ChatOpenAI
-from pydantic import TypeAdapter
-from pydantic_ai import Agent
-from pydantic_ai.exceptions import AgentRunError
-from pydantic_ai.models.openai import OpenAIChatModel
-from pydantic_ai.models.openai import OpenAIResponsesModel
-from pydantic_ai.providers.openai import OpenAIProvider
 
 from tests.clients.stories import joined
 from tests.clients.stories import text_of
+from tests.lazy import LazyModule
 from tests.protocols.stories import STORIES
+
+if t.TYPE_CHECKING:
+    import langchain_openai
+    import openai
+    import pydantic
+    import pydantic_ai
+    from ag_ui import core as ag_ui
+else:
+    ag_ui = LazyModule("ag_ui.core")
+    langchain_openai = LazyModule("langchain_openai")
+    openai = LazyModule("openai")
+    pydantic = LazyModule("pydantic")
+    pydantic_ai = LazyModule("pydantic_ai")
 
 TELLING = ["text", "reasoning", "sources-data", "files", "steps", "odd"]
 
@@ -60,10 +63,12 @@ def test_httpx_sse_reads_asynchronously_and_resumes(url: str) -> None:
 
 @pytest.mark.parametrize("story", STORIES)
 def test_ag_ui_events_are_valid_by_its_own_models(url: str, story: str) -> None:
-    asked = RunAgentInput(
-        thread_id="t1", run_id="u1", messages=[UserMessage(id="1", role="user", content=story)]
+    asked = ag_ui.RunAgentInput(
+        thread_id="t1",
+        run_id="u1",
+        messages=[ag_ui.UserMessage(id="1", role="user", content=story)],
     ).model_dump(by_alias=True, exclude_none=True, mode="json")
-    adapter: TypeAdapter[t.Any] = TypeAdapter(Event)
+    adapter: pydantic.TypeAdapter[t.Any] = pydantic.TypeAdapter(ag_ui.Event)
     with (
         httpx.Client() as client,
         connect_sse(client, "POST", f"{url}/tell/ag-ui", json=asked) as source,
@@ -75,9 +80,15 @@ def test_ag_ui_events_are_valid_by_its_own_models(url: str, story: str) -> None:
     assert [event.type for event in events][-1] in ("RUN_FINISHED", "RUN_ERROR")
 
 
-async def with_agent(url: str, model: t.Any, use: t.Callable[[Agent], t.Any]) -> t.Any:
+async def with_agent(url: str, model: str, use: t.Callable[[pydantic_ai.Agent], t.Any]) -> t.Any:
+    from pydantic_ai.models import openai as models
+    from pydantic_ai.providers.openai import OpenAIProvider
+
     async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
-        return await use(Agent(model("tell", provider=OpenAIProvider(openai_client=client))))
+        kind = getattr(models, model)
+        return await use(
+            pydantic_ai.Agent(kind("tell", provider=OpenAIProvider(openai_client=client)))
+        )
 
 
 # The output of an agent is only the last text part; earlier ones are in its messages.
@@ -85,9 +96,9 @@ LAST = {"reasoning": "Yes.", "files": "done.", "steps": "second"}
 
 
 @pytest.mark.parametrize("story", TELLING)
-@pytest.mark.parametrize("model", [OpenAIChatModel, OpenAIResponsesModel])
-def test_a_pydantic_ai_agent_runs_on_a_provider(url: str, model: t.Any, story: str) -> None:
-    async def run(agent: Agent) -> tuple[str, str]:
+@pytest.mark.parametrize("model", ["OpenAIChatModel", "OpenAIResponsesModel"])
+def test_a_pydantic_ai_agent_runs_on_a_provider(url: str, model: str, story: str) -> None:
+    async def run(agent: pydantic_ai.Agent) -> tuple[str, str]:
         async with agent.run_stream(story) as streamed:
             await streamed.get_output()
             parts = [part for message in streamed.all_messages() for part in message.parts]
@@ -101,19 +112,19 @@ def test_a_pydantic_ai_agent_runs_on_a_provider(url: str, model: t.Any, story: s
 
 
 @pytest.mark.parametrize("story", ["refused", "failed"])
-@pytest.mark.parametrize("model", [OpenAIChatModel, OpenAIResponsesModel])
-def test_a_pydantic_ai_agent_raises_on_a_failure(url: str, model: t.Any, story: str) -> None:
-    async def run(agent: Agent) -> None:
+@pytest.mark.parametrize("model", ["OpenAIChatModel", "OpenAIResponsesModel"])
+def test_a_pydantic_ai_agent_raises_on_a_failure(url: str, model: str, story: str) -> None:
+    async def run(agent: pydantic_ai.Agent) -> None:
         async with agent.run_stream(story) as streamed:
             await streamed.get_output()
 
-    with pytest.raises((AgentRunError, openai.APIError)):
+    with pytest.raises((pydantic_ai.exceptions.AgentRunError, openai.APIError)):
         asyncio.run(with_agent(url, model, run))
 
 
 @pytest.mark.parametrize("responses", [False, True])
 def test_langchain_raises_on_a_failure_in_mid_answer(url: str, responses: bool) -> None:
-    chat = ChatOpenAI(
+    chat = langchain_openai.ChatOpenAI(
         model="tell",
         base_url=f"{url}/v1",
         api_key="none",  # type: ignore[arg-type]
@@ -125,7 +136,7 @@ def test_langchain_raises_on_a_failure_in_mid_answer(url: str, responses: bool) 
 
 @pytest.mark.parametrize("story", TELLING)
 def test_langchain_runs_on_a_provider(url: str, story: str) -> None:
-    chat = ChatOpenAI(model="tell", base_url=f"{url}/v1", api_key="none")  # type: ignore[arg-type]
+    chat = langchain_openai.ChatOpenAI(model="tell", base_url=f"{url}/v1", api_key="none")  # type: ignore[arg-type]
     assert joined("".join(str(chunk.text) for chunk in chat.stream(story))) == joined(
         text_of(story)
     )
@@ -133,6 +144,6 @@ def test_langchain_runs_on_a_provider(url: str, story: str) -> None:
 
 
 def test_langchain_calls_the_tools_a_provider_asks_for(url: str) -> None:
-    chat = ChatOpenAI(model="tell", base_url=f"{url}/v1", api_key="none")  # type: ignore[arg-type]
+    chat = langchain_openai.ChatOpenAI(model="tell", base_url=f"{url}/v1", api_key="none")  # type: ignore[arg-type]
     calls = chat.invoke("pending-tool").tool_calls
     assert [(call["name"], call["args"]) for call in calls] == [("confirm", {"amount": 5})]

@@ -7,7 +7,6 @@ import typing as t
 import pytest
 
 from example_app import create_app
-from example_app.models.anthropic_messages import split
 from example_app.models.choose import choose
 from tests.upstream.server import Upstream
 
@@ -92,6 +91,8 @@ def test_a_service_that_is_not_there_is_told(vendor: str) -> None:
 
 
 def test_anthropic_gets_the_system_text_apart_and_no_empty_turns() -> None:
+    from example_app.models.anthropic_messages import split
+
     messages: list[dict[str, t.Any]] = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": [{"type": "text", "text": "Hi"}]},

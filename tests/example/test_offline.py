@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from example_app.manual.passages import Passage
@@ -23,19 +25,26 @@ PASSAGES = [
 ]
 
 
-ALL = read_all()
 # Reference pages that come and go must not decide whether the guides are found.
 EXISTING = "docs/howto/existing-application.md"
-GUIDES = [
-    it for it in ALL if it.path in ("README.md", "docs/quickstart.md", "docs/deploy.md", EXISTING)
-]
+GUIDES = ("README.md", "docs/quickstart.md", "docs/deploy.md", EXISTING)
 
 
 def at_once(seconds: float) -> None:
     """No pace."""
 
 
-FEW, EVERYTHING, GUIDED = (Librarian(them, at_once) for them in (PASSAGES, ALL, GUIDES))
+FEW = Librarian(PASSAGES, at_once)
+
+
+@functools.cache
+def everything() -> Librarian:
+    return Librarian(read_all(), at_once)
+
+
+@functools.cache
+def guided() -> Librarian:
+    return Librarian([it for it in read_all() if it.path in GUIDES], at_once)
 
 
 def ask(question: str, librarian: Librarian = FEW) -> tuple[str, list[SourceDocument]]:
@@ -81,7 +90,7 @@ OFF_TOPIC = [
 
 @pytest.mark.parametrize("question", OFF_TOPIC)
 def test_it_says_so_when_nothing_fits(question: str) -> None:
-    text, sources = ask(question, EVERYTHING)
+    text, sources = ask(question, everything())
     assert text.startswith(NOTHING)
     assert sources == []
 
@@ -114,13 +123,13 @@ ANSWERED = [
 
 @pytest.mark.parametrize(("question", "path", "title"), ANSWERED)
 def test_questions_about_the_project_find_their_page(question: str, path: str, title: str) -> None:
-    found = GUIDED.look_up(question)
+    found = guided().look_up(question)
     assert any(passage.path == path and passage.title.endswith(title) for passage in found), found
 
 
 def test_an_answer_is_not_endless_and_says_nothing_twice() -> None:
     for question in QUESTIONS:
-        text, sources = ask(question, EVERYTHING)
+        text, sources = ask(question, everything())
         assert len(text.split()) < 330
         assert 1 <= len(sources) <= 3
         assert len(set(sources)) == len(sources)

@@ -41,7 +41,7 @@ def main(*sdks: str) -> None:
     lines: dict[str, list[str]] = {}
     with Upstream() as upstream:
         for sdk, call in calls():
-            if sdk not in sdks or call.name in LEFT_OUT:
+            if sdk not in sdks or call.name in LEFT_OUT or not call.exists():
                 continue
             version = importlib.metadata.version(SDKS[sdk][0])
             for model in STORIES:

@@ -1,17 +1,17 @@
 """Every SDK, called in every way its documentation shows, at the local upstream.
 
 The code runs with the newest and with the lowest supported version of each SDK; what only one of them
-has is asked for with ``hasattr``. Nothing is imported before a call is made.
+has says so by ``Call.exists``. Nothing is imported before a call is made.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.metadata
 import json
 import os
 import typing as t
-import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -33,6 +33,7 @@ class Call:
     :param without: Stories that the SDK itself does not tell, or not that they break off, and why.
     :param leaves: Who stops reading stops the vendor.
     :param streams: Chunks arrive while the model still speaks.
+    :param exists: Whether the installed version of the SDK has it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Call:
     without: Mapping[str, str] = field(default_factory=dict)
     leaves: bool = True
     streams: bool = True
+    exists: Callable[[], bool] = lambda: True
 
 
 def installed(distribution: str) -> tuple[int, ...]:
@@ -53,17 +55,18 @@ def installed(distribution: str) -> tuple[int, ...]:
 
 
 @functools.cache
-def client_of(kind: t.Any, url: str) -> t.Any:
+def client_of(sdk: str, kind: str, url: str) -> t.Any:
     """Making a client costs more than all it is used for here."""
-    return kind(base_url=url, api_key="none", max_retries=0)
+    make = getattr(importlib.import_module(sdk), kind)
+    return make(base_url=url, api_key="none", max_retries=0)
+
+
+def openai_client(url: str, kind: str = "OpenAI") -> t.Any:
+    return client_of("openai", kind, f"{url}/v1")
 
 
 def openai_chat() -> Iterator[Call]:
-    from openai import AsyncOpenAI
-    from openai import OpenAI
-
-    def client(url: str, kind: t.Any = OpenAI) -> t.Any:
-        return client_of(kind, f"{url}/v1")
+    client = openai_client
 
     def stream(url: str, model: str) -> t.Iterator[t.Any]:
         usage = {"extra_body": {"stream_options": {"include_usage": True}}}
@@ -72,7 +75,7 @@ def openai_chat() -> Iterator[Call]:
         )
 
     async def astream(url: str, model: str) -> t.AsyncIterator[t.Any]:
-        openai = client(url, AsyncOpenAI)
+        openai = client(url, "AsyncOpenAI")
         asked = {"model": model, "messages": MESSAGES, "stream": True}
         async for chunk in await openai.chat.completions.create(**asked):
             yield chunk
@@ -89,7 +92,7 @@ def openai_chat() -> Iterator[Call]:
 
     async def ahelper(url: str, model: str) -> t.AsyncIterator[t.Any]:
         asked = {"stream_options": {"include_usage": True}}
-        chat = client(url, AsyncOpenAI).chat.completions
+        chat = client(url, "AsyncOpenAI").chat.completions
         async with chat.stream(model=model, messages=MESSAGES, **asked) as events:
             async for event in events:
                 yield event
@@ -99,23 +102,22 @@ def openai_chat() -> Iterator[Call]:
     yield Call("async", astream, unasked)
     yield Call("stream returned", returned, unasked)
     yield Call("whole", whole, streams=False)
-    if hasattr(type(client("http://x").chat.completions), "stream"):
-        yield Call(".stream()", helper)
-        yield Call("async .stream()", ahelper)
+
+    def has_helper() -> bool:
+        return hasattr(type(client("http://x").chat.completions), "stream")
+
+    yield Call(".stream()", helper, exists=has_helper)
+    yield Call("async .stream()", ahelper, exists=has_helper)
 
 
 def openai_responses() -> Iterator[Call]:
-    from openai import AsyncOpenAI
-    from openai import OpenAI
-
-    def client(url: str, kind: t.Any = OpenAI) -> t.Any:
-        return client_of(kind, f"{url}/v1")
+    client = openai_client
 
     def stream(url: str, model: str) -> t.Any:
         return client(url).responses.create(model=model, input="Say it.", stream=True)
 
     async def astream(url: str, model: str) -> t.AsyncIterator[t.Any]:
-        responses = client(url, AsyncOpenAI).responses
+        responses = client(url, "AsyncOpenAI").responses
         async for event in await responses.create(model=model, input="Say it.", stream=True):
             yield event
 
@@ -125,7 +127,7 @@ def openai_responses() -> Iterator[Call]:
     def helper(url: str, model: str) -> t.Any:
         return client(url).responses.stream(model=model, input="Say it.")
 
-    if not hasattr(client("http://x"), "responses"):
+    if installed("openai") < (1, 66):
         return
     hosted = ALL.but(image_tool="image_generation")
     yield Call("stream", stream, hosted)
@@ -136,19 +138,16 @@ def openai_responses() -> Iterator[Call]:
 
 
 def anthropic() -> Iterator[Call]:
-    from anthropic import Anthropic
-    from anthropic import AsyncAnthropic
-
     asked: t.Any = {"messages": MESSAGES, "max_tokens": 100}
 
-    def client(url: str, kind: t.Any = Anthropic) -> t.Any:
-        return client_of(kind, url)
+    def client(url: str, kind: str = "Anthropic") -> t.Any:
+        return client_of("anthropic", kind, url)
 
     def stream(url: str, model: str) -> t.Any:
         return client(url).messages.create(model=model, stream=True, **asked)
 
     async def astream(url: str, model: str) -> t.AsyncIterator[t.Any]:
-        messages = client(url, AsyncAnthropic).messages
+        messages = client(url, "AsyncAnthropic").messages
         async for event in await messages.create(model=model, stream=True, **asked):
             yield event
 
@@ -159,7 +158,7 @@ def anthropic() -> Iterator[Call]:
         return client(url).messages.stream(model=model, **asked)
 
     async def ahelper(url: str, model: str) -> t.AsyncIterator[t.Any]:
-        messages = client(url, AsyncAnthropic).messages
+        messages = client(url, "AsyncAnthropic").messages
         async with messages.stream(model=model, **asked) as events:
             async for event in events:
                 yield event
@@ -173,10 +172,10 @@ def anthropic() -> Iterator[Call]:
 
 
 def google_genai() -> Iterator[Call]:
-    from google import genai
-
     @functools.cache
     def client(url: str) -> t.Any:
+        from google import genai
+
         return genai.Client(api_key="none", http_options={"base_url": url})
 
     def stream(url: str, model: str) -> t.Iterator[t.Any]:
@@ -203,10 +202,14 @@ def google_genai() -> Iterator[Call]:
 
 
 def litellm() -> Iterator[Call]:
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # Else it fetches one when imported.
-    import litellm as lite
+    @functools.cache
+    def lite() -> t.Any:
+        os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # Else it fetches one when imported.
+        import litellm
 
-    lite.suppress_debug_info = True
+        litellm.suppress_debug_info = True
+        return litellm
+
     usage = {"stream_options": {"include_usage": True}}
 
     def asked(url: str, model: str) -> dict[str, t.Any]:
@@ -214,17 +217,17 @@ def litellm() -> Iterator[Call]:
         return {"model": f"openai/{model}", "messages": MESSAGES, **where}
 
     def stream(url: str, model: str) -> t.Any:
-        return lite.completion(stream=True, **usage, **asked(url, model))
+        return lite().completion(stream=True, **usage, **asked(url, model))
 
     def astream(url: str, model: str) -> t.Any:
-        return lite.acompletion(stream=True, **usage, **asked(url, model))
+        return lite().acompletion(stream=True, **usage, **asked(url, model))
 
     def whole(url: str, model: str) -> t.Any:
-        return lite.completion(**asked(url, model))
+        return lite().completion(**asked(url, model))
 
     def claude(url: str, model: str) -> t.Any:
         where = {"model": f"anthropic/{model}", "api_base": url}
-        return lite.completion(stream=True, **usage, **(asked(url, model) | where))
+        return lite().completion(stream=True, **usage, **(asked(url, model) | where))
 
     carries = ALL.but(files=installed("litellm") >= (1, 80))
     # Before, asynchronous streams were left open, too.
@@ -241,24 +244,21 @@ def litellm() -> Iterator[Call]:
 
 
 def ollama() -> Iterator[Call]:
-    from ollama import AsyncClient
-    from ollama import Client
-
     @functools.cache
-    def client(kind: t.Any, url: str) -> t.Any:
-        return kind(host=url)
+    def client(kind: str, url: str) -> t.Any:
+        return getattr(importlib.import_module("ollama"), kind)(host=url)
 
     def stream(url: str, model: str) -> t.Any:
-        return client(Client, url).chat(model=model, messages=MESSAGES, stream=True)
+        return client("Client", url).chat(model=model, messages=MESSAGES, stream=True)
 
     def astream(url: str, model: str) -> t.Any:
-        return client(AsyncClient, url).chat(model=model, messages=MESSAGES, stream=True)
+        return client("AsyncClient", url).chat(model=model, messages=MESSAGES, stream=True)
 
     def whole(url: str, model: str) -> t.Any:
-        return client(Client, url).chat(model=model, messages=MESSAGES)
+        return client("Client", url).chat(model=model, messages=MESSAGES)
 
     def generate(url: str, model: str) -> t.Any:
-        return client(Client, url).generate(model=model, prompt="Say it.", stream=True)
+        return client("Client", url).generate(model=model, prompt="Say it.", stream=True)
 
     carries = ALL.but(
         reasoning=installed("ollama")[:2] < (0, 4) or installed("ollama") >= (0, 5),
@@ -290,8 +290,6 @@ def chat(url: str, model: str, **more: t.Any) -> t.Any:
 
 
 def langchain() -> Iterator[Call]:
-    from langchain_openai import ChatOpenAI
-
     def stream(url: str, model: str) -> t.Any:
         return chat(url, model).stream("Say it.")
 
@@ -311,8 +309,13 @@ def langchain() -> Iterator[Call]:
     yield Call("astream", astream, CHAT_OPENAI)
     yield Call("astream_events", events, CHAT_OPENAI)
     yield Call("invoke", whole, CHAT_OPENAI, streams=False)
-    if "use_responses_api" in ChatOpenAI.model_fields:
-        yield Call("Responses", responses)
+
+    def has_responses() -> bool:
+        from langchain_openai import ChatOpenAI
+
+        return "use_responses_api" in ChatOpenAI.model_fields
+
+    yield Call("Responses", responses, exists=has_responses)
 
 
 def langgraph() -> Iterator[Call]:
@@ -370,17 +373,17 @@ def one_node(ask: t.Any) -> t.Any:
 
 
 def pydantic_ai() -> Iterator[Call]:
-    from openai import AsyncOpenAI
-    from pydantic_ai import Agent
-    from pydantic_ai.models.openai import OpenAIChatModel
-    from pydantic_ai.providers.openai import OpenAIProvider
-    from pydantic_ai.tools import DeferredToolRequests
-
     @functools.cache
     def provider(url: str) -> t.Any:
-        return OpenAIProvider(openai_client=client_of(AsyncOpenAI, f"{url}/v1"))
+        from pydantic_ai.providers.openai import OpenAIProvider
+
+        return OpenAIProvider(openai_client=openai_client(url, "AsyncOpenAI"))
 
     def agent(url: str, model: str) -> t.Any:
+        from pydantic_ai import Agent
+        from pydantic_ai.models.openai import OpenAIChatModel
+        from pydantic_ai.tools import DeferredToolRequests
+
         asks: t.Any = [str, DeferredToolRequests]
         return Agent(OpenAIChatModel(model, provider=provider(url)), output_type=asks)
 
@@ -460,9 +463,7 @@ SDKS: dict[str, tuple[str, Callable[[], Iterator[Call]]]] = {
 
 
 def calls() -> Iterator[tuple[str, Call]]:
-    """Every call of every SDK that is here."""
+    """Every call of every SDK that is here, whether or not its version has it."""
     for sdk, (distribution, make) in SDKS.items():
         if installed(distribution):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Some warn when they are imported.
-                yield from ((sdk, call) for call in list(make()))
+            yield from ((sdk, call) for call in make())

@@ -37,6 +37,12 @@ STORIES = [
 CALLS = [pytest.param(call, id=f"{sdk} {call.name}") for sdk, call in calls()]
 
 
+@pytest.fixture(autouse=True)
+def _installed(call: Call) -> None:
+    if not call.exists():
+        pytest.skip("The installed version of the SDK does not have it.")
+
+
 def every_call_with(*models: str) -> list[t.Any]:
     """Skipped, with the reason, where the SDK does not tell that story."""
     return [

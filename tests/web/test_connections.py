@@ -9,9 +9,6 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import QueuePool
-from sqlalchemy import text
 
 from flask_aistream import AIStream
 from flask_aistream import ChatRequest
@@ -22,7 +19,15 @@ from flask_aistream.testing import Gate
 from flask_aistream.testing import Script
 from flask_aistream.testing import StreamClient
 from flask_aistream.web.extension import install
+from tests.lazy import LazyModule
 from tests.runs.support import until
+
+if t.TYPE_CHECKING:
+    import flask_sqlalchemy
+    import sqlalchemy
+else:
+    flask_sqlalchemy = LazyModule("flask_sqlalchemy")
+    sqlalchemy = LazyModule("sqlalchemy")
 
 POOL = 2
 
@@ -33,19 +38,19 @@ class Database:
     def __init__(self, app: Flask, path: Path) -> None:
         app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{path}"
         app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
-            "poolclass": QueuePool,
+            "poolclass": sqlalchemy.QueuePool,
             "pool_size": POOL,
             "max_overflow": 0,
             "pool_timeout": 0.1,
         }
-        self.db = SQLAlchemy(app)
+        self.db = flask_sqlalchemy.SQLAlchemy(app)
         self.queries = 0
         with app.app_context():
-            self.pool = t.cast(QueuePool, self.db.engine.pool)
+            self.pool = t.cast("sqlalchemy.QueuePool", self.db.engine.pool)
 
     def query(self, *_: object) -> None:
         """Take a connection and keep it until the session's end, as any view does."""
-        self.db.session.execute(text("select 1"))
+        self.db.session.execute(sqlalchemy.text("select 1"))
         self.queries += 1
 
     @property
