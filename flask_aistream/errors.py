@@ -10,6 +10,8 @@
     ├── AccessDenied           ``authorize`` denied the call, or the origin is not allowed
     ├── ProviderNotFound       no provider has this name
     ├── RunNotFound            no run has this id, or it has another owner
+    ├── ChatNotFound           no run of the caller has this chat id
+    ├── ChatBusy               the chat has a live run, and its policy allows no second one
     ├── RunUnreadable          the stored run has an unknown format, or a newer version
     ├── LogEnded               an event was appended after the terminal event
     ├── ChunkUnknown           a provider yielded a type that no adapter accepts
@@ -112,6 +114,33 @@ class RunNotFound(AIStreamError, LookupError):
         super().__init__(
             f"Run {run[:200]!r} does not exist, has expired, or belongs to another caller."
         )
+
+
+class ChatNotFound(AIStreamError, LookupError):
+    code = "chat_not_found"
+    status = 404
+
+    def __init__(self, chat: str) -> None:
+        super().__init__(
+            f"There is no run of chat {chat[:200]!r}: none was started, all have expired, or they belong to "
+            "another caller."
+        )
+
+
+class ChatBusy(AIStreamError):
+    """The chat has a live run.
+
+    :param run: Its id.
+    """
+
+    code = "chat_busy"
+    status = 409
+
+    def __init__(self, run: str) -> None:
+        super().__init__(
+            f"This chat has a live run, {run[:200]!r}. Stop it, or wait for its end, and ask again."
+        )
+        self.run = run
 
 
 class RunUnreadable(AIStreamError):

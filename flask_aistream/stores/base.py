@@ -18,6 +18,10 @@ PAGE = 4096
 """Maximum number of events in one page: about 150 kB of native frames, one write."""
 
 
+CHAT_RUNS = 100
+"""Runs of one chat that a store can list."""
+
+
 class Log(t.Protocol):
     """All events of one run: append-only, numbered gapless from 0, closed by one terminal event.
 
@@ -143,15 +147,19 @@ class Store(t.Protocol):
         owned: bool = True,
         most: int | None = None,
         take_key: bool = False,
+        previous: str | None = None,
     ) -> tuple[Log, bool]:
         """Create a log that begins with ``first``, or open the log of the run that has the same ``run.key``.
 
         :param owned: False creates the run without an owner, to be adopted by another process.
         :param most: Maximum number of concurrent runs of ``run.owner``, in all processes; ``None``: unlimited.
         :param take_key: The run is new and gets ``run.key``, which an earlier run loses.
+        :param previous: Create the run only if this one is the newest of ``run.chat``, and has ended; ``""``: only if
+            the chat has no run; ``None``: in any case. Checked and created in one step, in all processes.
         :returns: The log, and whether it is new. Of all other calls with one key, exactly one creates the log.
         :raises StoreFull: At the last sweep, the runs that have not ended exceeded the size limit.
         :raises TooManyRuns: ``run.owner`` has ``most`` runs.
+        :raises ChatBusy: ``previous`` has not ended, or is not the newest run of the chat.
         """
 
     def adopt(self, run_id: str, epoch: int = 0) -> Log | None:
@@ -185,6 +193,12 @@ class Store(t.Protocol):
 
         :returns: Whether there is no such run any more; False if it has not ended, or its end is still to be delivered.
         """
+
+    def chat_runs(self, chat: str) -> Sequence[str]:
+        """Return the ids of the newest ``CHAT_RUNS`` runs of a chat, oldest first, also after ``leave_chat``."""
+
+    def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
+        """Return which of these runs have an outbox row: their end is still to be delivered, or being delivered."""
 
     def running(self, owner: str) -> int:
         """Return the number of an owner's runs that have not ended, in all processes."""

@@ -12,10 +12,12 @@ from contextlib import AbstractContextManager
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import Terminal
 from flask_aistream.core.run import Run
+from flask_aistream.errors import ChatBusy
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreFull
 from flask_aistream.errors import TooManyRuns
+from flask_aistream.stores.base import CHAT_RUNS
 from flask_aistream.stores.base import ClaimedRow
 from flask_aistream.stores.base import Orphan
 from flask_aistream.stores.limits import UNLIMITED
@@ -124,7 +126,9 @@ class MemoryStore:
         self._clock = clock
         self._logs: dict[str, MemoryLog] = {}
         self._keys: dict[str, str] = {}
-        self._chats: dict[str, str] = {}
+        self._chats: dict[str, list[str]] = {}
+        self._left: dict[str, str] = {}
+        self._delivering: set[str] = set()
         self._outbox: dict[str, MemoryLog] = {}
         self._make_lock = lock
         self._lock = lock()
@@ -137,6 +141,7 @@ class MemoryStore:
         owned: bool = True,
         most: int | None = None,
         take_key: bool = False,
+        previous: str | None = None,
     ) -> tuple[MemoryLog, bool]:
         log = MemoryLog(
             run, first, self._limits, self._clock, self._make_lock(), owned, self._publish
@@ -148,12 +153,20 @@ class MemoryStore:
                 raise StoreFull
             if most is not None and run.owner is not None and self._running(run.owner) >= most:
                 raise TooManyRuns(most)
+            if run.chat is not None:
+                self._enter(run.chat, run.id, previous)
             self._logs[run.id] = log
             if run.key is not None:
                 self._keys[run.key] = run.id
-            if run.chat is not None:
-                self._chats[run.chat] = run.id
         return log, True
+
+    def _enter(self, chat: str, run_id: str, previous: str | None) -> None:
+        newest = self._chats[chat][-1] if chat in self._chats else ""
+        if previous is not None and (
+            newest != previous or (newest and not self._logs[newest].ended)
+        ):
+            raise ChatBusy(newest)
+        self._chats.setdefault(chat, []).append(run_id)
 
     def adopt(self, run_id: str, epoch: int = 0) -> MemoryLog | None:
         # Any owner is in this process, and as alive.
@@ -172,12 +185,22 @@ class MemoryStore:
             return self._logs[run_id] if run_id is not None else None
 
     def latest(self, chat: str) -> str | None:
-        return self._chats.get(chat)
+        with self._lock:
+            newest = self._chats.get(chat, [None])[-1]
+            return None if newest == self._left.get(chat) else newest
 
     def leave_chat(self, chat: str, run_id: str) -> None:
         with self._lock:
-            if self._chats.get(chat) == run_id:
-                del self._chats[chat]
+            if self._chats.get(chat, [None])[-1] == run_id:
+                self._left[chat] = run_id
+
+    def chat_runs(self, chat: str) -> Sequence[str]:
+        with self._lock:
+            return self._chats.get(chat, [])[-CHAT_RUNS:]
+
+    def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
+        with self._lock:
+            return {it for it in run_ids if it in self._outbox or it in self._delivering}
 
     def drop(self, run_id: str) -> bool:
         with self._lock:
@@ -205,10 +228,13 @@ class MemoryStore:
         # A row is claimed once: the process that could crash in a delivery is this one.
         with self._lock:
             outbox, self._outbox = self._outbox, {}
+            self._delivering |= set(outbox)
         return [ClaimedRow(log, 1) for log in outbox.values()]
 
     def delivered(self, run_id: str) -> None:
         """The claim has deleted the row."""
+        with self._lock:
+            self._delivering.discard(run_id)
 
     def flush(self) -> None:
         """Every call has taken effect when it returns."""
@@ -256,5 +282,13 @@ class MemoryStore:
         self._outbox.pop(run.id, None)
         if run.key is not None and self._keys.get(run.key) == run.id:
             del self._keys[run.key]
-        if run.chat is not None and self._chats.get(run.chat) == run.id:
-            del self._chats[run.chat]
+        self._delivering.discard(run.id)
+        if run.chat is not None:
+            self._leave(run.chat, run.id)
+
+    def _leave(self, chat: str, run_id: str) -> None:
+        runs = self._chats[chat]
+        runs.remove(run_id)
+        if not runs:
+            del self._chats[chat]
+            self._left.pop(chat, None)

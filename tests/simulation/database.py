@@ -208,7 +208,12 @@ class SimEngine:
             self._process.after_commit()
 
     def create(
-        self, run: Run, batch: Batch, most: int | None = None, take_key: bool = False
+        self,
+        run: Run,
+        batch: Batch,
+        most: int | None = None,
+        take_key: bool = False,
+        previous: str | None = None,
     ) -> str:
         self._call()
         state = self._db.state
@@ -362,6 +367,9 @@ class SimEngine:
         value.encode()
         if kind == "owner":
             return self._living(value)
+        if kind == "chat-runs":
+            rows = sorted(self._db.state.runs.values(), key=lambda row: row.no)
+            return [row.run.id for row in rows if row.run.chat == value]
         found = self._db.state.names.get((kind, value))
         return [found] if found and self._row(found) else []
 
@@ -430,6 +438,11 @@ class SimEngine:
         row = self._row(run_id)
         if row is not None and row.outbox == self._name:
             self._db.put(replace(row, outbox=None))
+
+    def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
+        self._call(writes=False)
+        rows = {run_id: self._row(run_id) for run_id in run_ids}
+        return {run_id for run_id, row in rows.items() if row and row.outbox is not None}
 
     def sweep(self) -> bool:
         self._call()

@@ -13,11 +13,13 @@ from flask_aistream.core import events as ev
 from flask_aistream.core.page import Page
 from flask_aistream.core.run import Run
 from flask_aistream.core.run import new_run_id
+from flask_aistream.errors import ChatBusy
 from flask_aistream.errors import CursorInvalid
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreFull
 from flask_aistream.errors import TooManyRuns
+from flask_aistream.stores.base import CHAT_RUNS
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
@@ -447,6 +449,79 @@ class StoreContract:
         assert store.latest("talk") == last.run.id
         assert store.open(newer.run.id).run.id == newer.run.id
 
+    def test_the_runs_of_a_conversation_are_listed_in_their_order(self, store: Store) -> None:
+        assert list(store.chat_runs("talk")) == []
+        logs = [begin(store, chat="talk")[0] for _ in range(3)]
+        begin(store, chat="other")
+        ids = [log.run.id for log in logs]
+        assert list(store.chat_runs("talk")) == ids
+        logs[1].end(ev.Finished())
+        for log in logs:
+            store.leave_chat("talk", log.run.id)
+        assert list(store.chat_runs("talk")) == ids
+
+    def test_a_conversation_lists_the_newest_of_its_runs(self, store: Store) -> None:
+        logs = [begin(store, chat="talk")[0] for _ in range(CHAT_RUNS + 2)]
+        assert list(store.chat_runs("talk")) == [log.run.id for log in logs[2:]]
+
+    def test_a_run_follows_the_newest_run_of_its_conversation_once_that_has_ended(
+        self, store: Store
+    ) -> None:
+        with pytest.raises(ChatBusy):
+            create_after(store, "unknown")
+        assert store.latest("talk") is None
+        first, _ = create_after(store, "")
+        refused_after(store, "", first)
+        refused_after(store, first.run.id, first)
+        first.end(ev.Finished())
+        refused_after(store, "", first)
+        second, _ = create_after(store, first.run.id)
+        refused_after(store, first.run.id, second)
+        assert list(store.chat_runs("talk")) == [first.run.id, second.run.id]
+        assert store.latest("talk") == second.run.id
+
+    def test_a_refused_run_leaves_nothing(self, store: Store) -> None:
+        live, _ = create_after(store, "")
+        refused = run_of("chat", chat="talk", key="k", owner="ann")
+        with pytest.raises(ChatBusy):
+            store.create(refused, [], most=5, previous="")
+        with pytest.raises(RunNotFound):
+            store.open(refused.id)
+        assert (store.started("k"), store.running("ann")) == (None, 0)
+        assert list(store.chat_runs("talk")) == [live.run.id]
+
+    def test_of_runs_that_follow_the_same_run_at_once_one_is_created(self, store: Store) -> None:
+        previous = ""
+        for _ in range(5):
+            after = previous
+
+            def create(number: int, after: str = after) -> Log | None:
+                try:
+                    return create_after(store, after)[0]
+                except ChatBusy:
+                    return None
+
+            (log,) = [log for log in at_once(create, THREADS) if log]
+            log.end(ev.Finished())
+            previous = log.run.id
+        assert len(store.chat_runs("talk")) == 5
+
+    def test_the_request_of_a_run_survives_its_end(self, store: Store) -> None:
+        log, _ = begin(store, request='{"prompt": "Hi"}')
+        log.end(ev.Finished())
+        assert store.open(log.run.id).run.request == '{"prompt": "Hi"}'
+
+    def test_an_end_is_undelivered_until_it_was_delivered(self, store: Store) -> None:
+        log, _ = begin(store)
+        assert not store.undelivered([log.run.id])
+        log.end(ev.Finished(), claim=True)
+        assert list(store.undelivered([log.run.id])) == [log.run.id]
+        (row,) = store.claim([])
+        assert list(store.undelivered([row.log.run.id])) == [log.run.id]
+        store.delivered(log.run.id)
+        store.flush()
+        assert not store.undelivered([log.run.id])
+
     # Forgetting.
 
     def test_a_trimmed_log_tells_the_gap(self, clock: ManualClock) -> None:
@@ -518,6 +593,8 @@ class StoreContract:
             store.open(log.run.id)
         assert store.started("k") is None
         assert store.latest("talk") is None
+        assert list(store.chat_runs("talk")) == []
+        assert create_after(store, "")[1]
 
     def test_time_may_begin_at_zero(self) -> None:
         clock = ManualClock(0.0)
@@ -578,6 +655,7 @@ class StoreContract:
         sweep(store, clock, 5)
         sweep(store, clock, 600)
         assert store.latest("talk") == newer.run.id
+        assert list(store.chat_runs("talk")) == [newer.run.id]
 
     def test_the_key_of_a_forgotten_run_starts_another(self, clock: ManualClock) -> None:
         store = self.make_store(clock, retain=600)
@@ -626,6 +704,17 @@ def run_of(provider: str, **fields: t.Any) -> Run:
 def begin(store: Store, **fields: t.Any) -> tuple[Log, bool]:
     run = run_of("chat", **fields)
     return store.create(run, [ev.RunStarted(run.id, "chat")])
+
+
+def create_after(store: Store, previous: str) -> tuple[Log, bool]:
+    run = run_of("chat", chat="talk")
+    return store.create(run, [ev.RunStarted(run.id, "chat")], previous=previous)
+
+
+def refused_after(store: Store, previous: str, newest: Log) -> None:
+    with pytest.raises(ChatBusy) as caught:
+        create_after(store, previous)
+    assert caught.value.run == newest.run.id
 
 
 def queue(store: Store, **fields: t.Any) -> Run:

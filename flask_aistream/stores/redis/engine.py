@@ -22,6 +22,7 @@ from collections.abc import Sequence
 import redis
 
 from flask_aistream.core.run import Run
+from flask_aistream.errors import ChatBusy
 from flask_aistream.errors import RunUnreadable
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.limits import UNLIMITED
@@ -129,7 +130,12 @@ class RedisEngine:
             raise
 
     def create(
-        self, run: Run, batch: Batch, most: int | None = None, take_key: bool = False
+        self,
+        run: Run,
+        batch: Batch,
+        most: int | None = None,
+        take_key: bool = False,
+        previous: str | None = None,
     ) -> str:
         # Before its key is taken: a process that finds the key finds the run.
         self._put(run, batch)
@@ -140,6 +146,14 @@ class RedisEngine:
             self._indexes.release_key(run)
             self._undo(run, batch)
             raise TooManyRuns(most)
+        try:
+            self._enter_chat(run, previous)
+        except ChatBusy:
+            self._indexes.release_key(run)
+            if run.owner is not None:
+                self._indexes.remove(run.owner, [run.id])
+            self._undo(run, batch)
+            raise
         self._indexes.add(run)
         return run.id
 
@@ -212,6 +226,8 @@ class RedisEngine:
 
     def find(self, kind: Name, value: str) -> list[str]:
         found = self._indexes.find(kind, value)
+        if kind == "chat-runs":
+            return self._existing(value, found)
         if kind != "owner":
             return found
         known = self.ended(found)
@@ -252,6 +268,9 @@ class RedisEngine:
     def delivered(self, run_id: str) -> None:
         self._outbox.delivered(run_id)
 
+    def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
+        return self._outbox.undelivered(run_ids)
+
     def sweep(self) -> bool:
         return self._retention.sweep(self._own)
 
@@ -277,6 +296,17 @@ class RedisEngine:
             return True
         self.find("owner", run.owner)  # Which removes those that have ended.
         return self._indexes.count(run.owner, run.id, most)
+
+    def _enter_chat(self, run: Run, previous: str | None) -> None:
+        if previous and run.chat is not None and not self.ended([previous]).get(previous, True):
+            raise ChatBusy(previous)
+        self._indexes.enter_chat(run, previous)
+
+    def _existing(self, chat: str, run_ids: Sequence[str]) -> list[str]:
+        """Those runs of a chat that were not dropped; the others are removed from it."""
+        known = self.ended(run_ids)
+        self._indexes.leave_chat_runs(chat, [run_id for run_id in run_ids if run_id not in known])
+        return [run_id for run_id in run_ids if run_id in known]
 
     def _undo(self, run: Run, batch: Batch) -> None:
         self._server.redis.delete(log_key(run.id), meta_key(run.id))

@@ -6,11 +6,14 @@ import typing as t
 from collections.abc import Collection
 
 from flask_aistream.core.run import Run
+from flask_aistream.errors import ChatBusy
+from flask_aistream.stores.base import CHAT_RUNS
 from flask_aistream.stores.redis.keys import alias
 from flask_aistream.stores.redis.keys import aliases
 from flask_aistream.stores.redis.keys import meta_key
 from flask_aistream.stores.redis.scripts import COUNT
 from flask_aistream.stores.redis.scripts import DELETE_IF_EQUAL
+from flask_aistream.stores.redis.scripts import ENTER_CHAT
 from flask_aistream.stores.redis.server import Server
 from flask_aistream.stores.shared.engine import Name
 
@@ -22,6 +25,8 @@ class Indexes:
     def find(self, kind: Name, value: str) -> list[str]:
         if kind == "owner":
             return [it.decode() for it in self._server.redis.smembers(alias(kind, value))]
+        if kind == "chat-runs":
+            return [it.decode() for it in self._server.redis.zrange(alias(kind, value), 0, -1)]
         found = self._server.redis.get(alias(kind, value))
         if found is None or not self._server.redis.exists(meta_key(found.decode())):
             return []
@@ -50,6 +55,23 @@ class Indexes:
         if run.key is not None:
             self._server.run(DELETE_IF_EQUAL, (alias("key", run.key),), (run.id,))
 
+    def enter_chat(self, run: Run, previous: str | None = None) -> None:
+        """Enter a run among those of its chat.
+
+        :raises ChatBusy: ``previous`` is not the newest of them.
+        """
+        if run.chat is None:
+            return
+        key, expected = alias("chat-runs", run.chat), "*" if previous is None else previous
+        newest = self._server.run(ENTER_CHAT, (key,), (run.id, expected, CHAT_RUNS))
+        if newest:
+            raise ChatBusy(newest.decode())
+
+    def leave_chat_runs(self, chat: str, run_ids: Collection[str]) -> None:
+        """Remove runs from those of a chat."""
+        if run_ids:
+            self._server.redis.zrem(alias("chat-runs", chat), *run_ids)
+
     def add(self, run: Run) -> None:
         with self._server.redis.pipeline(transaction=False) as pipe:
             if run.owner is not None:
@@ -57,6 +79,7 @@ class Indexes:
             if run.chat is not None:
                 pipe.set(alias("chat", run.chat), run.id)
             pipe.execute()
+        self.enter_chat(run)
 
     def repair(self, runs: Collection[Run]) -> None:
         """Enter living runs again. A name that another run has taken meanwhile stays with that run."""
@@ -67,6 +90,8 @@ class Indexes:
                 if run.owner is not None:
                     pipe.sadd(alias("owner", run.owner), run.id)
             pipe.execute()
+        for run in runs:
+            self.enter_chat(run)
 
     def count(self, owner: str, run_id: str, most: int) -> bool:
         """Enter a run among its owner's, unless these are ``most`` already."""

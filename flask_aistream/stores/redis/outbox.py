@@ -75,6 +75,12 @@ class Outbox:
                 self._server.redis.srem(OUTBOX, run_id)
         return rows
 
+    def undelivered(self, run_ids: Collection[str]) -> set[str]:
+        with self._server.redis.pipeline(transaction=False) as pipe:
+            for run_id in run_ids:
+                pipe.hexists(meta_key(run_id), "outbox")
+            return {run_id for run_id, row in zip(run_ids, pipe.execute(), strict=True) if row}
+
     def delivered(self, run_id: str) -> None:
         if self._server.run(DELIVERED, (meta_key(run_id),), (self._name,)):
             self._server.redis.srem(OUTBOX, run_id)

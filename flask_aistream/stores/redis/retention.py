@@ -11,6 +11,7 @@ from collections.abc import Collection
 
 import redis
 
+from flask_aistream.core.run import Run
 from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.redis.keys import BYTES
 from flask_aistream.stores.redis.keys import ENDED
@@ -23,6 +24,7 @@ from flask_aistream.stores.redis.keys import run_of
 from flask_aistream.stores.redis.keys import runs_of
 from flask_aistream.stores.redis.scripts import DELETE_IF_EQUAL
 from flask_aistream.stores.redis.scripts import EXPIRE_IF_EQUAL
+from flask_aistream.stores.redis.scripts import EXPIRE_IF_NEWEST
 from flask_aistream.stores.redis.scripts import SUM
 from flask_aistream.stores.redis.server import Server
 from flask_aistream.stores.redis.server import is_outage
@@ -83,6 +85,9 @@ class Retention:
         if self.keep:
             for key in aliases(run):
                 self._server.run(EXPIRE_IF_EQUAL, (key,), (run_id, self.keep))
+            if run.chat is not None:
+                chat = alias("chat-runs", run.chat)
+                self._server.run(EXPIRE_IF_NEWEST, (chat,), (run_id, self.keep))
         if name not in ("", self._name):
             self._server.redis.publish(news_of(name), run_id)
 
@@ -151,8 +156,7 @@ class Retention:
             return False
         for run_id, about in abouts.items():
             with contextlib.suppress(LookupError, TypeError, ValueError):  # Another program's.
-                for key in aliases(run_of(about)) if about else ():
-                    self._server.run(DELETE_IF_EQUAL, (key,), (run_id,))
+                self._drop_names(run_id, run_of(about or b"null"))
         with self._server.redis.pipeline(transaction=False) as pipe:
             for run_id in abouts:
                 # A cluster's pipeline deletes one at a time.
@@ -162,6 +166,12 @@ class Retention:
             pipe.hdel(BYTES, *abouts)
             pipe.execute()
         return True
+
+    def _drop_names(self, run_id: str, run: Run) -> None:
+        for key in aliases(run):
+            self._server.run(DELETE_IF_EQUAL, (key,), (run_id,))
+        if run.chat is not None:
+            self._server.redis.zrem(alias("chat-runs", run.chat), run_id)
 
 
 def about_and_claimant(reply: t.Any) -> tuple[bytes | None, bytes | None]:

@@ -72,7 +72,6 @@ else
 end
 redis.call('XADD', KEYS[1], (number + 2) .. '-' .. known[1], 'd', data)
 redis.call('HSET', KEYS[2], 'token', token)
-redis.call('HDEL', KEYS[2], 'request')
 if row ~= '' then redis.call('HSET', KEYS[2], 'outbox', claimant) end
 if keep ~= '' then
   redis.call('PEXPIRE', KEYS[1], keep)
@@ -114,6 +113,22 @@ local run, most = unpack(ARGV)
 if redis.call('SISMEMBER', KEYS[1], run) == 1 then return 1 end
 if redis.call('SCARD', KEYS[1]) >= tonumber(most) then return 0 end
 return redis.call('SADD', KEYS[1], run)
+"""
+
+# The runs of a chat: a sorted set, in the order of their creation. Empty: the run is in it now; else the newest run.
+ENTER_CHAT = """
+local run, previous, most = unpack(ARGV)
+if redis.call('ZSCORE', KEYS[1], run) then return '' end
+local newest = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+if previous ~= '*' and (newest[1] or '') ~= previous then return newest[1] or '-' end
+redis.call('ZADD', KEYS[1], (newest[2] or 0) + 1, run)
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -most - 1)
+redis.call('PERSIST', KEYS[1])
+return ''
+"""
+
+EXPIRE_IF_NEWEST = """
+if redis.call('ZREVRANGE', KEYS[1], 0, 0)[1] == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 """
 
 EXPIRE_IF_EQUAL = (

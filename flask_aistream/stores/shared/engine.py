@@ -27,7 +27,7 @@ DEAD_SECONDS = 3.0
 
 BEAT_SECONDS = 0.5
 
-Name = t.Literal["key", "chat", "owner"]
+Name = t.Literal["key", "chat", "chat-runs", "owner"]
 """Kind of a secondary index of the runs."""
 
 
@@ -141,15 +141,21 @@ class Engine(t.Protocol):
         """
 
     def create(
-        self, run: Run, batch: Batch, most: int | None = None, take_key: bool = False
+        self,
+        run: Run,
+        batch: Batch,
+        most: int | None = None,
+        take_key: bool = False,
+        previous: str | None = None,
     ) -> str:
         """Create a run.
 
         :param batch: Its first records; in epoch 0 if the run waits for its first owner.
         :param most: Maximum number of concurrent runs of its owner; ``None``: unlimited.
         :param take_key: An earlier run loses ``run.key`` to the new one.
+        :param previous: See ``Store.create``.
         :returns: Id of the run that has ``run.key`` now: the new one, unless an earlier run has the key.
-        :raises TooManyRuns: Nothing was written.
+        :raises TooManyRuns, ChatBusy: Nothing was written.
         """
 
     def restore(self, run: Run, batch: Batch) -> bool:
@@ -231,6 +237,9 @@ class Engine(t.Protocol):
 
     def delivered(self, run_id: str) -> None:
         """Delete the outbox row of a run, if it is this process's."""
+
+    def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
+        """Which of these runs have an outbox row."""
 
     def sweep(self) -> bool:
         """Drop ended runs that exceed the limits.

@@ -79,6 +79,7 @@ class SharedStore:
         owned: bool = True,
         most: int | None = None,
         take_key: bool = False,
+        previous: str | None = None,
     ) -> tuple[ReplicaLog, bool]:
         if self._full:
             raise StoreFull
@@ -93,7 +94,7 @@ class SharedStore:
         release = Job(lambda engine: engine.assign(run.id, 1, adopt=False), log.released)
         while True:
             winner = self.writer.ask(
-                lambda engine: engine.create(run, batch, most, take_key),
+                lambda engine: engine.create(run, batch, most, take_key, previous),
                 begin,
                 release if owned else None,
             )
@@ -170,6 +171,12 @@ class SharedStore:
 
     def drop(self, run_id: str) -> bool:
         return self.writer.ask(lambda engine: engine.drop(run_id))
+
+    def chat_runs(self, chat: str) -> list[str]:
+        return self.writer.ask(lambda engine: engine.find("chat-runs", chat))
+
+    def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
+        return self.writer.ask(lambda engine: engine.undelivered(run_ids))
 
     def running(self, owner: str) -> int:
         return len(self.writer.ask(lambda engine: engine.find("owner", owner)))

@@ -18,8 +18,10 @@ from collections.abc import Sequence
 from dataclasses import astuple
 
 from flask_aistream.core.run import Run
+from flask_aistream.errors import ChatBusy
 from flask_aistream.errors import RunUnreadable
 from flask_aistream.errors import TooManyRuns
+from flask_aistream.stores.base import CHAT_RUNS
 from flask_aistream.stores.codec import decode
 from flask_aistream.stores.codec import encode
 from flask_aistream.stores.limits import UNLIMITED
@@ -50,7 +52,10 @@ COLUMNS = "id, provider, created, owner, key, fingerprint, chat, namespace, requ
 
 FIND = {
     "key": "SELECT id FROM run WHERE key = ?",
-    "chat": "SELECT id FROM run WHERE chat = ? ORDER BY no DESC LIMIT 1",
+    "chat": "SELECT id FROM (SELECT id, chat_left FROM run WHERE chat = ? ORDER BY no DESC LIMIT 1) "
+    "WHERE chat_left IS NULL",
+    "chat-runs": "SELECT id FROM (SELECT id, no FROM run WHERE chat = ? ORDER BY no DESC "
+    f"LIMIT {CHAT_RUNS}) ORDER BY no",
     "owner": "SELECT id FROM run WHERE token IS NULL AND owner = ?",
 }
 
@@ -115,9 +120,13 @@ class SqliteEngine:
             raise
 
     def create(
-        self, run: Run, batch: Batch, most: int | None = None, take_key: bool = False
+        self,
+        run: Run,
+        batch: Batch,
+        most: int | None = None,
+        take_key: bool = False,
+        previous: str | None = None,
     ) -> str:
-        # A run that has taken the key keeps it, if this call is made again after an outage.
         taken = self._file.execute(
             "SELECT id, no FROM run WHERE id = ? OR key = ? ORDER BY id != ?",
             (run.id, None if take_key else run.key, run.id),
@@ -132,6 +141,8 @@ class SqliteEngine:
             and len(self.find("owner", run.owner)) >= most
         ):
             raise TooManyRuns(most)
+        if run.chat is not None and previous is not None:
+            self._check_newest(run.chat, previous)
         if take_key:
             self._file.execute("UPDATE run SET key = NULL WHERE key = ?", (run.key,))
         self._insert(run, batch)
@@ -205,7 +216,7 @@ class SqliteEngine:
             return None
         number, first, data = self._whole(end, no, start)
         self._file.execute(
-            "UPDATE run SET token = ?, ended_at = ?, outbox = ?, request = '', first = ?, last = ?, data = ? "
+            "UPDATE run SET token = ?, ended_at = ?, outbox = ?, first = ?, last = ?, data = ? "
             "WHERE no = ?",
             (end.token, self._clock(), self._outbox.claimant(end.outbox), first, number, data, no),
         )
@@ -269,7 +280,7 @@ class SqliteEngine:
     def leave_chat(self, chat: str, run_id: str) -> None:
         # The runs before it too, or the last of them would be the latest.
         self._file.execute(
-            "UPDATE run SET chat = NULL WHERE chat = ? AND no <= (SELECT no FROM run WHERE id = ?)",
+            "UPDATE run SET chat_left = 1 WHERE chat = ? AND no <= (SELECT no FROM run WHERE id = ?)",
             (chat, run_id),
         )
 
@@ -297,8 +308,21 @@ class SqliteEngine:
     def delivered(self, run_id: str) -> None:
         self._outbox.delivered(run_id)
 
+    def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
+        return self._outbox.undelivered(run_ids)
+
     def sweep(self) -> bool:
         return self._sweep.run()
+
+    def _check_newest(self, chat: str, previous: str) -> None:
+        """
+        :raises ChatBusy: ``previous`` is not the newest run of the chat, or has not ended.
+        """
+        newest, ended = self._file.execute(
+            "SELECT id, token IS NOT NULL FROM run WHERE chat = ? ORDER BY no DESC LIMIT 1", (chat,)
+        ).fetchone() or ("", True)
+        if newest != previous or not ended:
+            raise ChatBusy(newest)
 
     def _on_replaced(self) -> None:
         """It is another file, or an earlier state of this one: row numbers of the last one are void."""

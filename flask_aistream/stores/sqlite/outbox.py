@@ -40,6 +40,13 @@ class Outbox:
             )
         return [(row.run, row.attempt) for row in chosen]
 
+    def undelivered(self, run_ids: Collection[str]) -> set[str]:
+        found = self._file.execute(
+            f"SELECT id FROM run WHERE outbox IS NOT NULL AND id IN ({marks(run_ids)})",
+            list(run_ids),
+        )
+        return {run_id for (run_id,) in found}
+
     def delivered(self, run_id: str) -> None:
         self._file.execute(
             "UPDATE run SET outbox = NULL WHERE id = ? AND outbox = ?", (run_id, self._name)

@@ -16,13 +16,14 @@ CREATE TABLE run (
     owner TEXT, key TEXT, fingerprint TEXT NOT NULL, chat TEXT, namespace TEXT NOT NULL,
     process TEXT NOT NULL,   -- its owner; '' while it waits for one
     epoch INTEGER NOT NULL,  -- owners it has had
-    request TEXT NOT NULL,   -- '' once it has ended
+    request TEXT NOT NULL,
     start INTEGER NOT NULL,  -- the journal's last row before it
     token TEXT,              -- of the end; NULL while it runs
     ended_at REAL,
     outbox TEXT,             -- process that delivers the end, '' for any; NULL once it is delivered
     deliveries INTEGER NOT NULL DEFAULT 0,
-    first INTEGER, last INTEGER, data TEXT -- all records, once it has ended
+    first INTEGER, last INTEGER, data TEXT, -- all records, once it has ended
+    chat_left INTEGER        -- 1: it, or a newer run of its chat, was read to its end
 );
 CREATE UNIQUE INDEX run_key ON run (key) WHERE key IS NOT NULL;
 CREATE INDEX run_chat ON run (chat, no) WHERE chat IS NOT NULL;
@@ -59,3 +60,12 @@ def make(db: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(
             f"the file was made by a newer flask_aistream (format {oldest}, here {FORMAT}); name a new file"
         )
+    else:
+        add_columns(db)
+
+
+def add_columns(db: sqlite3.Connection) -> None:
+    """Add the columns of this version to a file that an older one has made."""
+    known = {name for (name,) in db.execute("SELECT name FROM pragma_table_info('run')")}
+    if "chat_left" not in known:
+        db.execute("ALTER TABLE run ADD COLUMN chat_left INTEGER")
