@@ -45,6 +45,10 @@ class ChatRequest:
     :param run: Id of this run.
     :param owner: The caller as returned by ``@ai.identify``; ``None`` for an anonymous one.
     :param chat: Id of the conversation, if the protocol has one.
+    :param question: The new messages of the request, with ids: those that the history does not have yet.
+    :param replaces: Id of the first message of the history that this run replaces, with all that follow (the client
+        edits a message, or regenerates an answer); ``None``: the run appends.
+    :param approved: Tool calls that a person has approved, as ``{"id", "name", "arguments"}``; see ``ToolApproval``.
     :param continues: Id of the assistant message that this run extends (after a tool call in the browser),
         if the protocol has one.
     :param echo: Fields of the request that the protocol repeats in its responses.
@@ -61,12 +65,35 @@ class ChatRequest:
     run: str = ""
     owner: str | None = None
     chat: str | None = None
+    question: list[Message] = field(default_factory=list, repr=False)
+    replaces: str | None = None
+    approved: list[dict[str, t.Any]] = field(default_factory=list)
     continues: str | None = None
     echo: dict[str, t.Any] | None = field(default=None, repr=False)
     background: bool = False
     so_far: str = field(default="", repr=False)
     restarts: int = 0
     _stop: StopSignal = field(default_factory=StopSignal, repr=False, compare=False)
+
+    def encode_for_history(self, most: int | None) -> str:
+        """Serialize for ``run_ended``, as ASCII JSON: without the body, and values without a JSON form as strings.
+
+        :param most: Characters. A larger request loses its oldest messages, and then its params.
+        """
+        kept: dict[str, t.Any] = {"body": {}, "echo": None, "prompt": self._own_prompt}
+        values = {name: kept.get(name, getattr(self, name)) for name in ENCODED_FIELDS}
+        try:
+            text = dumps(values)
+            if most is None or len(text) <= most:
+                return text
+            room = most - len(text) + len(dumps(self.messages))
+            text = dumps({**values, "messages": newest_within(self.messages, room)})
+            if len(text) <= most:
+                return text
+            prompt = self.prompt[: most // 12]  # An escaped character takes up to 12.
+            return dumps({**values, "messages": [], "question": [], "params": {}, "prompt": prompt})
+        except (TypeError, ValueError, RecursionError):
+            return ""
 
     def encode(self) -> str:
         """Serialize for a provider in another process, as ASCII JSON. Stop callbacks are not included.
@@ -88,7 +115,13 @@ class ChatRequest:
     def decode(cls, text: str) -> ChatRequest:
         """The inverse of :meth:`encode`. Unknown fields are dropped."""
         values = json.loads(text)
+        values["prompt"] = values["prompt"] or last_prompt(values["messages"])
         return cls(**{name: values[name] for name in ENCODED_FIELDS if name in values})
+
+    @property
+    def _own_prompt(self) -> str:
+        """The prompt, unless it is in the messages anyway."""
+        return "" if self.prompt == last_prompt(self.messages) else self.prompt
 
     def on_stop(self, callback: t.Callable[[], object]) -> None:
         """Call ``callback`` when the run is stopped before the provider has returned.
@@ -111,6 +144,21 @@ class ChatRequest:
         """Mark the run as stopped and return the callbacks to call. Later ones are called immediately."""
         self._stop.requested = True
         return self._stop.take()
+
+
+def dumps(value: t.Any) -> str:
+    return json.dumps(value, separators=(",", ":"), default=str)
+
+
+def newest_within(messages: t.Sequence[Message], room: int) -> list[Message]:
+    """The newest messages whose JSON is within so many characters."""
+    kept: list[Message] = []
+    for message in reversed(messages):
+        room -= len(dumps(message)) + 1
+        if room < 0:
+            break
+        kept.insert(0, message)
+    return kept
 
 
 ENCODED_FIELDS = tuple(

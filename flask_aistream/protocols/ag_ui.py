@@ -12,6 +12,7 @@ import typing as t
 from collections.abc import Iterator
 
 from flask_aistream.core import events as ev
+from flask_aistream.core.conversation import Branch
 from flask_aistream.core.fold import compact_fields
 from flask_aistream.core.fold import merged
 from flask_aistream.core.request import Message
@@ -29,6 +30,7 @@ from flask_aistream.protocols.messages import Part
 from flask_aistream.protocols.messages import check_content
 from flask_aistream.protocols.messages import check_tool_messages
 from flask_aistream.protocols.messages import file_part
+from flask_aistream.protocols.messages import newest_id
 from flask_aistream.protocols.messages import role_of
 from flask_aistream.protocols.spans import TEXT
 from flask_aistream.protocols.spans import Json
@@ -37,7 +39,7 @@ from flask_aistream.protocols.wire import dumps
 
 VERSION = "1.0"
 
-OWN_FIELDS = {"threadId", "runId", "protocolVersion", "messages"}
+OWN_FIELDS = {"threadId", "runId", "parentRunId", "protocolVersion", "messages"}
 ROLES = ("developer", "system", "user", "assistant", "tool", "reasoning", "activity")
 
 # Messages that no model accepts as input. They stay in the body.
@@ -225,8 +227,20 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
         params=other_fields(body, OWN_FIELDS),
         body=body,
         chat=thread,
+        message_id=newest_id(body["messages"]),
+        branch=read_branch(body),
         options={name: value for name, value in ids.items() if value is not None},
     )
+
+
+def read_branch(body: dict[str, t.Any]) -> Branch | None:
+    """The run or the message after which the newest message comes: AG-UI has no other form of an edit.
+
+    :raises RequestError: ``parentRunId`` is not a string.
+    """
+    parent = text_field(body, "parentRunId")
+    before = parent if parent is not None else newest_id(body["messages"][:-1])
+    return Branch("after", before)
 
 
 def read_thread(items: list[t.Any]) -> list[Message]:

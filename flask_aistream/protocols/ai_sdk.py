@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 
 from flask_aistream.core import events as ev
+from flask_aistream.core.conversation import Branch
+from flask_aistream.core.conversation import Decision
 from flask_aistream.core.fold import merged
 from flask_aistream.core.request import Message
 from flask_aistream.errors import RequestError
@@ -23,6 +25,8 @@ from flask_aistream.protocols.endings import failure_of
 from flask_aistream.protocols.fields import missing_field
 from flask_aistream.protocols.fields import other_fields
 from flask_aistream.protocols.fields import text_field
+from flask_aistream.protocols.messages import is_tool
+from flask_aistream.protocols.messages import newest_id
 from flask_aistream.protocols.messages import read_messages
 from flask_aistream.protocols.spans import Json
 from flask_aistream.protocols.spans import SpanEncoder
@@ -235,13 +239,52 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
         raise missing_field(
             "messages", "the list of UI messages that `useChat` sends, or a `prompt`"
         )
+    items = body["messages"] if body.get("messages") is not None else [body.get("message")]
     return ParsedRequest(
         messages=messages,
         params=other_fields(body, OWN_FIELDS),
         body=body,
         chat=text_field(body, "id"),
+        message_id=newest_id(items),
+        branch=read_branch(body, items),
+        decisions=read_decisions(items),
         continues=continued_message(body),
     )
+
+
+def read_branch(body: dict[str, t.Any], items: list[t.Any]) -> Branch | None:
+    """``trigger`` and ``messageId``: an answer that is regenerated, or a message of the user that is edited.
+
+    After a tool call or an approval, ``messageId`` names the assistant's message, which the run continues.
+
+    :raises RequestError: ``messageId`` is not a string.
+    """
+    message = text_field(body, "messageId")
+    if body.get("trigger") == "regenerate-message":
+        return Branch("regenerate", message)
+    last = items[-1] if items else None
+    if message is not None and isinstance(last, dict) and last.get("role") == "user":
+        return Branch("edit", message)
+    return None
+
+
+def read_decisions(items: list[t.Any]) -> list[Decision]:
+    """The approval parts of the newest message that a person has answered."""
+    last = items[-1] if items else None
+    parts = last.get("parts") if isinstance(last, dict) else None
+    decisions: list[Decision] = []
+    for part in parts if isinstance(parts, list) else ():
+        approval = part.get("approval") if is_tool(part) else None
+        if isinstance(approval, dict) and isinstance(approval.get("approved"), bool):
+            reason = approval.get("reason")
+            decisions.append(
+                Decision(
+                    part["toolCallId"],
+                    approval["approved"],
+                    reason if isinstance(reason, str) else None,
+                )
+            )
+    return decisions
 
 
 def read_conversation(body: dict[str, t.Any]) -> list[Message] | None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 
+from flask_aistream.core.conversation import Branch
+from flask_aistream.core.conversation import Decision
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import Terminal
 from flask_aistream.core.fold import Fold
@@ -38,6 +40,10 @@ class ParsedRequest:
     :param params: Fields that the protocol does not define, for the provider.
     :param body: The whole request body.
     :param chat: Id of the conversation, if the protocol has one.
+    :param message_id: Client's id of the newest message.
+    :param branch: Where the request leaves the history of its conversation; ``None``: it appends.
+    :param decisions: A person's answers to ``ToolApproval`` events.
+    :param needs_history: The request cannot be answered from its own messages.
     :param continues: Id of the client's message that the answer extends; ``None`` for a new message.
     :param echo: Fields that the protocol repeats in its responses; ``None`` if it repeats none.
     :param cursor: Cursor to resume from, as text; ``None`` starts a run.
@@ -53,6 +59,10 @@ class ParsedRequest:
     params: dict[str, t.Any] = field(default_factory=dict)
     body: dict[str, t.Any] = field(default_factory=dict)
     chat: str | None = None
+    message_id: str | None = None
+    branch: Branch | None = None
+    decisions: Sequence[Decision] = ()
+    needs_history: bool = False
     continues: str | None = None
     echo: dict[str, t.Any] | None = None
     cursor: str | None = None

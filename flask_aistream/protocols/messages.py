@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from flask_aistream.core.conversation import DENIED
 from flask_aistream.core.request import Message
 from flask_aistream.errors import RequestError
 from flask_aistream.protocols.fields import wrong_type
@@ -38,9 +39,9 @@ AUDIO_FORMATS = {
     "audio/mpeg": "mp3",
     "audio/mp3": "mp3",
 }
-BASE64 = re.compile(r"data:[^,]*;base64,(.*)", re.DOTALL)
+MAX_ID = 255
 
-DENIED = "The user denied this call."
+BASE64 = re.compile(r"data:[^,]*;base64,(.*)", re.DOTALL)
 
 
 def read_messages(value: t.Any) -> list[Message]:
@@ -53,6 +54,18 @@ def read_messages(value: t.Any) -> list[Message]:
     return check_tool_messages(
         [m for index, item in enumerate(value) for m in read_message(item, index)]
     )
+
+
+def newest_id(items: t.Any) -> str | None:
+    """The client's id of the last message; ``None`` if it has none.
+
+    :raises RequestError: It is too long.
+    """
+    last = items[-1] if isinstance(items, list) and items else None
+    id = last.get("id") if isinstance(last, dict) else None
+    if isinstance(id, str) and len(id) > MAX_ID:
+        raise invalid_message(len(items) - 1, f"must have an `id` of at most {MAX_ID} characters")
+    return id if isinstance(id, str) else None
 
 
 def read_message(item: t.Any, index: int) -> list[Message]:

@@ -11,13 +11,18 @@ from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii as quote
 
 from flask_aistream.core import events as ev
+from flask_aistream.core.conversation import Branch
+from flask_aistream.core.conversation import Decision
 from flask_aistream.core.fold import compact_fields
 from flask_aistream.core.request import Message
+from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.fields import other_fields
 from flask_aistream.protocols.fields import text_field
+from flask_aistream.protocols.fields import wrong_type
+from flask_aistream.protocols.messages import newest_id
 from flask_aistream.protocols.messages import read_messages
 from flask_aistream.protocols.wire import dumps
 
@@ -40,7 +45,16 @@ EVENT_NAMES: dict[type, str] = {
     ev.StepFinished: "step-finished",
 }
 
-OWN_FIELDS = {"prompt", "messages", "last_event_id", "request_id"}
+OWN_FIELDS = {
+    "prompt",
+    "messages",
+    "last_event_id",
+    "request_id",
+    "chat",
+    "edit",
+    "regenerate",
+    "approvals",
+}
 
 
 class NativeEncoder:
@@ -107,13 +121,57 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
     prompt = text_field(body, "prompt")
     if prompt is not None:
         messages = [*messages, Message(role="user", content=prompt)]
+    branch = read_branch(body)
     return ParsedRequest(
         messages=messages,
         params=other_fields(body, OWN_FIELDS),
         body=body,
+        chat=text_field(body, "chat"),
+        message_id=None if prompt is not None else newest_id(body.get("messages")),
+        branch=branch,
+        decisions=read_decisions(body.get("approvals")),
+        needs_history=branch is not None,
         cursor=text_field(body, "last_event_id"),
         key=text_field(body, "request_id"),
     )
+
+
+def read_branch(body: dict[str, t.Any]) -> Branch | None:
+    """``edit``: the id of the message that the new one replaces. ``regenerate``: the id of an answer, or true for the
+    last one.
+
+    :raises RequestError: One of them has the wrong type, or there are both.
+    """
+    edit, again = text_field(body, "edit"), body.get("regenerate")
+    if again not in (None, False, True) and not isinstance(again, str):
+        raise wrong_type("regenerate", again, "the id of a message, or true for the last answer")
+    if edit is not None and again:
+        raise RequestError(
+            "The request has both `edit` and `regenerate`; send one of them.", "edit_invalid", 422
+        )
+    if edit is not None:
+        return Branch("edit", edit)
+    return Branch("regenerate", again if isinstance(again, str) else None) if again else None
+
+
+def read_decisions(value: t.Any) -> list[Decision]:
+    """``approvals``: by id of the tool call, true, false, or ``{"approved", "reason"}``.
+
+    :raises RequestError: It is something else.
+    """
+    if value is None:
+        return []
+    wanted = 'an object such as {"call_1": true, "call_2": {"approved": false, "reason": "Too expensive"}}'
+    if not isinstance(value, dict):
+        raise wrong_type("approvals", value, wanted)
+    decisions: list[Decision] = []
+    for call, answer in value.items():
+        answer = answer if isinstance(answer, dict) else {"approved": answer}
+        approved, reason = answer.get("approved"), answer.get("reason")
+        if not isinstance(approved, bool) or not (reason is None or isinstance(reason, str)):
+            raise wrong_type(f"approvals[{call[:50]!r}]", answer, f"in {wanted}")
+        decisions.append(Decision(call, approved, reason))
+    return decisions
 
 
 def error(code: str, message: str, status: int) -> str:

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from dataclasses import field
 from functools import cached_property
 
+from flask_aistream.core.conversation import answer_of
+from flask_aistream.core.conversation import is_bound
 from flask_aistream.core.cursor import BEGINNING
 from flask_aistream.core.events import Terminal
 from flask_aistream.core.events import Usage
 from flask_aistream.core.fold import STATUS
 from flask_aistream.core.fold import Fold
+from flask_aistream.core.request import ChatRequest
+from flask_aistream.core.request import Message
 from flask_aistream.core.run import Run
 from flask_aistream.stores.base import Log
 
@@ -20,7 +24,7 @@ from flask_aistream.stores.base import Log
 class RunEnded:
     """One ended run. Delivered at least once per run, normally once: deduplicate by ``run.id``.
 
-    ``text``, ``usage`` and ``message`` read the log when first accessed.
+    ``text``, ``usage``, ``message`` and ``answer`` read the log when first accessed.
 
     :param outcome: The terminal event: ``Finished``, ``Stopped``, ``Failed`` or ``Interrupted``.
     :param seconds: From start to end; for a run that waited in a queue, from its adoption by a worker.
@@ -32,6 +36,27 @@ class RunEnded:
     seconds: float
     first_seconds: float | None
     _log: Log = field(repr=False, compare=False)
+
+    @cached_property
+    def request(self) -> ChatRequest:
+        """What was asked, without its ``body``, also in another process: ``prompt``, ``messages``, ``params``, ``chat`` …
+        A request above ``AISTREAM_REQUEST_BYTES`` has lost its oldest messages."""
+        return request_of(self.run)
+
+    @property
+    def chat(self) -> str | None:
+        """Id of the conversation; ``None`` also for a short id of an anonymous caller, which others could have."""
+        return self.request.chat if is_bound(self.request.chat, self.run.owner) else None
+
+    @property
+    def question(self) -> list[Message]:
+        """The new messages of the request, with ids, in OpenAI's chat format."""
+        return self.request.question
+
+    @property
+    def answer(self) -> list[Message]:
+        """The text and tool calls of the answer as messages, with ids; empty if it has none."""
+        return answer_of(self.message, self.run.id)
 
     @cached_property
     def message(self) -> Fold:
@@ -64,6 +89,20 @@ class EndObserver(t.Protocol):
     def run_ended(self, ended: RunEnded) -> None:
         """Deliver one end. May block; an exception is logged."""
         ...
+
+
+def request_of(run: Run) -> ChatRequest:
+    """The request of a run, as far as the store has it."""
+    if run.request:
+        return ChatRequest.decode(run.request)
+    return ChatRequest("", [], provider=run.provider, run=run.id, owner=run.owner)
+
+
+def status_of(log: Log) -> str:
+    """``queued``, ``running``, or how the run ended."""
+    if log.terminal is not None:
+        return STATUS[type(log.terminal)]
+    return "running" if log.epoch else "queued"
 
 
 def fold_of(log: Log) -> Fold:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PARALLEL, REJECT, INTERRUPT = CHAT_POLICIES = ("parallel", "reject", "interrupt")
+"""What happens to a request while its chat has a live run: it is answered beside it, rejected, or interrupts it."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunPolicy:

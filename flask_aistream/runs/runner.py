@@ -80,6 +80,7 @@ class Runner:
         launcher = Launcher(concurrency, timer, active, termination, deadlines, idle, readers)
         adoption = Adoption(store, concurrency, active, termination, launcher, restarts, clock)
         self._store = store
+        self._announcer = announcer
         self._policy = policy
         self._queue = queue
         self._clock = clock
@@ -97,35 +98,54 @@ class Runner:
         """Number of active runs."""
         return len(self._active_runs)
 
-    def start(self, run: Run, call: ProviderCall, *, take_key: bool = False) -> tuple[Log, bool]:
+    @property
+    def announces(self) -> bool:
+        """Whether this process has receivers of ``run_ended``."""
+        return self._announcer.listening
+
+    def find(self, run: Run) -> Log | None:
+        """The run that has the same idempotency key."""
+        return self._store.started(run.key) if run.key is not None else None
+
+    def start(
+        self, run: Run, call: ProviderCall, *, take_key: bool = False, previous: str | None = None
+    ) -> tuple[Log, bool]:
         """Start a run in this process, or find the one with the same idempotency key.
 
         :param take_key: The run is a new one, and an earlier run loses its idempotency key.
+        :param previous: See ``Store.create``.
         :returns: Its log, and whether it is new.
         :raises Unavailable: The process drains, or a limit is reached.
+        :raises ChatBusy: See ``Store.create``.
         """
-        found = None if take_key else self._find(run)
+        # Asked first: a retry with the same idempotency key is exempt from all limits.
+        found = None if take_key else self.find(run)
         if found is not None:
             return found, False
         with self._reserve(run):
-            log, new = self._create(run, call.request, owned=True, take_key=take_key)
+            log, new = self._create(run, call.request, True, take_key, previous)
             if new:
                 self._launcher.launch(ActiveRun(log, call, self._clock))
         return log, new
 
     def enqueue(
-        self, run: Run, request: ChatRequest, *, take_key: bool = False
+        self,
+        run: Run,
+        request: ChatRequest,
+        *,
+        take_key: bool = False,
+        previous: str | None = None,
     ) -> tuple[Log, bool]:
         """As :meth:`start`, for another process to :meth:`execute`. If the queue is unavailable, the run fails.
 
         :param run: With the encoded ``request``.
         """
         assert self._queue is not None
-        found = None if take_key else self._find(run)
+        found = None if take_key else self.find(run)
         if found is not None:
             return found, False
         with self._reserve(run):
-            log, new = self._create(run, request, owned=False, take_key=take_key)
+            log, new = self._create(run, request, False, take_key, previous)
             if new and not self._queue.put(run):
                 self._termination.end(log, QUEUE_UNAVAILABLE, 0)
         return log, new
@@ -179,18 +199,16 @@ class Runner:
         self._termination.end_all(runs, ev.Interrupted(cause))
         self._termination.join(runs, timeout, all_ends=True)
 
-    def _find(self, run: Run) -> Log | None:
-        # Asked first: a retry with the same idempotency key is exempt from all limits.
-        return self._store.started(run.key) if run.key is not None else None
-
     def _reserve(self, run: Run) -> AbstractContextManager[None]:
         if self.draining:
             raise Unavailable("The server is shutting down. Try again in a moment.")
         return self._active_runs.reserve(run.id, self._policy.max_runs)
 
     def _create(
-        self, run: Run, request: ChatRequest, *, owned: bool, take_key: bool
+        self, run: Run, request: ChatRequest, owned: bool, take_key: bool, previous: str | None
     ) -> tuple[Log, bool]:
         first = [ev.RunStarted(run.id, run.provider, request.continues, request.echo)]
         most = self._policy.max_runs_per_owner
-        return self._store.create(run, first, owned=owned, most=most, take_key=take_key)
+        return self._store.create(
+            run, first, owned=owned, most=most, take_key=take_key, previous=previous
+        )

@@ -18,7 +18,7 @@ PAGE = 4096
 """Maximum number of events in one page: about 150 kB of native frames, one write."""
 
 
-CHAT_RUNS = 100
+CHAT_RUNS = 20
 """Runs of one chat that a store can list."""
 
 
@@ -194,8 +194,11 @@ class Store(t.Protocol):
         :returns: Whether there is no such run any more; False if it has not ended, or its end is still to be delivered.
         """
 
-    def chat_runs(self, chat: str) -> Sequence[str]:
-        """Return the ids of the newest ``CHAT_RUNS`` runs of a chat, oldest first, also after ``leave_chat``."""
+    def chat_runs(self, chat: str, *, live: bool = False) -> Sequence[str]:
+        """Return the ids of the newest ``CHAT_RUNS`` runs of a chat, oldest first, also after ``leave_chat``.
+
+        :param live: Only those that have not ended.
+        """
 
     def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
         """Return which of these runs have an outbox row: their end is still to be delivered, or being delivered."""

@@ -194,9 +194,10 @@ class MemoryStore:
             if self._chats.get(chat, [None])[-1] == run_id:
                 self._left[chat] = run_id
 
-    def chat_runs(self, chat: str) -> Sequence[str]:
+    def chat_runs(self, chat: str, *, live: bool = False) -> Sequence[str]:
         with self._lock:
-            return self._chats.get(chat, [])[-CHAT_RUNS:]
+            newest = self._chats.get(chat, [])[-CHAT_RUNS:]
+            return [it for it in newest if not (live and self._logs[it].ended)]
 
     def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
         with self._lock:

@@ -66,15 +66,16 @@ def latest(
     :raises AccessDenied: The request is cross-site and carries credentials, or ``@ai.authorize`` refuses it.
     """
     cors.refuse_cross_site(ext.settings, request)
-    caller = access.caller_of(registry.identify)
+    found, caller = registry.find(provider), access.caller_of(registry.identify)
     store = ext.process.store
     visitor = names.visitor_of(request) if caller is None else None
-    name = names.scoped(registry, registry.find(provider), caller, chat_id, visitor)
+    name = names.scoped_chat(registry, caller, chat_id, visitor)
     run_id = store.latest(name) if name is not None else None
     try:
         log = None if run_id is None else store.open(run_id)
     except RunNotFound:  # Expired meanwhile.
         return None
-    if log is not None:
-        access.authorize_action(registry, action, log.run)
+    if log is None or log.run.provider != found.name:
+        return None
+    access.authorize_action(registry, action, log.run)
     return log

@@ -21,6 +21,8 @@ from werkzeug.exceptions import NotFound
 from flask_aistream.core.events import Terminal
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.errors import AccessDenied
+from flask_aistream.errors import ChatBusy
+from flask_aistream.errors import ChatNotFound
 from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import RegistrationError
 from flask_aistream.errors import RequestError
@@ -34,6 +36,7 @@ from flask_aistream.protocols.table import PROTOCOLS
 from flask_aistream.runs.call import Provider
 from flask_aistream.web import access
 from flask_aistream.web import ai_sdk
+from flask_aistream.web import chats
 from flask_aistream.web import cors
 from flask_aistream.web import diagnosis
 from flask_aistream.web import names
@@ -48,6 +51,7 @@ from flask_aistream.web.extension import execute
 from flask_aistream.web.extension import extension
 from flask_aistream.web.extension import install
 from flask_aistream.web.handle import RunHandle
+from flask_aistream.web.history import History
 from flask_aistream.web.mounts import Mount
 from flask_aistream.web.openapi import route as openapi
 from flask_aistream.web.registry import ACTIONS
@@ -68,8 +72,17 @@ from flask_aistream.web.start import Starter
 from flask_aistream.web.start import resumed_by_request
 from flask_aistream.web.start import start
 from flask_aistream.web.start import starter_of
+from flask_aistream.web.turns import logs_of
 
-ANSWERABLE = (AccessDenied, ProviderNotFound, RequestError, RunNotFound, Unavailable)
+ANSWERABLE = (
+    AccessDenied,
+    ChatBusy,
+    ChatNotFound,
+    ProviderNotFound,
+    RequestError,
+    RunNotFound,
+    Unavailable,
+)
 """Errors of a request, which are answered as JSON in views of the application's own, too."""
 
 P = t.TypeVar("P", bound=Provider)
@@ -77,6 +90,7 @@ I = t.TypeVar("I", bound=Identify)  # noqa: E741
 A = t.TypeVar("A", bound=Authorize)
 B = t.TypeVar("B", bound=AuthorizeAction)
 H = t.TypeVar("H", bound=Render)
+S = t.TypeVar("S", bound=History)
 
 
 class AIStream(Blueprint):
@@ -113,6 +127,7 @@ class AIStream(Blueprint):
         openai.add(self, self._registry)
         diagnosis.add(self)
         openapi.add(self, self._registry)
+        chats.add(self, self._registry)
         self.record(self._mount)
         self.after_request(forbid_storing)
         self.after_request(allow_origin)
@@ -143,6 +158,7 @@ class AIStream(Blueprint):
         text_only: bool = ...,
         restart: bool = ...,
         idle_seconds: float | None = ...,
+        chat_policy: str | None = ...,
     ) -> Callable[[P], P]: ...
 
     def provider(
@@ -156,6 +172,7 @@ class AIStream(Blueprint):
         text_only: bool = False,
         restart: bool = False,
         idle_seconds: float | None = DEFAULT,
+        chat_policy: str | None = None,
     ) -> t.Any:
         """Register a provider: a callable that takes a ``ChatRequest`` and yields text, events or an SDK's
         chunks.
@@ -172,6 +189,8 @@ class AIStream(Blueprint):
             process calls it again, with the text so far in ``request.so_far``.
         :param idle_seconds: The run fails as ``idle_timeout`` if the provider yields nothing for this time;
             ``None``: never. By default ``AISTREAM_IDLE_SECONDS``.
+        :param chat_policy: What happens to a request while its chat has a live run: ``"parallel"``, ``"reject"`` or
+            ``"interrupt"``. By default ``AISTREAM_CHAT_POLICY``.
         :raises RegistrationError: The name is taken, hides a route, or is not valid in a URL.
         """
 
@@ -186,6 +205,7 @@ class AIStream(Blueprint):
                 text_only,
                 restart,
                 idle_seconds,
+                chat_policy,
             )
             self._registry.add(registered)
             return function
@@ -200,6 +220,21 @@ class AIStream(Blueprint):
         exist. By default the caller is Flask-Login's user, if the application has one.
         """
         self._registry.identify = function
+        return function
+
+    def history(self, function: S) -> S:
+        """Register the function that returns the messages of a conversation: ``(chat, owner) → messages``.
+
+        Called in the request context before a start, with the id of the chat and the caller, if the request has a
+        chat that belongs to its caller: a named one, or an anonymous one with an id of at least 16 characters. The
+        provider is called with these messages and the newest one of the request. What the client sends besides is
+        ignored, but for the id of a message that it edits or regenerates.
+
+        The messages are in OpenAI's chat format or AI SDK's UI messages, oldest first, with the ids of
+        ``ended.question`` and ``ended.answer``; see :data:`run_ended`. A start waits up to 5 s until its receivers have
+        returned for the previous run of the chat.
+        """
+        self._registry.history = function
         return function
 
     def html(self, function: H) -> H:
@@ -316,6 +351,21 @@ class AIStream(Blueprint):
         else:
             log = access.open_log(store, self._registry, run_id, access.owner_name(owner))
         return RunHandle(ext, log, self._registry.rendering)
+
+    def runs(self, *, chat: str, owner: Owner | None = None, live: bool = False) -> list[RunHandle]:
+        """The runs of a chat that the store retains, oldest first, at most 20. Needs an application context.
+
+        :param owner: The caller that started them; ``None``: an anonymous one, with a chat id of at least 16 characters,
+            or the application's code.
+        :param live: Only those that have not ended.
+        :raises StoreUnavailable: The store does not answer.
+        """
+        ext = self._extension()
+        parse.check_names(chat=chat)
+        name = names.scoped_chat(self._registry, access.owner_name(owner), chat, names.CODE)
+        return [
+            RunHandle(ext, log, self._registry.rendering) for log in logs_of(ext, name, live=live)
+        ]
 
     def execute(self, run_id: str) -> Terminal | None:
         """Execute a run that ``AISTREAM_EXECUTOR`` put into a queue, until it has ended. Needs an application

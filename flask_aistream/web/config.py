@@ -9,6 +9,8 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 from flask_aistream.errors import ConfigError
+from flask_aistream.runs.policy import CHAT_POLICIES
+from flask_aistream.runs.policy import PARALLEL
 from flask_aistream.stores.urls import EXAMPLES
 from flask_aistream.stores.urls import is_store_url
 from flask_aistream.stores.urls import without_password
@@ -98,6 +100,19 @@ class Switch:
 
     def __str__(self) -> str:
         return "True, False, or None to let the library choose"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of some strings."""
+
+    choices: tuple[str, ...]
+
+    def __call__(self, value: t.Any) -> bool:
+        return value in self.choices
+
+    def __str__(self) -> str:
+        return " or ".join(f'"{it}"' for it in self.choices)
 
 
 class Origins:
@@ -232,6 +247,13 @@ class Settings:
         Number(TRILLION, whole=True, none="no limit"),
         "Most streams of one owner's runs open at once in one process; further ones get 429.",
     )
+    chat_policy: str = key(
+        PARALLEL,
+        "",
+        Choice(CHAT_POLICIES),
+        'What happens to a request while its chat has a live run. "parallel": both run. "reject": 409. "interrupt": '
+        "the live run is stopped and keeps its text. A provider may have its own: `@ai.provider(chat_policy=…)`.",
+    )
     max_body_bytes: int | None = key(
         4 * MEGABYTE,
         "bytes",
@@ -348,6 +370,13 @@ class Settings:
         "bytes",
         Number(PEBIBYTE, whole=True, none="no limit"),
         "Largest log of one run, as JSON. Beyond it the oldest quarter is trimmed, and readers get a `gap`.",
+        advanced=True,
+    )
+    request_bytes: int | None = key(
+        4 * MEGABYTE,
+        "bytes",
+        Number(PEBIBYTE, least=1000, whole=True, none="no limit"),
+        "Largest request, as JSON, that is kept with its run for `run_ended`. A larger one loses its oldest messages.",
         advanced=True,
     )
     max_restarts: int = key(

@@ -14,14 +14,16 @@ from flask import request
 from flask_aistream.core.cursor import BEGINNING
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import Terminal
-from flask_aistream.core.fold import STATUS
 from flask_aistream.core.fold import Fold
+from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.run import Run
 from flask_aistream.delivery.tail import Tail
 from flask_aistream.errors import RequestError
 from flask_aistream.errors import RunNotFound
 from flask_aistream.protocols.table import PROTOCOLS
 from flask_aistream.runs.ended import fold_of
+from flask_aistream.runs.ended import request_of
+from flask_aistream.runs.ended import status_of
 from flask_aistream.stores.base import Log
 from flask_aistream.web import parse
 from flask_aistream.web import stream
@@ -59,10 +61,12 @@ class RunHandle:
     def status(self) -> str:
         """``running`` (or ``queued``, see ``AISTREAM_EXECUTOR``), or how it ended: ``finished``,
         ``stopped``, ``failed`` or ``interrupted``."""
-        log = self._now()
-        if log.terminal is not None:
-            return STATUS[type(log.terminal)]
-        return "running" if log.epoch else "queued"
+        return status_of(self._now())
+
+    @property
+    def request(self) -> ChatRequest:
+        """What was asked, without its ``body``; see :attr:`RunEnded.request`."""
+        return request_of(self.run)
 
     @property
     def text(self) -> str:

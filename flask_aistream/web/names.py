@@ -1,6 +1,7 @@
 """Names that clients choose: who may find a run again by its chat id or its idempotency key.
 
-A name belongs to one provider of one ``AIStream`` of one application, and to its owner. A name of an anonymous
+An idempotency key belongs to one provider of one ``AIStream`` of one application, and to its owner; a chat id to its
+owner, whichever provider answers. A name of an anonymous
 caller that can be guessed would be a shared password, so it belongs to all anonymous callers only if it has at
 least ``UNGUESSABLE`` characters. A shorter one belongs to one browser, by a signed cookie, and without that cookie
 to no caller: the run cannot be found by it.
@@ -21,6 +22,7 @@ from flask import g
 from itsdangerous import BadSignature
 from itsdangerous import URLSafeSerializer
 
+from flask_aistream.core.conversation import UNGUESSABLE
 from flask_aistream.web.cors import VISITOR_COOKIE
 from flask_aistream.web.cors import host_of
 from flask_aistream.web.extension import Extension
@@ -30,9 +32,6 @@ from flask_aistream.web.registry import RegisteredProvider
 
 logger = logging.getLogger("flask_aistream")
 
-UNGUESSABLE = 16
-"""Characters of a name that counts as random. ``useChat`` generates 16."""
-
 SALT = "flask_aistream.visitor"
 
 CODE = "code"
@@ -41,12 +40,12 @@ CODE = "code"
 
 def scoped(
     registry: ProviderRegistry,
-    provider: RegisteredProvider,
+    provider: RegisteredProvider | None,
     owner: str | None,
     name: str,
     visitor: str | None,
 ) -> str | None:
-    """A chat id or idempotency key as the store knows it; ``None`` if it binds to nothing.
+    """An idempotency key or, without a provider, a chat id as the store knows it; ``None`` if it binds to nothing.
 
     :param visitor: The browser, or ``CODE``, that a short name of an anonymous caller belongs to.
     """
@@ -59,7 +58,15 @@ def scoped(
     else:
         return None
     # JSON, since any character may be in a name: joined by one of them, two different names could be equal.
-    return json.dumps([current_app.name, registry.name, provider.name, holder, name])
+    scope = provider.name if provider is not None else None
+    return json.dumps([current_app.name, registry.name, scope, holder, name])
+
+
+def scoped_chat(
+    registry: ProviderRegistry, owner: str | None, chat: str, visitor: str | None
+) -> str | None:
+    """A chat id as the store knows it; ``None`` if it binds to nothing."""
+    return scoped(registry, None, owner, chat, visitor)
 
 
 def visitor_of(request: Request) -> str | None:

@@ -7,6 +7,7 @@ import json
 import re
 import typing as t
 from collections.abc import Mapping
+from dataclasses import astuple
 from dataclasses import replace
 
 import flask
@@ -168,7 +169,9 @@ def checked_key(key: str | None) -> str | None:
 
 def fingerprint(parsed: ParsedRequest) -> str:
     """SHA-256 of what a request asks; a retry has the same one."""
-    asked = json.dumps([parsed.messages, parsed.params, parsed.chat], sort_keys=True)
+    beside: list[t.Any] = [astuple(decision) for decision in parsed.decisions]
+    beside += [astuple(parsed.branch)] if parsed.branch else []
+    asked = json.dumps([parsed.messages, parsed.params, parsed.chat, beside], sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()
 
 

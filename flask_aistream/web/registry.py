@@ -15,10 +15,12 @@ from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import RegistrationError
 from flask_aistream.protocols.html import Render
 from flask_aistream.runs.call import Provider
+from flask_aistream.runs.policy import CHAT_POLICIES
+from flask_aistream.web.history import History
 
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
-RESERVED = frozenset({"runs", "v1", "static", "health"})
+RESERVED = frozenset({"chats", "runs", "v1", "static", "health"})
 """First path segments of the built-in routes, which a provider of the same name would hide."""
 
 DEFAULT: t.Any = object()
@@ -52,6 +54,7 @@ class RegisteredProvider:
     text_only: bool
     restart: bool
     idle_seconds: t.Any = DEFAULT
+    chat_policy: str | None = None
 
 
 class ProviderRegistry:
@@ -62,6 +65,7 @@ class ProviderRegistry:
     :ivar identify: ``@ai.identify``; ``None`` takes Flask-Login's user.
     :ivar authorize: ``@ai.authorize``; ``None`` allows every start.
     :ivar authorize_action: ``@ai.authorize(actions=…)``, by action; an action without one is allowed.
+    :ivar history: ``@ai.history``; ``None`` believes the client's messages.
     :ivar rendering: Encoder options made of ``@ai.html``.
     """
 
@@ -72,6 +76,7 @@ class ProviderRegistry:
         self.identify: Identify | None = None
         self.authorize: Authorize | None = None
         self.authorize_action: dict[str, AuthorizeAction] = {}
+        self.history: History | None = None
         self.rendering: dict[str, Render] = {}
 
     def __iter__(self) -> t.Iterator[RegisteredProvider]:
@@ -112,6 +117,11 @@ class ProviderRegistry:
         if not (idle is DEFAULT or idle is None or (type(idle) in (int, float) and idle > 0)):
             raise RegistrationError(
                 f"idle_seconds is {idle!r} but must be a positive number (seconds), or None for no limit."
+            )
+        if provider.chat_policy not in (None, *CHAT_POLICIES):
+            raise RegistrationError(
+                f"chat_policy is {provider.chat_policy!r} but must be one of {', '.join(CHAT_POLICIES)}, or None for "
+                "that of the configuration."
             )
         if provider.restart and provider.context == "request":
             raise RegistrationError(

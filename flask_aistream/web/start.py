@@ -20,17 +20,21 @@ from flask_aistream.core.request import Message
 from flask_aistream.core.request import last_prompt
 from flask_aistream.core.run import Run
 from flask_aistream.core.run import new_run_id
+from flask_aistream.errors import ChatBusy
 from flask_aistream.errors import KeyReused
 from flask_aistream.errors import RegistrationError
 from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.native import NATIVE
+from flask_aistream.runs.policy import PARALLEL
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
 from flask_aistream.web import attempts
+from flask_aistream.web import history
 from flask_aistream.web import names
 from flask_aistream.web import parse
+from flask_aistream.web import turns
 from flask_aistream.web.call import caller_variables
 from flask_aistream.web.call import provider_call
 from flask_aistream.web.executor import refuse_immovable
@@ -86,10 +90,61 @@ def start(
         parse.refuse_media(chat.messages)
     access.authorize(starter.authorize, chat)
     take_key = attempts.takes_key(ext.process.store, protocol, run, parsed)
-    log, new = launch_or_enqueue(ext, provider, run, chat, take_key)
+    log, new = start_in_chat(ext, registry, provider, parsed, run, chat, take_key)
     if not new and log.run.fingerprint != run.fingerprint:
         raise KeyReused
     return log
+
+
+def start_in_chat(
+    ext: Extension,
+    registry: ProviderRegistry,
+    provider: RegisteredProvider,
+    parsed: ParsedRequest,
+    run: Run,
+    chat: ChatRequest,
+    take_key: bool,
+) -> tuple[Log, bool]:
+    """Start a run as the policy of its chat says, with the messages of the history.
+
+    :param chat: With the messages of the client.
+    :param take_key: The run is a new one, and an earlier run loses its key.
+    :returns: The run's log, and whether it is new.
+    :raises ChatBusy: The chat has a live run.
+    """
+    policy = provider.chat_policy or ext.settings.chat_policy
+    stored = history.applies(registry.history, parsed, run.owner)
+    if run.chat is None or (policy == PARALLEL and not stored):
+        chat = in_conversation(registry, parsed, chat)
+        return launch_or_enqueue(ext, provider, run, chat, take_key=take_key)
+    found = None if take_key else ext.process.runner.find(run)
+    if found is not None:
+        return found, False
+    deadline = time.monotonic() + turns.TURN_SECONDS
+    while True:
+        newest = turns.take_turn(ext, run.chat, policy, stored=stored)
+        turn = in_conversation(registry, parsed, chat)
+        try:
+            previous = None if policy == PARALLEL else newest
+            return launch_or_enqueue(ext, provider, run, turn, take_key=take_key, previous=previous)
+        except ChatBusy:  # Another request was faster, and the history is not that of before.
+            if time.monotonic() >= deadline:
+                raise
+
+
+def in_conversation(
+    registry: ProviderRegistry, parsed: ParsedRequest, chat: ChatRequest
+) -> ChatRequest:
+    """A request with the messages of its whole conversation."""
+    turn = history.turn_of(registry.history, parsed, chat.messages, chat.owner, chat.run)
+    return replace(
+        chat,
+        prompt=last_prompt(turn.messages),
+        messages=turn.messages,
+        question=turn.question,
+        replaces=turn.replaces,
+        approved=turn.approved,
+    )
 
 
 def resumed_by_request(
@@ -119,7 +174,7 @@ def new_run(
         key = names.scoped(registry, provider, owner, parsed.attempt.name, None)
     chat = parsed.chat or None
     if chat is not None:
-        chat = names.scoped(registry, provider, owner, chat, starter.chat_visitor)
+        chat = names.scoped_chat(registry, owner, chat, starter.chat_visitor)
     return Run(
         id=new_run_id(),
         provider=provider.name,
@@ -133,7 +188,9 @@ def new_run(
 
 
 def chat_request(provider: RegisteredProvider, parsed: ParsedRequest, run: Run) -> ChatRequest:
-    messages = parsed.messages or default_messages(provider)
+    messages = parsed.messages
+    if not messages and not (parsed.branch or parsed.decisions):
+        messages = default_messages(provider)
     return ChatRequest(
         prompt=last_prompt(messages),
         messages=messages,
@@ -164,23 +221,33 @@ def default_messages(provider: RegisteredProvider) -> list[Message]:
 
 
 def launch_or_enqueue(
-    ext: Extension, provider: RegisteredProvider, run: Run, chat: ChatRequest, take_key: bool
+    ext: Extension,
+    provider: RegisteredProvider,
+    run: Run,
+    chat: ChatRequest,
+    *,
+    take_key: bool,
+    previous: str | None = None,
 ) -> tuple[Log, bool]:
     """Call the provider here, or queue the run for a worker.
 
     :param take_key: The run is a new one, and an earlier run loses its key.
+    :param previous: See ``Store.create``.
     :returns: The run's log, and whether it is new.
     """
     runner = ext.process.runner
     if ext.enqueue is not None:
         refuse_immovable(provider, ext.mounts)
-        return runner.enqueue(replace(run, request=chat.encode()), chat, take_key=take_key)
+        run = replace(run, request=chat.encode())
+        return runner.enqueue(run, chat, take_key=take_key, previous=previous)
     if provider.restart and ext.process.store.shared:
         run = replace(run, request=chat.encode())
+    else:
+        run = replace(run, request=chat.encode_for_history(ext.settings.request_bytes))
     call = provider_call(
         ext.exceptions, ext.settings, provider, chat, context_factory(provider), caller_variables()
     )
-    return runner.start(run, call, take_key=take_key)
+    return runner.start(run, call, take_key=take_key, previous=previous)
 
 
 def context_factory(

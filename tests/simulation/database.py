@@ -367,9 +367,10 @@ class SimEngine:
         value.encode()
         if kind == "owner":
             return self._living(value)
-        if kind == "chat-runs":
+        if kind in ("chat-runs", "chat-live"):
             rows = sorted(self._db.state.runs.values(), key=lambda row: row.no)
-            return [row.run.id for row in rows if row.run.chat == value]
+            own = [row for row in rows if row.run.chat == value]
+            return [row.run.id for row in own if kind == "chat-runs" or row.token is None]
         found = self._db.state.names.get((kind, value))
         return [found] if found and self._row(found) else []
 

@@ -456,6 +456,7 @@ class StoreContract:
         ids = [log.run.id for log in logs]
         assert list(store.chat_runs("talk")) == ids
         logs[1].end(ev.Finished())
+        assert list(store.chat_runs("talk", live=True)) == [ids[0], ids[2]]
         for log in logs:
             store.leave_chat("talk", log.run.id)
         assert list(store.chat_runs("talk")) == ids

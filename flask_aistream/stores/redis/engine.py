@@ -226,8 +226,8 @@ class RedisEngine:
 
     def find(self, kind: Name, value: str) -> list[str]:
         found = self._indexes.find(kind, value)
-        if kind == "chat-runs":
-            return self._existing(value, found)
+        if kind in ("chat-runs", "chat-live"):
+            return self._chat_runs(value, found, live=kind == "chat-live")
         if kind != "owner":
             return found
         known = self.ended(found)
@@ -302,11 +302,11 @@ class RedisEngine:
             raise ChatBusy(previous)
         self._indexes.enter_chat(run, previous)
 
-    def _existing(self, chat: str, run_ids: Sequence[str]) -> list[str]:
+    def _chat_runs(self, chat: str, run_ids: Sequence[str], *, live: bool) -> list[str]:
         """Those runs of a chat that were not dropped; the others are removed from it."""
         known = self.ended(run_ids)
         self._indexes.leave_chat_runs(chat, [run_id for run_id in run_ids if run_id not in known])
-        return [run_id for run_id in run_ids if run_id in known]
+        return [run_id for run_id in run_ids if run_id in known and not (live and known[run_id])]
 
     def _undo(self, run: Run, batch: Batch) -> None:
         self._server.redis.delete(log_key(run.id), meta_key(run.id))

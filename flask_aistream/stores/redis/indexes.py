@@ -25,8 +25,9 @@ class Indexes:
     def find(self, kind: Name, value: str) -> list[str]:
         if kind == "owner":
             return [it.decode() for it in self._server.redis.smembers(alias(kind, value))]
-        if kind == "chat-runs":
-            return [it.decode() for it in self._server.redis.zrange(alias(kind, value), 0, -1)]
+        if kind in ("chat-runs", "chat-live"):
+            runs = self._server.redis.zrange(alias("chat-runs", value), 0, -1)
+            return [it.decode() for it in runs]
         found = self._server.redis.get(alias(kind, value))
         if found is None or not self._server.redis.exists(meta_key(found.decode())):
             return []

@@ -27,7 +27,7 @@ DEAD_SECONDS = 3.0
 
 BEAT_SECONDS = 0.5
 
-Name = t.Literal["key", "chat", "chat-runs", "owner"]
+Name = t.Literal["key", "chat", "chat-runs", "chat-live", "owner"]
 """Kind of a secondary index of the runs."""
 
 

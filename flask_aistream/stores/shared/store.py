@@ -23,6 +23,7 @@ from flask_aistream.stores.limits import UNLIMITED
 from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.shared.engine import Batch
 from flask_aistream.stores.shared.engine import Engine
+from flask_aistream.stores.shared.engine import Name
 from flask_aistream.stores.shared.engine import Segment
 from flask_aistream.stores.shared.engine import Snapshot
 from flask_aistream.stores.shared.replica import EndedRun
@@ -172,8 +173,9 @@ class SharedStore:
     def drop(self, run_id: str) -> bool:
         return self.writer.ask(lambda engine: engine.drop(run_id))
 
-    def chat_runs(self, chat: str) -> list[str]:
-        return self.writer.ask(lambda engine: engine.find("chat-runs", chat))
+    def chat_runs(self, chat: str, *, live: bool = False) -> list[str]:
+        kind: Name = "chat-live" if live else "chat-runs"
+        return self.writer.ask(lambda engine: engine.find(kind, chat))
 
     def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
         return self.writer.ask(lambda engine: engine.undelivered(run_ids))

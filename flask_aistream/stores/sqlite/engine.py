@@ -54,6 +54,7 @@ FIND = {
     "key": "SELECT id FROM run WHERE key = ?",
     "chat": "SELECT id FROM (SELECT id, chat_left FROM run WHERE chat = ? ORDER BY no DESC LIMIT 1) "
     "WHERE chat_left IS NULL",
+    "chat-live": "SELECT id FROM run WHERE chat = ? AND token IS NULL ORDER BY no",
     "chat-runs": "SELECT id FROM (SELECT id, no FROM run WHERE chat = ? ORDER BY no DESC "
     f"LIMIT {CHAT_RUNS}) ORDER BY no",
     "owner": "SELECT id FROM run WHERE token IS NULL AND owner = ?",
