@@ -185,8 +185,8 @@ class Finished:
 class Stopped:
     """Terminal: the run was stopped before its end.
 
-    :param by: ``client`` (a stop request), ``detach`` (no reader for ``AISTREAM_DETACH_SECONDS``) or
-        ``application``.
+    :param by: ``client`` (a stop request), ``detach`` (no reader for ``AISTREAM_DETACH_SECONDS``), ``chat`` (a
+        newer question of its chat, see ``AISTREAM_CHAT_POLICY``) or ``application``.
     """
 
     by: str = "client"
