@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ from werkzeug.serving import make_server
 from example_app import create_app
 from tests.example.chat import Chat
 from tests.example.conftest import SAID
+from tests.example.conftest import STORY
 from tests.example.serving import Gunicorn
 from tests.network import Proxy
 from tests.server.servers import wait_for
@@ -165,9 +167,10 @@ def test_new_chat_asks_stops_what_is_going_on_and_begins_again(
 
 
 @pytest.fixture
-def refused(upstream: Upstream) -> Iterator[str]:
-    """The application with a wrong key."""
-    app = create_app({"OPENAI_BASE_URL": f"{upstream.url}/v1", "OPENAI_MODEL": "error-401"})
+def choosing(upstream: Upstream) -> Iterator[str]:
+    """The application with two models, of which the first one refuses its key."""
+    models = f"error-401,{STORY}"
+    app = create_app({"OPENAI_BASE_URL": f"{upstream.url}/v1", "OPENAI_MODEL": models})
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
@@ -177,19 +180,140 @@ def refused(upstream: Upstream) -> Iterator[str]:
     thread.join()
 
 
-def test_a_refusal_of_the_model_is_told_and_can_be_tried_again(
-    chat: Chat, upstream: Upstream, refused: str
+def test_a_refusal_is_explained_and_another_model_can_be_tried(
+    chat: Chat, browser: Chrome, upstream: Upstream, choosing: str
 ) -> None:
-    chat.open(refused)
+    chat.open(choosing)
     chat.ask("Hello")
     chat.wait_for_end()
     assert "refused this application's credentials" in chat.ending
-    before = len(upstream.exchanges)
+    assert "error-401" in chat.ending
+    browser.find_element(By.CSS_SELECTOR, f"#model option[value='{STORY}']").click()
     chat.press("Try again")
-    wait_for(lambda: len(upstream.exchanges) > before, "it to be asked again")
+    wait_for(lambda: upstream.exchanges[-1].model == STORY, "the other model to be asked")
     chat.wait_for_end()
-    assert chat.questions == ["Hello"]
+    assert (chat.questions, chat.said) == (["Hello"], SAID)
+    assert STORY in chat.ending
     chat.leave()
+
+
+def test_an_answer_is_copied_and_regenerated_and_its_question_edited(
+    chat: Chat, browser: Chrome, counting: Gunicorn, upstream: Upstream
+) -> None:
+    chat.open(counting.url)
+    chat.ask("First")
+    chat.wait_for_end()
+    chat.js("navigator.clipboard.writeText = async (text) => { window.copied = text }")
+    chat.press("Copy")
+    assert chat.js("return window.copied") == SAID
+    for act in ("Regenerate", "Edit"):
+        before = len(upstream.exchanges)
+        with upstream.holding_back(HALF):
+            chat.press(act)
+            if act == "Edit":
+                chat.type(" one", Keys.ESCAPE)
+                assert chat.questions == ["First"]
+                assert chat.js("return document.activeElement.textContent") == "Edit"
+                chat.type(Keys.ENTER, Keys.END, " question", Keys.ENTER)
+            chat.wait_for_text(10)
+            assert len(upstream.exchanges) == before + 1
+            hidden = "return [...document.querySelectorAll('.edit, .again')].every((it) => getComputedStyle(it).visibility === 'hidden')"
+            assert chat.js(hidden), "Neither works while an answer arrives."
+        chat.wait_for_end()
+        assert chat.said == SAID
+    assert chat.questions == ["First question"]
+    assert upstream.exchanges[-1].body["messages"] == [
+        {"role": "user", "content": "First question"}
+    ]
+
+
+def test_without_a_clipboard_text_is_copied_from_a_field(chat: Chat, counting: Gunicorn) -> None:
+    """As on pages that are not served from a secure origin."""
+    chat.open(counting.url)
+    assert chat.js("""
+        document.execCommand = (name) => (window.copied = [name, document.activeElement.value], true);
+        navigator.clipboard.writeText = () => Promise.reject(new Error("not allowed"));
+        return import("/static/copy.js").then(({ copyButton }) => {
+          const button = copyButton(() => "text", "Copy it");
+          button.click();
+          return new Promise((resolve) => setTimeout(resolve)).then(() => [copied, button.textContent]);
+        });
+    """) == [["copy", "text"], "Copied"]
+
+
+STATUSES = [
+    ({"status": "thinking"}, 0.4, True, "Thinking…"),
+    ({"status": "thinking"}, 12.9, True, "Thinking… 12 s"),
+    ({"status": "streaming"}, 9, True, "Answering…"),
+    ({"status": "waiting", "reason": "network", "wait": 0.6}, 0, True, "Connection lost. Reconnecting…"),
+    ({"status": "waiting", "reason": "network", "wait": 4}, 1.5, True, "Connection lost. Reconnecting in 3 s…"),
+    ({"status": "waiting", "reason": "network", "wait": 4}, 1.5, False, "No network. The answer continues when it is back."),
+    ({"status": "waiting", "reason": "server", "wait": 30}, 1, True, "The server is not available. Trying again in 29 s…"),
+    ({"status": "waiting", "reason": "connections"}, 1, True, "This browser has no free connection: six other answers are open. Waiting for one…"),
+    ({"status": "reconnecting"}, 1, False, "No network. The answer continues when it is back."),
+    ({"status": "stopping"}, 1, False, "Stopping…"),
+    ({"status": "finished"}, 1, True, ""),
+]  # fmt: skip
+
+
+def test_the_status_names_its_reason_and_its_seconds(chat: Chat, counting: Gunicorn) -> None:
+    chat.open(counting.url)
+    told = chat.js(
+        "return import('/static/chat/status.js').then(({ describe }) =>"
+        " arguments[0].map(([change, seconds, isOnline]) => describe(change, seconds, isOnline)))",
+        [row[:3] for row in STATUSES],
+    )
+    assert told == [row[3] for row in STATUSES]
+
+
+def accessible(browser: Chrome) -> list[tuple[str, str]]:
+    """Role and name of each node that a screen reader finds; of a live region, ``live:`` and its text."""
+    nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    by_id = {node["nodeId"]: node for node in nodes}
+
+    def name(node: t.Any) -> str:
+        own = str(node.get("name", {}).get("value", ""))
+        return own or "".join(name(by_id[child]) for child in node.get("childIds", []))
+
+    return [
+        (f"live:{live}" if (live := live_of(node)) else str(node["role"]["value"]), name(node))
+        for node in nodes
+        if not node["ignored"]
+    ]
+
+
+def live_of(node: t.Any) -> str:
+    """How a region announces its changes, if ``node`` is the root of one."""
+    properties = {it["name"]: it["value"].get("value") for it in node.get("properties", [])}
+    is_root = node["role"]["value"] in ("status", "log", "alert") or "root" not in properties
+    return str(properties.get("live") or "") if is_root else ""
+
+
+def test_a_screen_reader_says_that_an_answer_begins_and_then_its_text(
+    chat: Chat, browser: Chrome, counting: Gunicorn, upstream: Upstream
+) -> None:
+    chat.open(counting.url)
+    chat.js("""
+        window.said = [];
+        const region = document.getElementById("announcements");
+        new MutationObserver(() => said.push(region.textContent)).observe(region, { childList: true });
+    """)
+    with upstream.holding_back(HALF):
+        chat.ask("Count")
+        chat.wait_for_text(10)
+        tree = accessible(browser)
+        assert [node for node in tree if node[0].startswith("live")] == [
+            ("live:polite", "Answering…")
+        ]
+        assert ("button", "Stop") in tree
+    chat.wait_for_end()
+    tree = accessible(browser)
+    assert [node for node in tree if node[0].startswith("live")] == [("live:polite", SAID.strip())]
+    assert chat.js("return said") == ["Answering…", SAID.strip()]
+    headings = [name for role, name in tree if role == "heading"]
+    assert headings == ["flask_aistream", "Question", "Answer"]
+    names = {name for role, name in tree if role == "button"}
+    assert {"Copy answer", "Edit question", "Regenerate", "New chat", "Send"} <= names
 
 
 def test_without_a_key_it_quotes_the_documentation_and_links_to_it(
@@ -264,17 +388,23 @@ def test_a_key_of_an_input_method_neither_sends_nor_stops(
     chat.wait_for_end()
 
 
-FAULT = "document.querySelector('.text').replaceChildren = document.querySelector('.text').append = null"
+FAULTS = {
+    "the text": "document.querySelector('.text').replaceChildren = document.querySelector('.text').append = null",
+    "a frame": "window.requestAnimationFrame = () => { throw new Error('on purpose') }",
+    "the footer": "document.querySelector('.answered').append = null",
+    "the status": "Object.defineProperty(document.getElementById('status'), 'textContent', { get() { throw new Error('on purpose') } })",
+}
 
 
+@pytest.mark.parametrize("fault", FAULTS)
 def test_an_exception_while_drawing_leaves_the_page_usable(
-    chat: Chat, counting: Gunicorn, upstream: Upstream
+    chat: Chat, counting: Gunicorn, upstream: Upstream, fault: str
 ) -> None:
     chat.open(counting.url)
     with upstream.holding_back(HALF):
         chat.ask("Count")
         chat.wait_for_text(10)
-        chat.js(FAULT)
+        chat.js(FAULTS[fault])
     chat.wait_for_end()
     chat.ask("Again")
     wait_for(lambda: len(chat.questions) == 2, "the second question")
@@ -284,7 +414,7 @@ def test_an_exception_while_drawing_leaves_the_page_usable(
 
 @pytest.fixture
 def phone(browser: Chrome):  # type: ignore[no-untyped-def]
-    size = {"width": 360, "height": 600, "deviceScaleFactor": 2, "mobile": True}
+    size = {"width": 390, "height": 600, "deviceScaleFactor": 2, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     yield
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
@@ -293,15 +423,35 @@ def phone(browser: Chrome):  # type: ignore[no-untyped-def]
 @pytest.mark.usefixtures("phone")
 def test_nothing_sticks_out_on_a_phone(chat: Chat, offline: Gunicorn) -> None:
     chat.open(offline.url)
-    assert chat.js("return innerWidth") == 360
+    assert chat.js("return innerWidth") == 390
     assert chat.js("return document.documentElement.scrollHeight > innerHeight && scrollY === 0")
     chat.ask("How do I deploy this with gunicorn and nginx? " + "x" * 200)
     chat.wait_for_text(400)
+    chat.js("scrollTo(0, 0)")
+    wait_for(lambda: chat.js("return !document.getElementById('latest').hidden"), "Latest")
+    assert chat.js(OVERLAPS) == []
     chat.type(Keys.ESCAPE)
     chat.wait_for_end()
-    assert chat.js("return document.documentElement.scrollWidth") == 360
+    assert chat.js("return document.documentElement.scrollWidth") == 390
     assert chat.js(TARGETS) == []
+    assert chat.js(OVERLAPS) == []
 
+
+# Pairs of neighbours that cover each other: in the header, in the composer, in a turn.
+OVERLAPS = """
+const shown = (it) => it.offsetParent && !it.matches(".unseen") && it.textContent + it.value;
+const pairs = [];
+for (const group of ["header > *, header nav > *", "#composer > :not(.field), .field > *", ".answered footer > *"])
+  for (const parent of new Set([...document.querySelectorAll(group)].map((it) => it.parentElement))) {
+    const boxes = [...parent.children].filter(shown);
+    for (const one of boxes) for (const other of boxes) {
+      const [a, b] = [one, other].map((it) => it.getBoundingClientRect());
+      const apart = a.right <= b.left + 1 || b.right <= a.left + 1 || a.bottom <= b.top + 1 || b.bottom <= a.top + 1;
+      if (one !== other && !apart) pairs.push([one.textContent, other.textContent]);
+    }
+  }
+return pairs;
+"""
 
 # Links and buttons that are lower than 40 px.
 TARGETS = """

@@ -115,15 +115,34 @@ def test_links_to_other_pages_of_the_site_work_where_they_are_wanted(page: Chrom
     assert render(page, "[a](docs/b.md#c)") == "<p>[a](docs/b.md#c)</p>"
 
 
-def test_a_long_answer_keeps_the_nodes_that_did_not_change(page: Chrome) -> None:
-    kept = page.execute_async_script("""
-        const done = arguments[0];
-        import("/static/markdown.js").then(({ render }) => {
-          const element = document.createElement("div");
-          render(element, "One\\n\\ntwo");
-          const first = element.firstChild;
-          render(element, "One\\n\\ntwo three");
-          done([first === element.firstChild, element.textContent]);
-        });
-    """)
-    assert kept == [True, "Onetwo three"]
+GROW = r"""
+const [words, done] = arguments;
+import("/static/markdown.js").then(({ render }) => {
+  const element = document.body.appendChild(document.createElement("div"));
+  const paragraphs = Array.from({ length: 100 }, (_, n) => `Paragraph ${n} of *many*.`).join("\n\n");
+  const lines = Array.from({ length: 50 }, (_, n) => `line(${n})`).join("\n");
+  render(element, paragraphs);
+  const kept = [...element.children];
+  const drawn = [];
+  const watcher = new MutationObserver(() => {});
+  watcher.observe(element, { childList: true, subtree: true });
+  let text = `${paragraphs}\n\n\`\`\`py\n${lines}`;
+  render(element, text);
+  const button = element.querySelector("button");
+  for (let n = 0; n < words; n++) {
+    watcher.takeRecords();
+    render(element, (text += ` word`));
+    drawn.push(watcher.takeRecords().length);
+  }
+  done([Math.max(...drawn), kept.every((it, n) => it === element.children[n]), button === element.querySelector("button")]);
+  element.remove();
+}, (error) => done(String(error)));
+"""
+
+
+def test_of_a_long_answer_only_the_last_block_is_drawn_again(page: Chrome) -> None:
+    """And a block of code keeps its button, which may have the focus."""
+    drawn, kept, same_button = page.execute_async_script(GROW, 20)
+    assert kept
+    assert same_button
+    assert drawn <= 4  # A language and a code, each removed and added.
