@@ -19,9 +19,11 @@ class Accounting:
 
     :param before: Tokens used before the run was restarted; ``None``: it was not.
     :param restarts: Number of restarts. Part of every id given out, so that ids stay unique.
+    :ivar stream: The stream that the chunks come from, by identity; ``None``: not known.
     """
 
     def __init__(self, before: Usage | None = None, restarts: int = 0) -> None:
+        self.stream: t.Any = None
         self._used: dict[str, Usage] = {} if before is None else {"": before}
         self._before = before
         self._mark = f"{restarts}-" if restarts else ""

@@ -35,6 +35,7 @@ COUNTS = (
     "cache_read_input_tokens",
     "output_tokens",
 )
+STARTS = ("message_start", "message")
 # Where in a document a citation points gives the kind of document.
 MEDIA_TYPES = {"page_location": "application/pdf"}
 
@@ -45,7 +46,7 @@ class AnthropicAdapter:
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
         self._tool_calls = ToolCallAssembler(accounting)
-        self._answer = Answer(accounting)
+        self.answer = Answer(accounting)
         self._counts: dict[str, int] = {}
         self._unanswered = False  # A call for the application to answer; servers that copy the wire
         # report "end_turn" beside it.
@@ -67,7 +68,7 @@ class AnthropicAdapter:
 
     @property
     def incomplete(self) -> bool:
-        return self._answer.open
+        return self.answer.incomplete
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
         fields = fields_of(chunk)
@@ -77,17 +78,20 @@ class AnthropicAdapter:
             if fields.get("error"):
                 failed(fields)
             return ()
+        if self.answer.over and kind not in STARTS:
+            return ()
         return read(fields)
 
     def done(self) -> Sequence[Event]:
-        return ()
+        self.answer.end()
+        return self._tool_calls.end_all()
 
     def close(self) -> Sequence[Event]:
         return ()
 
     def _block_delta(self, event: Fields) -> Sequence[Event]:
-        if not self._answer.open:
-            self._answer.begin()
+        if not self.answer.open:
+            self.answer.begin()
         self._saw_deltas = True
         delta = fields_of(event.get("delta"))
         match delta.get("type"):
@@ -104,13 +108,13 @@ class AnthropicAdapter:
                 return ()
 
     def _message_start(self, event: Fields) -> Sequence[Event]:
-        self._answer.renew()
+        self.answer.renew()
         self._unanswered = False
         self._counts = {}
         return self._used(field_of(event.get("message"), "usage"))
 
     def _block_start(self, event: Fields) -> Sequence[Event]:
-        self._answer.begin()
+        self.answer.begin()
         return self._block(fields_of(event.get("content_block")), event.get("index"))
 
     def _block(self, block: Fields, key: t.Any) -> list[Event]:
@@ -136,24 +140,27 @@ class AnthropicAdapter:
         return self._tool_calls.end(event.get("index"))
 
     def _message_delta(self, event: Fields) -> Sequence[Event]:
-        if not self._answer.begun:
-            self._answer.begin()
+        if not self.answer.begun:
+            self.answer.begin()
         events = self._used(event.get("usage"))
         reason = field_of(event.get("delta"), "stop_reason")
         return [*events, *self._finish(reason)] if reason else events
 
     def _message_stop(self, event: Fields) -> Sequence[Event]:
         """Without a stop reason before it, which a proxy may have dropped, it is the only end marker."""
-        return self._finish("end_turn") if self._answer.open else ()
+        events = self._finish("end_turn") if self.answer.incomplete else ()
+        self.answer.end(last=True)
+        return events
 
     def _finish(self, reason: t.Any) -> list[Event]:
-        self._answer.end()
+        self.answer.end()
+        events = self._tool_calls.end_all()  # Some servers do not stop their blocks.
         word = reason_of(reason)
-        return [Finished("tool-calls" if word == "stop" and self._unanswered else word)]
+        return [*events, Finished("tool-calls" if word == "stop" and self._unanswered else word)]
 
     def _whole(self, message: Fields) -> Sequence[Event]:
         events: list[Event] = []
-        self._answer.renew()
+        self.answer.renew()
         for item in items_of(message.get("content")):
             block = fields_of(item)
             if text_of(block.get("type")).endswith("tool_use"):
@@ -164,7 +171,7 @@ class AnthropicAdapter:
         self._counts = {}
         events += self._used(message.get("usage"))
         reason = message.get("stop_reason")
-        self._answer.end()
+        self.answer.end()
         return [*events, Finished(reason_of(reason))] if reason else events
 
     def _helper(self, event: Fields) -> Sequence[Event]:
@@ -174,7 +181,7 @@ class AnthropicAdapter:
         """
         if self._saw_deltas:
             return ()
-        self._answer.begin()
+        self.answer.begin()
         match event.get("type"):
             case "text":
                 return text(event)
@@ -197,7 +204,7 @@ class AnthropicAdapter:
         # The vendor counts what was read from, and written to, the cache apart.
         parts = [counts[name] for name in COUNTS[:3] if name in counts]
         return self._accounting.used(
-            self._answer.call,
+            self.answer.call,
             Usage(
                 input_tokens=sum(parts) if parts else None,
                 output_tokens=counts.get("output_tokens"),

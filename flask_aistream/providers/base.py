@@ -28,7 +28,7 @@ class Adapter(t.Protocol):
         ...
 
     def done(self) -> Sequence[Event]:
-        """The stream's own end marker came (``data: [DONE]``): complete what is open."""
+        """The stream has ended as it should: complete what is open."""
         ...
 
     def close(self) -> Sequence[Event]:
@@ -36,21 +36,40 @@ class Adapter(t.Protocol):
         ...
 
 
+class WireAdapter(Adapter, t.Protocol):
+    """An adapter of a wire with end markers."""
+
+    answer: Answer
+
+
 class Answer:
     """The answer an adapter is reading. A run may have several, one after the other.
 
     :ivar open: It has begun, and its end marker has not come.
     :ivar begun: Any answer has begun so far.
+    :ivar ended: Any answer has ended so far.
     :ivar call: Names the model call for the accounting; vendors' ids repeat, or change in an answer.
     """
 
-    __slots__ = ("_accounting", "begun", "call", "open")
+    __slots__ = ("_accounting", "_ended_in", "_over_in", "begun", "call", "ended", "open")
 
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
+        self._ended_in: t.Any = None
+        self._over_in: t.Any = None
         self.call = accounting.new_call()
         self.open = False
         self.begun = False
+        self.ended = False
+
+    @property
+    def incomplete(self) -> bool:
+        return self.open and not self._is_late
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether this stream has had its end marker: content after it is still of the same answer."""
+        return self._ended_in is not None and self._ended_in is self._accounting.stream
 
     def begin(self) -> bool:
         """Content came.
@@ -59,17 +78,30 @@ class Answer:
         """
         if self.open:
             return False
-        another, self.open, self.begun = self.begun, True, True
+        another = self.begun and not self._is_late
+        self.open = self.begun = True
         if another:
             self.call = self._accounting.new_call()
         return another
 
     def renew(self) -> None:
         """Another answer begins, whether or not the last one has ended."""
+        self._ended_in = self._over_in = None
         self.open = False
         self.begin()
 
-    def end(self) -> None:
-        """An end marker came."""
+    @property
+    def over(self) -> bool:
+        """Whether this stream has had its last event: what follows is not read."""
+        return self._over_in is not None and self._over_in is self._accounting.stream
+
+    def end(self, *, last: bool = False) -> None:
+        """An end marker came.
+
+        :param last: It is the last event of its stream.
+        """
+        self._ended_in = self._accounting.stream
+        if last:
+            self._over_in = self._accounting.stream
         self.open = False
-        self.begun = True
+        self.begun = self.ended = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import typing as t
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from flask_aistream.core.events import Event
 from flask_aistream.errors import FrameError
 from flask_aistream.providers.accounting import Accounting
-from flask_aistream.providers.base import Adapter
+from flask_aistream.providers.base import WireAdapter
 from flask_aistream.providers.failure import failed
 from flask_aistream.providers.failure import incomplete
 from flask_aistream.providers.failure import invalid
@@ -29,6 +30,7 @@ DONE = object()
 LAST = frozenset(("message_stop", "response.completed", "response.incomplete", "response.failed"))
 """Types of events that nothing follows."""
 
+DECODER = json.JSONDecoder()
 BOM = b"\xef\xbb\xbf"
 SPACE = b" \t\r\n"
 
@@ -44,9 +46,10 @@ class BodyReader:
         self._status = status
         self._headers = headers
         self._accounting = accounting
+        self._accounting.stream = self
         self._start = b""
         self._decode: EventStream | JsonLines | None = None
-        self._adapter: Adapter | None = None
+        self._adapter: WireAdapter | None = None
         self.complete = False
         self.odd: Counter[str] = Counter()
 
@@ -70,7 +73,7 @@ class BodyReader:
             self._decode = decoder_of(self._start, self._headers)
             if self._decode is None:
                 return
-            data, self._start = self._start, b""
+            data, self._start = self._start.removeprefix(BOM), b""
         yield from self._events(self._decode.feed(data))
 
     def end(self) -> Iterator[Event]:
@@ -84,8 +87,9 @@ class BodyReader:
             return
         if self._adapter is None and self.odd:
             invalid("an answer in a format that is not known")
-        if self._adapter is None or self._adapter.incomplete:
+        if self._adapter is None or self._adapter.incomplete or not self._adapter.answer.ended:
             incomplete()
+        yield from self._adapter.done()
 
     def _events(self, values: t.Iterable[t.Any]) -> Iterator[Event]:
         for value in values:
@@ -104,15 +108,19 @@ class BodyReader:
             elif value is DONE:
                 if self._adapter is not None:
                     yield from self._adapter.done()
-                    self.complete = True
+                elif self.odd:
+                    invalid("an answer in a format that is not known")
+                self.complete = True
                 return
             else:
                 self.odd[type(value).__name__] += 1
 
-    def _recognize(self, value: dict[str, t.Any]) -> Adapter | None:
+    def _recognize(self, value: dict[str, t.Any]) -> WireAdapter | None:
         """The adapter for this answer, chosen by its first event that belongs to a known wire."""
         factory = wire_of(value)
         if factory is None:
+            if value.get("type") == "ping":
+                return None
             self.odd[f"an object with {', '.join(map(str, list(value)[:5]))}"] += 1
             return None
         self._adapter = factory(self._accounting)
@@ -140,6 +148,11 @@ class EventStream:
                 yield DONE
                 continue
             value = parsed(text)
+            if isinstance(value, Unparsed) and "\n" in text:
+                # Some servers leave out the blank lines between events.
+                for line in text.split("\n"):
+                    yield DONE if line.strip() == "[DONE]" else parsed(line)
+                continue
             if frame.event == "error" and not (isinstance(value, dict) and "type" in value):
                 failed()
             yield value
@@ -184,7 +197,24 @@ class JsonLines:
         text = "".join(self._rest).strip()
         if text:
             value = parsed(text)
-            yield from value if isinstance(value, list) else (value,)
+            if isinstance(value, Unparsed):
+                yield from joined(text)
+            else:
+                yield from value if isinstance(value, list) else (value,)
+
+
+def joined(text: str) -> Iterator[t.Any]:
+    """Values of JSON with anything but LF between them, as far as they can be read."""
+    position = 0
+    while position < len(text):
+        try:
+            value, position = DECODER.raw_decode(text, position)
+        except (ValueError, RecursionError):
+            yield Unparsed(text[position : position + 100])
+            return
+        yield value
+        while text[position : position + 1].isspace():
+            position += 1
 
 
 class Unparsed(str):

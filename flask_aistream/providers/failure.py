@@ -7,13 +7,16 @@ imported. The vendor's own words are for its customer: they go to the log, never
 from __future__ import annotations
 
 import json
-import math
 import re
 import typing as t
+from collections.abc import Iterator
 
+from flask_aistream.core.events import Event
+from flask_aistream.core.events import Failed
 from flask_aistream.errors import ProviderError
 from flask_aistream.providers.plain import Fields
 from flask_aistream.providers.plain import fields_of
+from flask_aistream.providers.retry_after import retry_after_of
 
 FAILURES: dict[str, tuple[int, str]] = {
     "upstream_auth": (502, "The model's service refused this application's credentials."),
@@ -47,33 +50,39 @@ BY_STATUS = {
     413: "context_too_long",
     429: "upstream_rate_limited",
     504: "upstream_timeout",
+    524: "upstream_timeout",  # Cloudflare
 }
+
+ABOUT_INPUT = {"context_too_long", "content_refused"}
 
 # In the type, code or message of an error object; the first row that is found counts.
 BY_WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), code)
     for pattern, code in (
         (
-            r"context_length|context length|context window|context_window|prompt is too long"
-            r"|maximum number of tokens|too many tokens|input is too long|exceeds? the (model's )?max",
+            r"context[ _]?(length|window|limit|size)|prompt is too long|input is too long|too many tokens"
+            r"|maximum (number of tokens|prompt length|model length)|model token limit"
+            r"|exceeds? (the )?(model's )?max|reduce the length|tokens_limit_reached|max_new_tokens"
+            r"|string_above_max_length|request_too_large|range of input length",
             "context_too_long",
         ),
         (
-            r"content_filter|content_policy|content management|responsibleai|prohibited_content"
-            r"|blocklist",
+            r"content[ _]?(filter|policy|management|exists risk)|responsibleai|prohibited_content"
+            r"|blocklist|data_?inspection|usage (polic|guideline)|input was flagged|invalid_prompt",
             "content_refused",
         ),
         (
-            r"rate_limit|too_many_requests|resource_exhausted|insufficient_quota",
+            r"rate[ _]limit|too[ _]many[ _]requests|resource_?exhausted|insufficient_quota|throttling"
+            r"|over capacity",
             "upstream_rate_limited",
         ),
         (
-            r"authentication_error|permission_error|invalid_api_key|unauthenticated"
-            r"|permission_denied|api key not valid",
+            r"authentication_error|permission_error|(invalid|incorrect)[ _]api[ _]key|unauthenticated"
+            r"|permission_denied|api key not valid|unauthorized",
             "upstream_auth",
         ),
-        (r"overloaded_error|unavailable|service_unavailable", "upstream_unavailable"),
-        (r"timeout_error|deadline_exceeded", "upstream_timeout"),
+        (r"overloaded|unavailable", "upstream_unavailable"),
+        (r"timeout_error|timed out|deadline_exceeded", "upstream_timeout"),
     )
 )
 
@@ -82,9 +91,12 @@ LIBRARIES = frozenset(
         "aiohttp",
         "anthropic",
         "azure",
+        "botocore",
+        "cerebras",
         "cohere",
         "google",
         "groq",
+        "grpc",
         "http",
         "httpx",
         "httpx2",
@@ -96,6 +108,7 @@ LIBRARIES = frozenset(
         "pydantic_ai",
         "requests",
         "together",
+        "urllib",
         "urllib3",
     ]
 )
@@ -103,7 +116,15 @@ LIBRARIES = frozenset(
 
 # Parts of the names of exceptions without a status; the first row that fits counts.
 BY_CLASS = (
+    ("NewConnection", "upstream_unavailable"),  # To urllib3 it is a ConnectTimeoutError as well.
     ("Timeout", "upstream_timeout"),
+    ("ContentFilter", "content_refused"),
+    ("LengthFinish", "upstream_incomplete"),
+    ("IncompleteToolCall", "upstream_incomplete"),
+    ("UnexpectedModelBehavior", "upstream_invalid"),
+    ("ContentType", "upstream_invalid"),
+    ("BadStatusLine", "upstream_invalid"),
+    ("LineTooLong", "upstream_invalid"),
     ("Decod", "upstream_invalid"),
     ("TooManyRedirects", "upstream_invalid"),
     ("ResponseValidation", "upstream_invalid"),
@@ -113,7 +134,8 @@ BY_CLASS = (
     ("Protocol", "upstream_unavailable"),
     ("Payload", "upstream_unavailable"),
     ("Chunked", "upstream_unavailable"),
-    ("MaxRetry", "upstream_unavailable"),
+    ("Retry", "upstream_unavailable"),
+    ("ServiceRe", "upstream_unavailable"),  # azure.core
     ("ReadError", "upstream_unavailable"),
     ("WriteError", "upstream_unavailable"),
     ("CloseError", "upstream_unavailable"),
@@ -121,6 +143,9 @@ BY_CLASS = (
     ("Proxy", "upstream_unavailable"),
     ("Network", "upstream_unavailable"),
     ("Transport", "upstream_unavailable"),
+    ("URLError", "upstream_unavailable"),
+    ("GoogleAuth", "upstream_auth"),
+    ("Credentials", "upstream_auth"),
 )
 
 
@@ -129,26 +154,102 @@ def failure(code: str, retry_after: float | None = None) -> ProviderError:
     return ProviderError(code, sentence, status=status, retry_after=retry_after)
 
 
-def failure_of(error: BaseException) -> ProviderError | None:
-    """The failure that an exception of a known library means; ``None`` for any other exception."""
+def failure_of(error: BaseException, now: float | None = None) -> ProviderError | None:
+    """The failure that an exception of a known library means; ``None`` for any other exception.
+
+    An exception group means the failure of its first member, if each member means one. An exception that was
+    raised from another one (``raise … from error``) means what that one means, unless it says more itself.
+
+    :param now: Seconds since 1970, for a ``Retry-After`` that is a date.
+    """
+    found: ProviderError | None = None
+    for one in causes(error):
+        known = group_failure(one, now) or own_failure(one, now)
+        if known is None:
+            continue
+        if found is None or (found.code == "upstream_error" and known.code != found.code):
+            retry_after = found.retry_after if found else None
+            found = failure(known.code, known.retry_after or retry_after)
+        elif found.retry_after is None and known.retry_after is not None:
+            found = failure(found.code, known.retry_after)
+    return found
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """``error``, and what it was raised from."""
+    seen: set[int] = set()
+    one: t.Any = error
+    while isinstance(one, BaseException) and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        reason = getattr(one, "reason", None)  # urllib3's MaxRetryError and urllib's URLError
+        one = reason if isinstance(reason, BaseException) else one.__cause__
+
+
+def group_failure(error: BaseException, now: float | None) -> ProviderError | None:
+    members = getattr(error, "exceptions", None)
+    if not isinstance(members, list | tuple) or not members:
+        return None
+    failures = [
+        failure_of(it, now) if isinstance(it, BaseException) else None for it in members[:100]
+    ]
+    return failures[0] if all(failures) else None
+
+
+def own_failure(error: BaseException, now: float | None) -> ProviderError | None:
+    """What ``error`` says itself."""
     bases = [base for base in type(error).__mro__ if root_of(base) in LIBRARIES]
     if not bases:
-        return None
+        return failure("upstream_invalid") if is_unreadable(error) else None
     response = getattr(error, "response", None)
+    body = body_of(error, response)
     status = next((it for it in statuses(error, response) if isinstance(it, int)), None)
-    body = getattr(error, "body", None) or getattr(error, "details", None)
-    words = words_of(body) or f"{getattr(error, 'code', '')} {getattr(error, 'message', '')}"
-    retry_after = retry_after_of(getattr(response, "headers", None), body)
-    if status is not None and status >= 300:
-        return failure(code_of(status, words), retry_after)
-    if code := code_in(words):  # An error in the middle of a stream has no status.
-        return failure(code, retry_after)
+    words = words_of(body) or f"{word(error, 'code')} {word(error, 'message')} {error}"
+    if status is None or status < 300:  # An error in the middle of a stream.
+        status = status_in(body)
+    code = code_of(status, words) if status is not None else code_in(words) or code_by(bases)
+    if code is None:
+        return None
+    headers = getattr(response, "headers", None) or getattr(error, "headers", None)
+    return failure(code, retry_after_of(code, headers, body, now))
+
+
+def code_by(bases: list[type]) -> str | None:
+    """The code for an exception by its class; ``None`` for a mistake in calling the library."""
     names = " ".join(base.__name__ for base in bases)
-    for part, code in BY_CLASS:
-        if part in names:
-            return failure(code)
-    # The rest are mistakes in calling the library, but for errors of the service itself.
-    return failure("upstream_error") if "APIError" in names or "ResponseError" in names else None
+    code = next((code for part, code in BY_CLASS if part in names), None)
+    if code is None and ("APIError" in names or "ResponseError" in names):
+        return "upstream_error"
+    return code
+
+
+UNREADABLE = {"JSONDecodeError", "UnicodeDecodeError", "ValidationError"}
+READERS = {"json", "jiter", "codecs", "encodings", "pydantic", "pydantic_core", "typing"}
+
+
+def is_unreadable(error: BaseException) -> bool:
+    """Whether an SDK could not read what the service sent: invalid JSON, or fields of other types."""
+    if type(error).__name__ not in UNREADABLE:
+        return False
+    trace, root = error.__traceback__, ""
+    while trace is not None:
+        module = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        root = root if module in READERS else module
+        trace = trace.tb_next
+    return root in LIBRARIES
+
+
+def body_of(error: BaseException, response: t.Any) -> t.Any:
+    """An error's body, as far as it was read."""
+    body = getattr(error, "body", None) or getattr(error, "details", None)
+    if isinstance(response, dict):  # botocore
+        return response
+    if body is None or callable(body):
+        content = getattr(response, "_content", None)  # httpx, requests
+        body = read_json(content[:MAX_WORDS]) if isinstance(content, bytes) else None
+    elif isinstance(body, bytes | str):
+        body = read_json(body[:MAX_WORDS])
+    return body
 
 
 def statuses(error: BaseException, response: t.Any) -> tuple[t.Any, ...]:
@@ -160,14 +261,23 @@ def statuses(error: BaseException, response: t.Any) -> tuple[t.Any, ...]:
     )
 
 
+def word(error: BaseException, name: str) -> str:
+    """An attribute of an exception, if it is a word; gRPC's ``code()`` is an enum's."""
+    value = getattr(error, name, None)
+    if callable(value):
+        value = getattr(value(), "name", None)
+    return value if isinstance(value, str) else ""
+
+
 def root_of(kind: type) -> str:
     return kind.__module__.partition(".")[0]
 
 
 def code_of(status: int, words: str) -> str:
     """The code for an error status and the words of its body."""
-    if status in (400, 403, 413, 422) and (code := code_in(words)):
-        return code
+    said = code_in(words)
+    if said and (status in (400, 403, 413, 422) or (status == 500 and said in ABOUT_INPUT)):
+        return said
     if status < 400:
         return "upstream_invalid"
     default = "upstream_unavailable" if status >= 500 else "upstream_error"
@@ -179,33 +289,43 @@ def code_in(words: str) -> str | None:
     return next((code for pattern, code in BY_WORDS if pattern.search(found)), None)
 
 
-def words_of(body: t.Any) -> str:
+WORDS = ("type", "code", "status", "message", "detail", "error_type", "Code", "Message")
+MAX_WORDS = 65536
+MAX_NESTED = 5
+
+
+def words_of(body: t.Any, depth: int = 0) -> str:
     """Type, code and message of an error object, wherever they stand in it."""
     if isinstance(body, list | tuple):
         body = body[0] if body else None
     if isinstance(body, str):
-        return body
-    if body is None:
+        return "" if body.lstrip()[:1] == "<" else body[:MAX_WORDS]
+    if body is None or depth > MAX_NESTED:
         return ""
     fields = fields_of(body)
-    words = [fields.get(name) for name in ("type", "code", "status", "message", "detail")]
-    text = " ".join(word for word in words if isinstance(word, str))
-    error = fields.get("error")
-    return f"{text} {words_of(error)}" if error is not None else text
+    words = [fields.get(name) for name in WORDS]
+    inner = (fields.get("error"), fields.get("Error"), fields.get("response"))
+    words += [words_of(it, depth + 1) for it in inner if it is not None]
+    return " ".join(word for word in words if isinstance(word, str))
 
 
-def retry_after_of(headers: t.Any, body: t.Any = None) -> float | None:
-    """Seconds, by ``Retry-After`` (a date is left out), or by Google's ``retryDelay``."""
-    get = getattr(headers, "get", None)
-    value = (get("retry-after") or get("Retry-After")) if get else None
-    if value is None:
-        found = re.search(r"retryDelay'?\"?: ?'?\"?([0-9.]+)s", str(body)) if body else None
-        value = found[1] if found else None
-    try:
-        seconds = float(value) if value is not None else math.nan
-    except (TypeError, ValueError):
+def status_in(body: t.Any, depth: int = 0) -> int | None:
+    """The HTTP status that an error object has as its code, as gateways send it in a stream."""
+    if isinstance(body, list | tuple):
+        body = body[0] if body else None
+    if body is None or isinstance(body, str) or depth > MAX_NESTED:
         return None
-    return seconds if 0 <= seconds < 86400 else None
+    fields = fields_of(body)
+    for name in ("code", "status", "status_code", "http_code", "HTTPStatusCode"):
+        value = fields.get(name)
+        number = (
+            int(value) if isinstance(value, str) and re.fullmatch("[45][0-9]{2}", value) else value
+        )
+        if type(number) is int and 400 <= number < 600:
+            return number
+    inner = (fields.get(name) for name in ("error", "response", "ResponseMetadata"))
+    found = (status_in(it, depth + 1) for it in inner if it is not None)
+    return next((it for it in found if it is not None), None)
 
 
 def refuse_status(status: int, headers: t.Any, body: bytes) -> t.NoReturn:
@@ -213,18 +333,36 @@ def refuse_status(status: int, headers: t.Any, body: bytes) -> t.NoReturn:
     :param body: Its beginning.
     :raises ProviderError: Always.
     """
-    text = body.decode("utf-8", "replace")
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = text
-    raise failure(code_of(status, words_of(value)), retry_after_of(headers, value)) from (
-        UpstreamStatus(f"The model's service answered {status}: {text[:1000]}")
+    value = read_json(body)
+    code = code_of(status, words_of(value))
+    raise failure(code, retry_after_of(code, headers, value)) from (
+        UpstreamStatus(f"The model's service answered {status}: {str(value)[:1000]}")
     )
+
+
+def read_json(body: bytes | str) -> t.Any:
+    """The JSON of a body, or its text."""
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 class UpstreamStatus(Exception):
     """The cause, for the log."""
+
+
+def reported(chunk: t.Any, default: str = "upstream_error") -> ProviderError:
+    """The failure that a chunk reports.
+
+    :param default: Code of an error object that does not say more.
+    """
+    words, status = words_of(chunk), status_in(chunk)
+    code = code_in(words) or (code_of(status, "") if status else default)
+    error = failure(code, retry_after_of(code, None, chunk))
+    error.__cause__ = UpstreamStatus(f"The model's service reported: {words[:1000]}")
+    return error
 
 
 def failed(chunk: t.Any = None) -> t.NoReturn:
@@ -232,10 +370,17 @@ def failed(chunk: t.Any = None) -> t.NoReturn:
 
     :raises ProviderError: Always.
     """
-    words = words_of(chunk)
-    raise failure(code_in(words) or "upstream_error") from UpstreamStatus(
-        f"The model's service reported: {words[:1000]}"
-    )
+    raise reported(chunk)
+
+
+def broken(error: ProviderError, events: list[Event]) -> list[Event]:
+    """The end of an answer whose last chunk has ``events`` and reports a failure.
+
+    :raises ProviderError: There are no events.
+    """
+    if not events:
+        raise error
+    return [Failed(error.code, str(error), error.status, error.retry_after)]
 
 
 def incomplete() -> t.NoReturn:

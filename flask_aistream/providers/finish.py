@@ -5,14 +5,17 @@ from __future__ import annotations
 from flask_aistream.core.events import FinishReason
 
 REASONS: dict[str, FinishReason] = {
-    # OpenAI and compatible servers (Text Generation Inference: eos_token)
+    # OpenAI and compatible servers
     "stop": "stop",
+    "eos": "stop",
     "eos_token": "stop",
     "length": "length",
     "tool_calls": "tool-calls",
     "function_call": "tool-calls",
     "content_filter": "content-filter",
     "max_output_tokens": "length",
+    "model_length": "length",
+    "sensitive": "content-filter",
     # Anthropic
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -20,6 +23,9 @@ REASONS: dict[str, FinishReason] = {
     "model_context_window_exceeded": "length",
     "tool_use": "tool-calls",
     "refusal": "content-filter",
+    # Bedrock
+    "content_filtered": "content-filter",
+    "guardrail_intervened": "content-filter",
     # Google
     "safety": "content-filter",
     "recitation": "content-filter",

@@ -30,6 +30,8 @@ from flask_aistream.providers.plain import text_of
 from flask_aistream.providers.tool_calls import ToolCallAssembler
 
 CODE = "code_execution"
+FIRST = (0, None, "0")
+"""Indices of the candidate that is read."""
 UNKNOWN_TYPE = "application/octet-stream"
 
 
@@ -42,13 +44,13 @@ class GoogleAdapter:
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
         self._tool_calls = ToolCallAssembler(accounting)
-        self._answer = Answer(accounting)
+        self.answer = Answer(accounting)
         self._unanswered: set[str] = set()
         self._code = ""
 
     @property
     def incomplete(self) -> bool:
-        return self._answer.open
+        return self.answer.incomplete
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
         events: list[Event] = []
@@ -56,18 +58,21 @@ class GoogleAdapter:
         usage = get(chunk, "usage_metadata")
         if not candidates and not usage:
             refuse_error(fields_of(chunk))
-        for candidate in candidates[:1]:
-            events += self._candidate(candidate)
-        if not self._answer.begun:
-            self._answer.begin()
+        for candidate in candidates:
+            if get(candidate, "index") in FIRST:
+                events += self._candidate(candidate)
+                break
+        if not self.answer.begun:
+            self.answer.begin()
         if get(get(chunk, "prompt_feedback"), "block_reason"):
-            self._answer.end()
+            self.answer.end()
             events.append(Finished("content-filter"))
         if usage:
-            events += self._accounting.used(self._answer.call, used(usage))
+            events += self._accounting.used(self.answer.call, used(usage))
         return events
 
     def done(self) -> Sequence[Event]:
+        self.answer.end()
         return ()
 
     def close(self) -> Sequence[Event]:
@@ -78,13 +83,13 @@ class GoogleAdapter:
         for part in items_of(get(get(candidate, "content"), "parts")):
             events += self._part(part)
         if events:
-            self._answer.begin()
+            self.answer.begin()
         for chunk in items_of(get(get(candidate, "grounding_metadata"), "grounding_chunks")):
             events += self._grounding(chunk)
         for cited in items_of(get(get(candidate, "citation_metadata"), "citations")):
             events += self._accounting.url(get(cited, "uri"), get(cited, "title"))
         if reason := get(candidate, "finish_reason"):
-            self._answer.end()
+            self.answer.end()
             events.append(self._finish(reason))
         return events
 

@@ -30,24 +30,27 @@ class OllamaAdapter:
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
         self._tool_calls = ToolCallAssembler(accounting)
-        self._answer = Answer(accounting)
+        self.answer = Answer(accounting)
 
     @property
     def incomplete(self) -> bool:
-        return self._answer.open
+        return self.answer.incomplete
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
+        if self.answer.over:
+            return ()
         fields = fields_of(chunk)
         message = fields.get("message")
         if message is None and fields.get("response") is None:
             refuse_error(fields)
         events = self._generated(fields) if message is None else self._message(fields_of(message))
         done = fields.get("done")
-        if (events or not done) and self._answer.begin():
+        if (events or not done) and self.answer.begin():
             self._tool_calls.called = False
         return events + self._done(fields) if done else events
 
     def done(self) -> Sequence[Event]:
+        self.answer.end()
         return ()
 
     def close(self) -> Sequence[Event]:
@@ -81,7 +84,7 @@ class OllamaAdapter:
         reason = reason_of(word) if word else "stop"  # Servers before 0.1.40 give none.
         if reason == "stop" and self._tool_calls.called:  # It reports stop while a tool is awaited.
             reason = "tool-calls"
-        if not self._answer.open:
-            self._answer.renew()
-        self._answer.end()
-        return [*self._accounting.used(self._answer.call, usage), Finished(reason)]
+        if not self.answer.open:
+            self.answer.renew()
+        self.answer.end(last=True)
+        return [*self._accounting.used(self.answer.call, usage), Finished(reason)]

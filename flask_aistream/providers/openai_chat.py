@@ -17,8 +17,10 @@ from flask_aistream.core.events import Reasoning
 from flask_aistream.core.events import Usage
 from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.base import Answer
+from flask_aistream.providers.failure import broken
 from flask_aistream.providers.failure import failed
 from flask_aistream.providers.failure import refuse_error
+from flask_aistream.providers.failure import reported
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import Fields
 from flask_aistream.providers.plain import count_of
@@ -42,9 +44,10 @@ class ChatAdapter:
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
         self._tool_calls = ToolCallAssembler(accounting, guess=True)
-        self._answer = Answer(accounting)
+        self.answer = Answer(accounting)
         self._saw_chunks = False
         self._id: t.Any = None
+        self._reason: t.Any = "stop"
         self._output_tokens = 0
         # In the order of their events, if one delta has several.
         self._fields: tuple[tuple[str, Callable[[t.Any], Sequence[Event]]], ...] = (
@@ -59,7 +62,7 @@ class ChatAdapter:
 
     @property
     def incomplete(self) -> bool:
-        return self._answer.open
+        return self.answer.incomplete
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
         fields = fields_of(chunk)
@@ -80,7 +83,7 @@ class ChatAdapter:
             usage = field_of(groq, "usage")
         for choice in choices:
             of_choice = fields_of(choice)
-            if not of_choice.get("index"):
+            if of_choice.get("index") in FIRST:
                 events += self._choice(of_choice, fields)
                 usage = usage or of_choice.get("usage")
         if usage:
@@ -90,7 +93,7 @@ class ChatAdapter:
         return events
 
     def done(self) -> Sequence[Event]:
-        return self._finish("stop") if self._answer.open else ()
+        return self._finish(self._reason) if self.answer.open else ()
 
     def close(self) -> Sequence[Event]:
         return self._tool_calls.end_complete()
@@ -106,11 +109,13 @@ class ChatAdapter:
             events: list[Event] = [text]  # As nearly every chunk is that was read raw.
         else:
             events = self._delta(fields) if delta is not None else content(text)
-        if not self._answer.open and (
-            events or not self._answer.begun or self._is_other_answer(fields, finish, chunk)
-        ):
-            self._begin()
-        if finish:
+        if not self.answer.open:
+            self._reopen(fields, finish, chunk, bool(events))
+        error = choice.get("error") or chunk.get("error")
+        if error or (finish and text_of(finish) in BROKEN):
+            code = BROKEN.get(text_of(finish), "upstream_error")
+            return events + broken(reported({"error": error}, code), events)
+        if finish and finish != "null":
             self._id = chunk.get("id")
             events += self._finish(finish)
         return events
@@ -128,7 +133,7 @@ class ChatAdapter:
 
     def _whole(self, message: Fields, finish: t.Any) -> list[Event]:
         """An answer that was not streamed."""
-        self._answer.renew()
+        self.answer.renew()
         self._tool_calls.called = False
         calls = [part_of(call) for call in items_of(message.get("tool_calls"))]
         events = self._delta(Without(message, "tool_calls"))
@@ -138,44 +143,52 @@ class ChatAdapter:
             )
         if finish:
             return events + self._finish(finish)
-        self._answer.end()
+        self.answer.end()
         return events
 
-    def _begin(self) -> None:
-        if self._answer.begin():
-            self._tool_calls.called = False
-            self._output_tokens = 0
-
-    def _is_other_answer(self, delta: Fields, finish: t.Any, chunk: Fields) -> bool:
-        """Whether a chunk without content that follows an end marker is of another answer."""
-        if not (finish or delta.get("role")):
-            return False
+    def _reopen(self, delta: Fields, finish: t.Any, chunk: Fields, has_content: bool) -> None:
+        """A chunk came before any other, or after an end marker: of another answer, by its id."""
         id = chunk.get("id")
-        return bool(id) and id != self._id
+        if self.answer.begun and id and id != self._id:
+            if has_content or finish or delta.get("role"):
+                self._renew()
+        elif has_content or not self.answer.begun:
+            self._begin()
+
+    def _begin(self) -> None:
+        if self.answer.begin():
+            self._reset()
+
+    def _renew(self) -> None:
+        self.answer.renew()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._tool_calls.called = False
+        self._output_tokens = 0
 
     def _finish(self, reason: t.Any) -> list[Event]:
-        if reason == "error":  # OpenRouter's word for a model that broke in the middle.
-            failed()
         events = self._tool_calls.end_all()
         word = reason_of(reason)
+        self._reason = reason
         if word == "stop" and self._tool_calls.called:
             word = "tool-calls"
-        self._answer.end()
+        self.answer.end()
         return [*events, Finished(word)]
 
     def _used(self, chunk: Fields, usage: t.Any, *, of_choices: bool) -> Sequence[Event]:
         """Usage within one answer replaces, of several it adds up."""
         reported = used(usage)
         written = reported.output_tokens or 0
-        another = not self._answer.open and written < self._output_tokens
-        if not of_choices and not self._answer.begun:
+        another = not self.answer.open and written < self._output_tokens
+        if not of_choices and not self.answer.begun:
             # An application that passes on only this chunk of each answer.
             another = another or self._id not in (None, chunk.get("id"))
             self._id = chunk.get("id")
         if another:
-            self._answer.call = self._accounting.new_call()
+            self.answer.call = self._accounting.new_call()
         self._output_tokens = written
-        return self._accounting.used(self._answer.call, reported)
+        return self._accounting.used(self.answer.call, reported)
 
     def _call_parts(self, calls: t.Any) -> Sequence[Event]:
         return self._tool_calls.parts([part_of(call) for call in items_of(calls)])
@@ -227,6 +240,17 @@ class ChatAdapter:
             case _:
                 return ()
 
+
+FIRST = (0, None, "0")
+"""Indices of the choice that is read."""
+
+BROKEN = {
+    "abort": "upstream_incomplete",  # vLLM
+    "error": "upstream_error",  # OpenRouter, Mistral
+    "insufficient_system_resource": "upstream_unavailable",  # DeepSeek
+    "network_error": "upstream_unavailable",  # Zhipu
+}
+"""Finish reasons of answers that the service itself broke off."""
 
 HELPER_EVENTS = frozenset(
     [
@@ -308,14 +332,19 @@ def media_type_of(url: str) -> str:
     return url[5:].partition(";")[0] if url.startswith("data:") else "image/*"
 
 
+def first_count(usage: t.Any, *names: str) -> int | None:
+    counts = (count_of(usage, name) for name in names)
+    return next((count for count in counts if count is not None), None)
+
+
 def used(usage: t.Any) -> Usage:
     fields = fields_of(usage)
     cached = count_of(fields.get("prompt_tokens_details"), "cached_tokens")
     if cached is None:
         cached = count_of(usage, "prompt_cache_hit_tokens")
     return Usage(
-        input_tokens=count_of(usage, "prompt_tokens"),
-        output_tokens=count_of(usage, "completion_tokens"),
+        input_tokens=first_count(usage, "prompt_tokens", "input_tokens"),
+        output_tokens=first_count(usage, "completion_tokens", "output_tokens"),
         reasoning_tokens=count_of(fields.get("completion_tokens_details"), "reasoning_tokens"),
         cached_tokens=cached,
     )

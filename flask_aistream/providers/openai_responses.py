@@ -14,6 +14,7 @@ from flask_aistream.core.events import Event
 from flask_aistream.core.events import File
 from flask_aistream.core.events import Finished
 from flask_aistream.core.events import Reasoning
+from flask_aistream.core.events import ToolCall
 from flask_aistream.core.events import ToolError
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
@@ -59,26 +60,34 @@ class ResponsesAdapter:
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
         self._tool_calls = ToolCallAssembler(accounting)
-        self._answer = Answer(accounting)
+        self.answer = Answer(accounting)
         self._waiting = False
+        self._text = Repeated()
+        self._reasoning = Repeated()
+        self._items: set[str] = set()  # Calls whose items are done.
         self._events: dict[str, Callable[[Fields], Sequence[Event]]] = {
-            "response.output_text.delta": text,
-            "response.refusal.delta": text,
-            "response.audio.transcript.delta": text,
-            "response.reasoning_text.delta": reasoning,
-            "response.reasoning_summary_text.delta": reasoning,
+            "response.output_text.delta": self._text_delta,
+            "response.refusal.delta": self._text_delta,
+            "response.audio.transcript.delta": self._text_delta,
+            "response.output_text.done": self._text_done,
+            "response.refusal.done": self._text_done,
+            "response.reasoning_text.delta": self._reasoning_delta,
+            "response.reasoning_summary_text.delta": self._reasoning_delta,
             "response.reasoning_summary_part.added": paragraph,
             "response.output_text.annotation.added": self._annotation_added,
             "response.output_item.added": self._item_added,
             "response.function_call_arguments.delta": self._arguments,
             "response.custom_tool_call_input.delta": self._arguments,
             "response.mcp_call_arguments.delta": self._arguments,
+            "response.function_call_arguments.done": self._arguments_done,
+            "response.custom_tool_call_input.done": self._arguments_done,
+            "response.mcp_call_arguments.done": self._arguments_done,
             "response.output_item.done": self._item_done,
         }
 
     @property
     def incomplete(self) -> bool:
-        return self._answer.open
+        return self.answer.incomplete
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
         fields = fields_of(chunk)
@@ -87,20 +96,24 @@ class ResponsesAdapter:
             if fields.get("output") is None and fields.get("status") is None:
                 refuse_error(fields)
             return self._whole(fields)
+        if self.answer.over and kind != "response.created":
+            return ()
         if kind in ENDS:
             return self._ended(fields_of(fields.get("response")), ENDS[kind])
         if kind == "error" or kind.endswith(".error"):
             failed(fields)
         read = self._events.get(kind)
         events = read(fields) if read else ()
-        if (events or not self._answer.begun or kind == "response.created") and (
-            not self._answer.open
-        ):
-            self._answer.begin()
+        if not self.answer.open:
+            if kind == "response.created":
+                self.answer.renew()
+            elif events or not self.answer.begun:
+                self.answer.begin()
         return events
 
     def done(self) -> Sequence[Event]:
-        return ()
+        """``[DONE]``, which some servers send instead."""
+        return self._ended({}, "completed") if self.answer.open else ()
 
     def close(self) -> Sequence[Event]:
         return ()
@@ -116,14 +129,41 @@ class ResponsesAdapter:
     def _arguments(self, event: Fields) -> Sequence[Event]:
         return self._tool_calls.part(event.get("output_index"), arguments=event.get("delta"))
 
-    def _item_done(self, event: Fields) -> Sequence[Event]:
-        # Text, thoughts and citations of the item have come as deltas.
-        return self._item(fields_of(event.get("item")))
+    def _arguments_done(self, event: Fields) -> Sequence[Event]:
+        arguments = event.get("arguments") or event.get("input")
+        return self._tool_calls.fill(event.get("output_index"), arguments)
 
-    def _item(self, item: Fields) -> list[Event]:
+    def _text_delta(self, event: Fields) -> Sequence[Event]:
+        events = text(event)
+        return events if events and self._text.comes_from("deltas") else ()
+
+    def _text_done(self, event: Fields) -> Sequence[Event]:
+        value = text_of(event.get("text")) or text_of(event.get("refusal"))
+        return (value,) if value and self._text.comes_from("parts") else ()
+
+    def _reasoning_delta(self, event: Fields) -> Sequence[Event]:
+        events = reasoning(event)
+        return events if events and self._reasoning.comes_from("deltas") else ()
+
+    def _item_done(self, event: Fields) -> Sequence[Event]:
+        return self._item(fields_of(event.get("item")), "items")
+
+    def _item(self, item: Fields, source: str) -> list[Event]:
+        """An item as a whole; its text and thoughts only if they have not come before.
+
+        :param source: Where the item stands.
+        """
+        kind = item.get("type")
+        if kind == "message":
+            return self._message(item, with_text=self._text.comes_from(source))
+        if kind == "reasoning":
+            return thoughts(item) if self._reasoning.comes_from(source) else []
         name = name_of(item)
         if name is None:
             return output(item)
+        if call_id(item) in self._items:
+            return []
+        self._items.add(call_id(item))
         self._waiting = self._waiting or item.get("type") not in HOSTED
         events = self._tool_calls.whole(
             call_id(item), name, arguments_of(item), free_text=is_free_text(item)
@@ -148,55 +188,73 @@ class ResponsesAdapter:
         """
         :param status: By the event's type, for a response without one of its own.
         """
-        if not self._answer.open:
-            self._answer.renew()
-        events = self._outcome(response, response.get("status") or status)
-        self._waiting = False
-        self._answer.end()
-        return events
+        if not self.answer.open:
+            self.answer.renew()
+        events: list[Event] = []
+        if status == "completed":
+            for item in items_of(response.get("output")):
+                events += self._item(fields_of(item), "response")
+        called = self._tool_calls.end_all()
+        self._waiting = self._waiting or any(isinstance(it, ToolCall) for it in called)
+        events += called
+        if status != "failed":
+            status = response.get("status") or status
+        return events + self._outcome(response, status)
 
     def _outcome(self, response: Fields, status: t.Any) -> list[Event]:
+        self._text, self._reasoning, self._items = Repeated(), Repeated(), set()
+        waiting, self._waiting = self._waiting, False
+        self.answer.end(last=True)
         if status == "failed":
             failed(response)
         events: list[Event] = []
         if usage := response.get("usage"):
-            events += self._accounting.used(self._answer.call, used(usage))
-        if status == "completed":
-            items = items_of(response.get("output"))
-            # Some servers leave the output out; its items have come before.
-            waiting = waits(items) if items else self._waiting
-            events.append(Finished("tool-calls" if waiting else "stop"))
-        elif status in ("incomplete", "cancelled"):
+            events += self._accounting.used(self.answer.call, used(usage))
+        if status in ("incomplete", "cancelled"):
             reason = field_of(response.get("incomplete_details"), "reason")
-            events.append(Finished(reason_of(reason)))
-        return events
+            return [*events, Finished(reason_of(reason))]
+        items = items_of(response.get("output"))
+        # Some servers leave the output out; its items have come before.
+        waiting = waits(items) if items else waiting
+        return [*events, Finished("tool-calls" if waiting else "stop")]
 
     def _whole(self, response: Fields) -> Sequence[Event]:
         """A response that was not streamed."""
-        self._answer.renew()
+        self.answer.renew()
         events: list[Event] = []
-        for it in items_of(response.get("output")):
-            item = fields_of(it)
-            if item.get("type") == "message":
-                events += self._message(item)
-            elif item.get("type") == "reasoning":
-                events += thoughts(item)
-            else:
-                events += self._item(item)
-        events += self._outcome(response, response.get("status"))
-        self._waiting = False
-        self._answer.end()
-        return events
+        for item in items_of(response.get("output")):
+            events += self._item(fields_of(item), "response")
+        status = response.get("status")
+        if status in ("queued", "in_progress"):
+            return events
+        return events + self._outcome(response, status)
 
-    def _message(self, item: Fields) -> list[Event]:
+    def _message(self, item: Fields, *, with_text: bool) -> list[Event]:
         events: list[Event] = []
         for it in items_of(item.get("content")):
             part = fields_of(it)
-            if content := text_of(part.get("text")) or text_of(part.get("refusal")):
+            content = text_of(part.get("text")) or text_of(part.get("refusal"))
+            if content and with_text:
                 events.append(content)
             for annotation in items_of(part.get("annotations")):
                 events += self._annotation(annotation)
         return events
+
+
+class Repeated:
+    """What one answer says several times: in deltas, parts, items, and in the response at its end. Some servers
+    leave the first of these out."""
+
+    __slots__ = ("_source",)
+
+    def __init__(self) -> None:
+        self._source = ""
+
+    def comes_from(self, source: str) -> bool:
+        """Whether to read ``source``: it is the first that the answer has."""
+        if not self._source:
+            self._source = source
+        return self._source == source
 
 
 ENDS = {

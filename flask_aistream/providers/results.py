@@ -89,31 +89,68 @@ def classify(result: t.Any, *, awaited: bool = False) -> Result:
     return opened(result) or Sync(iter((result,)))
 
 
-def passes_all_on(result: Sync | Async, chunk: t.Any) -> bool:
-    """Whether the last chunk came straight from an SDK's stream, which the provider returned, or reads with
-    ``yield from``. A loop of its own may leave chunks out, and with them the end marker."""
+NO_OBJECTS = frozenset((type(None), list, int, float, bool))
+"""Classes of JSON that is no object, which Stainless's SDKs yield like any other chunk."""
+
+ALWAYS_ENDED = frozenset(
+    ("anthropic", "google", "groq", "mistralai", "ollama", "openai", "together")
+)
+"""Packages whose streams have an end marker, whatever the model."""
+
+
+def stream_of(result: Sync | Async, chunk: t.Any) -> t.Any:
+    """The SDK's stream that ``chunk`` came from straight: the provider returned it, or reads it with
+    ``yield from``. ``None`` for a loop of the provider's own, which may leave chunks out, and with them the
+    end marker."""
     source = result.chunks if isinstance(result.chunks, types.GeneratorType) else result.source
     package = package_of(chunk)
     while isinstance(source, types.GeneratorType):
-        frame = source.gi_frame
-        module = frame.f_globals.get("__name__", "") if frame is not None else ""
-        if module.partition(".")[0] == package or (
-            chunk is None and module.endswith("._streaming")
+        if (package and package_of_stream(source) == package) or (
+            not package and is_stainless(source)
         ):
-            return True
+            return source
         source = source.gi_yieldfrom
-    if chunk is None:  # `data: null`, which Stainless SDKs yield like any other chunk.
-        return type(source).__module__.endswith("._streaming")
-    kind = type(source)
-    frame = getattr(source, "ag_frame", None)
-    module = frame.f_globals.get("__name__", "") if frame is not None else kind.__module__
-    return bool(module.partition(".")[0] == package)
+    if source is None:
+        return None
+    fits = package_of_stream(source) == package if package else is_stainless(source)
+    return source if fits else None
+
+
+def is_sdk_stream(source: t.Any) -> bool:
+    """Whether ``source`` is a stream of an SDK whose answers always have an end marker."""
+    package = package_of_stream(source)
+    if isinstance(source, types.GeneratorType | types.AsyncGeneratorType):
+        return package in ("google", "ollama")
+    return package in ALWAYS_ENDED and (
+        is_stainless(source) or ".lib.streaming" in source.__class__.__module__
+    )
+
+
+def package_of_stream(source: t.Any) -> str:
+    return module_of_stream(source).partition(".")[0]
+
+
+def module_of_stream(source: t.Any) -> str:
+    frame = getattr(source, "gi_frame", None) or getattr(source, "ag_frame", None)
+    module = source.__class__.__module__ if frame is None else frame.f_globals.get("__name__", "")
+    return str(module)
+
+
+def is_stainless(source: t.Any) -> bool:
+    """Whether ``source`` is a stream of one of the SDKs that Stainless generates."""
+    kind = source.__class__.__name__
+    return module_of_stream(source).endswith("._streaming") or (
+        kind in ("Stream", "AsyncStream") and hasattr(source, "response")
+    )
 
 
 def package_of(chunk: t.Any) -> str:
-    """The package whose class a chunk is of; of LangGraph's dicts and tuples, ``langgraph``."""
+    """The package whose class a chunk is of; of LangGraph's dicts and tuples, ``langgraph``; ``""`` for JSON
+    that is no object."""
     if isinstance(chunk, dict | tuple):
         return "langgraph"
+    if type(chunk) in NO_OBJECTS:
+        return ""
     return str(chunk.__class__.__module__).partition(".")[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from collections import Counter
+from collections.abc import Callable
 from collections.abc import Sequence
 
 from flask_aistream.core.events import EVENTS
@@ -26,8 +27,9 @@ from flask_aistream.providers.raw import is_raw
 from flask_aistream.providers.text import TextAdapter
 from flask_aistream.providers.ui_events import AGUIAdapter
 from flask_aistream.providers.ui_events import AISDKAdapter
-from flask_aistream.providers.wires import Factory
 from flask_aistream.providers.wires import wire_of
+
+Factory = Callable[[Accounting], Adapter]
 
 # No class made of one of them: protocols know each event by its class. And a run starts only once.
 YIELDABLE = frozenset(EVENTS) - {RunStarted}
@@ -78,6 +80,21 @@ class Chunks:
         return not self._own.finished and any(it.incomplete for it in self._by_factory.values())
 
     @property
+    def never_ended(self) -> bool:
+        """Whether SDKs' chunks came, and none of them was an end marker."""
+        answers = [getattr(it, "answer", None) for it in self._by_factory.values()]
+        return bool(answers) and all(it is not None and not it.ended for it in answers)
+
+    @property
+    def recognized(self) -> bool:
+        """Whether any chunk of an SDK came."""
+        return bool(self._by_factory)
+
+    def from_stream(self, stream: t.Any) -> None:
+        """The next chunks come from ``stream``; ``None``: it is not known from where."""
+        self.accounting.stream = stream
+
+    @property
     def awaits_tools(self) -> bool:
         """Whether the provider itself yielded tool calls, and no results of some."""
         return bool(self._own.unanswered)
@@ -126,8 +143,8 @@ class Chunks:
             if chunk and self._by_factory:
                 self._ignore(f"an object with {', '.join(map(str, list(chunk)[:5]))}")
                 return None
-        if chunk is None and self._by_factory:  # The openai SDK's reading of `data: null`.
-            self._ignore("None")
+        if chunk is None and self._by_factory:
+            self.ignore(chunk)
             return None
         raise ChunkUnknown(chunk)
 
@@ -137,6 +154,10 @@ class Chunks:
         if factory not in self._by_factory:
             self._by_factory[factory] = factory(self.accounting)
         return self._by_factory[factory]
+
+    def ignore(self, chunk: t.Any) -> None:
+        """Count a chunk that has nothing of an answer, as the openai SDK yields it for ``data: null``."""
+        self._ignore(type(chunk).__name__)
 
     def _ignore(self, what: str) -> None:
         self.odd[what[:200]] += 1

@@ -131,6 +131,13 @@ class ToolCallAssembler:
             events += self._start(call)
         return events
 
+    def fill(self, key: Hashable, arguments: t.Any) -> list[Event]:
+        """The wire repeats the arguments as a whole: of use only where no deltas came."""
+        call = self._open.get(key if key is not None else self._last())
+        if call is None or call.pieces or call.whole is not None or not arguments:
+            return []
+        return self.part(key, arguments=arguments)
+
     def end(self, key: Hashable, arguments: t.Any = None) -> list[Event]:
         """The call is complete; nothing happens if it was already ended.
 
@@ -217,6 +224,8 @@ class ToolCallAssembler:
         if arguments is None or arguments == "" or arguments == {}:
             return ""
         first = not call.pieces
+        if self._guess and not first and arguments == "".join(call.pieces) and call.complete:
+            return ""  # All of it again.
         if not isinstance(arguments, str):
             call.whole = plain(arguments)
             return ""

@@ -7,18 +7,18 @@ from collections.abc import Callable
 
 from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.anthropic import AnthropicAdapter
-from flask_aistream.providers.base import Adapter
+from flask_aistream.providers.base import WireAdapter
 from flask_aistream.providers.failure import refuse_error
 from flask_aistream.providers.google import GoogleAdapter
 from flask_aistream.providers.ollama import OllamaAdapter
 from flask_aistream.providers.openai_chat import ChatAdapter
 from flask_aistream.providers.openai_responses import ResponsesAdapter
 
-Factory = Callable[[Accounting], Adapter]
+WireFactory = Callable[[Accounting], WireAdapter]
 Json = dict[t.Any, t.Any]
 
 # The first row that fits counts.
-SHAPES: tuple[tuple[Callable[[Json], bool], Factory], ...] = (
+SHAPES: tuple[tuple[Callable[[Json], bool], WireFactory], ...] = (
     (lambda it: "done" in it and ("message" in it or "response" in it), OllamaAdapter),
     (lambda it: "choices" in it, ChatAdapter),
     (lambda it: str(it.get("object")).startswith(("chat.completion", "text_comp")), ChatAdapter),
@@ -32,7 +32,7 @@ SHAPES: tuple[tuple[Callable[[Json], bool], Factory], ...] = (
 )
 
 
-def wire_of(value: Json) -> Factory | None:
+def wire_of(value: Json) -> WireFactory | None:
     """The adapter for the wire that ``value`` belongs to; ``None`` if its keys are of no wire.
 
     :raises ProviderError: It is an error object.

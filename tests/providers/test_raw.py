@@ -18,9 +18,9 @@ import urllib3
 
 from flask_aistream.core import events as ev
 from tests.providers.outcomes import outcome_of
-from tests.providers.test_cases import ASKED
-from tests.providers.test_cases import endpoint
-from tests.providers.test_cases import raw
+from tests.upstream.clients import endpoint
+from tests.upstream.clients import raw
+from tests.upstream.memory import ASKED
 from tests.upstream.scripted import Script
 from tests.upstream.scripted import Scripted
 from tests.upstream.scripted import event_stream
@@ -116,7 +116,7 @@ CLIENTS: dict[str, t.Any] = {
     "requests, read": lambda url: requests.post(url, json={}),
     "urllib3": lambda url: urllib3.request("POST", url, body=b"{}", preload_content=False),
     "http.client": with_http_client,
-    "openai": lambda url: raw("openai-chat", url)(None),
+    "openai": lambda url: raw("openai-chat", url),
     "openai, with_raw_response": lambda url: endpoint("openai-chat", url).with_raw_response.create(
         **ASKED["openai-chat"]
     ),
@@ -242,7 +242,7 @@ SDK_FAILURES = {
 
 @pytest.mark.parametrize("body", SDK_FAILURES)
 @pytest.mark.parametrize("way", ["raw", "parsed"])
-@pytest.mark.parametrize("wire", ASKED)
+@pytest.mark.parametrize("wire", ["openai-chat", "openai-responses", "anthropic"])
 def test_an_error_status_that_an_sdk_raises_has_the_same_code(
     wire: str, way: str, body: str
 ) -> None:
@@ -259,7 +259,7 @@ def test_the_stream_ends_at_its_end_marker() -> None:
     """A server that closes late delays nobody."""
     late = threading.Event()
     with Scripted(Script([*HELLO, lambda: late.wait(5)])) as server:
-        outcome = outcome_of(raw("openai-chat", server.url))
+        outcome = outcome_of(lambda request: raw("openai-chat", server.url))
         ended = not late.is_set()
         late.set()
 
@@ -268,8 +268,8 @@ def test_the_stream_ends_at_its_end_marker() -> None:
 
 
 ITERATED: list[t.Any] = [
-    lambda url: (yield from raw("openai-chat", url)(None)),
-    lambda url: (yield from raw("openai-chat", url)(None).__enter__()),
+    lambda url: (yield from raw("openai-chat", url)),
+    lambda url: (yield from raw("openai-chat", url).__enter__()),
     lambda url: (yield from t.cast(t.Any, httpx.post(url))),
     lambda url: (yield from with_http_client(url)),
     lambda url: (yield from requests.post(url, stream=True)),

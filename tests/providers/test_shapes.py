@@ -159,7 +159,7 @@ CHAT = [
         ["a", ev.Finished("stop")],
         id="the JSON itself",
     ),
-    pytest.param([delta("insufficient_system_resource")], [ev.Finished("other")], id="news"),
+    pytest.param([delta("brand_new")], [ev.Finished("other")], id="news"),
     pytest.param(
         [
             fake(

@@ -28,10 +28,10 @@ from flask_aistream.core.events import Finished
 from flask_aistream.errors import ChunkUnknown
 from flask_aistream.providers.failure import failure
 from flask_aistream.testing import StreamClient
-from tests.providers.test_cases import ASKED
-from tests.providers.test_cases import endpoint
 from tests.providers.test_raw import HELLO
 from tests.runs.support import until
+from tests.upstream.clients import endpoint
+from tests.upstream.memory import ASKED
 from tests.upstream.scripted import Script
 from tests.upstream.scripted import Scripted
 from tests.web.conftest import MakeApp
