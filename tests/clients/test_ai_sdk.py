@@ -12,7 +12,7 @@ from tests.clients.stories import text_of
 from tests.protocols.stories import PIXEL
 from tests.protocols.stories import STORIES
 
-VERSIONS = [5, 6, 7]
+VERSIONS = [5, pytest.param(6, marks=pytest.mark.nightly), 7]
 INTERRUPTED = "The server stopped before the answer was complete. Try again."
 ERRORS = {"failed": "The model did not answer.", "interrupted": INTERRUPTED}
 

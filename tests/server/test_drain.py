@@ -21,18 +21,28 @@ from tests.server.wire import end_of
 
 pytestmark = pytest.mark.server
 
+BOTH = pytest.mark.parametrize("kind", ["gevent", "gthread"])
+BOTH_AT_NIGHT = pytest.mark.parametrize(
+    "kind", ["gevent", pytest.param("gthread", marks=pytest.mark.nightly)]
+)
 PLAIN_SECONDS = 3.0
 """gevent's worker looks for its arbiter once a second; on a busy machine it looks late."""
 
 
-@pytest.fixture(params=["gevent", "gthread"])
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
-    server = Server(request.param, tmp_path / "facts.jsonl", APP_AISTREAM_DRAIN_SECONDS=1.5)
+@pytest.fixture
+def kind() -> str:
+    return "gevent"
+
+
+@pytest.fixture
+def server(kind: str, tmp_path: Path) -> Iterator[Server]:
+    server = Server(kind, tmp_path / "facts.jsonl", APP_AISTREAM_DRAIN_SECONDS=1.5)
     server.wait_ready()
     yield server
     server.stop()
 
 
+@BOTH
 def test_a_run_that_cannot_finish_in_time_ends_as_interrupted(server: Server) -> None:
     stream = Stream(server.url, "/ai/silent-async", {"prompt": "?"})
     stream.until("Well,")
@@ -45,6 +55,7 @@ def test_a_run_that_cannot_finish_in_time_ends_as_interrupted(server: Server) ->
     assert len(server.facts("ended", stream.run)) == 1
 
 
+@BOTH_AT_NIGHT
 def test_a_run_that_can_finish_in_time_does_with_its_reader(server: Server) -> None:
     stream = Stream(server.url, "/ai/count", {"prompt": "?", "n": 50, "pause": 0.01})
     stream.until("1 ")
@@ -54,6 +65,7 @@ def test_a_run_that_can_finish_in_time_does_with_its_reader(server: Server) -> N
     assert end_of(frames) == "stop"
 
 
+@BOTH_AT_NIGHT
 def test_a_run_without_readers_finishes_before_the_worker_exits(server: Server) -> None:
     stream = Stream(server.url, "/ai/count", {"prompt": "?", "n": 50, "pause": 0.01})
     stream.until("1 ")
@@ -64,6 +76,7 @@ def test_a_run_without_readers_finishes_before_the_worker_exits(server: Server) 
     assert ended["text"].endswith("49 ")
 
 
+@BOTH
 def test_ctrl_c_ends_runs_at_once_and_without_noise(server: Server) -> None:
     stream = Stream(server.url, "/ai/silent-async", {"prompt": "?"})
     stream.until("Well,")
@@ -109,7 +122,7 @@ def can_bind(port: int) -> bool:
         return True
 
 
-@pytest.mark.parametrize("kind", ["gevent", pytest.param("gthread", marks=pytest.mark.nightly)])
+@BOTH_AT_NIGHT
 def test_new_code_is_not_held_up_by_old_runs(serve: Serve, kind: str, tmp_path: Path) -> None:
     """``--reload`` starts the next worker when this one is gone."""
     code = tmp_path / "code.py"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import typing as t
 
 import pytest
 
 from tests.server.conftest import Serve
+from tests.server.servers import COMMANDS
 from tests.server.servers import Server
 from tests.server.servers import wait_for
 from tests.server.wire import Client
@@ -148,10 +150,17 @@ def test_a_run_is_stopped_when_no_client_reconnects(serve: Serve, kind: str) -> 
     assert server.wait_fact("ended", stream.run)["outcome"] == "Stopped"
 
 
-@pytest.mark.parametrize("kind", ["gevent", "gthread", "development"])
-@pytest.mark.parametrize(
-    "sdk", ["openai", "anthropic", "openai-raw", "openai-lean", "openai-raw-async"]
-)
+SDKS = ["openai", "openai-raw", "openai-lean", "openai-raw-async", "anthropic"]
+# The others at night: importing an SDK takes a server a second.
+BY_DAY = {*itertools.product(["gevent"], SDKS[:-1]), ("gthread", "openai")}
+BLOCKED = [
+    pytest.param(kind, sdk, marks=() if (kind, sdk) in BY_DAY else pytest.mark.nightly)
+    for kind in COMMANDS
+    for sdk in SDKS
+]
+
+
+@pytest.mark.parametrize(("kind", "sdk"), BLOCKED)
 def test_stop_closes_the_upstream_connection_of_a_blocked_sdk(
     serve: Serve, upstream: Upstream, kind: str, sdk: str
 ) -> None:
@@ -168,7 +177,7 @@ def test_stop_closes_the_upstream_connection_of_a_blocked_sdk(
     assert exchange.ended - asked < 1.0
 
 
-@pytest.mark.parametrize("kind", ["gevent", "gthread"])
+@pytest.mark.parametrize("kind", ["gevent", pytest.param("gthread", marks=pytest.mark.nightly)])
 def test_stop_reaches_an_sdk_that_still_waits_for_an_answer(
     serve: Serve, upstream: Upstream, kind: str
 ) -> None:

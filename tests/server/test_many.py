@@ -17,7 +17,9 @@ TOKENS = 20
 pytestmark = [pytest.mark.server, pytest.mark.load, pytest.mark.timeout(90)]
 
 
-@pytest.mark.parametrize("provider", ["together", "together-async"])
+@pytest.mark.parametrize(
+    "provider", ["together", pytest.param("together-async", marks=pytest.mark.nightly)]
+)
 def test_a_thousand_streams_get_every_token_once_and_in_order(serve: Serve, provider: str) -> None:
     server = serve("gevent")
     reader = DetachMonitor(server.port, provider)

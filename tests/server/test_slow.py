@@ -124,12 +124,23 @@ def is_listening(file: str) -> bool:
         return probe.connect_ex(file) == 0
 
 
-@pytest.fixture(scope="module", params=["tcp", "unix", "tls"])
+@pytest.fixture(scope="module")
 def door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Door:
     return Door(request.param, tmp_path_factory.mktemp("door"))
 
 
-@pytest.mark.parametrize("kind", ["gevent", "gthread"])
+@pytest.mark.parametrize(
+    ("door", "kind"),
+    [
+        ("tcp", "gevent"),
+        ("tls", "gevent"),
+        ("unix", "gthread"),
+        pytest.param("unix", "gevent", marks=pytest.mark.nightly),
+        pytest.param("tcp", "gthread", marks=pytest.mark.nightly),
+        pytest.param("tls", "gthread", marks=pytest.mark.nightly),
+    ],
+    indirect=["door"],
+)
 def test_a_client_that_stops_reading_is_cut_off_and_may_resume(
     serve: Serve, door: Door, kind: str
 ) -> None:

@@ -12,11 +12,18 @@ from tests.simulation.plans import shrink
 from tests.simulation.plans import violation_of
 from tests.simulation.world import Op
 
+BY_DAY = 400
 SCHEDULES = 2000
-BLOCK = 250
+BLOCK = 200
 
 
-@pytest.mark.parametrize("first", range(0, SCHEDULES, BLOCK))
+@pytest.mark.parametrize(
+    "first",
+    [
+        *range(0, BY_DAY, BLOCK),
+        *(pytest.param(it, marks=pytest.mark.nightly) for it in range(BY_DAY, SCHEDULES, BLOCK)),
+    ],
+)
 def test_no_schedule_violates_an_invariant(first: int) -> None:
     logging.disable(logging.CRITICAL)  # Receivers raise on purpose.
     try:

@@ -147,6 +147,7 @@ def test_a_failover_in_mid_run_loses_nothing_not_even_what_the_replica_never_got
         pair.stop()
 
 
+@pytest.mark.nightly
 class TestRedisOfSeveralServers(StoreContract):
     @pytest.fixture(autouse=True)
     def _stores(self, stores: Stores) -> None:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.server.servers import is_busy
 from tests.server.servers import wait_for
 from tests.workers.conftest import Connect
 from tests.workers.conftest import Serve
@@ -15,13 +16,18 @@ from tests.workers.workers import Workers
 pytestmark = pytest.mark.server
 
 STOP_SECONDS = 1.0
-KINDS = [("gevent", 3), ("gthread", 2)]
+LOCKED_SECONDS = 0.5
+SERVERS = [
+    ("gevent", 3, "redis"),
+    ("gthread", 2, "sqlite"),
+    pytest.param(("gevent", 3, "sqlite"), marks=pytest.mark.nightly),
+    pytest.param(("gthread", 2, "redis"), marks=pytest.mark.nightly),
+]
 
 
-@pytest.fixture(params=KINDS, ids=[kind for kind, _ in KINDS])
-def server(request: pytest.FixtureRequest, serve: Serve, store: str) -> Workers:
-    kind, count = request.param
-    return serve(kind, count, store)
+@pytest.fixture(params=SERVERS, ids=lambda it: f"{it[0]}-{it[2]}")
+def server(request: pytest.FixtureRequest, serve: Serve) -> Workers:
+    return serve(*request.param)
 
 
 @pytest.mark.parametrize("provider", ["silent", "silent-async"])
@@ -106,6 +112,7 @@ def test_a_reader_in_another_worker_keeps_a_run_alive(
     assert server.wait_fact("ended", started.run)["outcome"] == "Stopped"
 
 
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("redis", marks=pytest.mark.nightly)])
 def test_an_owner_is_counted_in_all_workers(serve: Serve, store: str, connect: Connect) -> None:
     server = serve("gevent", 2, store, APP_AISTREAM_MAX_RUNS_PER_OWNER=1)
     here, there = server.pids()
@@ -116,6 +123,27 @@ def test_an_owner_is_counted_in_all_workers(serve: Serve, store: str, connect: C
     assert other.status == 429
     other.call(f"/ai/runs/{first.run}/stop", {}, X_User="ann")
     assert other.stream("/ai/say", {"prompt": "?", "texts": ["a"]}, X_User="ann").text() == "a"
+
+
+def test_other_requests_are_answered_while_the_file_is_locked(
+    serve: Serve, connect: Connect
+) -> None:
+    server = serve("gevent", 2, "sqlite", APP_AISTREAM_DETACH_SECONDS=0)
+    here, there = server.pids()
+    started = connect(server, here).stream("/ai/count", {"prompt": "?", "n": 100, "pause": 0.01})
+    reading = connect(server, there).stream(f"/ai/runs/{started.run}/events")
+    reading.text("5 ")
+    waits = []
+    with server.locked():
+        for _ in range(20):
+            time.sleep(0.05)
+            asked = time.monotonic()
+            connect(server, here).call("/pid")
+            waits.append(time.monotonic() - asked)
+    assert max(waits) < LOCKED_SECONDS or is_busy()
+    for reader in (started, reading):
+        assert reader.text().endswith(" 99 ")
+        assert reader.reason() == "stop"
 
 
 def told(server: Workers, run: str, outcome: str, text: str) -> None:

@@ -146,11 +146,13 @@ def site(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     site = Site(
         tmp_path_factory.mktemp("site"), redis, "--concurrency", "2", APP_AISTREAM_DETACH_SECONDS=0
     )
-    site.web.wait_ready()
-    site.worker.wait_ready()
-    site.leave_one_alone()
-    yield site
-    site.stop()
+    try:
+        site.web.wait_ready()
+        site.worker.wait_ready()
+        site.leave_one_alone()
+        yield site
+    finally:
+        site.stop()
 
 
 def test_a_run_is_made_in_a_celery_worker(site: Site) -> None:
@@ -225,6 +227,18 @@ def test_a_run_without_readers_is_stopped(site: Site) -> None:
     assert site.told(site.left) == ["Stopped"]
 
 
+def test_a_celery_worker_that_is_terminated_finishes_its_run(site: Site) -> None:
+    with site.line() as line:
+        line.stream("/ai/count", {"prompt": "?", "n": 100, "pause": 0.01})
+        begun = line.text("9 ")
+        site.worker.process.send_signal(signal.SIGTERM)
+        assert (begun + line.text()).endswith(" 99 ")
+        assert line.reason() == "stop"
+        assert site.told(line.run) == ["Finished"]
+    site.worker.process.wait(DEADLINE)
+
+
+@pytest.mark.nightly
 def test_a_worker_that_leaves_finishes_its_runs_or_interrupts_them(
     redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

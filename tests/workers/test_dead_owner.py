@@ -48,7 +48,7 @@ def test_an_end_whose_process_dies_before_delivery_is_delivered_by_another(
     ("store", "kind"),
     [
         ("sqlite", "gevent"),
-        ("redis", "gthread"),
+        pytest.param("redis", "gthread", marks=pytest.mark.nightly),
         pytest.param("sqlite", "gthread", marks=pytest.mark.nightly),
         pytest.param("redis", "gevent", marks=pytest.mark.nightly),
     ],
@@ -78,7 +78,7 @@ def test_readers_of_a_killed_owner_are_told_interrupted_and_keep_the_text(
     assert (ended["outcome"], ended["text"]) == ("Interrupted", texts[0])
 
 
-@pytest.mark.parametrize("store", ["sqlite", pytest.param("redis", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
 def test_a_worker_without_requests_delivers_the_end_of_a_killed_ones_run(
     serve: Serve, store: str, connect: Connect
 ) -> None:

@@ -58,10 +58,14 @@ MANY = ("--max-requests", "1000")
 LEAVINGS: list[t.Any] = [
     pytest.param("gevent", "sqlite", (), hup, id="gevent-hup"),
     pytest.param("gthread", "sqlite", (), hup, id="gthread-hup"),
-    pytest.param("gevent", "redis", (), hup, id="redis-hup"),
-    pytest.param("gevent", "sqlite", ("--preload",), hup, id="preload-hup"),
+    pytest.param("gevent", "redis", (), hup, id="redis-hup", marks=pytest.mark.nightly),
+    pytest.param(
+        "gevent", "sqlite", ("--preload",), hup, id="preload-hup", marks=pytest.mark.nightly
+    ),
     pytest.param("gevent", "sqlite", (), term_one, id="term-of-one"),
-    pytest.param("gevent", "sqlite", MANY, ask_one_often, id="max-requests"),
+    pytest.param(
+        "gevent", "sqlite", MANY, ask_one_often, id="max-requests", marks=pytest.mark.nightly
+    ),
 ]
 
 
@@ -93,7 +97,14 @@ def test_readers_move_and_runs_finish_in_the_old_worker(
 
 STAYING: list[t.Any] = [
     pytest.param(2, "sqlite", (), term_all, id="nobody to come back to"),
-    pytest.param(1, "sqlite", ("--max-requests", "10"), ask_one_often, id="nobody yet"),
+    pytest.param(
+        1,
+        "sqlite",
+        ("--max-requests", "10"),
+        ask_one_often,
+        id="nobody yet",
+        marks=pytest.mark.nightly,
+    ),
     pytest.param(2, None, (), hup, id="nobody else knows the run"),
 ]
 
@@ -137,7 +148,7 @@ def test_a_leaving_worker_keeps_only_connections_that_cannot_move(
     assert server.wait_fact("ended", staying.run)["outcome"] == "Finished"
 
 
-@pytest.mark.parametrize("kind", ["gevent", "gthread"])
+@pytest.mark.parametrize("kind", ["gevent", pytest.param("gthread", marks=pytest.mark.nightly)])
 def test_no_request_is_refused_while_workers_are_replaced(serve: Serve, kind: str) -> None:
     server = serve(kind, 2, "sqlite", options=TIMES, **DRAIN)
     old = server.pids()

@@ -21,6 +21,7 @@ COUNT = {"prompt": "?", "n": 400, "pause": 0.01}
 WHOLE = "".join(f"{number} " for number in range(400))
 
 
+@pytest.mark.nightly
 def test_runs_fail_and_starts_are_refused_while_redis_is_gone(
     serve: Serve, connect: Connect, start_redis: StartRedis
 ) -> None:

@@ -88,6 +88,15 @@ class Workers(Server):
         finally:
             os.kill(pid, signal.SIGCONT)
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold an exclusive lock on the server's SQLite file."""
+        path = self._store.removeprefix("sqlite://")
+        with contextlib.closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as file:
+            file.execute("BEGIN EXCLUSIVE")
+            yield
+            file.execute("ROLLBACK")
+
     def _can_write(self) -> bool:
         kind, _, path = self._store.partition("://")
         if kind != "sqlite":
