@@ -124,7 +124,7 @@ class Paths:
 
     def _contents(self, protocol: WireProtocol) -> Schema:
         body = {JSON: {"schema": reference(f"{protocol.name}-request")}}
-        if not protocol.accepts_forms:
+        if protocol.form is None:
             return body
         form = {"schema": form_of(self._body(protocol))}
         return {**body, **dict.fromkeys(FORMS, form)}

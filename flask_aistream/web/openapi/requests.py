@@ -146,8 +146,10 @@ def openai_responses(bounds: Bounds, models: t.Collection[str]) -> Schema:
 
 
 def form_of(body: Schema) -> Schema:
-    """The form that stands for a body: its text fields."""
+    """The form that stands for a body: its text fields, and any others."""
     fields = text_fields(body)
+    if "anyOf" not in body:
+        return {"type": "object", "properties": fields, "required": body["required"]}
     return one_of_fields(
         fields, *(it for name in body["anyOf"] for it in name["required"] if it in fields)
     )
