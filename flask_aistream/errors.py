@@ -18,7 +18,8 @@
     ├── ValueInvalid           a provider yielded a value without a JSON form
     ├── Unavailable            the server is draining, or a limit is reached
     │   ├── StoreFull          the store has no room for another run
-    │   ├── TooManyRuns        the owner has reached its limit of live runs
+    │   ├── TooManyRuns        the owner, its address or all anonymous callers have reached a limit of live runs
+    │   ├── TooManyStarts      the owner or its address has started too many runs in a minute
     │   ├── TooManyConnections the caller has reached its limit of streams
     │   └── StoreUnavailable   the store does not respond
     └── ProviderError          raised by a provider, with a code and message for clients
@@ -28,6 +29,8 @@ its HTTP status.
 """
 
 from __future__ import annotations
+
+import math
 
 
 class AIStreamError(Exception):
@@ -239,15 +242,37 @@ class StoreUnavailable(Unavailable):
 
 
 class TooManyRuns(Unavailable):
-    """The owner has reached its limit of live runs.
+    """The caller, or all callers of its kind, have reached a limit of live runs.
+
+    :param most: The limit.
+    :param message: What is reached, and what to do; by default that of an owner's limit.
+    """
+
+    code = "too_many_runs"
+
+    def __init__(self, most: int, message: str | None = None) -> None:
+        super().__init__(
+            message
+            or f"You have {most} live runs, which is the limit. Stop one, or wait for one to end.",
+            retry_after=5.0 if message else 1.0,
+            status=429,
+        )
+
+
+class TooManyStarts(Unavailable):
+    """The caller has started too many runs within a minute.
 
     :param most: The limit.
     """
 
-    def __init__(self, most: int) -> None:
+    code = "too_many_starts"
+
+    def __init__(self, most: int, retry_after: float) -> None:
         super().__init__(
-            f"You have {most} live runs, which is the limit. Stop one, or wait for one to end.",
-            status=429,
+            f"You have started more than {most} runs within a minute, which is the limit. Try again in "
+            f"{math.ceil(retry_after)} s.",
+            retry_after,
+            429,
         )
 
 

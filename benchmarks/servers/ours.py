@@ -40,6 +40,8 @@ def fan(request: ChatRequest) -> Iterator[str]:
 
 
 app = Flask(__name__)
+# Crowds of anonymous readers are measured.
+app.config["AISTREAM_MAX_ANONYMOUS_RUNS"] = None
 app.config.update(
     {name: json.loads(value) for name, value in os.environ.items() if name.startswith("AISTREAM_")}
 )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from flask_aistream.core import events as ev
+from flask_aistream.errors import TooManyRuns
 from flask_aistream.errors import Unavailable
 from flask_aistream.runs.bridge import LoopTask
 from flask_aistream.runs.call import ProviderCall
 from flask_aistream.runs.pump import Pump
+from flask_aistream.runs.quota import Share
 from flask_aistream.stores.base import Log
 from flask_aistream.timing.concurrency import Task
 from flask_aistream.timing.timer import TimerHandle
@@ -30,6 +34,7 @@ class ActiveRun:
     :ivar deadline_timer: Ends the run when it has reached its maximum duration.
     :ivar detach_timer: Checks whether the run has a reader.
     :ivar on_removed: Called when this process stops working on the run.
+    :ivar shares: Limits that the run counts against until then.
     """
 
     __slots__ = (
@@ -47,6 +52,7 @@ class ActiveRun:
         "pump",
         "read_elsewhere",
         "request",
+        "shares",
         "started",
         "task",
     )
@@ -75,6 +81,7 @@ class ActiveRun:
         self.awaited_until = self.started
         self.deadline_timer: TimerHandle | None = None
         self.on_removed: Callable[[], None] | None = None
+        self.shares: Sequence[Share] = ()
 
     @property
     def working(self) -> bool:
@@ -111,7 +118,8 @@ class ActiveRuns:
     def __init__(self, lock: AbstractContextManager[object]) -> None:
         self.lock = lock
         self._runs: dict[str, ActiveRun] = {}
-        self._reserved: set[str] = set()
+        self._reserved: dict[str, Sequence[Share]] = {}
+        self._taken: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -124,29 +132,36 @@ class ActiveRuns:
             return list(self._runs.values())
 
     @contextlib.contextmanager
-    def reserve(self, run_id: str, limit: int | None) -> Iterator[None]:
+    def reserve(
+        self, run_id: str, limit: int | None, shares: Sequence[Share] = ()
+    ) -> Iterator[None]:
         """Reserve a place for a run until :meth:`add` takes it or the block ends.
 
         :param limit: Maximum number of active and starting runs.
-        :raises Unavailable: The limit is reached.
+        :param shares: Limits of some of them that the run counts against.
+        :raises Unavailable: A limit is reached.
         """
         with self.lock:
             if limit is not None and len(self._runs) + len(self._reserved) >= limit:
                 raise Unavailable(
                     "The server is running as many answers as it can. Try again in a moment."
                 )
-            self._reserved.add(run_id)
+            for share in shares:
+                if self._taken[share.name] >= share.most:
+                    raise TooManyRuns(share.most, share.refusal)
+            self._reserved[run_id] = shares
+            self._taken.update(share.name for share in shares)
         try:
             yield
         finally:
             with self.lock:
-                self._reserved.discard(run_id)
+                self._release(self._reserved.pop(run_id, ()))
 
     def add(self, run: ActiveRun) -> None:
         run_id = run.log.run.id
         with self.lock:
             self._runs[run_id] = run
-            self._reserved.discard(run_id)
+            run.shares = self._reserved.pop(run_id, ())
 
     def remove(self, run: ActiveRun) -> bool:
         """Remove a run that has ended, or that another process owns now.
@@ -158,9 +173,16 @@ class ActiveRuns:
             first, run.ending = not run.ending, True
             if self._runs.get(run_id) is run:  # This process may have adopted the run again.
                 del self._runs[run_id]
+                self._release(run.shares)
             run.cancel_detach()
             if run.deadline_timer is not None:
                 run.deadline_timer.cancel()
         if run.on_removed is not None:
             run.on_removed()
         return first
+
+    def _release(self, shares: Sequence[Share]) -> None:
+        for share in shares:
+            self._taken[share.name] -= 1
+            if not self._taken[share.name]:
+                del self._taken[share.name]

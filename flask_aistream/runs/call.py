@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import typing as t
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -26,6 +27,9 @@ class ProviderCall:
     :param on_exception: Called, in that context, with every exception that the provider does not raise on
         purpose, and whether that was before its first event.
     :param idle_seconds: The run fails if the provider yields nothing for this time; ``None``: unlimited.
+    :param first_event_seconds: The same until the first event.
+    :param most_events: The run is finished with the reason ``length`` after about so many events.
+    :param most_bytes: The same for the bytes of its events.
     :param restart: If the process that makes this call is lost, another process may call the provider again.
     """
 
@@ -36,6 +40,9 @@ class ProviderCall:
     variables: Context = field(default_factory=Context)
     on_exception: Callable[[BaseException, bool], None] | None = None
     idle_seconds: float | None = None
+    first_event_seconds: float | None = None
+    most_events: float = math.inf
+    most_bytes: float = math.inf
 
 
 ResolveProvider = Callable[[Run], ProviderCall]

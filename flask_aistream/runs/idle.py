@@ -40,9 +40,9 @@ class IdleMonitor:
 
     def watch(self, run: ActiveRun) -> None:
         """Watch a run that starts or restarts here."""
-        limit = run.pump.idle_seconds
-        if limit is not None:
-            self._schedule(limit / CHECKS)
+        limits = run.pump.silence_limits
+        if limits:
+            self._schedule(min(limits) / CHECKS)
 
     def _schedule(self, delay: float) -> None:
         due = self._clock() + delay
@@ -57,23 +57,24 @@ class IdleMonitor:
         now = self._clock()
         with self._active_runs.lock:
             self._check_at = math.inf
-        limits = []
+        limits: list[float] = []
         for run in self._active_runs.snapshot():
-            limit = run.pump.idle_seconds
-            if limit is None:
+            if not run.pump.silence_limits:
                 continue
+            limit = run.pump.silence_limit
             activity = (run.log.tail, run.pump.ticks)
             if activity != run.activity:
                 run.activity, run.active_at = activity, now
-            elif now - run.active_at >= limit:
+            elif limit is not None and now - run.active_at >= limit:
                 self._concurrency.spawn(partial(self._expire, run, limit))
                 continue
-            limits.append(limit)
+            limits += run.pump.silence_limits
         if limits:
             self._schedule(min(limits) / CHECKS)
 
     def _expire(self, run: ActiveRun, limit: float) -> None:
-        failed = ev.Failed(
-            "idle_timeout", f"The model was silent for {limit:g} seconds. Try again.", 504
-        )
+        code, what = ("idle_timeout", "was silent for")
+        if not run.pump.begun:
+            code, what = ("first_event_timeout", "did not begin to answer within")
+        failed = ev.Failed(code, f"The model {what} {limit:g} seconds. Try again.", 504)
         self._termination.end(run.log, failed, run.epoch)

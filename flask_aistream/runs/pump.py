@@ -58,6 +58,9 @@ WRITE_REJECTED = ev.Interrupted("killed")
 """Outcome of a provider whose write the log rejected. Normally the caller that ended or released the run has
 recorded another outcome before."""
 
+TOO_LONG = ev.Finished("length")
+"""Outcome of a run that exceeds its limits."""
+
 WARNED: set[t.Any] = set()
 """Code of providers that leave out the end marker, which is logged once."""
 
@@ -83,6 +86,7 @@ class Pump:
 
     __slots__ = (
         "_call",
+        "_checked",
         "_chunks",
         "_clock",
         "_direct",
@@ -113,6 +117,7 @@ class Pump:
         self._direct = False
         self._terminal: ev.Terminal | None = None
         self._unread: list[Response] = []
+        self._checked = 0  # Chunks so far, at the last check of the run's length.
         self.first_at: float | None = None
         self.ticks = 0
 
@@ -121,8 +126,20 @@ class Pump:
         return self._call.variables
 
     @property
-    def idle_seconds(self) -> float | None:
-        return self._call.idle_seconds
+    def begun(self) -> bool:
+        """Whether the provider has yielded an event, or its response has begun."""
+        return self.first_at is not None or self.ticks > 0
+
+    @property
+    def silence_limit(self) -> float | None:
+        """Longest silence from now on, in seconds; ``None``: unlimited."""
+        return self._call.idle_seconds if self.begun else self._call.first_event_seconds
+
+    @property
+    def silence_limits(self) -> list[float]:
+        """All limits of silences, also of those to come."""
+        limits = (self._call.idle_seconds, self._call.first_event_seconds)
+        return [limit for limit in limits if limit is not None]
 
     @property
     def is_async(self) -> bool:
@@ -215,9 +232,12 @@ class Pump:
                     return
             elif not self._append_chunk(chunk, result):
                 return
-            if count % CLOCK_INTERVAL == 0 and self._clock() >= yield_at:
-                yield_control()
-                yield_at = self._clock() + YIELD_SECONDS
+            if count % CLOCK_INTERVAL == 0:
+                if self._is_too_long():
+                    return
+                if self._clock() >= yield_at:
+                    yield_control()
+                    yield_at = self._clock() + YIELD_SECONDS
 
     def _pump_raw(self, response: t.Any, yield_control: Callable[[], None]) -> bool:
         yield_at = self._clock() + YIELD_SECONDS
@@ -227,9 +247,12 @@ class Pump:
             for count, event in enumerate(events, 1):
                 if not (self._append(event) if type(event) is str else self._append_event(event)):
                     return False
-                if count % CLOCK_INTERVAL == 0 and self._clock() >= yield_at:
-                    yield_control()
-                    yield_at = self._clock() + YIELD_SECONDS
+                if count % CLOCK_INTERVAL == 0:
+                    if self._is_too_long():
+                        return False
+                    if self._clock() >= yield_at:
+                        yield_control()
+                        yield_at = self._clock() + YIELD_SECONDS
         return True
 
     async def _pump_async(
@@ -248,9 +271,12 @@ class Pump:
             elif not self._append_chunk(chunk, result):
                 return
             count += 1
-            if count % CLOCK_INTERVAL == 0 and self._clock() >= yield_at:
-                await yield_control()
-                yield_at = self._clock() + YIELD_SECONDS
+            if count % CLOCK_INTERVAL == 0:
+                if self._is_too_long():
+                    return
+                if self._clock() >= yield_at:
+                    await yield_control()
+                    yield_at = self._clock() + YIELD_SECONDS
 
     async def _pump_raw_async(
         self, response: t.Any, yield_control: Callable[[], t.Awaitable[None]]
@@ -266,9 +292,12 @@ class Pump:
                 if not (self._append(event) if type(event) is str else self._append_event(event)):
                     return False
                 count += 1
-                if count % CLOCK_INTERVAL == 0 and self._clock() >= yield_at:
-                    await yield_control()
-                    yield_at = self._clock() + YIELD_SECONDS
+                if count % CLOCK_INTERVAL == 0:
+                    if self._is_too_long():
+                        return False
+                    if self._clock() >= yield_at:
+                        await yield_control()
+                        yield_at = self._clock() + YIELD_SECONDS
         return True
 
     @property
@@ -315,6 +344,25 @@ class Pump:
     def _tick(self) -> None:
         self.ticks += 1
 
+    def _is_too_long(self) -> bool:
+        """Whether the run exceeds its limits, and is to be finished. Called every ``CLOCK_INTERVAL`` chunks."""
+        log, call = self._log, self._call
+        self._checked += CLOCK_INTERVAL
+        # A shared store counts events only once it has written them.
+        events = max(self._checked, log.tail)
+        if events < call.most_events and log.size < call.most_bytes:
+            return False
+        self._terminal = TOO_LONG
+        logger.warning(
+            "Run %.8s of %r was finished after %d events and %d bytes, the most that AISTREAM_RUN_TOKENS and "
+            "AISTREAM_RUN_BYTES allow.",
+            log.run.id,
+            log.run.provider,
+            events,
+            log.size,
+        )
+        return True
+
     def _append_event(self, event: ev.Event) -> bool:
         if isinstance(event, ev.TERMINAL):
             self._terminal = event
@@ -339,8 +387,8 @@ class Pump:
         return True
 
     def _flush(self) -> ev.Terminal:
-        if self._terminal is WRITE_REJECTED:
-            return WRITE_REJECTED
+        if self._terminal is WRITE_REJECTED or self._terminal is TOO_LONG:
+            return self._terminal
         if (
             self._direct
             and self.first_at is None

@@ -10,9 +10,10 @@ Four paths, each in one direction:
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
@@ -31,6 +32,8 @@ from flask_aistream.runs.ended import EndObserver
 from flask_aistream.runs.idle import IdleMonitor
 from flask_aistream.runs.launch import Launcher
 from flask_aistream.runs.policy import RunPolicy
+from flask_aistream.runs.quota import UNCOUNTED
+from flask_aistream.runs.quota import Quota
 from flask_aistream.runs.recovery import Recovery
 from flask_aistream.runs.restart import RestartRule
 from flask_aistream.runs.termination import Termination
@@ -108,10 +111,17 @@ class Runner:
         return self._store.started(run.key) if run.key is not None else None
 
     def start(
-        self, run: Run, call: ProviderCall, *, take_key: bool = False, previous: str | None = None
+        self,
+        run: Run,
+        call: ProviderCall,
+        quota: Quota = UNCOUNTED,
+        *,
+        take_key: bool = False,
+        previous: str | None = None,
     ) -> tuple[Log, bool]:
         """Start a run in this process, or find the one with the same idempotency key.
 
+        :param quota: Limits that a new run counts against.
         :param take_key: The run is a new one, and an earlier run loses its idempotency key.
         :param previous: See ``Store.create``.
         :returns: Its log, and whether it is new.
@@ -122,16 +132,19 @@ class Runner:
         found = None if take_key else self.find(run)
         if found is not None:
             return found, False
-        with self._reserve(run):
+        with self._reserve(run, quota):
             log, new = self._create(run, call.request, True, take_key, previous)
             if new:
                 self._launcher.launch(ActiveRun(log, call, self._clock))
+            else:
+                quota.give_back()
         return log, new
 
     def enqueue(
         self,
         run: Run,
         request: ChatRequest,
+        quota: Quota = UNCOUNTED,
         *,
         take_key: bool = False,
         previous: str | None = None,
@@ -144,10 +157,12 @@ class Runner:
         found = None if take_key else self.find(run)
         if found is not None:
             return found, False
-        with self._reserve(run):
+        with self._reserve(run, quota):
             log, new = self._create(run, request, False, take_key, previous)
             if new and not self._queue.put(run):
                 self._termination.end(log, QUEUE_UNAVAILABLE, 0)
+            if not new:
+                quota.give_back()
         return log, new
 
     def execute(self, run_id: str, epoch: int) -> ev.Terminal | None:
@@ -199,10 +214,17 @@ class Runner:
         self._termination.end_all(runs, ev.Interrupted(cause))
         self._termination.join(runs, timeout, all_ends=True)
 
-    def _reserve(self, run: Run) -> AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def _reserve(self, run: Run, quota: Quota) -> Iterator[None]:
         if self.draining:
             raise Unavailable("The server is shutting down. Try again in a moment.")
-        return self._active_runs.reserve(run.id, self._policy.max_runs)
+        with self._active_runs.reserve(run.id, self._policy.max_runs, quota.shares):
+            quota.take()
+            try:
+                yield
+            except BaseException:
+                quota.give_back()
+                raise
 
     def _create(
         self, run: Run, request: ChatRequest, owned: bool, take_key: bool, previous: str | None

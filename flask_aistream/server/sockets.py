@@ -85,6 +85,11 @@ def hang_up(fd: int) -> None:
     try_on(fd, lambda same: same.shutdown(socket.SHUT_WR))
 
 
+def stop_receiving(fd: int) -> None:
+    """Shut down the receiving side: a read of another thread or greenlet ends. Bytes can still be sent."""
+    try_on(fd, lambda same: same.shutdown(socket.SHUT_RD))
+
+
 def take_error(fd: int) -> None:
     """Clear the pending error of a socket, which the next write would raise.
 

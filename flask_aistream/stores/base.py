@@ -52,6 +52,10 @@ class Log(t.Protocol):
     def tail(self) -> int:
         """Number of the last record that :meth:`read` returns now. O(1)."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of all events so far, approximately and as of a few events ago; trimmed ones count. O(1)."""
+
     def append(self, event: Event) -> None:
         """Append one event that is not terminal. Readers see it once it is durable.
 

@@ -38,6 +38,7 @@ class LogBuffer:
 
     :param limits: Its ``max_events`` and ``log_bytes`` count.
     :ivar first: Number of the oldest record kept.
+    :ivar size: See ``Log.size``.
     """
 
     def __init__(
@@ -54,9 +55,10 @@ class LogBuffer:
         self._events: list[Event] = list(events)
         self._max_events = limits.max_events or math.inf
         self._max_bytes = limits.log_bytes or math.inf
+        self.size = 0
         self._bytes = 0
         self._measured = 0  # Events whose bytes are counted.
-        self._measure_at: float = 0 if limits.log_bytes else self._max_events
+        self._measure_at: float = 0
         self._waiting: dict[Wake, None] = {}
         self._waiting_for_end: dict[Wake, None] = {}
         self._lock = lock
@@ -136,8 +138,7 @@ class LogBuffer:
         count = len(self._events)
         if count > self._max_events:
             self._drop(count - int(self._max_events * 3 / 4))
-        if self._max_bytes < math.inf:
-            self._trim_bytes()
+        self._trim_bytes()
 
     def _trim_bytes(self) -> None:
         new = max(len(self._events) - self._measured, 1)
@@ -160,6 +161,7 @@ class LogBuffer:
         new = self._events[self._measured :]
         added = bytes_of(new) if new else 0
         self._bytes += added
+        self.size += added
         self._measured += len(new)
         return added
 

@@ -127,6 +127,7 @@ class MemoryStore:
         self._logs: dict[str, MemoryLog] = {}
         self._keys: dict[str, str] = {}
         self._chats: dict[str, list[str]] = {}
+        self._by_owner: dict[str, list[MemoryLog]] = {}
         self._left: dict[str, str] = {}
         self._delivering: set[str] = set()
         self._outbox: dict[str, MemoryLog] = {}
@@ -156,6 +157,8 @@ class MemoryStore:
             if run.chat is not None:
                 self._enter(run.chat, run.id, previous)
             self._logs[run.id] = log
+            if run.owner is not None:
+                self._by_owner.setdefault(run.owner, []).append(log)
             if run.key is not None:
                 self._keys[run.key] = run.id
         return log, True
@@ -215,7 +218,10 @@ class MemoryStore:
             return self._running(owner)
 
     def _running(self, owner: str) -> int:
-        return sum(not log.ended and log.run.owner == owner for log in self._logs.values())
+        running = [log for log in self._by_owner.pop(owner, ()) if not log.ended]
+        if running:
+            self._by_owner[owner] = running
+        return len(running)
 
     def orphans(self, queued: float | None = None) -> Sequence[Orphan]:
         if queued is None:
@@ -281,6 +287,8 @@ class MemoryStore:
         if self._logs.pop(run.id, None) is None:
             return  # By another sweep.
         self._outbox.pop(run.id, None)
+        if run.owner is not None:
+            self._running(run.owner)  # Forgets those that have ended.
         if run.key is not None and self._keys.get(run.key) == run.id:
             del self._keys[run.key]
         self._delivering.discard(run.id)

@@ -24,7 +24,7 @@ from flask_aistream.web.routes import view_wrapper
 
 def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
     """Put the routes on a blueprint."""
-    wrap = view_wrapper(registry, AI_SDK)
+    wrap = view_wrapper(registry, AI_SDK, AI_SDK)
     chat = f"{AI_SDK.path}/<path:chat_id>"
     blueprint.add_url_rule(
         f"{chat}/stream", "ai-sdk-reconnect", wrap(lambda **names: reconnect(registry, **names))

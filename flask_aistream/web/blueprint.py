@@ -68,6 +68,7 @@ from flask_aistream.web.registry import name_of
 from flask_aistream.web.registry import refuse_login_decorator
 from flask_aistream.web.responses import aistream_error
 from flask_aistream.web.responses import http_error
+from flask_aistream.web.responses import unavailable_response
 from flask_aistream.web.start import Starter
 from flask_aistream.web.start import resumed_by_request
 from flask_aistream.web.start import start
@@ -81,7 +82,6 @@ ANSWERABLE = (
     ProviderNotFound,
     RequestError,
     RunNotFound,
-    Unavailable,
 )
 """Errors of a request, which are answered as JSON in views of the application's own, too."""
 
@@ -136,6 +136,7 @@ class AIStream(Blueprint):
         self.before_app_request(answer_unrouted)
         for kind in ANSWERABLE:
             self.app_errorhandler(kind)(lambda error: aistream_error(NATIVE, error))
+        self.app_errorhandler(Unavailable)(lambda error: unavailable_response(NATIVE, error))
 
     def init_app(self, app: Flask, url_prefix: str | None = None) -> None:
         """Register the blueprint, as ``app.register_blueprint(ai, url_prefix=…)`` does.
@@ -159,6 +160,7 @@ class AIStream(Blueprint):
         restart: bool = ...,
         idle_seconds: float | None = ...,
         chat_policy: str | None = ...,
+        system: t.Literal["client", "server"] = ...,
     ) -> Callable[[P], P]: ...
 
     def provider(
@@ -173,6 +175,7 @@ class AIStream(Blueprint):
         restart: bool = False,
         idle_seconds: float | None = DEFAULT,
         chat_policy: str | None = None,
+        system: t.Literal["client", "server"] = "client",
     ) -> t.Any:
         """Register a provider: a callable that takes a ``ChatRequest`` and yields text, events or an SDK's
         chunks.
@@ -188,9 +191,12 @@ class AIStream(Blueprint):
         :param restart: The provider can continue an answer. If its process dies and the store is shared, another
             process calls it again, with the text so far in ``request.so_far``.
         :param idle_seconds: The run fails as ``idle_timeout`` if the provider yields nothing for this time;
-            ``None``: never. By default ``AISTREAM_IDLE_SECONDS``.
+            ``None``: never. By default ``AISTREAM_IDLE_SECONDS``, and for the first event
+            ``AISTREAM_FIRST_EVENT_SECONDS``.
         :param chat_policy: What happens to a request while its chat has a live run: ``"parallel"``, ``"reject"`` or
             ``"interrupt"``. By default ``AISTREAM_CHAT_POLICY``.
+        :param system: ``"server"`` refuses system and developer messages of clients (422): only the provider's code
+            instructs the model.
         :raises RegistrationError: The name is taken, hides a route, or is not valid in a URL.
         """
 
@@ -206,6 +212,7 @@ class AIStream(Blueprint):
                 restart,
                 idle_seconds,
                 chat_policy,
+                system,
             )
             self._registry.add(registered)
             return function
@@ -293,8 +300,8 @@ class AIStream(Blueprint):
         """Start a run from code: a view of your own, a task, a script. Needs an application context.
 
         Code is trusted: ``@ai.identify`` and ``@ai.authorize`` are not called. The limits of the configuration
-        apply. The run is stopped if no reader attaches within ``AISTREAM_DETACH_SECONDS``, unless it runs in the
-        background.
+        apply; those of anonymous and background runs and of starts per minute only in a request. The run is stopped
+        if no reader attaches within ``AISTREAM_DETACH_SECONDS``, unless it runs in the background.
 
         In a view, a request that resumes a run of this provider by ``Last-Event-ID`` gets that run, and its
         ``Idempotency-Key`` is the default of ``key``. So ``return ai.start(…).response()`` never starts a run
@@ -325,7 +332,7 @@ class AIStream(Blueprint):
             self._registry.find(provider),
             access.owner_name(owner),
         )
-        starter = Starter(name, names.CODE, names.CODE)
+        starter = Starter(name, names.CODE, names.CODE, is_code=True)
         header = parse.header_key() if parsed.key is None else None
         if header is not None:  # The client chose it.
             parsed = replace(parsed, key=header)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import math
 import typing as t
 from collections import OrderedDict
 from functools import partial
@@ -72,7 +73,9 @@ def provider_call(
     context_factory: ContextFactory,
     variables: contextvars.Context | None = None,
 ) -> ProviderCall:
-    idle = settings.idle_seconds if provider.idle_seconds is DEFAULT else provider.idle_seconds
+    idle, first = settings.idle_seconds, settings.first_event_seconds
+    if provider.idle_seconds is not DEFAULT:
+        idle = first = provider.idle_seconds
     return ProviderCall(
         provider.call,
         request,
@@ -81,7 +84,15 @@ def provider_call(
         contextvars.Context() if variables is None else variables,
         partial(exceptions.report, request),
         idle,
+        first_event_seconds=least(idle, first),
+        most_events=settings.run_tokens or math.inf,
+        most_bytes=settings.run_bytes or math.inf,
     )
+
+
+def least(*limits: float | None) -> float | None:
+    """The least of some limits, of which ``None`` is none."""
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def caller_variables() -> contextvars.Context:

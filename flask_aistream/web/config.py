@@ -9,6 +9,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 
 from flask_aistream.errors import ConfigError
+from flask_aistream.protocols.table import PROTOCOLS
 from flask_aistream.runs.policy import CHAT_POLICIES
 from flask_aistream.runs.policy import PARALLEL
 from flask_aistream.stores.urls import EXAMPLES
@@ -115,6 +116,20 @@ class Choice:
         return " or ".join(f'"{it}"' for it in self.choices)
 
 
+class Protocols:
+    """Names of wire protocols, or ``None`` for all."""
+
+    def __call__(self, value: t.Any) -> bool:
+        if value is None:
+            return True
+        return isinstance(value, (list, tuple, set, frozenset)) and all(
+            isinstance(name, str) and name in PROTOCOLS for name in value
+        )
+
+    def __str__(self) -> str:
+        return f"a list of some of {', '.join(PROTOCOLS)}, or None for all"
+
+
 class Origins:
     """``"*"``, ``None``, or a collection of origins as browsers send them."""
 
@@ -210,6 +225,25 @@ class Settings:
         "Longest time in which a provider yields nothing; then its run fails as `idle_timeout`. Pings of the model's "
         "service reset it, where the provider returns the raw response.",
     )
+    first_event_seconds: float | None = key(
+        300.0,
+        "seconds",
+        Number(AGES, none="no limit"),
+        "Longest time until a provider yields its first event; then its run fails as `first_event_timeout`. Not for "
+        "providers with an `idle_seconds` of their own.",
+    )
+    run_tokens: int | None = key(
+        4_000_000,
+        "events",
+        Number(TRILLION, whole=True, none="no limit"),
+        "Most events of a run, about one per token; then it finishes with the reason `length`.",
+    )
+    run_bytes: int | None = key(
+        256 * MEGABYTE,
+        "bytes",
+        Number(PEBIBYTE, whole=True, none="no limit"),
+        "Most bytes of all events of a run, as JSON; then it finishes with the reason `length`.",
+    )
     retain_seconds: float | None = key(
         600.0,
         "seconds",
@@ -230,10 +264,44 @@ class Settings:
         "Most concurrent runs of one process; further starts get 503.",
     )
     max_runs_per_owner: int | None = key(
-        None,
+        100,
         "runs",
         Number(TRILLION, whole=True, none="no limit"),
         "Most concurrent runs of one owner in all processes; further starts get 429.",
+    )
+    max_runs_per_address: int | None = key(
+        300,
+        "runs",
+        Number(TRILLION, whole=True, none="no limit"),
+        "Most concurrent runs of the anonymous clients of one public address (of IPv6, one /64 network) in one "
+        "process; further starts get 429.",
+    )
+    max_anonymous_runs: int | None = key(
+        500,
+        "runs",
+        Number(TRILLION, whole=True, none="no limit"),
+        "Most concurrent runs of all anonymous clients in one process; further starts get 429. Runs of owners do not "
+        "count.",
+    )
+    max_background_runs: int | None = key(
+        100,
+        "runs",
+        Number(TRILLION, whole=True, none="no limit"),
+        "Most concurrent runs in one process that clients started with `background`, which continue without a "
+        "reader; further starts get 429.",
+    )
+    max_starts_per_owner: int | None = key(
+        300,
+        "starts per minute",
+        Number(TRILLION, whole=True, none="no limit"),
+        "Most runs that one owner starts in a minute in one process; further starts get 429. Reconnections and "
+        "retries with the same key do not count.",
+    )
+    max_starts_per_address: int | None = key(
+        600,
+        "starts per minute",
+        Number(TRILLION, whole=True, none="no limit"),
+        "The same for the anonymous clients of one public address.",
     )
     max_connections: int | None = key(
         None,
@@ -260,6 +328,13 @@ class Settings:
         Number(PEBIBYTE, whole=True, none="no limit"),
         "Largest request body; a larger one gets 413.",
     )
+    body_seconds: float | None = key(
+        30.0,
+        "seconds",
+        Number(HOUR, none="no limit"),
+        "Longest time in which a request body arrives; then the request gets 408, and its connection is closed. "
+        "gunicorn and the development server.",
+    )
     max_messages: int | None = key(
         1000,
         "messages",
@@ -271,6 +346,20 @@ class Settings:
         "characters",
         Number(TRILLION, whole=True, none="no limit"),
         "Most characters of text in the messages of one request; more get 422.",
+    )
+    max_name_characters: int | None = key(
+        256,
+        "characters",
+        Number(TRILLION, whole=True, none="no limit"),
+        "Longest chat id, message id, run id of a client, idempotency key, parameter name and owner; a longer one gets "
+        "422.",
+    )
+    protocols: t.Any = key(  # noqa: RUF009
+        None,
+        "",
+        Protocols(),
+        "Wire protocols that are served: a list of `native`, `ai-sdk`, `openai-chat`, `openai-responses`, `ag-ui`, "
+        "`html` and `text`. The routes of others get 404. None: all.",
     )
     cors_origins: t.Any = key(  # noqa: RUF009
         "*",

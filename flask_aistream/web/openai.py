@@ -17,6 +17,7 @@ from flask_aistream.core.events import RunStarted
 from flask_aistream.errors import RequestError
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import Unavailable
+from flask_aistream.protocols.openai_chat import OPENAI_CHAT
 from flask_aistream.protocols.openai_responses import OPENAI_RESPONSES
 from flask_aistream.runs.ended import fold_of
 from flask_aistream.stores.base import Log
@@ -37,11 +38,12 @@ DELIVERY_POLL_SECONDS = 0.02
 
 def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
     """Put the routes on a blueprint."""
-    wrap = routes.view_wrapper(registry, OPENAI_RESPONSES)
+    wrap = routes.view_wrapper(registry, OPENAI_RESPONSES, OPENAI_RESPONSES)
+    wrap_models = routes.view_wrapper(registry, OPENAI_RESPONSES, OPENAI_RESPONSES, OPENAI_CHAT)
     one = f"{OPENAI_RESPONSES.path}/<response_id>"
-    blueprint.add_url_rule("/v1/models", "openai-models", wrap(lambda: models(registry)))
+    blueprint.add_url_rule("/v1/models", "openai-models", wrap_models(lambda: models(registry)))
     blueprint.add_url_rule(
-        "/v1/models/<name>", "openai-model", wrap(lambda name: model(registry, name))
+        "/v1/models/<name>", "openai-model", wrap_models(lambda name: model(registry, name))
     )
     blueprint.add_url_rule(
         one, "openai-response", wrap(lambda response_id: retrieve(registry, response_id))

@@ -24,6 +24,7 @@ from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.fields import json_type
 from flask_aistream.protocols.native import NATIVE
+from flask_aistream.server.bodies import BodyReads
 from flask_aistream.web import attempts
 from flask_aistream.web import form
 from flask_aistream.web import json_body
@@ -31,18 +32,23 @@ from flask_aistream.web.config import Settings
 
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
+SYSTEM_ROLES = ("system", "developer")
+
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def read_request(protocol: WireProtocol, request: Request, settings: Settings) -> ParsedRequest:
+def read_request(
+    protocol: WireProtocol, request: Request, settings: Settings, bodies: BodyReads
+) -> ParsedRequest:
     """A request to start a run or to resume one. Headers take precedence over fields.
 
+    :param bodies: Limits how slowly a body may arrive.
     :raises RequestError: It is malformed, or exceeds a limit.
     """
     if request.method == "GET":
         fields = request.args.to_dict()
     else:
-        fields = read_body(protocol, request, settings)
+        fields = read_body(protocol, request, settings, bodies)
     parsed = protocol.read(fields)
     check_size(parsed.messages, settings)
     return replace(
@@ -78,22 +84,16 @@ def cursor_of(text: str | None) -> Cursor | None:
     return Cursor.parse(text) if text else None
 
 
-def read_body(protocol: WireProtocol, request: Request, settings: Settings) -> dict[str, t.Any]:
+def read_body(
+    protocol: WireProtocol, request: Request, settings: Settings, bodies: BodyReads
+) -> dict[str, t.Any]:
     """The fields of a POST: a JSON object or a form.
 
-    :raises RequestError: The body is too large, not JSON, or not an object.
+    :raises RequestError: The body is too large or too slow, not JSON, or not an object.
     """
-    request.max_content_length = settings.max_body_bytes
-    try:
-        if protocol.form is not None and request.mimetype in FORMS:
-            return form.read_form(request.form, protocol.form, settings)
-        data = request.get_data()
-    except RequestEntityTooLarge:
-        raise RequestError(
-            f"The body is larger than {settings.max_body_bytes} bytes, the limit of this server.",
-            "body_too_large",
-            413,
-        ) from None
+    data = receive_body(request, settings, bodies)
+    if protocol.form is not None and request.mimetype in FORMS:
+        return form.read_form(request.form, protocol.form, settings)
     value = json_body.loads(data, depth=settings.max_json_depth, values=settings.max_json_values)
     if protocol.string_body_field and isinstance(value, str):
         return {protocol.string_body_field: value}
@@ -103,6 +103,36 @@ def read_body(protocol: WireProtocol, request: Request, settings: Settings) -> d
             "body_invalid",
         )
     return value
+
+
+def receive_body(request: Request, settings: Settings, bodies: BodyReads) -> bytes:
+    """
+    :raises RequestError: The body is too large or too slow, or does not arrive as a whole.
+    """
+    request.max_content_length = settings.max_body_bytes
+    with bodies.limit(request.environ) as was_ended:
+        try:
+            data = request.get_data()
+            # Servers return what has arrived if the client leaves.
+            missing = len(data) < (request.content_length or 0)
+        except RequestEntityTooLarge:
+            raise RequestError(
+                f"The body is larger than {settings.max_body_bytes} bytes, the limit of this server.",
+                "body_too_large",
+                413,
+            ) from None
+        except Exception:  # The server's own, of malformed chunks for example.
+            missing = True
+        if missing and was_ended():
+            raise RequestError(
+                f"The body did not arrive within {settings.body_seconds} seconds, or too many bodies arrive slowly. "
+                "Send it again.",
+                "body_timeout",
+                408,
+            )
+    if missing:
+        raise RequestError("The body is malformed, or did not arrive as a whole.", "body_invalid")
+    return data
 
 
 def read_given(
@@ -206,6 +236,46 @@ def refuse_media(messages: list[Message]) -> None:
                 "content_unsupported",
                 422,
             )
+
+
+def refuse_system_messages(messages: list[Message]) -> None:
+    """
+    :raises RequestError: A message instructs the model, which only the server does.
+    """
+    for place, message in enumerate(messages):
+        if message["role"] in SYSTEM_ROLES:
+            raise RequestError(
+                f"`messages[{place}]` has the role {message['role']!r}, but the server alone instructs this model. "
+                "Send no system or developer messages, and no `instructions`.",
+                "system_refused",
+                422,
+            )
+
+
+def check_name_lengths(parsed: ParsedRequest, owner: str | None, settings: Settings) -> None:
+    """
+    :raises RequestError: A name that the run keeps is too long.
+    """
+    most = settings.max_name_characters
+    if most is None:
+        return
+    names = {
+        "chat id": parsed.chat,
+        "message id": parsed.continues,
+        "Idempotency-Key": parsed.key,
+        "owner": owner,
+        **{name: value for name, value in parsed.options.items() if isinstance(value, str)},
+    }
+    for name, value in names.items():
+        if value and len(value) > most:
+            raise too_long(f"The {name} has {len(value)} characters", most)
+    for name in parsed.params:
+        if len(name) > most:
+            raise too_long(f"A parameter has a name of {len(name)} characters", most)
+
+
+def too_long(what: str, most: int) -> RequestError:
+    return RequestError(f"{what}, but at most {most} are accepted.", "name_too_long", 422)
 
 
 def is_prefetch(request: Request) -> bool:

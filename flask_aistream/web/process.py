@@ -24,6 +24,7 @@ from flask_aistream.runs.call import ProviderCall
 from flask_aistream.runs.dispatch import DispatchQueue
 from flask_aistream.runs.policy import RunPolicy
 from flask_aistream.runs.runner import Runner
+from flask_aistream.server.bodies import BodyReads
 from flask_aistream.server.detect import concurrency
 from flask_aistream.server.gunicorn import announce
 from flask_aistream.server.gunicorn import longest_response
@@ -41,6 +42,7 @@ from flask_aistream.web.call import provider_call
 from flask_aistream.web.config import Settings
 from flask_aistream.web.executor import Enqueue
 from flask_aistream.web.mounts import Mounts
+from flask_aistream.web.quota import Quotas
 from flask_aistream.web.signals import RunEndedSignal
 
 SWEEP_SECONDS = 5.0
@@ -79,6 +81,8 @@ class ProcessState:
             most=settings.max_connections,
             most_per_owner=settings.max_connections_per_owner,
         )
+        self.bodies = BodyReads(self.timer, self._concurrency.lock(), seconds=settings.body_seconds)
+        self.quotas = Quotas(settings, self._concurrency.lock)
         self.registry = ConnectionRegistry(self._concurrency.lock())
         self.recall = Recall(self.registry)
         self._watchdog = WriteWatchdog(self.registry, patience=settings.send_seconds)

@@ -28,6 +28,9 @@ DEFAULT: t.Any = object()
 
 CONTEXTS = ("app", "request")
 
+SYSTEMS = ("client", "server")
+"""Who may instruct a provider's model by system messages."""
+
 ACTIONS = ("read", "stop", "list")
 """What ``@ai.authorize(actions=…)`` may be asked, besides the start of a run."""
 
@@ -55,6 +58,7 @@ class RegisteredProvider:
     restart: bool
     idle_seconds: t.Any = DEFAULT
     chat_policy: str | None = None
+    system: str = "client"
 
 
 class ProviderRegistry:
@@ -112,6 +116,10 @@ class ProviderRegistry:
         if provider.context not in CONTEXTS:
             raise RegistrationError(
                 f'context is {provider.context!r} but must be "app" or "request".'
+            )
+        if provider.system not in SYSTEMS:
+            raise RegistrationError(
+                f'system is {provider.system!r} but must be "client" (clients may send system messages) or "server".'
             )
         idle = provider.idle_seconds
         if not (idle is DEFAULT or idle is None or (type(idle) in (int, float) and idle > 0)):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import logging
 import math
+import random
 import typing as t
 from collections.abc import Callable
 from types import GeneratorType
 
+from flask import Request
 from flask import Response
 from flask import current_app
 from flask import request
@@ -27,6 +29,8 @@ from flask_aistream.errors import ProviderNotFound
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import Unavailable
 from flask_aistream.protocols.base import WireProtocol
+from flask_aistream.protocols.wire import dumps
+from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
 
 logger = logging.getLogger("flask_aistream")
@@ -148,6 +152,31 @@ def error_response(
     return response
 
 
+def unavailable_response(protocol: WireProtocol, error: Unavailable) -> Response:
+    """The refusal of a request that may succeed later.
+
+    An ``EventSource`` never tries again after another status than 200. It gets a stream of one event, ``waiting``, and
+    the time after which it reconnects by itself.
+    """
+    if not (protocol.resumable and is_event_source(current_request())):
+        return aistream_error(protocol, error)
+    # Clients that were refused together do not come back together.
+    seconds = error.retry_after * random.uniform(1, 2)
+    fields = {"code": error.code, "message": str(error), "retry_after": math.ceil(seconds)}
+    frames = f"retry: {math.ceil(seconds * 1000)}\nevent: waiting\ndata: {dumps(fields)}\n\n"
+    headers = {**STREAM_HEADERS, "Retry-After": str(math.ceil(seconds))}
+    return Response(frames, content_type=protocol.content_type, headers=headers)
+
+
+def is_event_source(request: Request) -> bool:
+    """Whether a browser's ``EventSource`` sent the request: it accepts nothing else, and cannot set headers."""
+    return (
+        request.method == "GET"
+        and request.headers.get("Accept") == "text/event-stream"
+        and "Idempotency-Key" not in request.headers
+    )
+
+
 def with_decorators(view: View, decorators: t.Sequence[Callable[[t.Any], t.Any]]) -> View:
     """A view, wrapped in the decorators of an ``AIStream``.
 
@@ -180,6 +209,8 @@ def with_error_responses(protocol: WireProtocol) -> Callable[[View], View]:
             except Exception as error:
                 if extension().exceptions.propagates(error):
                     raise
+                if isinstance(error, Unavailable):
+                    return unavailable_response(protocol, error)
                 if isinstance(error, AIStreamError) and status_of(error) is not None:
                     return aistream_error(protocol, error)
                 logger.exception("%r failed", f"{request.method} {request.path}")

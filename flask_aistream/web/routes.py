@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing as t
 from collections.abc import Callable
 
 from flask import Blueprint
@@ -53,7 +54,9 @@ def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
     run = "/runs/<run_id>"
     blueprint.add_url_rule(run, "run", native(lambda run_id: show(registry, run_id)))
     blueprint.add_url_rule(
-        f"{run}/events", "events", native(lambda run_id: events(registry, run_id, NATIVE))
+        f"{run}/events",
+        "events",
+        view_wrapper(registry, NATIVE, NATIVE)(lambda run_id: events(registry, run_id, NATIVE)),
     )
     blueprint.add_url_rule(
         f"{run}/<protocol>", "events-in", lambda **names: events_in(registry, **names)
@@ -71,16 +74,40 @@ def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
     client_files.add(blueprint)
 
 
-def view_wrapper(registry: ProviderRegistry, protocol: WireProtocol) -> Callable[[View], View]:
+def view_wrapper(
+    registry: ProviderRegistry, protocol: WireProtocol, *served: WireProtocol
+) -> Callable[[View], View]:
     """A decorator for the views of one protocol: applies the decorators of the ``AIStream``, and turns exceptions into
-    the protocol's errors."""
-    return lambda view: with_error_responses(protocol)(with_decorators(view, registry.decorators))
+    the protocol's errors.
+
+    :param served: The views exist if one of these is served; without any, always.
+    """
+
+    def wrap(view: View) -> View:
+        decorated = with_decorators(view, registry.decorators)
+
+        def view_if_served(**names: t.Any) -> Response:
+            refuse_unserved(served)
+            return decorated(**names)
+
+        return with_error_responses(protocol)(view_if_served if served else decorated)
+
+    return wrap
+
+
+def refuse_unserved(protocols: t.Sequence[WireProtocol]) -> None:
+    """
+    :raises NotFound: ``AISTREAM_PROTOCOLS`` names none of them.
+    """
+    names = extension().settings.protocols
+    if names is not None and not any(protocol.name in names for protocol in protocols):
+        abort(404, f"This server does not serve the protocol {protocols[0].name!r}.")
 
 
 def provider_view(registry: ProviderRegistry, protocol: WireProtocol) -> View:
     """The view that starts and resumes a provider's runs in one protocol."""
 
-    @view_wrapper(registry, protocol)
+    @view_wrapper(registry, protocol, protocol)
     def view(provider: str | None = None) -> Response:
         ext, request = extension(), current_request()
         cors.refuse_cross_site(ext.settings, request)
@@ -89,7 +116,7 @@ def provider_view(registry: ProviderRegistry, protocol: WireProtocol) -> View:
             return head_response(protocol)
         if parse.is_prefetch(request):
             return no_content()
-        parsed = parse.read_request(protocol, request, ext.settings)
+        parsed = parse.read_request(protocol, request, ext.settings, ext.process.bodies)
         found = found or registry.find(parsed.provider or "")
         return start_or_resume(ext, registry, protocol, found, parsed)
 
@@ -158,7 +185,7 @@ def events_in(registry: ProviderRegistry, run_id: str, protocol: str) -> Respons
     wire = PROTOCOLS.get(protocol)
     if wire is None:
         abort(404)
-    return view_wrapper(registry, wire)(lambda: events(registry, run_id, wire))()
+    return view_wrapper(registry, wire, wire)(lambda: events(registry, run_id, wire))()
 
 
 def stop(registry: ProviderRegistry, run_id: str) -> Response:

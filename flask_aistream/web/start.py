@@ -28,6 +28,8 @@ from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.native import NATIVE
 from flask_aistream.runs.policy import PARALLEL
+from flask_aistream.runs.quota import UNCOUNTED
+from flask_aistream.runs.quota import Quota
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
 from flask_aistream.web import attempts
@@ -35,6 +37,7 @@ from flask_aistream.web import history
 from flask_aistream.web import names
 from flask_aistream.web import parse
 from flask_aistream.web import turns
+from flask_aistream.web.address import address_of
 from flask_aistream.web.call import caller_variables
 from flask_aistream.web.call import provider_call
 from flask_aistream.web.executor import refuse_immovable
@@ -53,12 +56,14 @@ class Starter:
     :param chat_visitor: Browser (or ``CODE``) that a short chat id of an anonymous caller belongs to; see ``names``.
     :param key_visitor: The same for a short idempotency key.
     :param authorize: Called before the run starts; ``None`` allows every run.
+    :param is_code: The application's own code composed the request.
     """
 
     owner: str | None
     chat_visitor: str | None
     key_visitor: str | None
     authorize: Authorize | None = None
+    is_code: bool = False
 
 
 def starter_of(
@@ -84,10 +89,13 @@ def start(
 
     :raises AIStreamError: The request is wrong, not allowed, or cannot be served now.
     """
+    parse.check_name_lengths(parsed, starter.owner, ext.settings)
     run = new_run(registry, provider, parsed, starter)
     chat = chat_request(provider, parsed, run)
     if provider.text_only:
         parse.refuse_media(chat.messages)
+    if provider.system == "server" and not starter.is_code:
+        parse.refuse_system_messages(parsed.messages)
     access.authorize(starter.authorize, chat)
     take_key = attempts.takes_key(ext.process.store, protocol, run, parsed)
     log, new = start_in_chat(ext, registry, provider, parsed, run, chat, take_key)
@@ -220,6 +228,16 @@ def default_messages(provider: RegisteredProvider) -> list[Message]:
     return [{"role": "user", "content": provider.default_prompt}]
 
 
+def quota_of(ext: Extension, run: Run, chat: ChatRequest) -> Quota:
+    """What the start counts against. Code outside of a request is not limited."""
+    if not has_request_context():
+        return UNCOUNTED
+    quotas = ext.process.quotas
+    if run.owner is not None:
+        return quotas.of(f"{run.namespace} {run.owner}", None, background=chat.background)
+    return quotas.of(None, address_of(ext, current_request()), background=chat.background)
+
+
 def launch_or_enqueue(
     ext: Extension,
     provider: RegisteredProvider,
@@ -235,11 +253,11 @@ def launch_or_enqueue(
     :param previous: See ``Store.create``.
     :returns: The run's log, and whether it is new.
     """
-    runner = ext.process.runner
+    runner, quota = ext.process.runner, quota_of(ext, run, chat)
     if ext.enqueue is not None:
         refuse_immovable(provider, ext.mounts)
         run = replace(run, request=chat.encode())
-        return runner.enqueue(run, chat, take_key=take_key, previous=previous)
+        return runner.enqueue(run, chat, quota, take_key=take_key, previous=previous)
     if provider.restart and ext.process.store.shared:
         run = replace(run, request=chat.encode())
     else:
@@ -247,7 +265,7 @@ def launch_or_enqueue(
     call = provider_call(
         ext.exceptions, ext.settings, provider, chat, context_factory(provider), caller_variables()
     )
-    return runner.start(run, call, take_key=take_key, previous=previous)
+    return runner.start(run, call, quota, take_key=take_key, previous=previous)
 
 
 def context_factory(

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.server, pytest.mark.load, pytest.mark.timeout(90)]
     "provider", ["together", pytest.param("together-async", marks=pytest.mark.nightly)]
 )
 def test_a_thousand_streams_get_every_token_once_and_in_order(serve: Serve, provider: str) -> None:
-    server = serve("gevent")
+    server = serve("gevent", APP_AISTREAM_MAX_ANONYMOUS_RUNS=None)
     reader = DetachMonitor(server.port, provider)
     texts = asyncio.run(reader.read(STREAMS))
     assert texts == ["".join(f"{n} " for n in range(TOKENS))] * STREAMS

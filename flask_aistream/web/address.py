@@ -1,0 +1,52 @@
+"""The address of a client, where it tells clients apart."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+
+from flask import Request
+
+from flask_aistream.web.extension import Extension
+
+IPV6_NETWORK = 64
+"""Prefix length of the smallest network that one customer gets."""
+
+PROXY_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-Ip")
+
+ADJUSTED = "werkzeug.proxy_fix.orig"
+"""Key of the WSGI environment that werkzeug's ``ProxyFix`` sets."""
+
+
+def address_of(ext: Extension, request: Request) -> str | None:
+    """The client's address, if it tells clients apart; ``None`` for one that is not public.
+
+    Behind a proxy, without ``ProxyFix``, every client has the proxy's address, which is logged once.
+    """
+    address = public_network(request.remote_addr or "")
+    if (
+        address is None
+        and ADJUSTED not in request.environ
+        and any(name in request.headers for name in PROXY_HEADERS)
+    ):
+        ext.warn_once(
+            "Requests come through a proxy, so the addresses of clients are unknown, and AISTREAM_MAX_RUNS_PER_ADDRESS "
+            "and AISTREAM_MAX_STARTS_PER_ADDRESS limit nobody. Let werkzeug's ProxyFix set them: "
+            "app.wsgi_app = ProxyFix(app.wsgi_app)."
+        )
+    return address
+
+
+@lru_cache(1024)
+def public_network(address: str) -> str | None:
+    """An IPv4 address, or the network of an IPv6 one; ``None`` if it is not public."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:  # A unix socket has no address.
+        return None
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is None:
+            network = ipaddress.ip_network((found, IPV6_NETWORK), strict=False)
+            return str(network) if found.is_global else None
+        found = found.ipv4_mapped
+    return str(found) if found.is_global else None

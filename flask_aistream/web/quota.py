@@ -1,0 +1,64 @@
+"""The limits that a start by a client counts against: its owner's, or those of anonymous clients and their address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from flask_aistream.runs.quota import Quota
+from flask_aistream.runs.quota import Share
+from flask_aistream.runs.quota import StartRate
+from flask_aistream.web.config import Settings
+
+
+class Quotas:
+    """Makes the quotas of one process.
+
+    :param lock: Makes a lock for short sections; see ``Concurrency.lock``.
+    """
+
+    def __init__(
+        self, settings: Settings, lock: Callable[[], AbstractContextManager[object]]
+    ) -> None:
+        self._per_address = settings.max_runs_per_address
+        self._owner_rate = rate_of(settings.max_starts_per_owner, lock)
+        self._address_rate = rate_of(settings.max_starts_per_address, lock)
+        self._anonymous = share(
+            "anonymous",
+            settings.max_anonymous_runs,
+            "The server runs as many answers for anonymous clients as it may ({}). Try again in a moment, or log in.",
+        )
+        self._background = share(
+            "background",
+            settings.max_background_runs,
+            "The server runs as many answers in the background as it may ({}). Try again in a moment, or without "
+            "`background`.",
+        )
+
+    def of(self, owner: str | None, address: str | None, *, background: bool) -> Quota:
+        """
+        :param owner: With its namespace; ``None`` for an anonymous client.
+        :param address: Of an anonymous client, if it is public.
+        """
+        shares = self._background if background else ()
+        if owner is not None:
+            return Quota(shares, self._owner_rate, owner)
+        shares += self._anonymous
+        if address is None:
+            return Quota(shares)
+        shares += share(
+            f"address {address}",
+            self._per_address,
+            "The clients of your network have {} live runs, which is the limit. Stop one, or wait for one to end.",
+        )
+        return Quota(shares, self._address_rate, address)
+
+
+def share(name: str, most: int | None, refusal: str) -> tuple[Share, ...]:
+    return () if most is None else (Share(name, most, refusal.format(most)),)
+
+
+def rate_of(
+    per_minute: int | None, lock: Callable[[], AbstractContextManager[object]]
+) -> StartRate | None:
+    return None if per_minute is None else StartRate(per_minute, lock())
