@@ -99,6 +99,7 @@ def test_slow_bodies_do_not_take_all_places_of_a_gevent_worker(serve: Serve, cou
     server = serve("gevent", options=("--worker-connections", str(count)))
     say(server)  # It has started.
     with many(server, count) as halves:
+        assert call(server.url, "/ai/health")[0] == 200  # After the requests before it.
         for _ in range(5):
             begun = time.monotonic()
             assert call(server.url, "/ai/health")[0] == 200
