@@ -261,7 +261,8 @@ def check_name_lengths(parsed: ParsedRequest, owner: str | None, settings: Setti
         return
     names = {
         "chat id": parsed.chat,
-        "message id": parsed.continues,
+        "message id": parsed.continues or parsed.message_id,
+        "id of the message to branch off at": parsed.branch and parsed.branch.message,
         "Idempotency-Key": parsed.key,
         "owner": owner,
         **{name: value for name, value in parsed.options.items() if isinstance(value, str)},

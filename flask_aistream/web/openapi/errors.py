@@ -17,13 +17,14 @@ from flask_aistream.errors import StoreFull
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.errors import TooManyConnections
 from flask_aistream.errors import TooManyRuns
+from flask_aistream.errors import TooManyStarts
 from flask_aistream.errors import Unavailable
 from flask_aistream.providers.failure import FAILURES
 
 Errors = tuple[type[AIStreamError], ...]
 
 STATUSES: Mapping[type[AIStreamError], tuple[str, ...]] = {
-    RequestError: ("400", "413", "422"),
+    RequestError: ("400", "408", "413", "422"),
     CursorInvalid: ("400",),
     KeyReused: ("422",),
     AccessDenied: ("401", "403"),
@@ -31,6 +32,7 @@ STATUSES: Mapping[type[AIStreamError], tuple[str, ...]] = {
     RunNotFound: ("404",),
     RunUnreadable: ("410",),
     TooManyRuns: ("429",),
+    TooManyStarts: ("429",),
     TooManyConnections: ("429",),
     Unavailable: ("429", "503"),
     StoreFull: ("503",),
@@ -47,13 +49,22 @@ READ: Errors = (*LIST, RunNotFound, RunUnreadable, StoreUnavailable)
 FOLLOW: Errors = (*READ, RequestError, TooManyConnections, Unavailable)
 RESUME: Errors = (*FOLLOW, CursorInvalid)
 FIND: Errors = (*READ, ProviderNotFound, RequestError)
-START: Errors = (*RESUME, ProviderNotFound, KeyReused, TooManyRuns, StoreFull, ProviderError)
+START: Errors = (
+    *RESUME,
+    ProviderNotFound,
+    KeyReused,
+    TooManyRuns,
+    TooManyStarts,
+    StoreFull,
+    ProviderError,
+)
 
 SENTENCES: Mapping[str, str] = {
     "400": "Malformed",
     "401": "The caller has to log in",
     "403": "The caller may not do this",
     "404": "There is no such thing, or it belongs to another caller",
+    "408": "The body did not arrive in time",
     "410": "The run cannot be read",
     "413": "The body is too large",
     "422": "Well-formed, but not acceptable",

@@ -81,9 +81,9 @@ INPUT_MESSAGE = message_of(INPUT_ROLES)
 
 
 def one_of_fields(properties: Mapping[str, Schema], *names: str) -> Schema:
-    """An object that has at least one of these fields."""
-    required = [{"required": [name]} for name in names]
-    return {"type": "object", "properties": properties, "anyOf": required}
+    """An object that has at least one of these fields; without any, an object."""
+    required = {"anyOf": [{"required": [name]} for name in names]} if names else {}
+    return {"type": "object", "properties": properties, **required}
 
 
 def native(bounds: Bounds, models: t.Collection[str]) -> Schema:
@@ -151,7 +151,7 @@ def form_of(body: Schema) -> Schema:
     if "anyOf" not in body:
         return {"type": "object", "properties": fields, "required": body["required"]}
     return one_of_fields(
-        fields, *(it for name in body["anyOf"] for it in name["required"] if it in fields)
+        fields, *(it for name in body.get("anyOf", ()) for it in name["required"] if it in fields)
     )
 
 
