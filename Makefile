@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 QUICK := tests/core tests/sse tests/protocols tests/providers tests/timing tests/runs tests/delivery tests/web \
 	tests/stores/test_memory.py tests/stores/test_codec.py $(wildcard tests/test_*.py)
 
-.PHONY: demo test quick nightly clients faults soak check format lint types docs config-page pictures coverage wheel fix clean bench bench-quick bench-memory bench-stores bench-record
+.PHONY: demo test quick nightly clients faults soak check format lint types docs config-page site pictures coverage wheel fix clean bench bench-quick bench-memory bench-stores bench-record
 
 demo: .venv/demo
 	@tools/libraries.sh
@@ -73,7 +73,7 @@ fault-programs: .venv/dev
 
 # Everything CI runs. Steps that use one core or the network run in parallel.
 check: .venv/dev
-	@$(MAKE) --no-print-directory -j 4 --output-sync=target format lint types docs wheel clients
+	@$(MAKE) --no-print-directory -j 4 --output-sync=target format lint types docs site wheel clients
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory bench-quick
 
@@ -88,6 +88,10 @@ types: .venv/dev
 
 docs: .venv/dev
 	$(BIN)/python tools/config_page.py --check
+
+# The documentation as HTML, in build/site. A warning is an error.
+site: .venv/dev
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/site
 
 config-page: .venv/dev
 	$(BIN)/python tools/config_page.py

@@ -55,6 +55,8 @@ def main() -> None:
 
 def build(folder: Path) -> Path:
     run(sys.executable, "-m", "build", "--outdir", folder, ROOT)
+    # The index refuses packages whose description it cannot render.
+    run(sys.executable, "-m", "twine", "check", "--strict", *folder.iterdir())
     (wheel,) = folder.glob("*.whl")
     return wheel
 
