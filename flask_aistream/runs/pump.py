@@ -391,6 +391,7 @@ class Pump:
             return self._terminal
         if (
             self._direct
+            and self._terminal is None
             and self.first_at is None
             and not (self._chunks and self._chunks.recognized)
         ):
