@@ -7,6 +7,7 @@ import contextlib
 import enum
 import json
 import logging
+import sys
 import threading
 import time
 import typing as t
@@ -537,7 +538,9 @@ def test_a_cancelled_async_provider_cleans_up() -> None:
         while not events_of(log):
             await asyncio.sleep(0)
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        # Before Python 3.11 a task does not know that it was cancelled, so the run ends as failed.
+        knows = sys.version_info >= (3, 11)
+        with pytest.raises(asyncio.CancelledError) if knows else contextlib.nullcontext():
             await task
 
     log = new_log()
