@@ -7,7 +7,9 @@ import typing as t
 
 from hypothesis import HealthCheck
 from hypothesis import Phase
+from hypothesis import given
 from hypothesis import settings
+from hypothesis import strategies as st
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2000"))
 
@@ -15,12 +17,19 @@ PHASES = [Phase.explicit, Phase.reuse, Phase.generate]
 """No shrinking, which would repeat requests for minutes: a failure prints the blob that reproduces it."""
 
 
-def share(fraction: float) -> t.Any:
-    """Hypothesis settings of a test that takes this share of all examples."""
-    return settings(
+Test = t.Callable[..., None]
+
+
+def tried(fraction: float, *strategies: st.SearchStrategy[t.Any]) -> t.Callable[[Test], Test]:
+    """Call a test with random values, as often as its share of all examples.
+
+    :param strategies: Of the last arguments; the first ones are fixtures.
+    """
+    chosen = settings(
         max_examples=max(1, round(EXAMPLES * fraction)),
         phases=PHASES,
         deadline=None,
         print_blob=True,
         suppress_health_check=list(HealthCheck),
     )
+    return lambda test: chosen(given(*strategies)(test))

@@ -7,7 +7,6 @@ import typing as t
 
 import pytest
 from flask import Flask
-from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_aistream import AIStream
@@ -22,7 +21,7 @@ from flask_aistream.web.openapi.document import STARTS
 from flask_aistream.web.openapi.errors import STATUSES
 from flask_aistream.web.openapi.operations import OPERATIONS
 from flask_aistream.web.responses import status_of
-from tests.security.examples import share
+from tests.security.examples import tried
 
 STORY: list[ev.Event] = [
     ev.Reasoning("so"),
@@ -44,7 +43,11 @@ STORY: list[ev.Event] = [
 
 FAILURE = errors.ProviderError("overloaded", "The model failed on purpose.")
 
-FILES = {"client", "client-module", "static"}
+HIDDEN = {
+    *("client", "client-module", "static"),
+    *("doctor-process", "doctor-stream", "doctor-body"),
+}
+"""Files, and routes that do not exist for strangers."""
 
 
 def described_app() -> Flask:
@@ -101,7 +104,7 @@ def test_every_route_is_described(app: Flask, document: dict[str, t.Any]) -> Non
         for method in METHODS
         if method in (rule.methods or ())
         and rule.endpoint.startswith("aistream.")
-        and rule.endpoint.removeprefix("aistream.") not in FILES
+        and rule.endpoint.removeprefix("aistream.") not in HIDDEN
     }
     described = {
         (path, method.upper()) for path, item in document["paths"].items() for method in item
@@ -111,7 +114,7 @@ def test_every_route_is_described(app: Flask, document: dict[str, t.Any]) -> Non
 
 def test_every_row_of_the_tables_is_a_route(app: Flask) -> None:
     endpoints = {rule.endpoint.removeprefix("aistream.") for rule in app.url_map.iter_rules()}
-    assert {*OPERATIONS, *STARTS} <= endpoints
+    assert endpoints >= {*OPERATIONS, *STARTS}
 
 
 def test_every_error_with_a_status_is_in_the_table() -> None:
@@ -163,7 +166,8 @@ def known(app: Flask, document: dict[str, t.Any]) -> dict[str, list[str]]:
 
 
 INEXPRESSIBLE = re.compile(
-    f"has no prompt|answers the tool call|another body|the last record|messages, but at most|{FAILURE}"
+    "has no prompt|answers the tool call|another body|the last record|messages, but at most|"
+    f"`edit`|JSON: a field|{FAILURE}"
 )
 """Refusals of valid requests, whose reason no schema can have: one of two fields is required, the prompt is one message
 more, a message answers another one, a key or cursor belongs to a run, the provider fails."""
@@ -239,7 +243,7 @@ def test_a_route_answers_as_described(
         if mode == "positive" and response.status_code in (400, 413, 422):
             assert INEXPRESSIBLE.search(response.text), response.text
 
-    share(1 / 300)(given(st.data())(attempt))()
+    tried(1 / 300, st.data())(attempt)()
 
 
 def name_runs(case: t.Any, known: dict[str, list[str]], data: st.DataObject) -> None:

@@ -126,7 +126,7 @@ class Paths:
         body = {JSON: {"schema": reference(f"{protocol.name}-request")}}
         if protocol.form is None:
             return body
-        form = {"schema": form_of(self._body(protocol))}
+        form = {"schema": form_of(protocol, self._body(protocol))}
         return {**body, **dict.fromkeys(FORMS, form)}
 
     def _parameters(self, rule: Rule, operation: Operation) -> t.Iterator[Schema]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from flask_aistream.errors import AccessDenied
 from flask_aistream.errors import AIStreamError
+from flask_aistream.errors import ChatBusy
+from flask_aistream.errors import ChatNotFound
 from flask_aistream.errors import CursorInvalid
 from flask_aistream.errors import KeyReused
 from flask_aistream.errors import ProviderError
@@ -24,12 +26,14 @@ from flask_aistream.providers.failure import FAILURES
 Errors = tuple[type[AIStreamError], ...]
 
 STATUSES: Mapping[type[AIStreamError], tuple[str, ...]] = {
-    RequestError: ("400", "408", "413", "422"),
+    RequestError: ("400", "404", "408", "413", "422"),
     CursorInvalid: ("400",),
     KeyReused: ("422",),
     AccessDenied: ("401", "403"),
     ProviderNotFound: ("404",),
     RunNotFound: ("404",),
+    ChatNotFound: ("404",),
+    ChatBusy: ("409",),
     RunUnreadable: ("410",),
     TooManyRuns: ("429",),
     TooManyStarts: ("429",),
@@ -53,6 +57,7 @@ START: Errors = (
     *RESUME,
     ProviderNotFound,
     KeyReused,
+    ChatBusy,
     TooManyRuns,
     TooManyStarts,
     StoreFull,
@@ -65,6 +70,7 @@ SENTENCES: Mapping[str, str] = {
     "403": "The caller may not do this",
     "404": "There is no such thing, or it belongs to another caller",
     "408": "The body did not arrive in time",
+    "409": "The chat has a live run",
     "410": "The run cannot be read",
     "413": "The body is too large",
     "422": "Well-formed, but not acceptable",

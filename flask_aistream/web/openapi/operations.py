@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 
+from flask_aistream.errors import ChatNotFound
 from flask_aistream.errors import ProviderNotFound
+from flask_aistream.errors import RequestError
+from flask_aistream.errors import StoreUnavailable
+from flask_aistream.errors import Unavailable
 from flask_aistream.protocols.ai_sdk import AI_SDK
 from flask_aistream.protocols.ai_sdk import VERSIONS
 from flask_aistream.protocols.base import EVENT_STREAM
@@ -107,6 +111,10 @@ EVERY = tuple(PROTOCOLS.values())
 ENDED = ("The client has all of an ended run", EMPTY)
 RESPONSE = shapes.answer_of(t.cast(t.Any, OPENAI_RESPONSES.response_body))
 MODEL = record(id=TEXT, object={"const": "model"}, created=shapes.COUNT, owned_by=TEXT)
+NULL: Schema = {"type": "null"}
+CHAT_RUN = record(
+    run=TEXT, provider=TEXT, created={"type": "number"}, status=TEXT, events=TEXT, stop=TEXT
+)
 
 
 def run_with(**fields: Schema) -> Schema:
@@ -228,6 +236,34 @@ OPERATIONS: Mapping[str, Operation] = {
         {"200": ("The response", json_of(RESPONSE))},
         errors.READ,
         (OPENAI_RESPONSES,),
+    ),
+    "openai-delete": Operation(
+        "Stop a response, and delete it.",
+        {
+            "200": (
+                "It is deleted",
+                json_of(record(id=TEXT, object={"const": "response"}, deleted={"const": True})),
+            )
+        },
+        (*errors.READ, RequestError, Unavailable),
+        (OPENAI_RESPONSES,),
+    ),
+    "openai-compact": Operation(
+        "Not offered.",
+        {"404": ("Always", json_of(reference(f"{OPENAI_RESPONSES.name}-error")))},
+        protocols=(OPENAI_RESPONSES,),
+    ),
+    "chat": Operation(
+        "The runs of a chat, oldest first.",
+        {
+            "200": (
+                "The runs",
+                json_of(
+                    record(chat=TEXT, runs=listing(CHAT_RUN), live={"anyOf": [CHAT_RUN, NULL]})
+                ),
+            )
+        },
+        (*errors.LIST, ChatNotFound, StoreUnavailable),
     ),
     "openapi": Operation(
         "This description.", {"200": ("OpenAPI 3.1", json_of({"type": "object"}))}, errors.LIST

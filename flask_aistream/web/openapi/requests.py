@@ -39,6 +39,7 @@ class Bounds:
 
     def __init__(self, settings: Settings) -> None:
         self._messages = given(maxItems=settings.max_messages)
+        self.name: Schema = {**TEXT, **given(maxLength=settings.max_name_characters)}
         self.text: Schema = {**TEXT, **given(maxLength=settings.max_prompt_characters)}
 
     def messages(self, message: Schema) -> Schema:
@@ -86,6 +87,18 @@ def one_of_fields(properties: Mapping[str, Schema], *names: str) -> Schema:
     return {"type": "object", "properties": properties, **required}
 
 
+DECISION: Schema = {
+    "anyOf": [
+        {"type": "boolean"},
+        {
+            "type": "object",
+            "properties": {"approved": {"type": "boolean"}, "reason": TEXT},
+            "required": ["approved"],
+        },
+    ]
+}
+
+
 def native(bounds: Bounds, models: t.Collection[str]) -> Schema:
     return one_of_fields(
         {
@@ -93,6 +106,10 @@ def native(bounds: Bounds, models: t.Collection[str]) -> Schema:
             "messages": bounds.messages(CHAT_MESSAGE),
             "last_event_id": CURSOR_TEXT,
             "request_id": KEY_TEXT,
+            "chat": bounds.name,
+            "edit": bounds.name,
+            "regenerate": {"type": ["boolean", "string"]},
+            "approvals": {"type": "object", "additionalProperties": DECISION},
         },
         *("prompt", "messages", "last_event_id"),
     )
@@ -100,12 +117,12 @@ def native(bounds: Bounds, models: t.Collection[str]) -> Schema:
 
 def ai_sdk(bounds: Bounds, models: t.Collection[str]) -> Schema:
     properties = {
-        "id": TEXT,
+        "id": bounds.name,
         "messages": bounds.messages(UI_MESSAGE),
         "message": UI_MESSAGE,
         "prompt": bounds.text,
         "trigger": {},
-        "messageId": {},
+        "messageId": bounds.name,
     }
     return one_of_fields(properties, "messages", "message", "prompt")
 
@@ -119,7 +136,11 @@ def text(bounds: Bounds, models: t.Collection[str]) -> Schema:
 
 def ag_ui(bounds: Bounds, models: t.Collection[str]) -> Schema:
     schema = record(messages=bounds.messages(AG_UI_MESSAGE))
-    schema["properties"] |= {"threadId": TEXT, "runId": TEXT}
+    schema["properties"] |= {
+        "threadId": bounds.name,
+        "runId": bounds.name,
+        "parentRunId": bounds.name,
+    }
     return schema
 
 
@@ -128,8 +149,9 @@ def openai_chat(bounds: Bounds, models: t.Collection[str]) -> Schema:
     schema["properties"] |= {
         "n": {"enum": [None, 1]},
         "stream": FLAG,
-        "stream_options": {"type": ["object", "null"], "properties": {"include_usage": FLAG}},
+        "stream_options": {"type": "object", "properties": {"include_usage": FLAG}},
     }
+    schema["dependentSchemas"] = {"stream_options": record(stream={"const": True})}
     return schema
 
 
@@ -145,14 +167,17 @@ def openai_responses(bounds: Bounds, models: t.Collection[str]) -> Schema:
     return schema
 
 
-def form_of(body: Schema) -> Schema:
-    """The form that stands for a body: its text fields, and any others."""
-    fields = text_fields(body)
-    if "anyOf" not in body:
-        return {"type": "object", "properties": fields, "required": body["required"]}
-    return one_of_fields(
-        fields, *(it for name in body.get("anyOf", ()) for it in name["required"] if it in fields)
-    )
+def form_of(protocol: WireProtocol, body: Schema) -> Schema:
+    """The form that stands for a body: its text fields, and its numbers and flags as text."""
+    simple = {
+        name: {"type": [NAMES[kind] for kind in kinds if kind not in (dict, list)]}
+        for name, kinds in (protocol.form or {}).items()
+        if {*kinds} - {dict, list}
+    }
+    fields = {**text_fields(body), **simple}
+    needed = [name for row in body.get("anyOf", ()) for name in row["required"] if name in fields]
+    schema: Schema = {"type": "object", "properties": fields, "required": body.get("required", [])}
+    return {**schema, "anyOf": [{"required": [name]} for name in needed]} if needed else schema
 
 
 def text_fields(body: Schema) -> Mapping[str, Schema]:

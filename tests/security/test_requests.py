@@ -1,0 +1,107 @@
+"""Whole requests to every route, random in every part: never a server error, never a run that stays."""
+
+from __future__ import annotations
+
+import json
+import logging
+import typing as t
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+from flask import Flask
+from flask import request
+from hypothesis import strategies as st
+
+from flask_aistream import AIStream
+from flask_aistream.testing import Script
+from flask_aistream.web.extension import install
+from tests.security import values
+from tests.security.examples import tried
+from tests.server.servers import wait_for
+
+METHODS = st.sampled_from(["GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "TRACE", "BREW"])
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[Flask]:
+    app = Flask("requests")
+    app.secret_key = "secret"
+    app.config.update(
+        PROPAGATE_EXCEPTIONS=False, AISTREAM_MAX_BODY_BYTES=2000, AISTREAM_OPENAPI=True
+    )
+    ai = AIStream()
+    ai.identify(lambda: request.headers.get("X-User"))
+    ai.provider(name="chat", default_prompt="Hi")(Script("a", "b"))
+    ai.init_app(app, url_prefix="/ai")
+    yield app
+    wait_for(lambda: install(app).process.runner.count == 0, "all runs to end")
+    assert len(install(app).process.registry) == 0
+
+
+SEGMENTS = st.one_of(
+    st.sampled_from(["chat", "ai-sdk", "..", ".", "%", "static", "a-chat-nobody-guesses"]),
+    st.text(max_size=8),
+    st.text(st.sampled_from("/\\\0\r\n%;?#"), max_size=3),
+)
+RULES = [
+    "/ai/{}",
+    "/ai/chat/{}",
+    "/ai/chat/ai-sdk/{}/stream",
+    "/ai/chat/ai-sdk/{}/stop",
+    "/ai/runs/{}",
+    "/ai/runs/{}/events",
+    "/ai/runs/{}/ai-sdk",
+    "/ai/runs/{}/stop",
+    "/ai/v1/{}",
+    "/ai/v1/chat/completions",
+    "/ai/v1/responses",
+    "/ai/v1/responses/{}",
+    "/ai/v1/responses/resp_{}/cancel",
+    "/ai/v1/models/{}",
+    "/ai/static/{}",
+    "/ai/static/aistream/{}",
+    "/{}",
+]
+PATHS = st.builds(
+    lambda rule, segment: rule.format(quote(segment, safe="/")), st.sampled_from(RULES), SEGMENTS
+)
+DATA = st.one_of(
+    values.BODIES.map(lambda body: json.dumps(body).encode()),
+    st.binary(max_size=40),
+    st.just(b"x" * 3000),
+)
+
+
+@tried(1 / 4, METHODS, PATHS, values.QUERIES, values.HEADERS, DATA)
+def test_no_request_is_a_server_error(
+    app: Flask,
+    method: str,
+    path: str,
+    query: dict[str, str],
+    headers: dict[str, str],
+    data: bytes,
+) -> None:
+    asked: t.Any = {"method": method, "query_string": query, "headers": headers, "data": data}
+    with Errors() as logged, app.test_client().open(path, **asked) as response:
+        assert response.status_code < 500, response.data
+        assert method != "HEAD" or response.data == b""
+    assert logged.records == []
+
+
+class Errors(logging.Handler):
+    """Records of the level ERROR that are logged within a ``with`` block."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    def __enter__(self) -> Errors:
+        logging.getLogger().addHandler(self)
+        return self
+
+    def __exit__(self, *_: t.Any) -> None:
+        logging.getLogger().removeHandler(self)
