@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from dataclasses import dataclass
 from dataclasses import field
@@ -58,6 +59,11 @@ class Run:
         """Characters of all that a client may have chosen."""
         named = (self.owner, self.key, self.chat, self.request)
         return sum(len(text) for text in named if text)
+
+    @property
+    def account(self) -> str | None:
+        """The owner, unlike one of the same name in another namespace. Their runs are counted by it."""
+        return None if self.owner is None else json.dumps([self.namespace, self.owner])
 
     def readable_by(self, caller: str | None, namespace: str = "") -> bool:
         return self.owner is None or (self.owner, self.namespace) == (caller, namespace)

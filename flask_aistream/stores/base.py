@@ -156,7 +156,7 @@ class Store(t.Protocol):
         """Create a log that begins with ``first``, or open the log of the run that has the same ``run.key``.
 
         :param owned: False creates the run without an owner, to be adopted by another process.
-        :param most: Maximum number of concurrent runs of ``run.owner``, in all processes; ``None``: unlimited.
+        :param most: Maximum number of concurrent runs of ``run.account``, in all processes; ``None``: unlimited.
         :param take_key: The run is new and gets ``run.key``, which an earlier run loses.
         :param previous: Create the run only if this one is the newest of ``run.chat``, and has ended; ``""``: only if
             the chat has no run; ``None``: in any case. Checked and created in one step, in all processes.
@@ -206,9 +206,6 @@ class Store(t.Protocol):
 
     def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
         """Return which of these runs have an outbox row: their end is still to be delivered, or being delivered."""
-
-    def running(self, owner: str) -> int:
-        """Return the number of an owner's runs that have not ended, in all processes."""
 
     def orphans(self, queued: float | None = None) -> Sequence[Orphan]:
         """Return the runs without a live owner. Called every half second.

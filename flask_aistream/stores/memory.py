@@ -152,13 +152,14 @@ class MemoryStore:
                 return self._logs[self._keys[run.key]], False
             if self._full:
                 raise StoreFull
-            if most is not None and run.owner is not None and self._running(run.owner) >= most:
+            account = run.account
+            if most is not None and account is not None and self._running(account) >= most:
                 raise TooManyRuns(most)
             if run.chat is not None:
                 self._enter(run.chat, run.id, previous)
             self._logs[run.id] = log
-            if run.owner is not None:
-                self._by_owner.setdefault(run.owner, []).append(log)
+            if account is not None:
+                self._by_owner.setdefault(account, []).append(log)
             if run.key is not None:
                 self._keys[run.key] = run.id
         return log, True
@@ -213,14 +214,10 @@ class MemoryStore:
                 self._drop(log.run)
             return run_id not in self._logs
 
-    def running(self, owner: str) -> int:
-        with self._lock:
-            return self._running(owner)
-
-    def _running(self, owner: str) -> int:
-        running = [log for log in self._by_owner.pop(owner, ()) if not log.ended]
+    def _running(self, account: str) -> int:
+        running = [log for log in self._by_owner.pop(account, ()) if not log.ended]
         if running:
-            self._by_owner[owner] = running
+            self._by_owner[account] = running
         return len(running)
 
     def orphans(self, queued: float | None = None) -> Sequence[Orphan]:

@@ -32,15 +32,20 @@ def is_store_url(url: object) -> bool:
     return bool(found) and scheme in ENGINES
 
 
-def open_store(url: str, process: Spawner, *, patience: float, limits: Limits) -> Store:
+def open_store(
+    url: str, process: Spawner, namespace: str, *, patience: float, limits: Limits
+) -> Store:
     """The store that a URL names. It connects later: see :func:`check_connection`.
 
+    :param namespace: Of the application. Stores with another one are invisible to it.
     :param patience: Seconds the store may be unavailable before living runs fail.
     """
     make = ENGINES[scheme_of(url)]
     if make is None:
         return MemoryStore(limits, lock=process.lock)
-    store = SharedStore(make(url, process, limits), process, patience=patience, limits=limits)
+    store = SharedStore(
+        make(url, process, limits, namespace), process, patience=patience, limits=limits
+    )
     store.writer.start()
     return store
 
@@ -55,7 +60,7 @@ def check_connection(url: str, process: Spawner) -> None:
     if make is None:
         return
     try:
-        engine = make(url, process, UNLIMITED)
+        engine = make(url, process, UNLIMITED, "")
     except ImportError:
         raise ValueError(
             "the package redis is not installed; `pip install flask_aistream[redis]` does that"
@@ -88,22 +93,22 @@ def cause_of(error: Exception) -> str:
     return meant[0] if meant else text.partition(" : <")[0]
 
 
-def sqlite_engine(url: str, process: Spawner, limits: Limits) -> Engine:
+def sqlite_engine(url: str, process: Spawner, limits: Limits, namespace: str) -> Engine:
     from flask_aistream.stores.sqlite import SqliteEngine
 
     # sqlite:///a is below the working directory, sqlite:////a at the root: as SQLAlchemy reads it.
     path = unquote(urlsplit(url).path)[1:]
-    return SqliteEngine(path, new_name(), limits)
+    return SqliteEngine(path, new_name(), limits, namespace=namespace)
 
 
-def redis_engine(url: str, process: Spawner, limits: Limits) -> Engine:
+def redis_engine(url: str, process: Spawner, limits: Limits, namespace: str) -> Engine:
     from flask_aistream.stores.redis import RedisEngine
     from flask_aistream.stores.redis.client import redis_client
 
-    return RedisEngine(lambda: redis_client(url), new_name(), process, limits)
+    return RedisEngine(lambda: redis_client(url), new_name(), process, limits, namespace=namespace)
 
 
-ENGINES: dict[str, Callable[[str, Spawner, Limits], Engine] | None] = {
+ENGINES: dict[str, Callable[[str, Spawner, Limits, str], Engine] | None] = {
     "memory": None,
     "sqlite": sqlite_engine,
     **dict.fromkeys(

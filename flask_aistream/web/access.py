@@ -14,6 +14,7 @@ from flask_aistream.errors import AccessDenied
 from flask_aistream.errors import RunNotFound
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
+from flask_aistream.web.extension import extension
 from flask_aistream.web.registry import Authorize
 from flask_aistream.web.registry import Identify
 from flask_aistream.web.registry import ProviderRegistry
@@ -87,8 +88,8 @@ def check_verdict(allowed: t.Any, refusal: str) -> None:
 
 
 def namespace_of(registry: ProviderRegistry) -> str:
-    """Where the owners of an ``AIStream`` are valid: in it, and in the current application."""
-    return json.dumps([current_app.name, registry.name])
+    """Where the owners of an ``AIStream`` are valid: in it, and in its application."""
+    return json.dumps([extension().namespace, registry.name])
 
 
 def open_log(store: Store, registry: ProviderRegistry, run_id: str, caller: str | None) -> Log:

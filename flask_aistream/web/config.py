@@ -130,6 +130,22 @@ class Protocols:
         return f"a list of some of {', '.join(PROTOCOLS)}, or None for all"
 
 
+class Text:
+    """A text that is not empty, or ``None``."""
+
+    def __init__(self, most: int, none: str) -> None:
+        self._most = most
+        self._none = none
+
+    def __call__(self, value: t.Any) -> bool:
+        return value is None or (
+            isinstance(value, str) and 0 < len(value) <= self._most and value.isprintable()
+        )
+
+    def __str__(self) -> str:
+        return f"a text of 1 to {self._most} printable characters, or None for {self._none}"
+
+
 class Origins:
     """``"*"``, ``None``, or a collection of origins as browsers send them."""
 
@@ -184,6 +200,14 @@ class Settings:
         StoreUrl(),
         "URL of the store that keeps the logs of runs. None: memory; where several processes may serve the application, an "
         "SQLite file in the instance folder.",
+    )
+    namespace: str | None = key(
+        None,
+        "",
+        Text(200, "the name of the application, `app.name`"),
+        "Name of the application in the store: applications with different ones share a Redis or an SQLite file "
+        "and see nothing of each other. Set it where two applications have the same `app.name`, and set the same one "
+        "in Celery workers.",
     )
     executor: t.Any = key(  # noqa: RUF009
         None,

@@ -36,6 +36,7 @@ class Extension:
     """``app.extensions["aistream"]``: shared by all ``AIStream`` blueprints of an application.
 
     :param store_url: ``None`` if it can only be chosen after fork.
+    :ivar namespace: Names the application in a store; see ``AISTREAM_NAMESPACE``.
     :ivar enqueue: Puts runs into the executor's queue; ``None`` calls providers in this process.
     """
 
@@ -43,6 +44,7 @@ class Extension:
         self, app: Flask, settings: Settings, store_url: str | None, enqueue: Enqueue | None
     ) -> None:
         self.settings = settings
+        self.namespace = settings.namespace or app.name
         self.mounts = Mounts()
         self.enqueue = enqueue
         self.exceptions = ProviderExceptions(app)
@@ -85,7 +87,13 @@ class Extension:
         cors.warn_of_flask_cors(self._app, self.settings)
         url = self._store_url or choose_store(self._app, self.settings, forked=True)
         return ProcessState(
-            self._app, self.settings, url or MEMORY, self.mounts, self.enqueue, self.exceptions
+            self._app,
+            self.settings,
+            url or MEMORY,
+            self.namespace,
+            self.mounts,
+            self.enqueue,
+            self.exceptions,
         )
 
 

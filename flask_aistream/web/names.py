@@ -27,6 +27,7 @@ from flask_aistream.web.cors import VISITOR_COOKIE
 from flask_aistream.web.cors import host_of
 from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import current_request
+from flask_aistream.web.extension import extension
 from flask_aistream.web.registry import ProviderRegistry
 from flask_aistream.web.registry import RegisteredProvider
 
@@ -59,7 +60,7 @@ def scoped(
         return None
     # JSON, since any character may be in a name: joined by one of them, two different names could be equal.
     scope = provider.name if provider is not None else None
-    return json.dumps([current_app.name, registry.name, scope, holder, name])
+    return json.dumps([extension().namespace, registry.name, scope, holder, name])
 
 
 def scoped_chat(

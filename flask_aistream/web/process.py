@@ -66,6 +66,7 @@ class ProcessState:
         app: Flask,
         settings: Settings,
         store_url: str,
+        namespace: str,
         mounts: Mounts,
         enqueue: Enqueue | None,
         exceptions: ProviderExceptions,
@@ -90,6 +91,7 @@ class ProcessState:
         self.store = open_store(
             store_url,
             self._concurrency,
+            namespace,
             patience=settings.store_seconds,
             limits=Limits(
                 retain=settings.retain_seconds,

@@ -223,7 +223,7 @@ class SimEngine:
         winner = state.names.get(("key", run.key or ""))
         if winner in state.runs and not state.runs[winner].evicted and not take_key:
             return winner
-        if most is not None and run.owner and len(self._living(run.owner)) >= most:
+        if most is not None and run.owner and len(self._living(run)) >= most:
             raise TooManyRuns(most)
         self._insert(run, batch)
         return run.id
@@ -365,8 +365,6 @@ class SimEngine:
     def find(self, kind: Name, value: str) -> list[str]:
         self._call(writes=False)
         value.encode()
-        if kind == "owner":
-            return self._living(value)
         if kind in ("chat-runs", "chat-live"):
             rows = sorted(self._db.state.runs.values(), key=lambda row: row.no)
             own = [row for row in rows if row.run.chat == value]
@@ -429,6 +427,8 @@ class SimEngine:
         claimable = {"", self._name, *dead}
         self._claimants = {row.claimant for row in outbox} - claimable
         chosen = choose([row for row in outbox if row.claimant in claimable], busy)
+        if chosen and not self._db.atomic:
+            self._beat()
         for run_id, attempt, _ in chosen:
             row = self._db.state.runs[run_id]
             self._db.put(replace(row, outbox=self._name, deliveries=attempt))
@@ -479,9 +479,9 @@ class SimEngine:
         row = self._db.state.runs.get(run_id)
         return None if row is None or row.evicted else row
 
-    def _living(self, owner: str) -> list[str]:
+    def _living(self, run: Run) -> list[str]:
         rows = self._db.state.runs.values()
-        return [it.run.id for it in rows if it.token is None and it.run.owner == owner]
+        return [it.run.id for it in rows if it.token is None and it.run.account == run.account]
 
     def _insert(self, run: Run, batch: Batch, no: int | None = None) -> None:
         process = self._name if batch.epoch else ""

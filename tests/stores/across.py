@@ -16,6 +16,7 @@ from flask_aistream.core import events as ev
 from flask_aistream.core.run import Run
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
+from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.base import ClaimedRow
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.shared.engine import DEAD_SECONDS
@@ -29,6 +30,7 @@ from tests.server.servers import wait_for
 from tests.stores.contract import at_once
 from tests.stores.contract import begin
 from tests.stores.contract import follow
+from tests.stores.contract import queue
 from tests.stores.contract import run_of
 from tests.stores.shared import Stores
 
@@ -113,11 +115,11 @@ class AcrossContract:
         log.on_lost(fail)
         assert there.open(log.run.id).end(ev.Stopped())
         wait_for(lambda: log.ended, "the news")
-        counted: list[int] = []
-        asking = threading.Thread(target=lambda: counted.append(here.running("eve")), daemon=True)
+        found: list[str | None] = []
+        asking = threading.Thread(target=lambda: found.append(here.latest("talk")), daemon=True)
         asking.start()
         asking.join(DEADLINE)
-        assert counted == [0]
+        assert found == [None]
 
     def test_nothing_is_written_after_an_end_from_elsewhere(
         self, here: SharedStore, there: SharedStore, stores: Stores
@@ -178,10 +180,44 @@ class AcrossContract:
         self, here: SharedStore, there: SharedStore
     ) -> None:
         logs = [begin(store, owner="ann")[0] for store in (here, here, there)]
-        begin(there, owner="bob")
-        assert (here.running("ann"), there.running("ann"), here.running("eve")) == (3, 3, 0)
+        begin(there, owner="bob", most=1)
+        for store in (here, there):
+            with pytest.raises(TooManyRuns):
+                begin(store, owner="ann", most=3)
         here.open(logs[2].run.id).end(ev.Stopped())
-        assert (here.running("ann"), there.running("ann")) == (2, 2)
+        begin(here, owner="ann", most=3)
+
+    def test_applications_of_different_names_see_nothing_of_each_other(
+        self, stores: Stores
+    ) -> None:
+        one, two = (stores.make(name=name, namespace=name, max_runs=1) for name in ("a:b", "a"))
+        mine, _ = begin(one, owner="ann", key="k", chat="talk")
+        ended, queued = made(one), queue(one)
+        assert ended.end(ev.Finished())
+        for run_id in (mine.run.id, ended.run.id, queued.id):
+            with pytest.raises(RunNotFound):
+                two.open(run_id)
+            assert two.adopt(run_id, 1) is None
+            assert two.drop(run_id)
+        two.leave_chat("talk", mine.run.id)
+        assert (two.started("k"), two.latest("talk")) == (None, None)
+        assert (two.claim([]), two.orphans(queued=0)) == ([], [])
+        theirs = [begin(two, owner="ann", key="k", chat="talk", most=number)[0] for number in (1,)]
+        theirs += [made(two) for _ in range(2)]
+        for log in theirs:
+            log.end(ev.Stopped())
+            two.delivered(log.run.id)
+        two.sweep()
+        assert [row.log.run.id for row in one.claim([])] == [ended.run.id]
+        assert [orphan.log.run.id for orphan in one.orphans(queued=0)] == [queued.id]
+        assert (one.latest("talk"), follow(one.open(ended.run.id))[-1]) == (
+            mine.run.id,
+            ev.Finished(),
+        )
+        stores.kill(one)
+        for _ in range(2):
+            time.sleep(DEAD_SECONDS)
+            assert two.orphans(queued=0) == []
 
     def test_the_runs_of_a_dead_process_are_found_and_ended_once(
         self, stores: Stores, here: SharedStore, there: SharedStore
@@ -240,7 +276,6 @@ class AcrossContract:
                 store.delivered(log.run.id)
             store.flush()
             assert (store.orphans(), store.claim([])) == ([], [])
-        assert there.running("nobody") == 0
 
     def test_a_row_that_no_process_claims_may_be_claimed_by_any_and_expires_with_its_run(
         self, stores: Stores
@@ -553,7 +588,7 @@ class AcrossContract:
         for number in range(1000):
             log.append(str(number))
             if number % 50 == 0:
-                here.running("nobody")  # A round of its own.
+                here.flush()  # A round of its own.
         living = stores.make(name="third").open(log.run.id).read(-1)
         assert living.first > 0
         assert living.last >= 900

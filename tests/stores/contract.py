@@ -401,9 +401,10 @@ class StoreContract:
                 return None
 
         logs = [log for log in at_once(create) if log is not None]
-        assert len(logs) == store.running("ann") == 3
+        assert len(logs) == 3
         assert sum(store.started(f"k{number}") is not None for number in range(THREADS)) == 3
         assert store.create(run_of("chat", owner="bob"), [], most=1)[1]
+        assert store.create(run_of("chat", owner="ann", namespace="other"), [], most=1)[1]
         assert store.create(run_of("chat"), [], most=1)[1]
         again, new = store.create(run_of("chat", owner="ann", key=logs[0].run.key), [], most=3)
         assert (again.run.id, new) == (logs[0].run.id, False)
@@ -488,7 +489,8 @@ class StoreContract:
             store.create(refused, [], most=5, previous="")
         with pytest.raises(RunNotFound):
             store.open(refused.id)
-        assert (store.started("k"), store.running("ann")) == (None, 0)
+        assert store.started("k") is None
+        assert begin(store, owner="ann", most=1)[1]
         assert list(store.chat_runs("talk")) == [live.run.id]
 
     def test_of_runs_that_follow_the_same_run_at_once_one_is_created(self, store: Store) -> None:
@@ -702,9 +704,9 @@ def run_of(provider: str, **fields: t.Any) -> Run:
     return Run(new_run_id(), provider, 0.0, **fields)
 
 
-def begin(store: Store, **fields: t.Any) -> tuple[Log, bool]:
+def begin(store: Store, most: int | None = None, **fields: t.Any) -> tuple[Log, bool]:
     run = run_of("chat", **fields)
-    return store.create(run, [ev.RunStarted(run.id, "chat")])
+    return store.create(run, [ev.RunStarted(run.id, "chat")], most=most)
 
 
 def create_after(store: Store, previous: str) -> tuple[Log, bool]:

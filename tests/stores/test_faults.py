@@ -137,7 +137,7 @@ def is_told_of_what_was_forgotten(
     assert woken.wait(SPARE)
     log.append("heard on the way of all news")
     wait_for(lambda: reader.tail == 2, "it")
-    there.running("nobody")  # It has looked at whatever it was to look at.
+    there.flush()  # It has looked at whatever it was to look at.
     come_back = cut_off(there)
     log.append("not heard")
     log.end(ev.Finished())

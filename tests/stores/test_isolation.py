@@ -20,15 +20,11 @@ import pytest
 from flask_aistream.core import events as ev
 from flask_aistream.errors import RunUnreadable
 from flask_aistream.errors import StoreUnavailable
+from flask_aistream.errors import TooManyRuns
 from flask_aistream.server.threads import Threads
 from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.memory import MemoryStore
-from flask_aistream.stores.redis.keys import PROCESSES
-from flask_aistream.stores.redis.keys import alias
-from flask_aistream.stores.redis.keys import beat_key
-from flask_aistream.stores.redis.keys import log_key
-from flask_aistream.stores.redis.keys import meta_key
-from flask_aistream.stores.redis.keys import runs_of
+from flask_aistream.stores.redis.keys import Keys
 from flask_aistream.stores.sqlite import SqliteEngine
 from flask_aistream.stores.sqlite import tables
 from flask_aistream.stores.urls import check_connection
@@ -38,6 +34,8 @@ from tests.stores.across import sleep
 from tests.stores.contract import MEGABYTE
 from tests.stores.contract import begin
 from tests.stores.contract import follow
+from tests.stores.contract import queue
+from tests.stores.contract import run_of
 from tests.stores.redis_server import RedisServer
 from tests.stores.shared import Stores
 from tests.stores.shared import stores_over
@@ -100,7 +98,6 @@ def test_a_job_that_cannot_be_done_fails_alone(kind: str, request: pytest.Fixtur
     assert isinstance(answers["create"], UnicodeEncodeError)
     assert answers["end"] is True
     assert follow(there.open(log.run.id))[1:] == ["a", ev.Finished()]
-    assert not there.running("nobody")
 
 
 # A file.
@@ -195,7 +192,7 @@ def test_a_record_of_another_type_is_an_error_for_its_run_only(
     here, there = redis_stores.make(name="here"), redis_stores.make(name="there")
     ended, living = made(here), made(here)
     ended.end(ev.Finished())
-    server.client.set(meta_key(ended.run.id), "something else")
+    server.client.set(Keys("").meta(ended.run.id), "something else")
     for _ in range(3):
         with pytest.raises(RunUnreadable):
             there.open(ended.run.id)
@@ -209,7 +206,7 @@ def test_a_record_of_another_type_is_an_error_for_its_run_only(
 def test_a_field_of_a_newer_version_is_ignored(redis_stores: Stores, server: RedisServer) -> None:
     here, there = redis_stores.make(name="here"), redis_stores.make(name="there")
     log = made(here)
-    key = meta_key(log.run.id)
+    key = Keys("").meta(log.run.id)
     about = json.loads(t.cast(bytes, server.client.hget(key, "run")))
     server.client.hset(
         key, mapping={"run": json.dumps(about | {"colour": "blue"}), "shape": "round"}
@@ -221,14 +218,16 @@ def test_a_field_of_a_newer_version_is_ignored(redis_stores: Stores, server: Red
     assert follow(there.open(log.run.id))[1:] == ["a", ev.Stopped()]
 
 
+NAMES = Keys("")
+
 KEYS: dict[str, Callable[[str], str]] = {
-    "meta": meta_key,
-    "log": log_key,
-    "processes": lambda _: PROCESSES,
-    "runs of the process": lambda _: runs_of("here"),
-    "idempotency key": lambda _: alias("key", "k"),
-    "chat": lambda _: alias("chat", "c"),
-    "owner": lambda _: alias("owner", "ann"),
+    "meta": NAMES.meta,
+    "log": NAMES.log,
+    "processes": lambda _: NAMES.processes,
+    "runs of the process": lambda _: NAMES.runs("here"),
+    "idempotency key": lambda _: NAMES.alias("key", "k"),
+    "chat": lambda _: NAMES.alias("chat", "c"),
+    "owner": lambda _: NAMES.owner(str(run_of("chat", owner="ann").account)),
 }
 
 
@@ -243,10 +242,12 @@ def test_the_heartbeat_writes_again_what_was_lost(
     key = KEYS[lost](log.run.id)
     server.client.delete(key)
     wait_for(lambda: server.client.exists(key), "the key")
-    assert (there.latest("c"), there.running("ann")) == (log.run.id, 1)
+    assert there.latest("c") == log.run.id
+    with pytest.raises(TooManyRuns):
+        begin(t.cast(t.Any, there), owner="ann", most=1)
     reader = there.open(log.run.id)
     redis_stores.kill(here)
-    server.client.delete(beat_key("here"))
+    server.client.delete(Keys("").beat("here"))
 
     def orphaned() -> bool:
         time.sleep(0.1)
@@ -254,6 +255,42 @@ def test_the_heartbeat_writes_again_what_was_lost(
 
     wait_for(orphaned, "its process to be found dead")
     assert reader.end(ev.Interrupted("owner-lost"), epoch=1)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(
+            NAMES.processes,
+            NAMES.outbox,
+            NAMES.ended,
+            NAMES.bytes,
+            NAMES.runs("here"),
+            NAMES.runs(""),
+        ),
+        *(KEYS[name]("") for name in ("owner", "chat", "idempotency key")),
+        NAMES.alias("chat-runs", "c"),
+    ],
+)
+def test_a_key_that_another_program_has_written_is_replaced(
+    key: str, redis_stores: Stores, server: RedisServer
+) -> None:
+    here, there = (redis_stores.make(name=name, store_bytes=10**6) for name in ("here", "there"))
+    before = made(here)
+    server.client.delete(key)
+    server.client.rpush(key, "one")
+    queue(t.cast(t.Any, here))
+    log, _ = begin(t.cast(t.Any, here), key="k", chat="c", owner="ann", most=1)
+    log.append("a")
+    for ended in (before, log):
+        assert ended.end(ev.Finished(), claim=True)
+    for store in (here, there):
+        store.orphans()
+        store.sweep()
+    here.claim([])
+    begin(t.cast(t.Any, here), owner="ann", most=1)
+    assert follow(there.open(log.run.id))[1:] == ["a", ev.Finished()]
+    assert (there.latest("c"), there.started("k") is None) == (log.run.id, False)
 
 
 BUSY = """
@@ -264,7 +301,7 @@ from flask_aistream.server.detect import concurrency
 from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.urls import open_store
 from tests.stores.contract import begin
-store = open_store(sys.argv[1], concurrency(), patience=10, limits=Limits())
+store = open_store(sys.argv[1], concurrency(), "", patience=10, limits=Limits())
 log, _ = begin(store)
 time.sleep(1)
 print(log.run.id, flush=True)

@@ -10,7 +10,7 @@ from flask_aistream.core import events as ev
 from flask_aistream.server.threads import Threads
 from flask_aistream.stores.redis import RedisEngine
 from flask_aistream.stores.redis.client import redis_client
-from flask_aistream.stores.redis.keys import beat_key
+from flask_aistream.stores.redis.keys import Keys
 from flask_aistream.stores.redis.processes import WATCH_SECONDS
 from flask_aistream.stores.shared.engine import Engine
 from tests.doubles import ManualClock
@@ -64,9 +64,9 @@ def test_what_a_failover_has_lost_is_written_anew(
     log = made(here)
     for number in range(10):
         log.append(str(number))
-        here.running("nobody")  # A round, and so an entry, of its own.
+        here.flush()  # A round, and so an entry, of its own.
     reader = there.open(log.run.id)
-    key = f"aistream:{{{log.run.id}}}:log"
+    key = Keys("").log(log.run.id)
     lost = [entry for entry, _ in redis_server.client.xrange(key)][6:]
     redis_server.client.xdel(key, *lost)
     log.append("after")
@@ -93,7 +93,7 @@ def test_a_heartbeat_that_vanishes_for_a_moment_is_no_death(
     there = stores.make(name="there")
     for _ in range(3):
         # As when the server has stood still, or its clock was put forward.
-        redis_server.client.delete(beat_key("here"))
+        redis_server.client.delete(Keys("").beat("here"))
         assert there.orphans() == []
 
 
@@ -104,12 +104,12 @@ def test_nor_where_it_was_missing_because_there_was_nothing_to_do(
     t.cast(t.Any, there.writer._engine)._processes._ticks = clock
     log = made(here)
     log.end(ev.Finished())
-    redis_server.client.delete(beat_key("here"))
+    redis_server.client.delete(Keys("").beat("here"))
     for _ in range(2):
         assert there.orphans() == []
         clock.advance(WATCH_SECONDS / 2)
     made(here)
-    redis_server.client.delete(beat_key("here"))
+    redis_server.client.delete(Keys("").beat("here"))
     assert there.orphans() == []
 
 
@@ -148,14 +148,19 @@ def test_who_had_nothing_to_do_for_long_is_not_dead_when_it_begins_something(
     assert there.claim([]) == []
     assert there.orphans() == []
     assert [row.attempt for row in here.claim([])] == [1]
+    other = made(stores.make(name="third"))
+    other.end(ev.Finished())
+    redis_server.client.delete(Keys("").beat("here"))
+    assert [row.attempt for row in here.claim([log.run.id])] == [1]
+    assert there.claim([]) == []
 
 
 def test_the_sizes_of_what_is_gone_are_gone(stores: Stores, redis_server: RedisServer) -> None:
     store = stores.make(store_bytes=MEGABYTE, max_runs=1)
     logs = [made(store) for _ in range(3)]
     store.sweep()
-    assert redis_server.client.hkeys("aistream:bytes") == [b"@one"]
+    assert redis_server.client.hkeys(Keys("").bytes) == [b"@one"]
     for log in logs:
         log.end(ev.Finished())
     store.sweep()
-    assert redis_server.client.hkeys("aistream:bytes") == [logs[-1].run.id.encode()]
+    assert redis_server.client.hkeys(Keys("").bytes) == [logs[-1].run.id.encode()]

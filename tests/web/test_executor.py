@@ -20,6 +20,7 @@ from flask_aistream import run_ended
 from flask_aistream.core import events as ev
 from flask_aistream.errors import ConfigError
 from flask_aistream.errors import RegistrationError
+from flask_aistream.errors import RunNotFound
 from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import Gate
 from flask_aistream.testing import StreamClient
@@ -55,6 +56,7 @@ def process(ai: AIStream, queue: list[str], tmp_path: Path, ends: Ends) -> Itera
     def begin(**settings: t.Any) -> Flask:
         app = Flask(f"process{len(processes)}")
         given = {
+            "namespace": "shop",
             "store": f"sqlite:///{tmp_path}/runs.sqlite",
             "executor": queue.append,
             "commit_seconds": 0,
@@ -176,12 +178,35 @@ def test_a_run_that_was_stopped_in_the_queue_is_not_executed(
     assert not chat
 
 
+def test_applications_share_a_store_only_under_one_namespace(
+    process: Process, ai: AIStream, queue: list[str], chat: list[ChatRequest]
+) -> None:
+    web, worker, other = process(), process(), process(namespace="blog")
+    with web.app_context():
+        handle = ai.start("chat", "Hi", key="k" * 16, chat="c" * 16)
+    (ticket,) = queue
+    with other.app_context():
+        with pytest.raises(RunNotFound):
+            ai.attach(handle.id)
+        assert ai.execute(ticket) is None
+        ai.start("chat", "Hi", key="k" * 16, chat="c" * 16)
+    assert len(queue) == 2
+    assert isinstance(Worker(worker, ai, ticket).wait(), ev.Finished)
+    assert len(chat) == 1
+
+
+@pytest.mark.parametrize("namespace", ["", 7, "x" * 201, "a\nb", "\ud800"])
+def test_a_namespace_that_cannot_be_a_name_is_refused(process: Process, namespace: t.Any) -> None:
+    with pytest.raises(ConfigError, match="AISTREAM_NAMESPACE"):
+        process(namespace=namespace)
+
+
 def test_a_run_that_no_worker_takes_fails_once(
     process: Process, ai: AIStream, ends: Ends, caplog: pytest.LogCaptureFixture
 ) -> None:
     web, other = process(queue_seconds=0.3), process(queue_seconds=0.3)
     with other.app_context():
-        install(other).process.store.running("nobody")  # It lives, and looks after others' runs.
+        install(other).process.store.flush()  # It lives, and looks after others' runs.
     answer = StreamClient(web).read("/ai/chat", json={"prompt": "Hi"})
     assert isinstance(answer.outcome, ev.Failed)
     assert answer.outcome.code == "queue_timeout"

@@ -339,7 +339,7 @@ def test_another_process_has_the_request_of_an_ended_run(
     stream = StreamClient(app).read("/ai/say", json={"prompt": "Hi", "chat": "c" * 16})
     log = install(app).process.store.open(stream.run)
 
-    other = open_store(url, Threads(), patience=5.0, limits=UNLIMITED)
+    other = open_store(url, Threads(), app.name, patience=5.0, limits=UNLIMITED)
     try:
         assert other.open(log.run.id).run.request == log.run.request != ""
     finally:

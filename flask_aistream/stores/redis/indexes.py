@@ -8,9 +8,6 @@ from collections.abc import Collection
 from flask_aistream.core.run import Run
 from flask_aistream.errors import ChatBusy
 from flask_aistream.stores.base import CHAT_RUNS
-from flask_aistream.stores.redis.keys import alias
-from flask_aistream.stores.redis.keys import aliases
-from flask_aistream.stores.redis.keys import meta_key
 from flask_aistream.stores.redis.scripts import COUNT
 from flask_aistream.stores.redis.scripts import DELETE_IF_EQUAL
 from flask_aistream.stores.redis.scripts import ENTER_CHAT
@@ -21,40 +18,39 @@ from flask_aistream.stores.shared.engine import Name
 class Indexes:
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._keys = server.keys
 
     def find(self, kind: Name, value: str) -> list[str]:
-        if kind == "owner":
-            return [it.decode() for it in self._server.redis.smembers(alias(kind, value))]
         if kind in ("chat-runs", "chat-live"):
-            runs = self._server.redis.zrange(alias("chat-runs", value), 0, -1)
+            runs = self._server.redis.zrange(self._keys.alias("chat-runs", value), 0, -1)
             return [it.decode() for it in runs]
-        found = self._server.redis.get(alias(kind, value))
-        if found is None or not self._server.redis.exists(meta_key(found.decode())):
+        found = self._server.redis.get(self._keys.alias(kind, value))
+        if found is None or not self._server.redis.exists(self._keys.meta(found.decode())):
             return []
         return [found.decode()]
 
     def leave_chat(self, chat: str, run_id: str) -> None:
-        self._server.run(DELETE_IF_EQUAL, (alias("chat", chat),), (run_id,))
+        self._server.run(DELETE_IF_EQUAL, (self._keys.alias("chat", chat),), (run_id,))
 
     def claim_key(self, run: Run, take: bool = False) -> str:
         """
         :param take: An earlier run loses the key.
         :returns: Id of the run that has the key.
         """
-        key = alias("key", t.cast(str, run.key))
+        key = self._keys.alias("key", t.cast(str, run.key))
         if take:
             self._server.redis.set(key, run.id)
         while not self._server.redis.set(key, run.id, nx=True):
             found = self._server.redis.get(key)
             winner = found.decode() if found is not None else ""
-            if winner == run.id or self._server.redis.exists(meta_key(winner)):
+            if winner == run.id or self._server.redis.exists(self._keys.meta(winner)):
                 return t.cast(str, winner)
             self._server.run(DELETE_IF_EQUAL, (key,), (winner,))  # That run was dropped.
         return run.id
 
     def release_key(self, run: Run) -> None:
         if run.key is not None:
-            self._server.run(DELETE_IF_EQUAL, (alias("key", run.key),), (run.id,))
+            self._server.run(DELETE_IF_EQUAL, (self._keys.alias("key", run.key),), (run.id,))
 
     def enter_chat(self, run: Run, previous: str | None = None) -> None:
         """Enter a run among those of its chat.
@@ -63,7 +59,10 @@ class Indexes:
         """
         if run.chat is None:
             return
-        key, expected = alias("chat-runs", run.chat), "*" if previous is None else previous
+        key, expected = (
+            self._keys.alias("chat-runs", run.chat),
+            "*" if previous is None else previous,
+        )
         newest = self._server.run(ENTER_CHAT, (key,), (run.id, expected, CHAT_RUNS))
         if newest:
             raise ChatBusy(newest.decode())
@@ -71,14 +70,14 @@ class Indexes:
     def leave_chat_runs(self, chat: str, run_ids: Collection[str]) -> None:
         """Remove runs from those of a chat."""
         if run_ids:
-            self._server.redis.zrem(alias("chat-runs", chat), *run_ids)
+            self._server.redis.zrem(self._keys.alias("chat-runs", chat), *run_ids)
 
     def add(self, run: Run) -> None:
         with self._server.redis.pipeline(transaction=False) as pipe:
-            if run.owner is not None:
-                pipe.sadd(alias("owner", run.owner), run.id)
+            if run.account is not None:
+                pipe.sadd(self._keys.owner(run.account), run.id)
             if run.chat is not None:
-                pipe.set(alias("chat", run.chat), run.id)
+                pipe.set(self._keys.alias("chat", run.chat), run.id)
             pipe.execute()
         self.enter_chat(run)
 
@@ -86,19 +85,24 @@ class Indexes:
         """Enter living runs again. A name that another run has taken meanwhile stays with that run."""
         with self._server.redis.pipeline(transaction=False) as pipe:
             for run in runs:
-                for key in aliases(run):
+                for key in self._keys.aliases(run):
                     pipe.set(key, run.id, nx=True)
-                if run.owner is not None:
-                    pipe.sadd(alias("owner", run.owner), run.id)
+                if run.account is not None:
+                    pipe.sadd(self._keys.owner(run.account), run.id)
             pipe.execute()
         for run in runs:
             self.enter_chat(run)
 
-    def count(self, owner: str, run_id: str, most: int) -> bool:
+    def count(self, run: Run, most: int) -> bool:
         """Enter a run among its owner's, unless these are ``most`` already."""
-        return bool(self._server.run(COUNT, (alias("owner", owner),), (run_id, most)))
+        key = self._keys.owner(t.cast(str, run.account))
+        return bool(self._server.run(COUNT, (key,), (run.id, most)))
 
-    def remove(self, owner: str, run_ids: Collection[str]) -> None:
+    def living(self, account: str) -> list[str]:
+        """The runs of an owner; some may have ended."""
+        return [it.decode() for it in self._server.redis.smembers(self._keys.owner(account))]
+
+    def remove(self, account: str, run_ids: Collection[str]) -> None:
         """Remove runs from those of an owner."""
         if run_ids:
-            self._server.redis.srem(alias("owner", owner), *run_ids)
+            self._server.redis.srem(self._keys.owner(account), *run_ids)

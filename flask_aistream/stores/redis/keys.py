@@ -5,30 +5,87 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import fields
+from urllib.parse import quote
 
 from flask_aistream.core.run import Run
 from flask_aistream.stores.codec import decode
 from flask_aistream.stores.shared.engine import Segment
 
-PREFIX = "aistream:"
-
 FORMAT = 1
 """Version of what is written here."""
 
 FIELDS = [field.name for field in fields(Run) if field.name != "request"]
-ENDED = f"{PREFIX}ended"
-BYTES = f"{PREFIX}bytes"
-OUTBOX = f"{PREFIX}outbox"
-PROCESSES = f"{PREFIX}processes"
 
 
-def log_key(run_id: str) -> str:
-    # The braces put both of a run's keys into one slot of a cluster.
-    return f"{PREFIX}{{{run_id}}}:log"
+class Keys:
+    """Every key and channel of one application.
 
+    :param namespace: Of the application; see ``AISTREAM_NAMESPACE``.
+    """
 
-def meta_key(run_id: str) -> str:
-    return f"{PREFIX}{{{run_id}}}:meta"
+    def __init__(self, namespace: str) -> None:
+        # Without separators, braces and spaces.
+        self.prefix = f"aistream:{quote(namespace, safe='', errors='surrogatepass')}:"
+        self.ended = f"{self.prefix}ended"
+        self.bytes = f"{self.prefix}bytes"
+        self.outbox = f"{self.prefix}outbox"
+        self.processes = f"{self.prefix}processes"
+
+    def log(self, run_id: str) -> str:
+        # The braces put both of a run's keys into one slot of a cluster.
+        return f"{self.prefix}{{{run_id}}}:log"
+
+    def meta(self, run_id: str) -> str:
+        return f"{self.prefix}{{{run_id}}}:meta"
+
+    def both(self, run_id: str) -> tuple[str, str]:
+        return self.log(run_id), self.meta(run_id)
+
+    def beat(self, process: str) -> str:
+        return f"{self.prefix}process:{process}:beat"
+
+    def runs(self, process: str) -> str:
+        """The living runs of a process; of the empty name, those that wait for their owner."""
+        return f"{self.prefix}process:{process}:runs"
+
+    def news(self, process: str) -> str:
+        """The channel on which others publish which runs of a process they have ended or adopted."""
+        return f"{self.prefix}process:{process}:ended"
+
+    def alias(self, kind: str, name: str) -> str:
+        """A client chose the name: it may be long, and hold any character."""
+        return f"{self.prefix}{kind}:{hashlib.sha256(name.encode()).hexdigest()[:40]}"
+
+    def aliases(self, run: Run) -> list[str]:
+        """The names by which a run is found."""
+        named = (("key", run.key), ("chat", run.chat))
+        return [self.alias(kind, value) for kind, value in named if value is not None]
+
+    def types(self, process: str, run: Run | None) -> dict[str, bytes]:
+        """Types of the keys that a process shares with others; with those of a run.
+
+        Of its log and meta key, the scripts see to it.
+        """
+        shared = {
+            self.processes: b"set",
+            self.outbox: b"set",
+            self.ended: b"zset",
+            self.bytes: b"hash",
+            self.runs(process): b"set",
+            self.runs(""): b"set",
+            self.beat(process): b"string",
+        }
+        if run is None:
+            return shared
+        if run.account is not None:
+            shared[self.owner(run.account)] = b"set"
+        if run.chat is not None:
+            shared[self.alias("chat-runs", run.chat)] = b"zset"
+        return shared | dict.fromkeys(self.aliases(run), b"string")
+
+    def owner(self, account: str) -> str:
+        """The living runs of an owner; see ``Run.account``."""
+        return self.alias("owner", account)
 
 
 def about_of(run: Run) -> str:
@@ -45,31 +102,6 @@ def run_of(about: bytes, request: bytes = b"") -> Run:
     return Run(
         **{name: values[name] for name in FIELDS if name in values}, request=request.decode()
     )
-
-
-def beat_key(name: str) -> str:
-    return f"{PREFIX}process:{name}:beat"
-
-
-def runs_of(name: str) -> str:
-    """The living runs of a process; of the empty name, those that wait for their owner."""
-    return f"{PREFIX}process:{name}:runs"
-
-
-def news_of(name: str) -> str:
-    """The channel on which others publish which runs of a process they have ended or adopted."""
-    return f"{PREFIX}process:{name}:ended"
-
-
-def alias(kind: str, name: str) -> str:
-    """A client chose the name: it may be long, and hold any character."""
-    return f"{PREFIX}{kind}:{hashlib.sha256(name.encode()).hexdigest()[:40]}"
-
-
-def aliases(run: Run) -> list[str]:
-    """The names by which a run is found."""
-    named = (("key", run.key), ("chat", run.chat))
-    return [alias(kind, value) for kind, value in named if value is not None]
 
 
 def entry_id(length: int, epoch: int = 0) -> str:

@@ -9,8 +9,6 @@ from collections.abc import Collection
 
 import redis
 
-from flask_aistream.stores.redis.keys import OUTBOX
-from flask_aistream.stores.redis.keys import meta_key
 from flask_aistream.stores.redis.processes import Processes
 from flask_aistream.stores.redis.scripts import CLAIM
 from flask_aistream.stores.redis.scripts import DELIVERED
@@ -31,14 +29,15 @@ class Outbox:
 
     def __init__(self, server: Server, name: str, processes: Processes) -> None:
         self._server = server
+        self._keys = server.keys
         self._name = name
         self._processes = processes
 
     def announce(self, end: End) -> None:
         """Enter a run in the index, before it ends: a crash in between leaves no row that no process finds."""
         if end.outbox is not None:
-            self._server.redis.sadd(OUTBOX, end.run)
-        if end.outbox:  # A process that had nothing to do counts as dead to others.
+            self._server.redis.sadd(self._keys.outbox, end.run)
+        if end.outbox:  # As before a claim.
             self._processes.beat()
 
     def arguments(self, end: End) -> tuple[str, str]:
@@ -50,19 +49,24 @@ class Outbox:
         rows = self._rows()
         self._processes.claimants = {row.claimant for row in rows} - claimable
         claimed: list[tuple[str, int]] = []
-        for row in choose([row for row in rows if row.claimant in claimable], busy):
-            attempt = self._server.run(CLAIM, (meta_key(row.run),), (self._name, row.claimant))
+        chosen = choose([row for row in rows if row.claimant in claimable], busy)
+        if chosen:  # A process that had nothing to do counts as dead to others.
+            self._processes.beat()
+        for row in chosen:
+            attempt = self._server.run(
+                CLAIM, (self._keys.meta(row.run),), (self._name, row.claimant)
+            )
             if attempt:
                 claimed.append((row.run, attempt))
         return claimed
 
     def _rows(self) -> list[OutboxRow]:
-        run_ids = [it.decode() for it in self._server.redis.smembers(OUTBOX)]
+        run_ids = [it.decode() for it in self._server.redis.smembers(self._keys.outbox)]
         if not run_ids:
             return []
         with self._server.redis.pipeline(transaction=False) as pipe:
             for run_id in run_ids:
-                pipe.hmget(meta_key(run_id), "epoch", "token", "outbox", "deliveries")
+                pipe.hmget(self._keys.meta(run_id), "epoch", "token", "outbox", "deliveries")
             replies = pipe.execute(raise_on_error=False)
         rows: list[OutboxRow] = []
         for run_id, reply in zip(run_ids, replies, strict=True):
@@ -72,15 +76,15 @@ class Outbox:
             if claimant is not None:
                 rows.append(OutboxRow(run_id, int(count or 0) + 1, claimant.decode()))
             elif epoch is None or token is not None:
-                self._server.redis.srem(OUTBOX, run_id)
+                self._server.redis.srem(self._keys.outbox, run_id)
         return rows
 
     def undelivered(self, run_ids: Collection[str]) -> set[str]:
         with self._server.redis.pipeline(transaction=False) as pipe:
             for run_id in run_ids:
-                pipe.hexists(meta_key(run_id), "outbox")
+                pipe.hexists(self._keys.meta(run_id), "outbox")
             return {run_id for run_id, row in zip(run_ids, pipe.execute(), strict=True) if row}
 
     def delivered(self, run_id: str) -> None:
-        if self._server.run(DELIVERED, (meta_key(run_id),), (self._name,)):
-            self._server.redis.srem(OUTBOX, run_id)
+        if self._server.run(DELIVERED, (self._keys.meta(run_id),), (self._name,)):
+            self._server.redis.srem(self._keys.outbox, run_id)

@@ -9,11 +9,6 @@ from collections.abc import Sequence
 
 import redis
 
-from flask_aistream.stores.redis.keys import BYTES
-from flask_aistream.stores.redis.keys import PROCESSES
-from flask_aistream.stores.redis.keys import beat_key
-from flask_aistream.stores.redis.keys import meta_key
-from flask_aistream.stores.redis.keys import runs_of
 from flask_aistream.stores.redis.server import Server
 from flask_aistream.stores.redis.server import is_outage
 from flask_aistream.stores.redis.server import raised
@@ -38,6 +33,7 @@ class Processes:
         self, server: Server, name: str, ticks: Callable[[], float] = time.monotonic
     ) -> None:
         self._server = server
+        self._keys = server.keys
         self._name = name
         self._ticks = ticks
         self._missing: dict[tuple[str, bool], float] = {}
@@ -53,23 +49,25 @@ class Processes:
         with self._server.redis.pipeline(transaction=False) as pipe:
             if process:
                 self._beat(pipe)
-                pipe.sadd(PROCESSES, process)
-            pipe.sadd(runs_of(process), run_id)
+                pipe.sadd(self._keys.processes, process)
+            pipe.sadd(self._keys.runs(process), run_id)
             pipe.execute()
 
     def repair(self, run_ids: Sequence[str]) -> None:
         """Enter this process and its living runs again."""
         with self._server.redis.pipeline(transaction=False) as pipe:
-            pipe.sadd(PROCESSES, self._name)
-            pipe.sadd(runs_of(self._name), *run_ids)
+            pipe.sadd(self._keys.processes, self._name)
+            pipe.sadd(self._keys.runs(self._name), *run_ids)
             pipe.execute()
 
     def orphans(self) -> list[tuple[str, int]]:
         self.dead = self._find_dead()
         found: list[tuple[str, int]] = []
         for name in (*self.dead, ""):
-            runs = [run_id.decode() for run_id in self._server.redis.smembers(runs_of(name))]
-            if runs and name and self._server.redis.exists(beat_key(name)):
+            runs = [
+                run_id.decode() for run_id in self._server.redis.smembers(self._keys.runs(name))
+            ]
+            if runs and name and self._server.redis.exists(self._keys.beat(name)):
                 continue  # It had nothing to look after, and has just begun to.
             found += self._living(name, runs)
             if not runs and name:
@@ -78,7 +76,7 @@ class Processes:
 
     def still_dead(self) -> list[str]:
         """Those of ``dead`` that have not begun to do something since."""
-        return [name for name in self.dead if not self._server.redis.exists(beat_key(name))]
+        return [name for name in self.dead if not self._server.redis.exists(self._keys.beat(name))]
 
     def _living(self, name: str, runs: Sequence[str]) -> list[tuple[str, int]]:
         """The runs of a process that have not ended, and their epochs."""
@@ -87,7 +85,7 @@ class Processes:
         # In one go: any number may wait in a queue, and this is done twice a second.
         with self._server.redis.pipeline(transaction=False) as pipe:
             for run_id in runs:
-                pipe.hmget(meta_key(run_id), "process", "epoch", "token")
+                pipe.hmget(self._keys.meta(run_id), "process", "epoch", "token")
             replies = pipe.execute(raise_on_error=False)
         found: list[tuple[str, int]] = []
         for run_id, reply in zip(runs, replies, strict=True):
@@ -97,16 +95,16 @@ class Processes:
             if process == name.encode() and token is None:
                 found.append((run_id, int(epoch)))
             else:
-                self._server.redis.srem(runs_of(name), run_id)
+                self._server.redis.srem(self._keys.runs(name), run_id)
         return found
 
     def _remove(self, name: str) -> None:
         """Remove a process that has no runs."""
-        self._server.redis.srem(PROCESSES, name)
-        self._server.redis.hdel(BYTES, f"@{name}")
+        self._server.redis.srem(self._keys.processes, name)
+        self._server.redis.hdel(self._keys.bytes, f"@{name}")
         # It may have begun a run at this moment.
-        if self._server.redis.exists(beat_key(name)):
-            self._server.redis.sadd(PROCESSES, name)
+        if self._server.redis.exists(self._keys.beat(name)):
+            self._server.redis.sadd(self._keys.processes, name)
 
     def _find_dead(self) -> list[str]:
         """Processes whose heartbeat this one has seen missing for a while: after the server stood still or its
@@ -117,11 +115,13 @@ class Processes:
             self._missing.clear()
         self._checked_at = now
         client = self._server.redis
-        names = {name.decode() for name in client.smembers(PROCESSES)} | self.claimants
-        missing = [it for it in names if it != self._name and not client.exists(beat_key(it))]
-        states = [(name, bool(client.exists(runs_of(name)))) for name in missing]
+        names = {name.decode() for name in client.smembers(self._keys.processes)} | self.claimants
+        missing = [
+            it for it in names if it != self._name and not client.exists(self._keys.beat(it))
+        ]
+        states = [(name, bool(client.exists(self._keys.runs(name)))) for name in missing]
         self._missing = {state: self._missing.get(state, now) for state in states}
         return [name for (name, _), since in self._missing.items() if now - since >= WATCH_SECONDS]
 
     def _beat(self, client: t.Any) -> None:
-        client.set(beat_key(self._name), 1, px=BEAT_MILLISECONDS)
+        client.set(self._keys.beat(self._name), 1, px=BEAT_MILLISECONDS)

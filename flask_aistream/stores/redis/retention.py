@@ -13,15 +13,7 @@ import redis
 
 from flask_aistream.core.run import Run
 from flask_aistream.stores.limits import Limits
-from flask_aistream.stores.redis.keys import BYTES
-from flask_aistream.stores.redis.keys import ENDED
-from flask_aistream.stores.redis.keys import alias
-from flask_aistream.stores.redis.keys import aliases
-from flask_aistream.stores.redis.keys import log_key
-from flask_aistream.stores.redis.keys import meta_key
-from flask_aistream.stores.redis.keys import news_of
 from flask_aistream.stores.redis.keys import run_of
-from flask_aistream.stores.redis.keys import runs_of
 from flask_aistream.stores.redis.scripts import DELETE_IF_EQUAL
 from flask_aistream.stores.redis.scripts import EXPIRE_IF_EQUAL
 from flask_aistream.stores.redis.scripts import EXPIRE_IF_NEWEST
@@ -57,6 +49,7 @@ class Retention:
         retain = limits.retain
         self.keep = "" if retain is None else str(int((retain + SPARE_SECONDS) * 1000))
         self._server = server
+        self._keys = server.keys
         self._name = name
         self._limits = limits
         self._clock = clock
@@ -65,31 +58,31 @@ class Retention:
     def add(self, run_id: str) -> None:
         """A run has ended: no process has to look after it any more."""
         with self._server.redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(meta_key(run_id), "run", "process")
-            pipe.memory_usage(log_key(run_id))
-            pipe.memory_usage(meta_key(run_id))
+            pipe.hmget(self._keys.meta(run_id), "run", "process")
+            pipe.memory_usage(self._keys.log(run_id))
+            pipe.memory_usage(self._keys.meta(run_id))
             (about, owner), log_bytes, meta_bytes = pipe.execute()
         if about is None:
             return
         run, name = run_of(about), owner.decode()
         with self._server.redis.pipeline(transaction=False) as pipe:
-            pipe.srem(runs_of(name), run_id)
-            if run.owner is not None:
-                pipe.srem(alias("owner", run.owner), run_id)
+            pipe.srem(self._keys.runs(name), run_id)
+            if run.account is not None:
+                pipe.srem(self._keys.owner(run.account), run_id)
             # Two that end at one moment keep their order.
             self._ended_at = max(self._clock(), self._ended_at + 1e-6)
-            pipe.zadd(ENDED, {run_id: self._ended_at})
-            pipe.hset(BYTES, run_id, (log_bytes or 0) + (meta_bytes or 0) + RUN_BYTES)
+            pipe.zadd(self._keys.ended, {run_id: self._ended_at})
+            pipe.hset(self._keys.bytes, run_id, (log_bytes or 0) + (meta_bytes or 0) + RUN_BYTES)
             pipe.execute()
         # A cluster's pipeline takes neither a script nor PUBLISH.
         if self.keep:
-            for key in aliases(run):
+            for key in self._keys.aliases(run):
                 self._server.run(EXPIRE_IF_EQUAL, (key,), (run_id, self.keep))
             if run.chat is not None:
-                chat = alias("chat-runs", run.chat)
+                chat = self._keys.alias("chat-runs", run.chat)
                 self._server.run(EXPIRE_IF_NEWEST, (chat,), (run_id, self.keep))
         if name not in ("", self._name):
-            self._server.redis.publish(news_of(name), run_id)
+            self._server.redis.publish(self._keys.news(name), run_id)
 
     def sweep(self, living: Collection[str]) -> bool:
         """
@@ -98,21 +91,23 @@ class Retention:
         """
         if self._limits.retain is not None:
             old = self._clock() - self._limits.retain
-            self._drop(self._server.redis.zrangebyscore(ENDED, "-inf", old), claimed=True)
+            self._drop(
+                self._server.redis.zrangebyscore(self._keys.ended, "-inf", old), claimed=True
+            )
         if self._limits.max_runs is not None:
-            self._drop(self._server.redis.zrange(ENDED, 0, -self._limits.max_runs - 1))
+            self._drop(self._server.redis.zrange(self._keys.ended, 0, -self._limits.max_runs - 1))
         most = self._limits.store_bytes
         return most is not None and self._is_full(most, living)
 
     def drop(self, run_id: str) -> bool:
         """:returns: Whether there is no such run any more."""
-        claimant = self._server.redis.hget(meta_key(run_id), "outbox")
-        if claimant is None and self._server.redis.zscore(ENDED, run_id) is not None:
+        claimant = self._server.redis.hget(self._keys.meta(run_id), "outbox")
+        if claimant is None and self._server.redis.zscore(self._keys.ended, run_id) is not None:
             self._drop([run_id.encode()])
-        return not self._server.redis.exists(meta_key(run_id))
+        return not self._server.redis.exists(self._keys.meta(run_id))
 
     def drop_oldest(self) -> None:
-        self._drop(self._server.redis.zrange(ENDED, 0, DROP - 1))
+        self._drop(self._server.redis.zrange(self._keys.ended, 0, DROP - 1))
 
     def _is_full(self, most: int, living: Collection[str]) -> bool:
         """Drop more, if need be, and the oldest first.
@@ -121,13 +116,13 @@ class Retention:
         """
         mine = f"@{self._name}"
         if living:
-            self._server.redis.hset(BYTES, mine, self._bytes(living))
+            self._server.redis.hset(self._keys.bytes, mine, self._bytes(living))
         else:  # No other process removes the entry of one that never had a run.
-            self._server.redis.hdel(BYTES, mine)
-        surplus = self._server.run(SUM, (BYTES,)) - most
+            self._server.redis.hdel(self._keys.bytes, mine)
+        surplus = self._server.run(SUM, (self._keys.bytes,)) - most
         while surplus > 0:
-            oldest = self._server.redis.zrange(ENDED, 0, DROP - 1)
-            sizes = self._server.redis.hmget(BYTES, oldest) if oldest else []
+            oldest = self._server.redis.zrange(self._keys.ended, 0, DROP - 1)
+            sizes = self._server.redis.hmget(self._keys.bytes, oldest) if oldest else []
             if not self._drop(oldest):
                 return True
             surplus -= sum(int(size or 0) for size in sizes)
@@ -136,8 +131,8 @@ class Retention:
     def _bytes(self, run_ids: Collection[str]) -> int:
         with self._server.redis.pipeline(transaction=False) as pipe:
             for run_id in run_ids:
-                pipe.memory_usage(log_key(run_id))
-                pipe.memory_usage(meta_key(run_id))
+                pipe.memory_usage(self._keys.log(run_id))
+                pipe.memory_usage(self._keys.meta(run_id))
             return sum(size or 0 for size in pipe.execute())
 
     def _drop(self, ended: Collection[bytes], *, claimed: bool = False) -> bool:
@@ -148,7 +143,7 @@ class Retention:
         names = [name.decode() for name in ended]
         with self._server.redis.pipeline(transaction=False) as pipe:
             for name in names:
-                pipe.hmget(meta_key(name), "run", "outbox")
+                pipe.hmget(self._keys.meta(name), "run", "outbox")
             replies = pipe.execute(raise_on_error=False) if names else []
         known = zip(names, map(about_and_claimant, replies), strict=True)
         abouts = {name: about for name, (about, claimant) in known if claimed or not claimant}
@@ -160,18 +155,18 @@ class Retention:
         with self._server.redis.pipeline(transaction=False) as pipe:
             for run_id in abouts:
                 # A cluster's pipeline deletes one at a time.
-                pipe.delete(log_key(run_id))
-                pipe.delete(meta_key(run_id))
-            pipe.zrem(ENDED, *abouts)
-            pipe.hdel(BYTES, *abouts)
+                pipe.delete(self._keys.log(run_id))
+                pipe.delete(self._keys.meta(run_id))
+            pipe.zrem(self._keys.ended, *abouts)
+            pipe.hdel(self._keys.bytes, *abouts)
             pipe.execute()
         return True
 
     def _drop_names(self, run_id: str, run: Run) -> None:
-        for key in aliases(run):
+        for key in self._keys.aliases(run):
             self._server.run(DELETE_IF_EQUAL, (key,), (run_id,))
         if run.chat is not None:
-            self._server.redis.zrem(alias("chat-runs", run.chat), run_id)
+            self._server.redis.zrem(self._keys.alias("chat-runs", run.chat), run_id)
 
 
 def about_and_claimant(reply: t.Any) -> tuple[bytes | None, bytes | None]:

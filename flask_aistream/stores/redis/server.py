@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import typing as t
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 import redis
 import redis.exceptions
+
+from flask_aistream.stores.redis.keys import Keys
+
+logger = logging.getLogger("flask_aistream")
 
 OLDEST = (6, 2)
 """The first version that trims a stream by its ids."""
@@ -44,6 +50,10 @@ def is_outage(error: Exception) -> bool:
     return isinstance(error, FAULTS)
 
 
+def is_wrong_type(error: Exception) -> bool:
+    return "WRONGTYPE" in str(error)
+
+
 def raised(reply: t.Any) -> t.Any:
     """A reply of a pipeline that does not raise by itself."""
     if isinstance(reply, Exception):
@@ -54,10 +64,13 @@ def raised(reply: t.Any) -> t.Any:
 class Server:
     """
     :param connect: Makes a client.
+    :param namespace: Of the application.
+    :ivar keys: Names of its keys.
     :ivar redis: The client, once it was opened.
     """
 
-    def __init__(self, connect: Callable[[], t.Any]) -> None:
+    def __init__(self, connect: Callable[[], t.Any], namespace: str) -> None:
+        self.keys = Keys(namespace)
         self.redis: t.Any = None
         self._connect = connect
         self._scripts: dict[str, t.Any] = {}
@@ -79,6 +92,22 @@ class Server:
         if known is None:
             known = self._scripts[script] = self.redis.register_script(script)
         return known(keys, args)
+
+    def remove_foreign(self, types: Mapping[str, bytes]) -> bool:
+        """Delete keys that another program has given a value of another type.
+
+        :param types: Of each key.
+        :returns: Whether there were any.
+        """
+        with self.redis.pipeline(transaction=False) as pipe:
+            for key in types:
+                pipe.type(key)
+            found = zip(types, pipe.execute(), strict=True)
+        foreign = [key for key, kind in found if kind not in (b"none", types[key])]
+        for key in foreign:  # In a cluster, they are in several slots.
+            logger.error("The key %s in Redis had a value of another program. It was deleted.", key)
+            self.redis.delete(key)
+        return bool(foreign)
 
     def close(self) -> None:
         if self.redis is not None:

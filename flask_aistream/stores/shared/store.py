@@ -180,9 +180,6 @@ class SharedStore:
     def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
         return self.writer.ask(lambda engine: engine.undelivered(run_ids))
 
-    def running(self, owner: str) -> int:
-        return len(self.writer.ask(lambda engine: engine.find("owner", owner)))
-
     def orphans(self, queued: float | None = None) -> list[Orphan]:
         found = self.writer.ask(lambda engine: engine.orphans())
         now = self._clock()

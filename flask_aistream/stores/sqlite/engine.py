@@ -51,13 +51,12 @@ OWN_SECONDS = 0.2
 COLUMNS = "id, provider, created, owner, key, fingerprint, chat, namespace, request"
 
 FIND = {
-    "key": "SELECT id FROM run WHERE key = ?",
-    "chat": "SELECT id FROM (SELECT id, chat_left FROM run WHERE chat = ? ORDER BY no DESC LIMIT 1) "
+    "key": "SELECT id FROM run WHERE app = ? AND key = ?",
+    "chat": "SELECT id FROM (SELECT id, chat_left FROM run WHERE app = ? AND chat = ? ORDER BY no DESC LIMIT 1) "
     "WHERE chat_left IS NULL",
-    "chat-live": "SELECT id FROM run WHERE chat = ? AND token IS NULL ORDER BY no",
-    "chat-runs": "SELECT id FROM (SELECT id, no FROM run WHERE chat = ? ORDER BY no DESC "
+    "chat-live": "SELECT id FROM run WHERE app = ? AND chat = ? AND token IS NULL ORDER BY no",
+    "chat-runs": "SELECT id FROM (SELECT id, no FROM run WHERE app = ? AND chat = ? ORDER BY no DESC "
     f"LIMIT {CHAT_RUNS}) ORDER BY no",
-    "owner": "SELECT id FROM run WHERE token IS NULL AND owner = ?",
 }
 
 
@@ -65,6 +64,7 @@ class SqliteEngine:
     """
     :param path: Of the file, on a local disk.
     :param name: Of this process, unlike any other's.
+    :param namespace: Of the application: the runs of others are invisible.
     :param clock: Seconds since the epoch.
     """
 
@@ -76,10 +76,12 @@ class SqliteEngine:
         name: str,
         limits: Limits = UNLIMITED,
         *,
+        namespace: str = "",
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
+        self._app = namespace
         self._clock = clock
         # Row numbers of this process's living runs.
         self._own: dict[str, int] = {}
@@ -87,10 +89,10 @@ class SqliteEngine:
         self._file = File(path)
         self._journal = Journal(self._file)
         self._notices = Notices(self._file, name)
-        self._processes = Processes(self._file, name, ticks)
-        self._outbox = Outbox(self._file, name, self._processes)
-        self._follower = Follower(self._file, name, self._journal, self._processes)
-        self._sweep = Sweep(self._file, name, limits, clock)
+        self._processes = Processes(self._file, name, namespace, ticks)
+        self._outbox = Outbox(self._file, name, namespace, self._processes)
+        self._follower = Follower(self._file, name, namespace, self._journal, self._processes)
+        self._sweep = Sweep(self._file, name, namespace, limits, clock)
         self._listener: Listener | None = None
 
     def is_outage(self, error: Exception) -> bool:
@@ -129,23 +131,19 @@ class SqliteEngine:
         previous: str | None = None,
     ) -> str:
         taken = self._file.execute(
-            "SELECT id, no FROM run WHERE id = ? OR key = ? ORDER BY id != ?",
-            (run.id, None if take_key else run.key, run.id),
+            "SELECT id, no FROM run WHERE app = ? AND (id = ? OR key = ?) ORDER BY id != ?",
+            (self._app, run.id, None if take_key else run.key, run.id),
         ).fetchone()
         if taken:
             if taken[0] == run.id and batch.epoch:  # By the same call, before an outage.
                 self._own[run.id] = taken[1]
             return t.cast(str, taken[0])
-        if (
-            most is not None
-            and run.owner is not None
-            and len(self.find("owner", run.owner)) >= most
-        ):
+        if most is not None and run.owner is not None and self._running(run) >= most:
             raise TooManyRuns(most)
         if run.chat is not None and previous is not None:
             self._check_newest(run.chat, previous)
         if take_key:
-            self._file.execute("UPDATE run SET key = NULL WHERE key = ?", (run.key,))
+            self._free_key(run)
         self._insert(run, batch)
         return run.id
 
@@ -155,7 +153,7 @@ class SqliteEngine:
             (batch.epoch, run.id),
         ).fetchone()
         if found is None:
-            self._file.execute("UPDATE run SET key = NULL WHERE key = ?", (run.key,))
+            self._free_key(run)
             self._insert(run, batch)
             return True
         no, start, living = found
@@ -169,7 +167,8 @@ class SqliteEngine:
 
     def assign(self, run_id: str, epoch: int, *, adopt: bool) -> bool:
         row = self._file.execute(
-            "SELECT no, process, epoch FROM run WHERE id = ? AND token IS NULL", (run_id,)
+            "SELECT no, process, epoch FROM run WHERE id = ? AND app = ? AND token IS NULL",
+            (run_id, self._app),
         ).fetchone()
         if row is None:
             return False
@@ -206,7 +205,8 @@ class SqliteEngine:
 
     def end(self, end: End) -> bool | None:
         row = self._file.execute(
-            "SELECT no, start, process, token, epoch FROM run WHERE id = ?", (end.run,)
+            "SELECT no, start, process, token, epoch FROM run WHERE id = ? AND app = ?",
+            (end.run, self._app),
         ).fetchone()
         if row is None:
             return None
@@ -228,7 +228,8 @@ class SqliteEngine:
 
     def load(self, run_id: str, after: int) -> Snapshot | None:
         row = self._file.execute(
-            f"SELECT {COLUMNS}, epoch, no, start, first, last FROM run WHERE id = ?", (run_id,)
+            f"SELECT {COLUMNS}, epoch, no, start, first, last FROM run WHERE id = ? AND app = ?",
+            (run_id, self._app),
         ).fetchone()
         if row is None:
             return None
@@ -273,7 +274,7 @@ class SqliteEngine:
         self._version = version
 
     def find(self, kind: Name, value: str) -> list[str]:
-        return [run_id for (run_id,) in self._file.execute(FIND[kind], (value,))]
+        return [run_id for (run_id,) in self._file.execute(FIND[kind], (self._app, value))]
 
     def drop(self, run_id: str) -> bool:
         return self._sweep.drop(run_id)
@@ -281,8 +282,8 @@ class SqliteEngine:
     def leave_chat(self, chat: str, run_id: str) -> None:
         # The runs before it too, or the last of them would be the latest.
         self._file.execute(
-            "UPDATE run SET chat_left = 1 WHERE chat = ? AND no <= (SELECT no FROM run WHERE id = ?)",
-            (chat, run_id),
+            "UPDATE run SET chat_left = 1 WHERE app = ? AND chat = ? AND no <= (SELECT no FROM run WHERE id = ?)",
+            (self._app, chat, run_id),
         )
 
     def heartbeat(self, runs: Collection[Run]) -> None:
@@ -295,7 +296,8 @@ class SqliteEngine:
         for at in range(0, len(ids), GROUP):
             group = ids[at : at + GROUP]
             rows = self._file.execute(
-                f"SELECT id, token IS NOT NULL FROM run WHERE id IN ({marks(group)})", group
+                f"SELECT id, token IS NOT NULL FROM run WHERE app = ? AND id IN ({marks(group)})",
+                (self._app, *group),
             )
             found |= {run_id: bool(ended) for run_id, ended in rows}
         return found
@@ -320,7 +322,9 @@ class SqliteEngine:
         :raises ChatBusy: ``previous`` is not the newest run of the chat, or has not ended.
         """
         newest, ended = self._file.execute(
-            "SELECT id, token IS NOT NULL FROM run WHERE chat = ? ORDER BY no DESC LIMIT 1", (chat,)
+            "SELECT id, token IS NOT NULL FROM run WHERE app = ? AND chat = ? "
+            "ORDER BY no DESC LIMIT 1",
+            (self._app, chat),
         ).fetchone() or ("", True)
         if newest != previous or not ended:
             raise ChatBusy(newest)
@@ -332,12 +336,25 @@ class SqliteEngine:
         if self._listener is not None:
             self._listener.stale(None)
 
+    def _free_key(self, run: Run) -> None:
+        self._file.execute(
+            "UPDATE run SET key = NULL WHERE app = ? AND key = ?", (self._app, run.key)
+        )
+
+    def _running(self, run: Run) -> int:
+        """Number of the living runs of a run's owner."""
+        found = self._file.execute(
+            "SELECT count(*) FROM run WHERE token IS NULL AND app = ? AND namespace = ? AND owner = ?",
+            (self._app, run.namespace, run.owner),
+        )
+        return t.cast(int, found.fetchone()[0])
+
     def _insert(self, run: Run, batch: Batch) -> None:
         self._processes.beat()
         process = self._name if batch.epoch else ""
         added = self._file.execute(
-            f"INSERT INTO run ({COLUMNS}, process, epoch, start) VALUES ({marks(range(12))})",
-            (*astuple(run), process, batch.epoch, self._journal.last),
+            f"INSERT INTO run ({COLUMNS}, app, process, epoch, start) VALUES ({marks(range(13))})",
+            (*astuple(run), self._app, process, batch.epoch, self._journal.last),
         )
         self._journal.add([(added.lastrowid, batch.first, batch.data)])
         if batch.epoch:

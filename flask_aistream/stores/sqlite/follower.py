@@ -16,11 +16,15 @@ from flask_aistream.stores.sqlite.processes import Processes
 class Follower:
     """
     :param name: Of this process.
+    :param namespace: Of its application.
     """
 
-    def __init__(self, file: File, name: str, journal: Journal, processes: Processes) -> None:
+    def __init__(
+        self, file: File, name: str, namespace: str, journal: Journal, processes: Processes
+    ) -> None:
         self._file = file
         self._name = name
+        self._app = namespace
         self._journal = journal
         self._processes = processes
         self._wanted: set[str] = set()
@@ -79,7 +83,9 @@ class Follower:
         if not self._runs:
             self._read = self._journal.last
         for run_id in self._wanted.difference(self._runs.values()):
-            row = self._file.execute("SELECT no FROM run WHERE id = ?", (run_id,)).fetchone()
+            row = self._file.execute(
+                "SELECT no FROM run WHERE id = ? AND app = ?", (run_id, self._app)
+            ).fetchone()
             if row is None:  # Its owner may be about to write it again.
                 continue
             self._runs[row[0]] = run_id

@@ -16,11 +16,13 @@ UNCLAIMED = ""
 class Outbox:
     """
     :param name: Of this process.
+    :param namespace: Of the application whose ends it delivers.
     """
 
-    def __init__(self, file: File, name: str, processes: Processes) -> None:
+    def __init__(self, file: File, name: str, namespace: str, processes: Processes) -> None:
         self._file = file
         self._name = name
+        self._app = namespace
         self._processes = processes
 
     def claimant(self, claim: bool | None) -> str | None:
@@ -30,7 +32,8 @@ class Outbox:
     def claim(self, busy: Collection[str]) -> list[tuple[str, int]]:
         names = [UNCLAIMED, self._name, *self._processes.dead]
         found = self._file.execute(
-            f"SELECT id, deliveries + 1, outbox FROM run WHERE outbox IN ({marks(names)})", names
+            f"SELECT id, deliveries + 1, outbox FROM run WHERE outbox IN ({marks(names)}) AND app = ?",
+            (*names, self._app),
         )
         chosen = choose([OutboxRow(*row) for row in found.fetchall()], busy)
         for row in chosen:
@@ -42,8 +45,8 @@ class Outbox:
 
     def undelivered(self, run_ids: Collection[str]) -> set[str]:
         found = self._file.execute(
-            f"SELECT id FROM run WHERE outbox IS NOT NULL AND id IN ({marks(run_ids)})",
-            list(run_ids),
+            f"SELECT id FROM run WHERE outbox IS NOT NULL AND app = ? AND id IN ({marks(run_ids)})",
+            [self._app, *run_ids],
         )
         return {run_id for (run_id,) in found}
 

@@ -18,12 +18,20 @@ NEEDED = (
 class Processes:
     """
     :param name: Of this one.
+    :param namespace: Of the application whose runs are looked after.
     :ivar dead: The others that were dead at the last call of :meth:`orphans`.
     """
 
-    def __init__(self, file: File, name: str, ticks: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        file: File,
+        name: str,
+        namespace: str,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._file = file
         self._name = name
+        self._app = namespace
         self._ticks = ticks
         self._seen: dict[str, tuple[int, float]] = {}
         self._seen_at = 0.0
@@ -52,7 +60,8 @@ class Processes:
             orphan
             for name in (*self.dead, "")
             for orphan in self._file.execute(
-                "SELECT id, epoch FROM run WHERE token IS NULL AND process = ?", (name,)
+                "SELECT id, epoch FROM run WHERE token IS NULL AND process = ? AND app = ?",
+                (name, self._app),
             )
         ]
 

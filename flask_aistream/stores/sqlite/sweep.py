@@ -20,13 +20,14 @@ GIVE_BACK = 2048
 
 DELIVERED = "token IS NOT NULL AND outbox IS NULL"
 
-DROPPABLE = "token IS NOT NULL AND coalesce(outbox, '') = ''"
+DROPPABLE = "token IS NOT NULL AND app = ? AND coalesce(outbox, '') = ''"
 """A run whose end a process delivers is kept, unless it is too old."""
 
 
 class Sweep:
     """
     :param name: Of this process.
+    :param namespace: Of the application whose runs are dropped.
     :param limits: Its ``store_bytes`` are those of the file, without free pages.
     """
 
@@ -34,11 +35,13 @@ class Sweep:
         self,
         file: File,
         name: str,
+        namespace: str,
         limits: Limits,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._file = file
         self._name = name
+        self._app = namespace
         self._limits = limits
         self._clock = clock
 
@@ -47,13 +50,14 @@ class Sweep:
         if self._limits.retain is not None:
             limit = self._clock() - self._limits.retain
             self._file.execute(
-                "DELETE FROM run WHERE token IS NOT NULL AND ended_at <= ?", (limit,)
+                "DELETE FROM run WHERE token IS NOT NULL AND app = ? AND ended_at <= ?",
+                (self._app, limit),
             )
         if self._limits.max_runs is not None:
             self._file.execute(
                 f"DELETE FROM run WHERE no IN (SELECT no FROM run WHERE {DROPPABLE} "
                 "ORDER BY ended_at DESC, no DESC LIMIT -1 OFFSET ?)",
-                (self._limits.max_runs,),
+                (self._app, self._limits.max_runs),
             )
         self._file.execute("DELETE FROM notice WHERE run NOT IN (SELECT no FROM run)")
         # The last row stays: a row's number must never come back.
@@ -71,8 +75,12 @@ class Sweep:
 
     def drop(self, run_id: str) -> bool:
         """:returns: Whether there is no such run any more."""
-        self._file.execute(f"DELETE FROM run WHERE id = ? AND {DELIVERED}", (run_id,))
-        left = self._file.execute("SELECT 1 FROM run WHERE id = ?", (run_id,)).fetchone()
+        self._file.execute(
+            f"DELETE FROM run WHERE id = ? AND app = ? AND {DELIVERED}", (run_id, self._app)
+        )
+        left = self._file.execute(
+            "SELECT 1 FROM run WHERE id = ? AND app = ?", (run_id, self._app)
+        ).fetchone()
         return left is None
 
     def _is_full(self, most: int) -> bool:
@@ -91,7 +99,7 @@ class Sweep:
             dropped = self._file.execute(
                 f"DELETE FROM run WHERE no IN (SELECT no FROM run WHERE {DROPPABLE} "
                 "ORDER BY ended_at, no LIMIT ?)",
-                (DROP,),
+                (self._app, DROP),
             )
             if not dropped.rowcount:
                 return True

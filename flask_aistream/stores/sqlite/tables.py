@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from functools import cache
 
 APPLICATION = 0x61697374
 """SQLite's ``application_id`` of a store's file: "aist"."""
@@ -13,6 +15,7 @@ FORMAT = 1
 TABLES = """
 CREATE TABLE run (
     no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, provider TEXT NOT NULL, created REAL NOT NULL,
+    app TEXT NOT NULL,       -- namespace of the application; below, that of the owner
     owner TEXT, key TEXT, fingerprint TEXT NOT NULL, chat TEXT, namespace TEXT NOT NULL,
     process TEXT NOT NULL,   -- its owner; '' while it waits for one
     epoch INTEGER NOT NULL,  -- owners it has had
@@ -25,10 +28,10 @@ CREATE TABLE run (
     first INTEGER, last INTEGER, data TEXT, -- all records, once it has ended
     chat_left INTEGER        -- 1: it, or a newer run of its chat, was read to its end
 );
-CREATE UNIQUE INDEX run_key ON run (key) WHERE key IS NOT NULL;
-CREATE INDEX run_chat ON run (chat, no) WHERE chat IS NOT NULL;
+CREATE UNIQUE INDEX run_key ON run (app, key) WHERE key IS NOT NULL;
+CREATE INDEX run_chat ON run (app, chat, no) WHERE chat IS NOT NULL;
 CREATE INDEX run_live ON run (process) WHERE token IS NULL;
-CREATE INDEX run_ended ON run (ended_at) WHERE token IS NOT NULL;
+CREATE INDEX run_ended ON run (app, ended_at) WHERE token IS NOT NULL;
 CREATE INDEX run_outbox ON run (outbox) WHERE outbox IS NOT NULL;
 CREATE TABLE journal (id INTEGER PRIMARY KEY, run INTEGER NOT NULL, first INTEGER NOT NULL, data TEXT NOT NULL);
 CREATE TABLE process (id TEXT PRIMARY KEY, beats INTEGER NOT NULL) WITHOUT ROWID;
@@ -47,9 +50,7 @@ def make(db: sqlite3.Connection) -> None:
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (oldest,) = db.execute("PRAGMA user_version").fetchone()
     if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        # executescript() would commit first, and two processes may be here at once.
-        for statement in TABLES.split(";\n"):
-            db.execute(statement)
+        create(db)
         db.execute(f"PRAGMA application_id = {APPLICATION}")
         db.execute(f"PRAGMA user_version = {FORMAT}")
     elif application != APPLICATION:
@@ -62,6 +63,7 @@ def make(db: sqlite3.Connection) -> None:
         )
     else:
         add_columns(db)
+        check_columns(db)
 
 
 def add_columns(db: sqlite3.Connection) -> None:
@@ -69,3 +71,33 @@ def add_columns(db: sqlite3.Connection) -> None:
     known = {name for (name,) in db.execute("SELECT name FROM pragma_table_info('run')")}
     if "chat_left" not in known:
         db.execute("ALTER TABLE run ADD COLUMN chat_left INTEGER")
+
+
+def check_columns(db: sqlite3.Connection) -> None:
+    if missing := columns() - columns_of(db):
+        raise sqlite3.DatabaseError(
+            f"the file lacks {'.'.join(min(missing))} of format {FORMAT}; restore it or name a new file"
+        )
+
+
+def create(db: sqlite3.Connection) -> None:
+    # executescript() would commit first, and two processes may be here at once.
+    for statement in TABLES.split(";\n"):
+        db.execute(statement)
+
+
+@cache
+def columns() -> set[tuple[str, str]]:
+    """Tables and columns that a file must have. A newer version may have added others."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        create(db)
+        return columns_of(db)
+
+
+def columns_of(db: sqlite3.Connection) -> set[tuple[str, str]]:
+    tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return {
+        (table, column)
+        for (table,) in tables
+        for (column,) in db.execute("SELECT name FROM pragma_table_info(?)", (table,))
+    }
