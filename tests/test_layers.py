@@ -31,6 +31,7 @@ LAYERS = {
     "testing": 6,
     "gunicorn_conf": 6,
     "__init__": 6,
+    "telemetry": 6,
     "doctor": 7,
     "cli": 8,
 }
@@ -41,9 +42,11 @@ CIRCLES: set[frozenset[str]] = set()
 
 # Layers, or single modules, that may import a package that is neither ours nor Python's.
 THIRD_PARTIES = {
-    "flask": {"web", "testing", "doctor", "cli", "__init__"},
+    "flask": {"web", "testing", "telemetry", "doctor", "cli", "__init__"},
     "click": {"cli"},
     "rich": {"cli"},
+    "opentelemetry": {"telemetry"},
+    "prometheus_client": {"telemetry"},
     "werkzeug": {"web", "testing"},
     "blinker": {"web"},
     "flask_login": {"web"},

@@ -53,6 +53,7 @@ class ChatRequest:
         if the protocol has one.
     :param echo: Fields of the request that the protocol repeats in its responses.
     :param background: The run continues without readers.
+    :param trace: W3C ``traceparent`` of the span that was current at the start; "" without telemetry.
     :param so_far: Text generated before a restart; continue after it. See ``@ai.provider(restart=True)``.
     :param restarts: Number of restarts so far.
     """
@@ -71,6 +72,7 @@ class ChatRequest:
     continues: str | None = None
     echo: dict[str, t.Any] | None = field(default=None, repr=False)
     background: bool = False
+    trace: str = ""
     so_far: str = field(default="", repr=False)
     restarts: int = 0
     _stop: StopSignal = field(default_factory=StopSignal, repr=False, compare=False)

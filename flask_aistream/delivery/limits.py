@@ -32,6 +32,11 @@ class ConnectionLimits:
         self._count = 0
         self._per_owner: dict[str, int] = {}
 
+    @property
+    def count(self) -> int:
+        """Number of open connections."""
+        return self._count
+
     def acquire(self, owner: str | None) -> ConnectionSlot:
         """Take the place of one connection.
 

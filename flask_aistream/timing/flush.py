@@ -39,6 +39,7 @@ class FlushInterval:
     :param busy: Longest interval, in seconds. If it is not larger than ``base``, the interval is constant.
     :ivar interval: Current interval, in seconds.
     :ivar slot: Seconds between two write times.
+    :ivar mean_delay: Mean delay of the timer's calls before the last check, in seconds.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class FlushInterval:
     ) -> None:
         self.interval = base
         self.slot = base / SLOTS
+        self.mean_delay = 0.0
         self._base = base
         self._busy = max(busy, base)
         self._delay = 0.0
@@ -69,7 +71,7 @@ class FlushInterval:
 
     def _adapt(self, now: float) -> None:
         """Adapt the interval to the mean delay since the last time."""
-        delay = self._delay / self._calls if self._calls else 0.0
+        delay = self.mean_delay = self._delay / self._calls if self._calls else 0.0
         self._delay, self._calls, self._next_check = 0.0, 0, now + CHECK_SECONDS
         if delay > LATE:
             self.interval = min(max(self.interval * GROWTH, SMALLEST), self._busy)

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import typing as t
+from collections.abc import Callable
 
 from flask import Flask
 from flask import Request
@@ -38,6 +39,7 @@ class Extension:
     :param store_url: ``None`` if it can only be chosen after fork.
     :ivar namespace: Names the application in a store; see ``AISTREAM_NAMESPACE``.
     :ivar enqueue: Puts runs into the executor's queue; ``None`` calls providers in this process.
+    :ivar current_trace: Returns the W3C ``traceparent`` of the current span, which is stored with a run.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Extension:
         self.settings = settings
         self.namespace = settings.namespace or app.name
         self.mounts = Mounts()
+        self.current_trace: Callable[[], str] = str
         self.enqueue = enqueue
         self.exceptions = ProviderExceptions(app)
         self._store_url = store_url
@@ -53,6 +56,7 @@ class Extension:
         self._process: ProcessState | None = None
         self._lock = threading.Lock()
         self._warned: set[str] = set()
+        self._process_callbacks: list[Callable[[ProcessState], None]] = []
 
     @property
     def process(self) -> ProcessState:
@@ -76,6 +80,10 @@ class Extension:
             self._warned.add(sentence)
             logger.warning(sentence)
 
+    def on_process(self, callback: Callable[[ProcessState], None]) -> None:
+        """Call back once in each process that serves the application."""
+        self._process_callbacks.append(callback)
+
     def start_early(self) -> None:
         """Create the state of a worker before its first request: it recovers other processes' runs, and its
         first client does not wait for that."""
@@ -86,7 +94,7 @@ class Extension:
         self.settings.check_unchanged(self._app.config)
         cors.warn_of_flask_cors(self._app, self.settings)
         url = self._store_url or choose_store(self._app, self.settings, forked=True)
-        return ProcessState(
+        process = ProcessState(
             self._app,
             self.settings,
             url or MEMORY,
@@ -95,6 +103,9 @@ class Extension:
             self.enqueue,
             self.exceptions,
         )
+        for callback in self._process_callbacks:
+            callback(process)
+        return process
 
 
 def install(app: Flask) -> Extension:

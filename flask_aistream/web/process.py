@@ -72,6 +72,7 @@ class ProcessState:
         exceptions: ProviderExceptions,
     ) -> None:
         self.pid = os.getpid()
+        self._resumes = 0
         self._concurrency = concurrency()
         self.flush_interval = FlushInterval(settings.flush_seconds, settings.flush_busy_seconds)
         self.timer = Timer(self._concurrency, self.flush_interval)
@@ -138,6 +139,15 @@ class ProcessState:
         self._watch_writes()
         if self.store.shared:
             self._recover()
+
+    def count_resume(self) -> None:
+        """Count a stream that begins at a cursor."""
+        self._resumes += 1
+
+    def take_resumes(self) -> int:
+        """Number of resumed streams since the last call."""
+        taken, self._resumes = self._resumes, 0
+        return taken
 
     def waiter(self) -> Waiter:
         return self._concurrency.waiter()

@@ -91,7 +91,7 @@ def start(
     """
     parse.check_name_lengths(parsed, starter.owner, ext.settings)
     run = new_run(registry, provider, parsed, starter)
-    chat = chat_request(provider, parsed, run)
+    chat = chat_request(ext, provider, parsed, run)
     if provider.text_only:
         parse.refuse_media(chat.messages)
     if provider.system == "server" and not starter.is_code:
@@ -195,7 +195,9 @@ def new_run(
     )
 
 
-def chat_request(provider: RegisteredProvider, parsed: ParsedRequest, run: Run) -> ChatRequest:
+def chat_request(
+    ext: Extension, provider: RegisteredProvider, parsed: ParsedRequest, run: Run
+) -> ChatRequest:
     messages = parsed.messages
     if not messages and not (parsed.branch or parsed.decisions):
         messages = default_messages(provider)
@@ -211,6 +213,7 @@ def chat_request(provider: RegisteredProvider, parsed: ParsedRequest, run: Run) 
         continues=parsed.continues,
         echo=parsed.echo,
         background=parsed.background,
+        trace=ext.current_trace(),
     )
 
 

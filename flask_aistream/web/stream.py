@@ -50,6 +50,7 @@ def resume(
     :raises CursorInvalid: The log is shorter.
     :raises Unavailable: The limit of connections is reached.
     """
+    ext.process.count_resume()
     page = log.read(cursor.number, limit=1)
     after = cursor.number
     if page.ended and not page.events:
