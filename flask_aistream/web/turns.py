@@ -51,12 +51,15 @@ def take_turn(ext: Extension, chat: str, policy: str, *, stored: bool) -> str:
     :raises ChatBusy: A run is live, and the policy is ``reject``.
     :raises Unavailable: The answers were not delivered in time.
     """
-    if policy != PARALLEL:
-        for log in logs_of(ext, chat, live=True):
-            if policy == REJECT:
-                raise ChatBusy(log.run.id)
+    store = ext.process.store
+    runs = store.chat_runs(chat)
+    # Listed last: every other run has ended before the history is read.
+    while policy != PARALLEL and (live := list(logs_of(ext, chat, live=True))):
+        if policy == REJECT:
+            raise ChatBusy(live[-1].run.id)
+        for log in live:
             ext.process.runner.stop(log, "chat")
-    runs = ext.process.store.chat_runs(chat)
+        runs = store.chat_runs(chat)
     if stored:
         await_delivery(ext, runs)
     return runs[-1] if runs else ""
