@@ -9,6 +9,7 @@ from flask_aistream.core.events import SourceDocument
 from flask_aistream.core.events import SourceUrl
 from flask_aistream.core.events import StepFinished
 from flask_aistream.core.events import StepStarted
+from flask_aistream.core.events import ToolApproval
 from flask_aistream.core.events import ToolCall
 from flask_aistream.core.events import ToolError
 from flask_aistream.core.events import ToolResult
@@ -45,6 +46,7 @@ __all__ = [
     "SourceUrl",
     "StepFinished",
     "StepStarted",
+    "ToolApproval",
     "ToolCall",
     "ToolError",
     "ToolResult",

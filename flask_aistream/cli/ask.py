@@ -165,7 +165,7 @@ def print_event(event: ev.Event) -> None:
             click.echo(event, nl=False)
         case ev.Reasoning():
             click.secho(event.text, nl=False, err=True, dim=True)
-        case ev.ToolCall():
+        case ev.ToolCall() | ev.ToolApproval():
             click.secho(f"\n[{event.name} {event.arguments}]", err=True, dim=True)
         case ev.SourceUrl():
             click.secho(f"\n[{event.url}]", err=True, dim=True)

@@ -13,6 +13,7 @@ NAMES: dict[type, str] = {
     events.ToolCallStarted: "tool-call-started",
     events.ToolCallArguments: "tool-call-arguments",
     events.ToolCall: "tool-call",
+    events.ToolApproval: "tool-approval",
     events.ToolResult: "tool-result",
     events.ToolError: "tool-error",
     events.SourceUrl: "source-url",

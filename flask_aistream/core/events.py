@@ -24,6 +24,7 @@ class RunStarted:
     """Record 0 of every run. The library writes it; a provider cannot.
 
     :param continues: Id of the client's message that the answer extends; ``None`` for a new message.
+    :param approved: Ids of the tool calls of an earlier run that this one executes; ``None`` if there are none.
     :param echo: Fields of the request that its protocol repeats in responses; ``None`` if it repeats none.
     """
 
@@ -31,6 +32,7 @@ class RunStarted:
     provider: str
     continues: str | None = None
     echo: Json = None
+    approved: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,21 @@ class ToolCall:
     """A complete tool call. A ``ToolCallStarted`` before it is optional.
 
     :param arguments: The parsed JSON, or the raw text if the model wrote invalid JSON.
+    """
+
+    id: str
+    name: str
+    arguments: Json
+
+
+@dataclass(frozen=True, slots=True)
+class ToolApproval:
+    """A complete tool call that a person has to approve before it is executed.
+
+    The run ends as ``Finished("tool-calls")`` when its provider returns, and nothing is held meanwhile. The next request
+    of the conversation has the decision: see ``ChatRequest.approved``. A denied call has a tool message.
+
+    :param arguments: The parsed JSON.
     """
 
     id: str
@@ -240,6 +257,7 @@ Event = (
     | ToolCallStarted
     | ToolCallArguments
     | ToolCall
+    | ToolApproval
     | ToolResult
     | ToolError
     | SourceUrl

@@ -83,8 +83,9 @@ class Fold:
             case ev.ToolCallArguments():
                 part = self._tool(event.id)
                 part["arguments_text"] = part.get("arguments_text", "") + event.delta
-            case ev.ToolCall():
-                part = self._tool(event.id, name=event.name, state="called")
+            case ev.ToolCall() | ev.ToolApproval():
+                state = "called" if isinstance(event, ev.ToolCall) else "approval"
+                part = self._tool(event.id, name=event.name, state=state)
                 part.pop("arguments_text", None)
                 part["arguments"] = event.arguments
             case ev.ToolResult():

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.conversation import Branch
+from flask_aistream.core.conversation import Decision
 from flask_aistream.core.fold import compact_fields
 from flask_aistream.core.fold import merged
 from flask_aistream.core.request import Message
@@ -30,6 +31,7 @@ from flask_aistream.protocols.messages import Part
 from flask_aistream.protocols.messages import check_content
 from flask_aistream.protocols.messages import check_tool_messages
 from flask_aistream.protocols.messages import file_part
+from flask_aistream.protocols.messages import id_of
 from flask_aistream.protocols.messages import newest_id
 from flask_aistream.protocols.messages import role_of
 from flask_aistream.protocols.spans import TEXT
@@ -39,7 +41,7 @@ from flask_aistream.protocols.wire import dumps
 
 VERSION = "1.0"
 
-OWN_FIELDS = {"threadId", "runId", "parentRunId", "protocolVersion", "messages"}
+OWN_FIELDS = {"threadId", "runId", "parentRunId", "protocolVersion", "messages", "resume"}
 ROLES = ("developer", "system", "user", "assistant", "tool", "reasoning", "activity")
 
 # Messages that no model accepts as input. They stay in the body.
@@ -59,12 +61,15 @@ class AGUIEncoder(SpanEncoder):
         self._message = ""
         self._parent_message: str | None = None
         self._calls: dict[str, State] = {}
+        self._approvals: list[ev.ToolApproval] = []
+        self._approved: set[str] = set()
         self._step: str | None = None
         self._usage: ev.Usage | None = None
 
     def encode_event(self, event: ev.Event) -> Iterator[Json]:
         match event:
             case ev.RunStarted():
+                self._approved = set(event.approved or ())
                 yield {"type": "RUN_STARTED", **self._ids, "protocolVersion": VERSION}
             case ev.Reasoning():
                 yield from self.encode_reasoning(event)
@@ -74,6 +79,9 @@ class AGUIEncoder(SpanEncoder):
                 yield self._arguments(event.id, event.delta)
             case ev.ToolCall():
                 yield from self._complete(event)
+            case ev.ToolApproval():
+                self._approvals.append(event)
+                yield from self._complete(ev.ToolCall(event.id, event.name, event.arguments))
             case ev.ToolResult():
                 yield from self._answer(event.id, event.result)
             case ev.ToolError():
@@ -151,6 +159,9 @@ class AGUIEncoder(SpanEncoder):
     def _answer(
         self, id: str, result: t.Any, more: t.Mapping[str, t.Any] = NOTHING
     ) -> Iterator[Json]:
+        if id in self._approved:
+            self._approved.discard(id)
+            self._calls.setdefault(id, "complete")
         if self._calls.get(id, "answered") == "answered":
             return
         yield from self.switch_span(None)
@@ -187,6 +198,9 @@ class AGUIEncoder(SpanEncoder):
         if not isinstance(event, ev.Finished):
             return {"outcome": {"type": "cancelled"}}
         pending = [call for call, state in self._calls.items() if state != "answered"]
+        interrupts = [interrupt(it) for it in self._approvals if it.id in pending]
+        if interrupts:
+            return {"outcome": {"type": "interrupt", "interrupts": interrupts}}
         pending_ids = {"pendingToolCallIds": pending} if pending else {}
         finish_reason = (
             {} if event.reason == "stop" else {"metadata": {"finishReason": event.reason}}
@@ -197,6 +211,19 @@ class AGUIEncoder(SpanEncoder):
 def as_text(value: t.Any) -> str:
     """A string unchanged, any other value as JSON."""
     return value if isinstance(value, str) else dumps(value)
+
+
+def interrupt(event: ev.ToolApproval) -> Json:
+    """What a person is asked; the answer is a ``resume`` entry with this id."""
+    answer = {"approved": {"type": "boolean"}, "reason": {"type": "string"}}
+    schema = {"type": "object", "properties": answer, "required": ["approved"]}
+    return {
+        "id": event.id,
+        "reason": "tool_call",
+        "message": f"Approve the call of {event.name}?",
+        "toolCallId": event.id,
+        "responseSchema": schema,
+    }
 
 
 CUSTOM = {ev.SourceUrl: "source-url", ev.SourceDocument: "source-document", ev.File: "file"}
@@ -229,6 +256,7 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
         chat=thread,
         message_id=newest_id(body["messages"]),
         branch=read_branch(body),
+        decisions=read_resume(body.get("resume")),
         options={name: value for name, value in ids.items() if value is not None},
     )
 
@@ -239,8 +267,34 @@ def read_branch(body: dict[str, t.Any]) -> Branch | None:
     :raises RequestError: ``parentRunId`` is not a string.
     """
     parent = text_field(body, "parentRunId")
-    before = parent if parent is not None else newest_id(body["messages"][:-1])
+    *earlier, last = body["messages"] or [None]
+    if not (isinstance(last, dict) and last.get("role") == "user"):
+        return None
+    before = id_of(earlier[-1], len(earlier) - 1) if parent is None and earlier else parent
     return Branch("after", before)
+
+
+def read_resume(value: t.Any) -> list[Decision]:
+    """The answers to interrupts: ``{"approved", "reason"}`` or a boolean. One that was cancelled is a denial.
+
+    :raises RequestError: It is something else.
+    """
+    if value is None:
+        return []
+    wanted = 'a list of objects such as {"interruptId": "1", "status": "resolved", "payload": {"approved": true}}'
+    if not isinstance(value, list):
+        raise wrong_type("resume", value, wanted)
+    decisions: list[Decision] = []
+    for entry in value:
+        entry = entry if isinstance(entry, dict) else {}
+        call, payload = entry.get("interruptId"), entry.get("payload")
+        answer = payload if isinstance(payload, dict) else {"approved": payload}
+        approved = False if entry.get("status") == "cancelled" else answer.get("approved")
+        reason = answer.get("reason")
+        if not isinstance(call, str) or not isinstance(approved, bool):
+            raise wrong_type("resume", value, wanted)
+        decisions.append(Decision(call, approved, reason if isinstance(reason, str) else None))
+    return decisions
 
 
 def read_thread(items: list[t.Any]) -> list[Message]:

@@ -27,6 +27,7 @@ from flask_aistream.protocols.fields import other_fields
 from flask_aistream.protocols.fields import text_field
 from flask_aistream.protocols.messages import is_tool
 from flask_aistream.protocols.messages import newest_id
+from flask_aistream.protocols.messages import read_approvals
 from flask_aistream.protocols.messages import read_messages
 from flask_aistream.protocols.spans import Json
 from flask_aistream.protocols.spans import SpanEncoder
@@ -36,12 +37,12 @@ from flask_aistream.protocols.wire import data_frame
 VERSIONS: Mapping[str, Mapping[str, t.Any]] = {
     "5.0": {"reason": False},
     "5": {},
-    "6": {},
-    "7": {"interrupted": True},
+    "6": {"approvals": True},
+    "7": {"approvals": True, "interrupted": True},
 }
 DONE = "data: [DONE]\n\n"
 
-OWN_FIELDS = {"id", "messages", "message", "prompt", "trigger", "messageId"}
+OWN_FIELDS = {"id", "messages", "message", "prompt", "trigger", "messageId", "approvals"}
 
 
 class AISDKEncoder(SpanEncoder):
@@ -50,10 +51,12 @@ class AISDKEncoder(SpanEncoder):
     def __init__(self, context: EncoderContext) -> None:
         super().__init__(context)
         self._send_reason: bool = context.options.get("reason", True)
+        self._send_approvals: bool = context.options.get("approvals", False)
         self._send_interrupted: bool = context.options.get("interrupted", False)
         self._message = f"msg_{context.run}"
         self._spans = 0
         self._started = False
+        self._continues = False
         self._step_open = False
         self._calls: set[str] = set()
         self._usage: ev.Usage | None = None
@@ -69,18 +72,22 @@ class AISDKEncoder(SpanEncoder):
         match event:
             case ev.RunStarted():
                 self._message = event.continues or self._message
+                self._continues = event.continues is not None
                 yield from self._start()
             case ev.Reasoning():
                 yield from self.encode_reasoning(event)
             case ev.ToolCallStarted() | ev.ToolCallArguments() | ev.ToolCall():
                 yield from self._call(event)
-            case ev.ToolResult() if event.id in self._calls:
+            case ev.ToolApproval():
+                yield from self._call(ev.ToolCall(event.id, event.name, event.arguments))
+                yield self._approval(event.id)
+            case ev.ToolResult() if self._is_known(event.id):
                 yield {
                     "type": "tool-output-available",
                     "toolCallId": event.id,
                     "output": event.result,
                 }
-            case ev.ToolError() if event.id in self._calls:
+            case ev.ToolError() if self._is_known(event.id):
                 yield {
                     "type": "tool-output-error",
                     "toolCallId": event.id,
@@ -143,6 +150,16 @@ class AISDKEncoder(SpanEncoder):
         elif event.id not in self._calls:
             yield {"type": "tool-input-start", **tool}
         self._calls.add(event.id)
+
+    def _approval(self, id: str) -> Json:
+        # Clients of ai 5 have no approvals: their page gets data, and answers with `approvals` in the body.
+        if not self._send_approvals:
+            return {"type": "data-tool-approval", "id": id, "data": {"toolCallId": id}}
+        return {"type": "tool-approval-request", "approvalId": id, "toolCallId": id}
+
+    def _is_known(self, id: str) -> bool:
+        """Whether the client's message has this call. A message that the run continues may have any."""
+        return self._continues or id in self._calls
 
     def _open_step(self) -> Iterator[Json]:
         if not self._step_open:
@@ -247,7 +264,7 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
         chat=text_field(body, "id"),
         message_id=newest_id(items),
         branch=read_branch(body, items),
-        decisions=read_decisions(items),
+        decisions=[*read_decisions(items), *read_approvals(body.get("approvals"))],
         continues=continued_message(body),
     )
 

@@ -99,7 +99,7 @@ def fragment(event: ev.Event) -> str:
             return text_fragment(event)
         case ev.Reasoning():
             return escape(event.text)
-        case ev.ToolCallStarted() | ev.ToolCall():
+        case ev.ToolCallStarted() | ev.ToolCall() | ev.ToolApproval():
             return f'<code data-tool="{escape(event.id)}">{escape(event.name)}</code>'
         case ev.ToolCallArguments():
             return escape(event.delta)

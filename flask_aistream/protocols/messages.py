@@ -12,6 +12,7 @@ import re
 import typing as t
 
 from flask_aistream.core.conversation import DENIED
+from flask_aistream.core.conversation import Decision
 from flask_aistream.core.request import Message
 from flask_aistream.errors import RequestError
 from flask_aistream.protocols.fields import wrong_type
@@ -41,6 +42,8 @@ AUDIO_FORMATS = {
 }
 MAX_ID = 255
 
+NEW_ROLES = ("user", "tool")
+
 BASE64 = re.compile(r"data:[^,]*;base64,(.*)", re.DOTALL)
 
 
@@ -57,15 +60,45 @@ def read_messages(value: t.Any) -> list[Message]:
 
 
 def newest_id(items: t.Any) -> str | None:
-    """The client's id of the last message; ``None`` if it has none.
+    """The client's id of the last message, if that is a new one: of the user, or the result of a tool.
 
     :raises RequestError: It is too long.
     """
     last = items[-1] if isinstance(items, list) and items else None
-    id = last.get("id") if isinstance(last, dict) else None
+    if not (isinstance(last, dict) and last.get("role") in NEW_ROLES):
+        return None
+    return id_of(last, len(items) - 1)
+
+
+def id_of(item: t.Any, index: int) -> str | None:
+    """The client's id of a message; ``None`` if it has none.
+
+    :raises RequestError: It is too long.
+    """
+    id = item.get("id") if isinstance(item, dict) else None
     if isinstance(id, str) and len(id) > MAX_ID:
-        raise invalid_message(len(items) - 1, f"must have an `id` of at most {MAX_ID} characters")
+        raise invalid_message(index, f"must have an `id` of at most {MAX_ID} characters")
     return id if isinstance(id, str) else None
+
+
+def read_approvals(value: t.Any) -> list[Decision]:
+    """``approvals``: by id of the tool call, true, false, or ``{"approved", "reason"}``.
+
+    :raises RequestError: It is something else.
+    """
+    if value is None:
+        return []
+    wanted = 'an object such as {"call_1": true, "call_2": {"approved": false, "reason": "Too expensive"}}'
+    if not isinstance(value, dict):
+        raise wrong_type("approvals", value, wanted)
+    decisions: list[Decision] = []
+    for call, answer in value.items():
+        answer = answer if isinstance(answer, dict) else {"approved": answer}
+        approved, reason = answer.get("approved"), answer.get("reason")
+        if not isinstance(approved, bool) or not (reason is None or isinstance(reason, str)):
+            raise wrong_type(f"approvals[{call[:50]!r}]", answer, f"in {wanted}")
+        decisions.append(Decision(call, approved, reason))
+    return decisions
 
 
 def read_message(item: t.Any, index: int) -> list[Message]:

@@ -12,7 +12,6 @@ from json.encoder import encode_basestring_ascii as quote
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.conversation import Branch
-from flask_aistream.core.conversation import Decision
 from flask_aistream.core.fold import compact_fields
 from flask_aistream.core.request import Message
 from flask_aistream.errors import RequestError
@@ -23,6 +22,7 @@ from flask_aistream.protocols.fields import other_fields
 from flask_aistream.protocols.fields import text_field
 from flask_aistream.protocols.fields import wrong_type
 from flask_aistream.protocols.messages import newest_id
+from flask_aistream.protocols.messages import read_approvals
 from flask_aistream.protocols.messages import read_messages
 from flask_aistream.protocols.wire import dumps
 
@@ -34,6 +34,7 @@ EVENT_NAMES: dict[type, str] = {
     ev.ToolCallStarted: "tool-call-started",
     ev.ToolCallArguments: "tool-call-arguments",
     ev.ToolCall: "tool-call",
+    ev.ToolApproval: "tool-approval",
     ev.ToolResult: "tool-result",
     ev.ToolError: "tool-error",
     ev.SourceUrl: "source-url",
@@ -129,7 +130,7 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
         chat=text_field(body, "chat"),
         message_id=None if prompt is not None else newest_id(body.get("messages")),
         branch=branch,
-        decisions=read_decisions(body.get("approvals")),
+        decisions=read_approvals(body.get("approvals")),
         needs_history=branch is not None,
         cursor=text_field(body, "last_event_id"),
         key=text_field(body, "request_id"),
@@ -152,26 +153,6 @@ def read_branch(body: dict[str, t.Any]) -> Branch | None:
     if edit is not None:
         return Branch("edit", edit)
     return Branch("regenerate", again if isinstance(again, str) else None) if again else None
-
-
-def read_decisions(value: t.Any) -> list[Decision]:
-    """``approvals``: by id of the tool call, true, false, or ``{"approved", "reason"}``.
-
-    :raises RequestError: It is something else.
-    """
-    if value is None:
-        return []
-    wanted = 'an object such as {"call_1": true, "call_2": {"approved": false, "reason": "Too expensive"}}'
-    if not isinstance(value, dict):
-        raise wrong_type("approvals", value, wanted)
-    decisions: list[Decision] = []
-    for call, answer in value.items():
-        answer = answer if isinstance(answer, dict) else {"approved": answer}
-        approved, reason = answer.get("approved"), answer.get("reason")
-        if not isinstance(approved, bool) or not (reason is None or isinstance(reason, str)):
-            raise wrong_type(f"approvals[{call[:50]!r}]", answer, f"in {wanted}")
-        decisions.append(Decision(call, approved, reason))
-    return decisions
 
 
 def error(code: str, message: str, status: int) -> str:

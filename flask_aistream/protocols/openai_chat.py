@@ -93,7 +93,7 @@ class ChatEncoder:
                 yield self._call(event.id, event.name, "")
             case ev.ToolCallArguments() if event.id in self._calls:
                 yield self._arguments(event.id, event.delta)
-            case ev.ToolCall():
+            case ev.ToolCall() | ev.ToolApproval():
                 yield from self._complete(event)
             case ev.SourceUrl():
                 self._citations.append(citation(event, len(self._citations)))
@@ -115,7 +115,7 @@ class ChatEncoder:
             {"tool_calls": [{"index": call.index, "function": {"arguments": delta}}]}
         )
 
-    def _complete(self, event: ev.ToolCall) -> Iterator[str]:
+    def _complete(self, event: ev.ToolCall | ev.ToolApproval) -> Iterator[str]:
         arguments = openai_call(event.id, event.name, event.arguments)["function"]["arguments"]
         if event.id not in self._calls:
             yield self._call(event.id, event.name, arguments)

@@ -105,7 +105,7 @@ class ResponsesEncoder(SpanEncoder):
                 yield from self._open_call(event.id, event.name)
             case ev.ToolCallArguments() if event.id in self._calls:
                 yield from self._arguments(event.id, event.delta)
-            case ev.ToolCall():
+            case ev.ToolCall() | ev.ToolApproval():
                 yield from self._complete(event)
             case ev.ToolResult() | ev.ToolError() if event.id in self._calls:
                 yield from self._close_call(event.id)
@@ -214,7 +214,7 @@ class ResponsesEncoder(SpanEncoder):
             at = {"item_id": call.item, "output_index": call.index}
             yield {"type": "response.function_call_arguments.delta", **at, "delta": delta}
 
-    def _complete(self, event: ev.ToolCall) -> Iterator[Json]:
+    def _complete(self, event: ev.ToolCall | ev.ToolApproval) -> Iterator[Json]:
         if event.id not in self._calls:
             yield from self._open_call(event.id, event.name)
         if not self._calls[event.id].arguments:

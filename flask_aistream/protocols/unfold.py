@@ -30,7 +30,8 @@ def tool(part: Part) -> Iterator[ev.Event]:
     if "arguments_text" in part:
         yield ev.ToolCallArguments(id, part["arguments_text"])
     if "arguments" in part:
-        yield ev.ToolCall(id, part["name"], part["arguments"])
+        call = ev.ToolApproval if part["state"] == "approval" else ev.ToolCall
+        yield call(id, part["name"], part["arguments"])
     if "result" in part:
         yield ev.ToolResult(id, part["result"])
     if "error" in part:

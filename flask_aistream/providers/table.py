@@ -99,6 +99,11 @@ class Chunks:
         """Whether the provider itself yielded tool calls, and no results of some."""
         return bool(self._own.unanswered)
 
+    @property
+    def awaits_approval(self) -> bool:
+        """Whether the provider yielded a call that a person has to approve."""
+        return self._own.awaits_approval
+
     def events(self, chunk: t.Any) -> Sequence[Event]:
         """The events of ``chunk``.
 

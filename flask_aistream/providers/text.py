@@ -9,6 +9,7 @@ from dataclasses import replace
 from flask_aistream.core.events import Data
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import Finished
+from flask_aistream.core.events import ToolApproval
 from flask_aistream.core.events import ToolCall
 from flask_aistream.core.events import ToolError
 from flask_aistream.core.events import ToolResult
@@ -28,6 +29,7 @@ class TextAdapter:
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
         self.unanswered: set[str] = set()
+        self.awaits_approval = False
         self.finished = False
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
@@ -39,8 +41,9 @@ class TextAdapter:
                 return (self._accounting.since_restart(chunk),)
             case Data():
                 return (replace(chunk, value=to_json_value(chunk.value)),)
-            case ToolCall():
+            case ToolCall() | ToolApproval():
                 self.unanswered.add(chunk.id)
+                self.awaits_approval = self.awaits_approval or isinstance(chunk, ToolApproval)
                 return (replace(chunk, arguments=to_json_value(chunk.arguments)),)
             case ToolResult():
                 self.unanswered.discard(chunk.id)

@@ -415,6 +415,8 @@ class Pump:
             return self._terminal
         if self._direct and (chunks.incomplete or chunks.never_ended):
             raise failure("upstream_incomplete")
+        if chunks.awaits_approval:
+            self._terminal = ev.Finished("tool-calls")
         called = False
         for event in chunks.close():
             called = called or isinstance(event, ev.ToolCall)

@@ -229,7 +229,9 @@ class Runner:
     def _create(
         self, run: Run, request: ChatRequest, owned: bool, take_key: bool, previous: str | None
     ) -> tuple[Log, bool]:
-        first = [ev.RunStarted(run.id, run.provider, request.continues, request.echo)]
+        approved = [call["id"] for call in request.approved] or None
+        started = ev.RunStarted(run.id, run.provider, request.continues, request.echo, approved)
+        first = [started]
         most = self._policy.max_runs_per_owner
         return self._store.create(
             run, first, owned=owned, most=most, take_key=take_key, previous=previous

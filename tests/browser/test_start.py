@@ -36,6 +36,7 @@ EVENTS: list[tuple[t.Any, dict[str, t.Any]]] = [
     (ev.ToolCallStarted("c1", "f"), {"type": "tool-call-started", "id": "c1", "name": "f"}),
     (ev.ToolCallArguments("c1", '{"a'), {"type": "tool-call-arguments", "id": "c1", "delta": '{"a'}),
     (ev.ToolCall("c1", "f", {"a": 1}), {"type": "tool-call", "id": "c1", "name": "f", "arguments": {"a": 1}}),
+    (ev.ToolApproval("c2", "f", {}), {"type": "tool-approval", "id": "c2", "name": "f", "arguments": {}}),
     (ev.ToolResult("c1", [1]), {"type": "tool-result", "id": "c1", "result": [1]}),
     (ev.ToolError("c1", "no"), {"type": "tool-error", "id": "c1", "message": "no"}),
     (ev.SourceUrl("s", "http://x", "X"), {"type": "source-url", "id": "s", "url": "http://x", "title": "X"}),

@@ -13,6 +13,7 @@ EVENTS: list[ev.Event] = [
     ev.ToolCallStarted("c", "weather"),
     ev.ToolCallArguments("c", '{"city":'),
     ev.ToolCall("c", "weather", {"city": ["Paris", None, 1.5]}),
+    ev.ToolApproval("c", "pay", {"euro": 5}),
     ev.ToolResult("c", {"degrees": 21}),
     ev.ToolError("c", "broken"),
     ev.SourceUrl("s", "https://example.org/"),

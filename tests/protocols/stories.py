@@ -66,6 +66,21 @@ STORIES: dict[str, tuple[ev.Event, ...]] = {
         ev.ToolCall("c1", "confirm", {"amount": 5}),
         ev.Finished("tool-calls"),
     ),
+    "approval": (
+        START,
+        "May I?",
+        ev.ToolCallStarted("c1", "pay"),
+        ev.ToolCallArguments("c1", '{"euro":5}'),
+        ev.ToolApproval("c1", "pay", {"euro": 5}),
+        ev.ToolApproval("c2", "mail", {}),
+        ev.Finished("tool-calls"),
+    ),
+    "approved": (
+        ev.RunStarted(RUN, "chat", continues="m1", approved=["c1"]),
+        ev.ToolResult("c1", {"paid": True}),
+        "Paid.",
+        ev.Finished(),
+    ),
     "sources-data": (
         START,
         "See",

@@ -43,6 +43,8 @@ export interface EventTypes {
   "tool-call-started": { type: "tool-call-started"; id: string; name: string };
   "tool-call-arguments": { type: "tool-call-arguments"; id: string; delta: string };
   "tool-call": { type: "tool-call"; id: string; name: string; arguments: Json };
+  /** A call that a person has to approve: the next request of the chat has `approvals: { [id]: true }`, or false. */
+  "tool-approval": { type: "tool-approval"; id: string; name: string; arguments: Json };
   "tool-result": { type: "tool-result"; id: string; result: Json };
   "tool-error": { type: "tool-error"; id: string; message: string };
   "source-url": { type: "source-url"; id: string; url: string; title?: string };
