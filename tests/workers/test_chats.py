@@ -28,6 +28,7 @@ pytestmark = pytest.mark.server
 APP = "tests.workers.chats_app:create_app()"
 CLIENTS, STEPS, AT_ONCE = 3, 4, 4
 BY_DAY, NIGHTLY = 2, int(os.environ.get("CHATS_SCRIPTS", "200"))
+MANY = [pytest.mark.nightly, pytest.mark.timeout(3600)]
 SETTINGS = [
     pytest.param(("memory", 1), id="memory-1"),
     pytest.param(("sqlite", 4), id="sqlite-4"),
@@ -138,7 +139,7 @@ def server(request: pytest.FixtureRequest, serve: Serve) -> Workers:
 
 
 @pytest.mark.parametrize(
-    "scripts", [BY_DAY, pytest.param(NIGHTLY, marks=pytest.mark.nightly)], ids=["few", "many"]
+    "scripts", [BY_DAY, pytest.param(NIGHTLY, marks=MANY)], ids=["few", "many"]
 )
 def test_all_clients_and_the_history_end_with_one_transcript(server: Workers, scripts: int) -> None:
     given = os.environ.get("CHATS_SEED")
