@@ -324,13 +324,23 @@ def stream_options(body: dict[str, t.Any], stream: bool) -> Json:
 
 def error_frame(code: str, message: str, status: int) -> str:
     """An error after the first byte, in the form that every SDK raises."""
-    return f"data: {error(code, message, status)}\n\n"
+    return data_frame({"error": error_fields(code, message, final_type(code, status))})
 
 
 def error(code: str, message: str, status: int) -> str:
+    return dumps({"error": error_fields(code, message, error_type(status))})
+
+
+def error_fields(code: str, message: str, kind: str) -> Json:
     code = OPENAI_CODES.get(code, code)
-    fields = {"message": message, "type": error_type(status), "param": param_of(code), "code": code}
-    return dumps({"error": fields})
+    return {"message": message, "type": kind, "param": param_of(code), "code": code}
+
+
+def final_type(code: str, status: int) -> str:
+    """Error type of a failure after the first byte. The AI SDK repeats a request whose stream has an error before its
+    text, unless the type tells that a retry is useless."""
+    limited = status == 429 or "rate_limit" in code
+    return "insufficient_quota" if limited else "invalid_request_error"
 
 
 OPENAI_CODES = {"provider_not_found": "model_not_found"}

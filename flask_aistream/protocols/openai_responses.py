@@ -34,6 +34,7 @@ from flask_aistream.protocols.messages import openai_call
 from flask_aistream.protocols.openai_chat import bad_request
 from flask_aistream.protocols.openai_chat import error
 from flask_aistream.protocols.openai_chat import error_headers
+from flask_aistream.protocols.openai_chat import final_type
 from flask_aistream.protocols.openai_chat import gap_message
 from flask_aistream.protocols.openai_chat import model_of
 from flask_aistream.protocols.openai_chat import unknown_mark
@@ -320,7 +321,8 @@ def error_event(terminal: ev.Terminal) -> Json:
     """
     failure = t.cast(ev.Failed, failure_of(terminal))
     fields = {"code": failure.code, "message": failure.message, "param": None}
-    return {"type": "error", **fields, "error": {"type": "server_error", **fields}}
+    kind = final_type(failure.code, failure.status)
+    return {"type": "error", **fields, "error": {"type": kind, **fields}}
 
 
 def error_field(failure: ev.Failed) -> Json:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 import typing as t
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from flask import Flask
 from flask import Response
+from flask import jsonify
 from flask import render_template_string
 from flask import request as http_request
 from flask import send_from_directory
@@ -21,6 +23,8 @@ from tests.protocols.stories import STORIES
 
 MODULES = Path(__file__).parent / "node_modules"
 PAGES = Path(__file__).parent / "pages"
+
+COMMIT_SECONDS = 0.2
 
 ai = AIStream()
 
@@ -38,6 +42,30 @@ def tell(request: ChatRequest) -> Iterator[t.Any]:
             time.sleep(0.1 if number % 10 == 0 else 0.01)
         return
     yield from STORIES[name][1:]
+
+
+CALLS: Counter[str] = Counter()
+"""Calls of ``broken``, by prompt."""
+
+
+@ai.provider
+def broken(request: ChatRequest) -> Iterator[t.Any]:
+    """Fail as the first word of the prompt says: what happens, and when."""
+    CALLS[request.prompt] += 1
+    failure, place = request.prompt.split()[0].split("-")
+    if place == "slow":
+        time.sleep(2 * COMMIT_SECONDS)
+    if place == "thinking":
+        yield ev.Reasoning("Hm.")
+    if place == "later":
+        yield "Half an "
+        time.sleep(0.05)
+        yield "answer"
+    if failure == "interrupted":
+        yield ev.Interrupted("owner-lost")
+    if failure == "raises":
+        raise RuntimeError("this provider is broken")
+    raise ProviderError("broken", "This provider is broken.", status=int(failure), retry_after=0.1)
 
 
 @ai.provider
@@ -66,7 +94,12 @@ def blind(request: ChatRequest) -> str:
 def create_app() -> Flask:
     app = Flask(__name__)
     app.config["AISTREAM_HEARTBEAT_SECONDS"] = 0.02
+    app.config["AISTREAM_COMMIT_SECONDS"] = COMMIT_SECONDS
     app.register_blueprint(ai, url_prefix="/ai")
+
+    @app.get("/calls")
+    def calls() -> Response:
+        return jsonify(CALLS)
 
     @app.get("/modules/<path:name>")
     def modules(name: str) -> Response:

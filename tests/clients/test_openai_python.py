@@ -146,7 +146,13 @@ def test_bad_requests_and_unknown_models_raise_the_sdks_errors(client: openai.Op
 
 
 def test_every_provider_is_a_model(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == ["tell", "echo", "ask", "blind"]
+    assert [model.id for model in client.models.list()] == [
+        "tell",
+        "broken",
+        "echo",
+        "ask",
+        "blind",
+    ]
     assert client.models.retrieve("echo").object == "model"
 
 

@@ -224,7 +224,7 @@ def test_a_failed_response_sends_an_error_event_before_response_failed(story: st
     assert event == {
         **fields,
         "type": "error",
-        "error": {"type": "server_error", **fields},
+        "error": {"type": "invalid_request_error", **fields},
         "sequence_number": len(frames) - 2,
     }
 

@@ -1,0 +1,156 @@
+"""Every client sees a failure as one, and none calls the provider twice."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import typing as t
+from collections.abc import Callable
+
+import agents
+import httpx
+import openai
+import pytest
+from langchain_openai import ChatOpenAI
+from pydantic_ai import Agent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.openai import OpenAIResponsesModel
+from pydantic_ai.providers.openai import OpenAIProvider
+
+from tests.clients.conftest import Node
+
+FAILURES = [
+    *(f"raises-{place}" for place in ("first", "slow", "thinking", "later")),
+    *(f"429-{place}" for place in ("first", "slow", "thinking", "later")),
+    *("interrupted-first", "interrupted-later", "503-first", "418-first", "409-later", "401-slow"),
+]
+"""What the provider does, and when: at first, after the response has begun, after reasoning, or after some text."""
+
+MODEL = "broken"
+
+agents.set_tracing_disabled(True)
+
+
+Ask = Callable[[str], t.Any]
+
+
+class SDKs(t.NamedTuple):
+    """OpenAI's two clients, which the other Python clients are built on."""
+
+    sync: openai.OpenAI
+    asynchronous: openai.AsyncOpenAI
+
+
+def openai_python(sdks: SDKs, kind: str, way: str) -> Ask:
+    client = sdks.sync
+
+    def ask(prompt: str) -> t.Any:
+        messages: t.Any = [{"role": "user", "content": prompt}]
+        if way == "helper":
+            helper = (
+                client.chat.completions.stream(model=MODEL, messages=messages)
+                if kind == "chat"
+                else client.responses.stream(model=MODEL, input=prompt)
+            )
+            with helper as events:
+                return list(events)
+        stream = way == "streaming"
+        answer: t.Any = (
+            client.chat.completions.create(model=MODEL, messages=messages, stream=stream)
+            if kind == "chat"
+            else client.responses.create(model=MODEL, input=prompt, stream=stream)
+        )
+        return list(answer) if stream else answer
+
+    return ask
+
+
+def langchain(sdks: SDKs, kind: str, way: str) -> Ask:
+    chat = ChatOpenAI(
+        model=MODEL,
+        base_url=str(sdks.sync.base_url),
+        api_key="none",  # type: ignore[arg-type]
+        use_responses_api=kind == "responses",
+    )
+    return (lambda prompt: list(chat.stream(prompt))) if way == "streaming" else chat.invoke
+
+
+def pydantic_ai(sdks: SDKs, kind: str, way: str) -> Ask:
+    client = sdks.asynchronous
+    model = OpenAIChatModel if kind == "chat" else OpenAIResponsesModel
+    agent = Agent(model(MODEL, provider=OpenAIProvider(openai_client=client)))
+
+    async def ask(prompt: str) -> None:
+        if way == "whole":
+            await agent.run(prompt)
+            return
+        async with agent.run_stream(prompt) as streamed:
+            await streamed.get_output()
+
+    return ask
+
+
+def openai_agents(sdks: SDKs, kind: str, way: str) -> Ask:
+    client = sdks.asynchronous
+    model = agents.OpenAIChatCompletionsModel if kind == "chat" else agents.OpenAIResponsesModel
+    agent = agents.Agent(name="one", model=model(MODEL, client))
+
+    async def ask(prompt: str) -> None:
+        if way == "whole":
+            await agents.Runner.run(agent, prompt)
+            return
+        async for _ in agents.Runner.run_streamed(agent, prompt).stream_events():
+            pass
+
+    return ask
+
+
+Client = Callable[[SDKs, str, str], Ask]
+CLIENTS: list[tuple[Client, str, str]] = [
+    (client, kind, way)
+    for client in (openai_python, langchain, pydantic_ai, openai_agents)
+    for kind in ("chat", "responses")
+    for way in ("whole", "streaming")
+]
+CLIENTS += [(openai_python, "chat", "helper"), (openai_python, "responses", "helper")]
+
+
+def calls(url: str) -> dict[str, int]:
+    answer = httpx.get(url.removesuffix("/ai") + "/calls")
+    return t.cast("dict[str, int]", answer.json())
+
+
+@pytest.mark.parametrize(("client", "kind", "way"), CLIENTS)
+def test_a_python_client_sees_every_failure_and_asks_once(
+    url: str, client: Client, kind: str, way: str
+) -> None:
+    prompts = [f"{failure} {client.__name__} {kind} {way}" for failure in FAILURES]
+
+    async def outcomes() -> list[str]:
+        options: t.Any = {"base_url": f"{url}/v1", "api_key": "none"}
+        with openai.OpenAI(**options) as sync:
+            async with openai.AsyncOpenAI(**options) as asynchronous:
+                ask = client(SDKs(sync, asynchronous), kind, way)
+                return [await outcome(ask, prompt) for prompt in prompts]
+
+    outcome_of = dict(zip(prompts, asyncio.run(outcomes()), strict=True))
+    counted = calls(url)
+    assert outcome_of == dict.fromkeys(prompts, "failed")
+    assert {prompt: counted.get(prompt) for prompt in prompts} == dict.fromkeys(prompts, 1)
+
+
+async def outcome(ask: Ask, prompt: str) -> str:
+    try:
+        answer = ask(prompt)
+        if inspect.isawaitable(answer):
+            await answer
+    except Exception:  # Each client has its own.
+        return "failed"
+    return "complete"
+
+
+def test_javascript_clients_see_every_failure_and_ask_once(url: str, node: Node) -> None:
+    outcomes = node("failures", failures=FAILURES)
+    counted = calls(url)
+    assert {prompt for prompt, outcome in outcomes.items() if outcome == "complete"} == set()
+    assert {prompt: counted.get(prompt) for prompt in outcomes} == dict.fromkeys(outcomes, 1)
