@@ -44,6 +44,7 @@ class ParsedRequest:
     :param branch: Where the request leaves the history of its conversation; ``None``: it appends.
     :param decisions: A person's answers to ``ToolApproval`` events.
     :param needs_history: The request cannot be answered from its own messages.
+    :param previous: Id of the response whose conversation the request continues.
     :param continues: Id of the client's message that the answer extends; ``None`` for a new message.
     :param echo: Fields that the protocol repeats in its responses; ``None`` if it repeats none.
     :param cursor: Cursor to resume from, as text; ``None`` starts a run.
@@ -63,6 +64,7 @@ class ParsedRequest:
     branch: Branch | None = None
     decisions: Sequence[Decision] = ()
     needs_history: bool = False
+    previous: str | None = None
     continues: str | None = None
     echo: dict[str, t.Any] | None = None
     cursor: str | None = None

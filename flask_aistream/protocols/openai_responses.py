@@ -7,6 +7,7 @@ Source: pip ``openai`` 3.57.0, npm ``openai`` 7.57.0 (``ResponseStream``).
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ from flask_aistream.protocols.fields import text_field
 from flask_aistream.protocols.fields import wrong_type
 from flask_aistream.protocols.messages import check_tool_messages
 from flask_aistream.protocols.messages import openai_call
-from flask_aistream.protocols.openai_chat import bad_request
+from flask_aistream.protocols.openai_chat import Reader
 from flask_aistream.protocols.openai_chat import error
 from flask_aistream.protocols.openai_chat import error_headers
 from flask_aistream.protocols.openai_chat import final_type
@@ -367,7 +368,26 @@ def response_body(fold: Fold, context: EncoderContext) -> Json:
     return encoder.response()
 
 
-@bad_request
+def input_errors(read: Reader) -> Reader:
+    """``read`` with errors that name the field ``input``, which holds the messages."""
+
+    @functools.wraps(read)
+    def read_input_field(body: dict[str, t.Any]) -> ParsedRequest:
+        try:
+            return read(body)
+        except RequestError as error:
+            raise about_input(error) from None
+
+    return read_input_field
+
+
+def about_input(error: RequestError) -> RequestError:
+    """An error about messages as one about ``input``."""
+    message = str(error).replace("`messages[", "`input[")
+    return RequestError(message, error.code.replace("messages_", "input_"), 400)
+
+
+@input_errors
 def read(body: dict[str, t.Any]) -> ParsedRequest:
     """A response to create. ``model`` is the provider's name.
 
@@ -395,11 +415,42 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
         messages=messages,
         params=other_fields(body, OWN_FIELDS),
         body=body,
-        echo=read_echo(body),
+        chat=conversation_id(body),
+        previous=text_field(body, "previous_response_id"),
+        echo={**read_echo(body), "messages": len(messages)},
         provider=model_of(body),
         stream=flag_field(body, "stream"),
         background=flag_field(body, "background"),
     )
+
+
+def conversation_id(body: dict[str, t.Any]) -> str | None:
+    """``conversation``: its id, or an object with the id.
+
+    :raises RequestError: It is neither, or there is a ``previous_response_id`` too.
+    """
+    value = body.get("conversation")
+    if value is None:
+        return None
+    if body.get("previous_response_id") is not None:
+        raise RequestError(
+            "`conversation` and `previous_response_id` exclude each other; send one of them.",
+            "conversation_invalid",
+            422,
+        )
+    id = value.get("id") if isinstance(value, dict) else value
+    if not isinstance(id, str):
+        raise wrong_type("conversation", value, 'a string, or an object such as {"id": "conv_1"}')
+    return id
+
+
+def without_instructions(messages: list[Message], echo: t.Any) -> list[Message]:
+    """The messages of an earlier response without its instructions, which do not carry over."""
+    instructions = echo.get("instructions") if isinstance(echo, dict) else None
+    first = messages[0] if messages else {}
+    if instructions is not None and first == {"role": "system", "content": instructions}:
+        return messages[1:]
+    return messages
 
 
 def options(query: Mapping[str, str]) -> Mapping[str, t.Any]:

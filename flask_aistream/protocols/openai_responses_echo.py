@@ -35,6 +35,7 @@ ECHOED: dict[str, tuple[tuple[type, ...], t.Any]] = {
     "prompt_cache_retention": ((str,), None),
     "prompt": ((dict,), None),
     "user": ((str,), None),
+    "conversation": ((str, dict), None),
 }
 
 
@@ -44,7 +45,6 @@ FORM: dict[str, tuple[type, ...]] = {
     "include": (list,),
     "stream": (bool,),
     "stream_options": (dict,),
-    "conversation": (str, dict),
 }
 """Fields of a form-encoded request that are not text, and their JSON types."""
 
@@ -67,6 +67,8 @@ def echo_fields(echo: Json) -> Json:
     fields["tools"] = [
         {**TOOL_DEFAULTS, **tool} if is_function(tool) else tool for tool in fields["tools"]
     ]
+    if isinstance(fields["conversation"], str):
+        fields["conversation"] = {"id": fields["conversation"]}
     if fields["reasoning"] is not None:
         fields["reasoning"] = {"effort": None, "summary": None, **fields["reasoning"]}
     return fields

@@ -12,23 +12,20 @@ from flask import jsonify
 from flask import request
 
 from flask_aistream.core.cursor import BEGINNING
-from flask_aistream.core.events import Event
-from flask_aistream.core.events import RunStarted
 from flask_aistream.errors import RequestError
-from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import Unavailable
 from flask_aistream.protocols.openai_chat import OPENAI_CHAT
 from flask_aistream.protocols.openai_responses import OPENAI_RESPONSES
 from flask_aistream.runs.ended import fold_of
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
+from flask_aistream.web import cors
 from flask_aistream.web import routes
 from flask_aistream.web import stream
 from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import extension
+from flask_aistream.web.previous import stored_log
 from flask_aistream.web.registry import ProviderRegistry
-
-PREFIX = "resp_"
 
 DELIVERY_SECONDS = 5.0
 """Longest time to wait until receivers have got the end of a run that is to be deleted."""
@@ -128,23 +125,11 @@ def open_log(ext: Extension, registry: ProviderRegistry, response_id: str, actio
 
     :raises RequestError: It does not exist, belongs to another owner, or was started with ``store: false``.
     """
-    run_id = response_id.removeprefix(PREFIX) if response_id.startswith(PREFIX) else ""
-    try:
-        log = routes.open_log(ext, registry, run_id, action)
-    except RunNotFound:
-        raise response_not_found(response_id) from None
-    if not is_stored(log.read(BEGINNING, limit=1).events):
-        raise response_not_found(response_id)
+    cors.refuse_cross_site(ext.settings, request)
+    log = stored_log(ext, registry, response_id, access.caller_of(registry.identify))
+    if log is None:
+        raise RequestError(
+            f"Response with id {response_id[:200]!r} not found.", "response_not_found", 404
+        )
+    access.authorize_action(registry, action, log.run)
     return log
-
-
-def response_not_found(response_id: str) -> RequestError:
-    return RequestError(
-        f"Response with id {response_id[:200]!r} not found.", "response_not_found", 404
-    )
-
-
-def is_stored(first: t.Sequence[Event]) -> bool:
-    started = first[0] if first else None
-    echo = started.echo if isinstance(started, RunStarted) else None
-    return not echo or echo.get("store") is not False

@@ -27,6 +27,7 @@ from flask_aistream.web import client_files
 from flask_aistream.web import cors
 from flask_aistream.web import names
 from flask_aistream.web import parse
+from flask_aistream.web import previous
 from flask_aistream.web import stream
 from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import current_request
@@ -139,6 +140,7 @@ def start_or_resume(
         access.authorize_action(registry, "read", log.run)
         return stream.resume(ext, log, cursor, protocol, options)
     cors.refuse_navigation(current_request())
+    parsed = previous.continued(ext, registry, parsed, caller)
     # Before the start: a run without a reader would still be billed.
     with stream.admit(ext, caller) as slot:
         starter = starter_of(ext, registry, parsed, caller)

@@ -7,17 +7,26 @@ import inspect
 import typing as t
 from collections.abc import Callable
 
-import agents
 import httpx
-import openai
 import pytest
-from langchain_openai import ChatOpenAI
-from pydantic_ai import Agent
-from pydantic_ai.models.openai import OpenAIChatModel
-from pydantic_ai.models.openai import OpenAIResponsesModel
-from pydantic_ai.providers.openai import OpenAIProvider
 
 from tests.clients.conftest import Node
+from tests.lazy import LazyModule
+
+if t.TYPE_CHECKING:
+    import agents
+    import langchain_openai
+    import openai
+    import pydantic_ai
+    from pydantic_ai.models import openai as openai_models
+    from pydantic_ai.providers import openai as openai_providers
+else:
+    agents = LazyModule("agents")
+    langchain_openai = LazyModule("langchain_openai")
+    openai = LazyModule("openai")
+    pydantic_ai = LazyModule("pydantic_ai")
+    openai_models = LazyModule("pydantic_ai.models.openai")
+    openai_providers = LazyModule("pydantic_ai.providers.openai")
 
 FAILURES = [
     *(f"raises-{place}" for place in ("first", "slow", "thinking", "later")),
@@ -27,8 +36,6 @@ FAILURES = [
 """What the provider does, and when: at first, after the response has begun, after reasoning, or after some text."""
 
 MODEL = "broken"
-
-agents.set_tracing_disabled(True)
 
 
 Ask = Callable[[str], t.Any]
@@ -66,7 +73,7 @@ def openai_python(sdks: SDKs, kind: str, way: str) -> Ask:
 
 
 def langchain(sdks: SDKs, kind: str, way: str) -> Ask:
-    chat = ChatOpenAI(
+    chat = langchain_openai.ChatOpenAI(
         model=MODEL,
         base_url=str(sdks.sync.base_url),
         api_key="none",  # type: ignore[arg-type]
@@ -75,10 +82,11 @@ def langchain(sdks: SDKs, kind: str, way: str) -> Ask:
     return (lambda prompt: list(chat.stream(prompt))) if way == "streaming" else chat.invoke
 
 
-def pydantic_ai(sdks: SDKs, kind: str, way: str) -> Ask:
+def pydantic_agent(sdks: SDKs, kind: str, way: str) -> Ask:
     client = sdks.asynchronous
-    model = OpenAIChatModel if kind == "chat" else OpenAIResponsesModel
-    agent = Agent(model(MODEL, provider=OpenAIProvider(openai_client=client)))
+    models = (openai_models.OpenAIChatModel, openai_models.OpenAIResponsesModel)
+    provider = openai_providers.OpenAIProvider(openai_client=client)
+    agent = pydantic_ai.Agent(models[kind == "responses"](MODEL, provider=provider))
 
     async def ask(prompt: str) -> None:
         if way == "whole":
@@ -93,6 +101,7 @@ def pydantic_ai(sdks: SDKs, kind: str, way: str) -> Ask:
 def openai_agents(sdks: SDKs, kind: str, way: str) -> Ask:
     client = sdks.asynchronous
     model = agents.OpenAIChatCompletionsModel if kind == "chat" else agents.OpenAIResponsesModel
+    agents.set_tracing_disabled(True)
     agent = agents.Agent(name="one", model=model(MODEL, client))
 
     async def ask(prompt: str) -> None:
@@ -108,7 +117,7 @@ def openai_agents(sdks: SDKs, kind: str, way: str) -> Ask:
 Client = Callable[[SDKs, str, str], Ask]
 CLIENTS: list[tuple[Client, str, str]] = [
     (client, kind, way)
-    for client in (openai_python, langchain, pydantic_ai, openai_agents)
+    for client in (openai_python, langchain, pydantic_agent, openai_agents)
     for kind in ("chat", "responses")
     for way in ("whole", "streaming")
 ]

@@ -128,7 +128,7 @@ def test_a_rejection_raises_with_its_message_and_is_not_retried(
 ) -> None:
     with pytest.raises(openai.APIStatusError, match="This provider says no") as refused:
         client.chat.completions.create(**asking("refused", stream=stream))
-    assert refused.value.status_code == 418
+    assert refused.value.status_code == 400
     assert refused.value.code == "refused"
 
 

@@ -262,7 +262,7 @@ ECHO: dict[str, Any] = {
 def test_a_response_repeats_the_fields_of_its_request() -> None:
     protocol = PROTOCOLS["openai-responses"]
     parsed = protocol.read({"model": "chat", "input": "Hi", "seed": 1, **ECHO})
-    assert parsed.echo == ECHO
+    assert parsed.echo == {**ECHO, "messages": 2}
     records = (ev.RunStarted("r1", "chat", None, parsed.echo), "Hi", ev.Finished())
     expected = {
         **ECHO,
