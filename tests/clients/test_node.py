@@ -26,6 +26,7 @@ def test_openai_reads_every_story_in_every_way(node: Node) -> None:
         else:
             for way in ("created", "whole", "responded", "responseHelped", "helped"):
                 if (story, way) != ("usage-length", "helped"):
+                    assert "value" in ways[way], (story, way, ways[way])
                     assert joined(ways[way]["value"]["text"]) == text, (story, way)
         if story in ("failed", "interrupted"):
             assert BROKEN[story] in ways["responded"]["error"]
