@@ -181,9 +181,16 @@ def form_of(protocol: WireProtocol, body: Schema) -> Schema:
 
 
 def text_fields(body: Schema) -> Mapping[str, Schema]:
-    """The fields of a body that are strings, which a form and a query can have."""
-    properties = body.get("properties", {})
-    return {name: it for name, it in properties.items() if it.get("type") == "string"}
+    """The fields of a body that may be strings, which a form and a query can have."""
+    fields = {name: as_text(it) for name, it in body.get("properties", {}).items()}
+    return {name: it for name, it in fields.items() if it is not None}
+
+
+def as_text(field: Schema) -> Schema | None:
+    """The schema of a field's strings; ``None`` if it may be no string."""
+    if field.get("type") == "string":
+        return field
+    return next((it for it in field.get("anyOf", ()) if it.get("type") == "string"), None)
 
 
 BODIES: Mapping[str, t.Callable[[Bounds, t.Collection[str]], Schema]] = {
