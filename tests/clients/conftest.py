@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.server.servers import NO_CONTROL_SOCKET
 from tests.server.servers import free_port
 from tests.server.servers import wait_for
 
@@ -43,7 +44,7 @@ def serving(app: str, folder: Path) -> Iterator[str]:
     """Serve ``app``, importable from ``folder`` or the repository → its address."""
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-k", "gevent", "--graceful-timeout", "1"]
-    place = ["--no-control-socket", "-b", f"127.0.0.1:{port}", app]
+    place = [*NO_CONTROL_SOCKET, "-b", f"127.0.0.1:{port}", app]
     log = folder / "output"
     with log.open("wb") as output:
         process = subprocess.Popen(

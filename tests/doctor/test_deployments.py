@@ -19,13 +19,14 @@ from pathlib import Path
 import pytest
 
 from tests.doctor.app import create_app
+from tests.server.servers import NO_CONTROL_SOCKET
 from tests.server.servers import ROOT
 from tests.server.servers import free_port
 from tests.server.servers import wait_for
 from tests.stores.redis_server import RedisServer
 
 APP = "tests.doctor.app:create_app()"
-GUNICORN = (sys.executable, "-m", "gunicorn", "--no-control-socket", "-b", "127.0.0.1:{port}")
+GUNICORN = (sys.executable, "-m", "gunicorn", *NO_CONTROL_SOCKET, "-b", "127.0.0.1:{port}")
 GEVENT = (*GUNICORN, "-k", "gevent", "-w", "2", APP)
 WSGI_SERVER = (
     "from gevent.pywsgi import WSGIServer; from tests.doctor.app import create_app; "

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Mapping
 
 from tests.server.servers import DEADLINE
+from tests.server.servers import NO_CONTROL_SOCKET
 from tests.server.servers import ROOT
 from tests.server.servers import free_port
 from tests.server.servers import wait_for
@@ -39,7 +40,7 @@ class Gunicorn:
             "gevent",
             "-w",
             "1",
-            "--no-control-socket",
+            *NO_CONTROL_SOCKET,
         ]
         command += ["-b", f"127.0.0.1:{self.port}", app]
         self._process = subprocess.Popen(

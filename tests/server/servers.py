@@ -13,6 +13,8 @@ import typing as t
 from collections.abc import Callable
 from pathlib import Path
 
+from gunicorn.config import Config
+
 ROOT = Path(__file__).parents[2]
 DEADLINE = 15.0
 """Longest wait for anything, in seconds; reached only where something is broken."""
@@ -22,9 +24,13 @@ BUSY = 2.0
 
 APP = "tests.server.app:create_app()"
 
+# Newer versions of gunicorn open a socket for commands, one for all servers of a user.
+KNOWS_CONTROL_SOCKET = "control_socket_disable" in Config().settings
+NO_CONTROL_SOCKET = ["--no-control-socket"] if KNOWS_CONTROL_SOCKET else []
+
 
 def gunicorn(kind: str, *options: str, grace: int = 6) -> list[str]:
-    worker = ["-k", kind, *options, "--graceful-timeout", str(grace), "--no-control-socket"]
+    worker = ["-k", kind, *options, "--graceful-timeout", str(grace), *NO_CONTROL_SOCKET]
     return [sys.executable, "-m", "gunicorn", *worker, "-b", "127.0.0.1:{port}", "{app}"]
 
 
