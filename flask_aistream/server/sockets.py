@@ -10,6 +10,9 @@ import _socket
 import contextlib
 import os
 import socket
+import struct
+import sys
+import time
 import typing as t
 from collections.abc import Callable
 
@@ -20,6 +23,15 @@ allows a megabyte a second."""
 UNACKNOWLEDGED = 1.5
 """TCP_USER_TIMEOUT, as a multiple of the watchdog's patience. The watchdog should come first: gunicorn logs
 the kernel's error with a traceback. The kernel covers clients that vanish while nothing is written."""
+
+ACKNOWLEDGE_SECONDS = 1.0
+ACKNOWLEDGE_STEP = 0.001
+"""How long a response that was written waits for the acknowledgement, and the first of the pauses."""
+
+SIOCOUTQ = 0x5411
+TCP_INFO = 11
+TCP_CLOSE = 7
+"""Of Linux; Python has no names for the first and the last. The first byte of TCP_INFO is the state."""
 
 INTERNET = (socket.AF_INET, socket.AF_INET6)
 
@@ -97,6 +109,40 @@ def take_error(fd: int) -> None:
     raises EPIPE, which servers ignore.
     """
     try_on(fd, lambda same: same.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+
+def is_acknowledged(fd: int) -> bool:
+    """Whether the peer of a connection acknowledges every byte that was sent to it. Waits for it, but not for long.
+
+    :returns: False: it has not, it has reset the connection, or the platform does not say.
+    """
+    deadline, pause = time.monotonic() + ACKNOWLEDGE_SECONDS, ACKNOWLEDGE_STEP
+    while bytes_in_flight(fd) and time.monotonic() < deadline:
+        time.sleep(pause)
+        pause = min(pause * 2, ACKNOWLEDGE_SECONDS / 20)
+    return bytes_in_flight(fd) == 0
+
+
+def bytes_in_flight(fd: int) -> int | None:
+    """Bytes that were written, and that the peer has not acknowledged.
+
+    :returns: ``None``: the connection is reset or closed, or the platform does not say.
+    """
+    found: list[int] = []
+
+    def ask(same: _socket.socket) -> None:
+        if (
+            same.family in INTERNET
+            and same.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 1)[0] == TCP_CLOSE
+        ):
+            return
+        from fcntl import ioctl  # Not on Windows.
+
+        found.append(*struct.unpack("i", ioctl(same.fileno(), SIOCOUTQ, bytes(4))))
+
+    if sys.platform == "linux":
+        try_on(fd, ask)
+    return found[0] if found else None
 
 
 def try_on(fd: int, act: Callable[[_socket.socket], object]) -> None:

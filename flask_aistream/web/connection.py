@@ -94,7 +94,17 @@ class ConnectionHooks:
     :ivar delivery: The response body; ``None`` after closing, which breaks the reference cycle.
     """
 
-    __slots__ = ("_attached", "_fd", "_process", "_returns", "_run", "_slot", "_tail", "delivery")
+    __slots__ = (
+        "_asks_peer",
+        "_attached",
+        "_fd",
+        "_process",
+        "_returns",
+        "_run",
+        "_slot",
+        "_tail",
+        "delivery",
+    )
 
     def __init__(
         self,
@@ -106,6 +116,7 @@ class ConnectionHooks:
         returns: bool,
     ) -> None:
         self.delivery: Delivery | None = None
+        self._asks_peer = False  # Whether it has the whole answer, once the response is closed.
         self._process = process
         self._run = run
         self._tail = tail
@@ -115,11 +126,12 @@ class ConnectionHooks:
         self._attached = [run.id]  # Popped by the thread that detaches first.
 
     def on_complete(self) -> None:
-        """The response has sent the terminal event: the chat has no run to reconnect to."""
+        """The response has sent the terminal event."""
+        self._asks_peer = self._fd is not None and self._run.chat is not None
         if self._fd is not None:
             sockets.unbound(self._fd)
-        if self._run.chat is not None:
-            self._process.store.leave_chat(self._run.chat, self._run.id)
+        else:  # There is no socket that knows whether the client has it.
+            self._leave_chat()
 
     def on_disconnect(self) -> None:
         """The client has disconnected: detach from the run at once, and close the connection a little later.
@@ -140,6 +152,14 @@ class ConnectionHooks:
         if self._fd is not None:
             self._process.watcher.forget(self._fd)
         self._detach()
+        asks, self._asks_peer = self._asks_peer, False
+        if asks and self._fd is not None and sockets.is_acknowledged(self._fd):
+            self._leave_chat()
+
+    def _leave_chat(self) -> None:
+        """The answer was read to its end: the chat has no run to reconnect to."""
+        if self._run.chat is not None:
+            self._process.store.leave_chat(self._run.chat, self._run.id)
 
     def _detach(self) -> None:
         with contextlib.suppress(IndexError):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+import struct
+import sys
+import threading
 import typing as t
 from collections.abc import Iterator
 
 import pytest
 
+from flask_aistream.server import sockets
 from flask_aistream.server.sockets import BUFFER_LOCK
 from flask_aistream.server.sockets import SEND_BUFFER
 from flask_aistream.server.sockets import bound
@@ -49,6 +53,47 @@ def test_afterwards_the_kernel_may_hold_more_again(pair: Pair) -> None:
         pytest.skip("this kernel has no SO_BUF_LOCK")
     unbound(ours.fileno())
     assert ours.getsockopt(socket.SOL_SOCKET, BUFFER_LOCK) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is acknowledged")
+@pytest.mark.parametrize("end", ["reads", "waits", "resets", "leaves"])
+def test_bytes_are_acknowledged_once_the_peer_has_them(
+    end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "ACKNOWLEDGE_SECONDS", 0.2 if end == "waits" else 10.0)
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        theirs = socket.socket()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        theirs.connect(door.getsockname())
+        ours, _ = door.accept()
+    ours.sendall(b"x" * 100_000)
+    reader = threading.Thread(target=END[end], args=(theirs,))
+    reader.start()
+    try:
+        assert sockets.is_acknowledged(ours.fileno()) is (end == "reads")
+    finally:
+        reader.join()
+        ours.close()
+        theirs.close()
+
+
+def read(peer: socket.socket) -> None:
+    left = 100_000
+    while left:
+        left -= len(peer.recv(left))
+
+
+def reset(peer: socket.socket) -> None:
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+END: dict[str, t.Callable[[socket.socket], object]] = {
+    "reads": read,
+    "waits": lambda peer: None,
+    "resets": reset,
+    "leaves": lambda peer: peer.close(),
+}
 
 
 def closed() -> socket.socket:

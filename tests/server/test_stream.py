@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import secrets
 import typing as t
 
 import pytest
 
 from tests.server.conftest import Serve
+from tests.server.servers import wait_for
 from tests.server.wire import Stream
 from tests.server.wire import call
 from tests.server.wire import end_of
@@ -153,6 +155,27 @@ class TestResuming:
         assert last is not None
         again = Stream(server.url, "/ai/count?prompt=x", Last_Event_ID=last)
         assert (again.status, again.response.read()) == (204, b"")
+
+    @pytest.mark.parametrize("reads", [True, False])
+    def test_a_chat_has_nothing_to_resume_once_its_answer_was_acknowledged(
+        self, serve: Serve, kind: str, reads: bool
+    ) -> None:
+        server, chat = serve(kind), secrets.token_hex(16)
+        path = "/ai/count/ai-sdk"
+        stream = Stream(server.url, path, {"id": chat, "prompt": "?", "n": 600}, receives=4096)
+        if reads:
+            stream.response.read()
+        else:
+            server.wait_fact("closed", stream.run)
+            wait_for(
+                lambda: call(server.url, f"/ai/runs/{stream.run}")[1]["status"] == "finished", "it"
+            )
+            stream.reset()
+        again = f"{path}/{chat}/stream"
+        if reads:
+            wait_for(lambda: Stream(server.url, again).status == 204, "the acknowledgement")
+        else:
+            assert Stream(server.url, again).status == 200
 
     @staticmethod
     def resumed(url: str, where: str, cursor: str) -> Stream:

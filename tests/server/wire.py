@@ -32,9 +32,19 @@ class Client:
 class Stream:
     """One response being read."""
 
-    def __init__(self, url: str, path: str, body: t.Any = None, **headers: str) -> None:
+    def __init__(
+        self, url: str, path: str, body: t.Any = None, *, receives: int = 0, **headers: str
+    ) -> None:
+        """
+        :param receives: Size of the receive buffer; 0 for the kernel's.
+        """
         host, _, port = url.removeprefix("http://").partition(":")
         self._connection = http.client.HTTPConnection(host, int(port), timeout=DEADLINE)
+        if receives:
+            self._connection.sock = socket.socket()
+            self._connection.sock.settimeout(DEADLINE)
+            self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
+            self._connection.sock.connect((host, int(port)))
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         data = None if body is None else json.dumps(body).encode()
         self._connection.request("GET" if body is None else "POST", path, data, sent)
@@ -100,6 +110,6 @@ def end_of(frames: list[Frame]) -> str | None:
 
 def call(url: str, path: str, body: t.Any = None, **headers: str) -> tuple[int, t.Any]:
     """Status and JSON of one request."""
-    stream = Stream(url, path, body, **headers)
+    stream = Stream(url, path, body, receives=0, **headers)
     data = stream.response.read()
     return stream.status, json.loads(data) if data else None
