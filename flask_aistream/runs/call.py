@@ -30,6 +30,7 @@ class ProviderCall:
     :param first_event_seconds: The same until the first event.
     :param most_events: The run is finished with the reason ``length`` after about so many events.
     :param most_bytes: The same for the bytes of its events.
+    :param on_first_event: Called, in that context, before the first event is written.
     :param restart: If the process that makes this call is lost, another process may call the provider again.
     """
 
@@ -43,6 +44,7 @@ class ProviderCall:
     first_event_seconds: float | None = None
     most_events: float = math.inf
     most_bytes: float = math.inf
+    on_first_event: Callable[[], None] | None = None
 
 
 ResolveProvider = Callable[[Run], ProviderCall]

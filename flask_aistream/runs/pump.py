@@ -379,6 +379,8 @@ class Pump:
             event = INTERN_POOL[event]
         if self.first_at is None:
             self.first_at = self._clock()
+            if self._call.on_first_event is not None:
+                self._call.on_first_event()
         try:
             self._write(event)
         except LogEnded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from flask_aistream.stores.memory import MemoryStore
 from flask_aistream.stores.shared.engine import Engine
 from flask_aistream.stores.shared.store import SharedStore
 from flask_aistream.timing.concurrency import Spawner
+
+PARAMETER = re.compile(r"(?<=[?&;])([^=&;]*)=[^&;]*")
+SECRET = re.compile("pass|pwd|secret|token|auth|credential", re.IGNORECASE)
 
 EXAMPLES = (
     "`memory://`, `sqlite:////absolute/path.sqlite`, `redis://host:6379/0`, `rediss://…`, "
@@ -136,12 +140,44 @@ def new_name() -> str:
 
 
 def without_password(url: str) -> str:
-    """For messages and logs. Accepts a wrong URL too: where the password ends is then a guess."""
+    """For messages and logs. Accepts a wrong URL too: where the password ends is then a guess.
+
+    What stands before the host is a password if no colon follows it: ``redis://token@host``.
+    """
     scheme, found, rest = url.partition("://")
+    if scheme == "sqlite":
+        return url
     login, at, hosts = (rest if found else url).rpartition("@")
     user, colon, _ = login.partition(":")
-    shown = f"{scheme + found if found else ''}{user}{colon and ':***'}{at}{hosts}"
-    return re.sub("(?<=password=)[^&]*", "***", shown)
+    masked = f"{user}:***" if colon else "***"
+    shown = f"{scheme + found if found else ''}{masked if at else ''}{at}{hosts}"
+    return PARAMETER.sub(masked_parameter, shown)
 
 
-__all__ = ["EXAMPLES", "check_connection", "is_store_url", "open_store", "without_password"]
+def masked_parameter(match: re.Match[str]) -> str:
+    return f"{match[1]}=***" if SECRET.search(unquote(match[1])) else match[0]
+
+
+def without_secrets(text: str, url: str) -> str:
+    """A text of a driver, without the passwords of the URL that it was given."""
+    masked = without_password(url).split("***")
+    rest, secrets_found = url, set()
+    for before, after in itertools.pairwise(masked):
+        start = rest.find(before) + len(before)
+        end = rest.find(after, start) if after else len(rest)
+        secrets_found.add(rest[start:end])
+        rest = rest[end:]
+    for secret in secrets_found | {unquote(it) for it in secrets_found}:
+        if len(secret) > 1:
+            text = text.replace(secret, "***")
+    return text
+
+
+__all__ = [
+    "EXAMPLES",
+    "check_connection",
+    "is_store_url",
+    "open_store",
+    "without_password",
+    "without_secrets",
+]

@@ -161,6 +161,7 @@ class AIStream(Blueprint):
         idle_seconds: float | None = ...,
         chat_policy: str | None = ...,
         system: t.Literal["client", "server"] = ...,
+        release_db: bool = ...,
     ) -> Callable[[P], P]: ...
 
     def provider(
@@ -176,6 +177,7 @@ class AIStream(Blueprint):
         idle_seconds: float | None = DEFAULT,
         chat_policy: str | None = None,
         system: t.Literal["client", "server"] = "client",
+        release_db: bool = False,
     ) -> t.Any:
         """Register a provider: a callable that takes a ``ChatRequest`` and yields text, events or an SDK's
         chunks.
@@ -197,6 +199,8 @@ class AIStream(Blueprint):
             ``"interrupt"``. By default ``AISTREAM_CHAT_POLICY``.
         :param system: ``"server"`` refuses system and developer messages of clients (422): only the provider's code
             instructs the model.
+        :param release_db: Commit the provider's session of Flask-SQLAlchemy before its first event, so that it holds no
+            connection while it streams. A query after that takes one again.
         :raises RegistrationError: The name is taken, hides a route, or is not valid in a URL.
         """
 
@@ -213,6 +217,7 @@ class AIStream(Blueprint):
                 idle_seconds,
                 chat_policy,
                 system,
+                release_db,
             )
             self._registry.add(registered)
             return function

@@ -16,6 +16,8 @@ from flask_aistream.core.request import ChatRequest
 from flask_aistream.runs.call import ContextFactory
 from flask_aistream.runs.call import ProviderCall
 from flask_aistream.web.config import Settings
+from flask_aistream.web.database import ProviderSessions
+from flask_aistream.web.database import log_cure
 from flask_aistream.web.registry import DEFAULT
 from flask_aistream.web.registry import RegisteredProvider
 
@@ -51,6 +53,7 @@ class ProviderExceptions:
         :param before_first: The provider has yielded nothing. Where exceptions propagate, the request raises
             this one, and Flask sends the signal.
         """
+        log_cure(error)
         if self._keeps:
             self._raised[request.run] = error
             while len(self._raised) > KEPT_EXCEPTIONS:
@@ -71,6 +74,7 @@ def provider_call(
     provider: RegisteredProvider,
     request: ChatRequest,
     context_factory: ContextFactory,
+    sessions: ProviderSessions,
     variables: contextvars.Context | None = None,
 ) -> ProviderCall:
     idle, first = settings.idle_seconds, settings.first_event_seconds
@@ -87,6 +91,7 @@ def provider_call(
         first_event_seconds=least(idle, first),
         most_events=settings.run_tokens or math.inf,
         most_bytes=settings.run_bytes or math.inf,
+        on_first_event=sessions.on_first_event(provider.name, release=provider.release_db),
     )
 
 

@@ -40,6 +40,7 @@ from flask_aistream.timing.timer import Timer
 from flask_aistream.web.call import ProviderExceptions
 from flask_aistream.web.call import provider_call
 from flask_aistream.web.config import Settings
+from flask_aistream.web.database import ProviderSessions
 from flask_aistream.web.executor import Enqueue
 from flask_aistream.web.mounts import Mounts
 from flask_aistream.web.quota import Quotas
@@ -102,6 +103,7 @@ class ProcessState:
                 store_bytes=settings.store_bytes,
             ),
         )
+        self.sessions = ProviderSessions(app, self.timer)
         self.runner = Runner(
             self.store,
             self._concurrency,
@@ -116,7 +118,7 @@ class ProcessState:
             ),
             RunEndedSignal(app),
             queue=DispatchQueue(enqueue, settings.queue_seconds) if enqueue else None,
-            resolve=partial(resolve_provider, app, settings, mounts, exceptions),
+            resolve=partial(resolve_provider, app, settings, mounts, exceptions, self.sessions),
         )
         self._lifecycle = Lifecycle(
             announce=self.runner.announce_leaving,
@@ -177,7 +179,12 @@ def ignoring_outage(work: Callable[[], None]) -> Callable[[], None]:
 
 
 def resolve_provider(
-    app: Flask, settings: Settings, mounts: Mounts, exceptions: ProviderExceptions, run: Run
+    app: Flask,
+    settings: Settings,
+    mounts: Mounts,
+    exceptions: ProviderExceptions,
+    sessions: ProviderSessions,
+    run: Run,
 ) -> ProviderCall:
     """How to call the provider of a run that another process started."""
     request, context_factory = ChatRequest.decode(run.request), app.app_context
@@ -185,7 +192,7 @@ def resolve_provider(
     if len(found) != 1:
         return ProviderCall(missing_provider, request, context_factory)
     (provider,) = found
-    return provider_call(exceptions, settings, provider, request, context_factory)
+    return provider_call(exceptions, settings, provider, request, context_factory, sessions)
 
 
 def missing_provider(request: ChatRequest) -> t.NoReturn:

@@ -59,6 +59,7 @@ class RegisteredProvider:
     idle_seconds: t.Any = DEFAULT
     chat_policy: str | None = None
     system: str = "client"
+    release_db: bool = False
 
 
 class ProviderRegistry:

@@ -48,6 +48,8 @@ View = Callable[..., Response]
 
 REDIRECTS = range(300, 400)
 
+LOGIN = "Log in first: this needs an authenticated user."
+
 
 def stream_response(protocol: WireProtocol, delivery: Delivery, run_id: str) -> Response:
     """A response that streams a delivery, and closes it even if it is never iterated."""
@@ -189,11 +191,30 @@ def with_decorators(view: View, decorators: t.Sequence[Callable[[t.Any], t.Any]]
 
     def guarded(**names: t.Any) -> Response:
         response = current_app.make_response(view(**names))
-        if response.status_code in REDIRECTS or response.status_code == 401:
-            raise AccessDenied("Log in first: this needs an authenticated user.", 401)
+        if asks_for_login(response):
+            raise AccessDenied(LOGIN, 401)
         return response
 
     return guarded if decorators else view
+
+
+def asks_for_login(response: Response) -> bool:
+    return response.status_code in REDIRECTS or response.status_code == 401
+
+
+def handled_by_application(error: Exception) -> Response | None:
+    """The answer of an error handler of the application, such as those of authentication extensions; ``None`` if it has
+    none for the exception."""
+    try:
+        return current_app.make_response(current_app.handle_user_exception(error))
+    except Exception:
+        return None
+
+
+def refuse_login(response: Response, protocol: WireProtocol) -> Response:
+    if not asks_for_login(response):
+        return response
+    return aistream_error(protocol, AccessDenied(LOGIN, 401))
 
 
 def with_error_responses(protocol: WireProtocol) -> Callable[[View], View]:
@@ -213,6 +234,9 @@ def with_error_responses(protocol: WireProtocol) -> Callable[[View], View]:
                     return unavailable_response(protocol, error)
                 if isinstance(error, AIStreamError) and status_of(error) is not None:
                     return aistream_error(protocol, error)
+                handled = handled_by_application(error)
+                if handled is not None and handled.status_code < 500:
+                    return refuse_login(handled, protocol)
                 logger.exception("%r failed", f"{request.method} {request.path}")
                 return error_response(
                     protocol, "internal_error", "The server failed. The cause is in its log.", 500

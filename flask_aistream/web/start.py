@@ -266,7 +266,13 @@ def launch_or_enqueue(
     else:
         run = replace(run, request=chat.encode_for_history(ext.settings.request_bytes))
     call = provider_call(
-        ext.exceptions, ext.settings, provider, chat, context_factory(provider), caller_variables()
+        ext.exceptions,
+        ext.settings,
+        provider,
+        chat,
+        context_factory(provider),
+        ext.process.sessions,
+        caller_variables(),
     )
     return runner.start(run, call, quota, take_key=take_key, previous=previous)
 

@@ -16,6 +16,7 @@ from flask_aistream.server.gunicorn import replaces_another
 from flask_aistream.server.siblings import may_have_siblings
 from flask_aistream.stores.urls import check_connection
 from flask_aistream.stores.urls import without_password
+from flask_aistream.stores.urls import without_secrets
 from flask_aistream.web.config import Settings
 
 logger = logging.getLogger("flask_aistream")
@@ -55,8 +56,9 @@ def choose_store(app: Flask, settings: Settings, *, forked: bool = False) -> str
 
 
 def cannot_be_opened(url: str, cause: str) -> ConfigError:
+    cause = without_secrets(cause, url).rstrip(".")
     return ConfigError(
-        f"AISTREAM_STORE is `{without_password(url)}`, which cannot be opened: {cause.rstrip('.')}."
+        f"AISTREAM_STORE is `{without_password(url)}`, which cannot be opened: {cause}."
     )
 
 

@@ -14,6 +14,7 @@ from flask_aistream import AIStream
 from flask_aistream import ChatRequest
 from flask_aistream import RunEnded
 from flask_aistream import run_ended
+from flask_aistream.core.events import Finished
 from flask_aistream.testing import DEADLINE
 from flask_aistream.testing import Gate
 from flask_aistream.testing import Script
@@ -29,7 +30,8 @@ else:
     flask_sqlalchemy = LazyModule("flask_sqlalchemy")
     sqlalchemy = LazyModule("sqlalchemy")
 
-POOL = 2
+POOL = 5
+RUNS = 50
 
 
 class Database:
@@ -121,6 +123,90 @@ def test_a_provider_that_queried_holds_a_connection_until_it_releases_it(
         assert database.held == 0
         released.open()
         list(stream)
+
+
+@pytest.mark.parametrize("release", [True, False])
+def test_with_release_db_more_runs_than_pooled_connections_stream_at_once(
+    app: Flask,
+    ai: AIStream,
+    database: Database,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    release: bool,
+) -> None:
+    gate = Gate()
+    ai.provider(name="chat", release_db=release)(Script(database.query, "a", gate, "b"))
+    with app.app_context():
+        runs = []
+        for _ in range(RUNS if release else POOL + 1):
+            runs.append(ai.start("chat", "Hi", background=True))
+            until(lambda: runs[-1].text or runs[-1].status == "failed")
+    assert database.held == (0 if release else POOL)
+    gate.open()
+    outcomes = [run.wait(DEADLINE) for run in runs]
+    assert [run.text for run in runs[:POOL]] == ["ab"] * POOL
+    assert all(isinstance(it, Finished) for it in outcomes) == release
+    assert ("release_db=True" in caplog.text) == (not release)
+    until(lambda: database.held == 0)
+
+
+def test_release_db_loses_no_row_and_keeps_loaded_values(
+    app: Flask, ai: AIStream, streams: StreamClient, database: Database
+) -> None:
+    db = database.db
+
+    class Note(db.Model):  # type: ignore[name-defined]
+        id = db.Column(db.Integer, primary_key=True)
+        text = db.Column(db.String)
+
+    with app.app_context():
+        db.create_all()
+
+    @ai.provider(release_db=True)
+    def chat(request: ChatRequest) -> Iterator[str]:
+        note = Note(text="unsaved")
+        db.session.add(note)
+        yield "a"
+        assert database.held == 0
+        yield note.text
+        yield db.session.scalars(db.select(Note)).one().text
+
+    assert streams.read("/ai/chat?prompt=Hi").text == "aunsavedunsaved"
+    until(lambda: database.held == 0)
+    with app.app_context():
+        assert [note.text for note in db.session.scalars(db.select(Note))] == ["unsaved"]
+
+
+def test_a_connection_that_a_provider_holds_for_long_is_logged_once(
+    ai: AIStream,
+    streams: StreamClient,
+    database: Database,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("flask_aistream.web.database.LONG_SECONDS", 0.02)
+    remove = database.db.session.remove
+    gates = {name: Gate() for name in ("returns-it", "holds-it", "holds-it-too")}
+    for name, gate in gates.items():
+        steps = [database.query, *([remove] if name == "returns-it" else []), "a", gate]
+        ai.provider(name=name)(Script(*steps))
+    for name, gate in gates.items():
+        with streams.open(f"/ai/{name}?prompt=Hi") as stream:
+            next(stream)
+            if name == "holds-it":
+                until(lambda: "release_db=True" in caplog.text)
+            gate.open()
+            list(stream)
+    (said,) = [it.getMessage() for it in caplog.records if "release_db" in it.getMessage()]
+    assert "'holds-it' holds a database connection" in said
+
+
+def test_release_db_without_flask_sqlalchemy_names_it(
+    ai: AIStream, streams: StreamClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    ai.provider(name="chat", release_db=True)(Script("a"))
+    assert streams.open("/ai/chat?prompt=Hi").response.status_code == 500
+    assert "does not use Flask-SQLAlchemy" in caplog.text
 
 
 @pytest.mark.parametrize("steps", [(), (ValueError(),)])
