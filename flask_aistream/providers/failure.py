@@ -6,6 +6,7 @@ imported. The vendor's own words are for its customer: they go to the log, never
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import typing as t
@@ -16,6 +17,7 @@ from flask_aistream.core.events import Failed
 from flask_aistream.errors import ProviderError
 from flask_aistream.providers.plain import Fields
 from flask_aistream.providers.plain import fields_of
+from flask_aistream.providers.retry_after import PASSING
 from flask_aistream.providers.retry_after import retry_after_of
 
 FAILURES: dict[str, tuple[int, str]] = {
@@ -115,7 +117,9 @@ LIBRARIES = frozenset(
 """Packages whose exceptions are those of a model's service, or of the way to it."""
 
 # Parts of the names of exceptions without a status; the first row that fits counts.
-BY_CLASS = (
+BY_CLASS: tuple[tuple[str, str | None], ...] = (
+    ("ImproperConnection", None),  # http.client's, for calls in the wrong order.
+    ("Disconnect", "upstream_unavailable"),
     ("NewConnection", "upstream_unavailable"),  # To urllib3 it is a ConnectTimeoutError as well.
     ("Timeout", "upstream_timeout"),
     ("ContentFilter", "content_refused"),
@@ -130,7 +134,6 @@ BY_CLASS = (
     ("ResponseValidation", "upstream_invalid"),
     ("IncompleteRead", "upstream_unavailable"),
     ("Connect", "upstream_unavailable"),
-    ("Disconnect", "upstream_unavailable"),
     ("Protocol", "upstream_unavailable"),
     ("Payload", "upstream_unavailable"),
     ("Chunked", "upstream_unavailable"),
@@ -162,28 +165,32 @@ def failure_of(error: BaseException, now: float | None = None) -> ProviderError 
 
     :param now: Seconds since 1970, for a ``Retry-After`` that is a date.
     """
-    found: ProviderError | None = None
-    for one in causes(error):
-        known = group_failure(one, now) or own_failure(one, now)
-        if known is None:
-            continue
-        if found is None or (found.code == "upstream_error" and known.code != found.code):
-            retry_after = found.retry_after if found else None
-            found = failure(known.code, known.retry_after or retry_after)
-        elif found.retry_after is None and known.retry_after is not None:
-            found = failure(found.code, known.retry_after)
+    known = [it for it in (meaning(one, now) for one in causes(error)) if it is not None]
+    if not known:
+        return None
+    found = next((it for it in known if it.code != "upstream_error"), known[0])
+    if found.retry_after is None and found.code in PASSING:
+        found.retry_after = next(
+            (it.retry_after for it in known if it.retry_after is not None), None
+        )
     return found
 
 
+def meaning(error: BaseException, now: float | None) -> ProviderError | None:
+    return group_failure(error, now) or own_failure(error, now)
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """``error``, and what it was raised from."""
+    """``error``, and what it was raised from; before either, the reason that urllib3 and urllib give it."""
     seen: set[int] = set()
-    one: t.Any = error
-    while isinstance(one, BaseException) and id(one) not in seen:
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
         seen.add(id(one))
+        reason = getattr(one, "reason", None)
+        if isinstance(reason, BaseException):
+            yield reason
         yield one
-        reason = getattr(one, "reason", None)  # urllib3's MaxRetryError and urllib's URLError
-        one = reason if isinstance(reason, BaseException) else one.__cause__
+        one = one.__cause__
 
 
 def group_failure(error: BaseException, now: float | None) -> ProviderError | None:
@@ -203,8 +210,10 @@ def own_failure(error: BaseException, now: float | None) -> ProviderError | None
         return failure("upstream_invalid") if is_unreadable(error) else None
     response = getattr(error, "response", None)
     body = body_of(error, response)
-    status = next((it for it in statuses(error, response) if isinstance(it, int)), None)
-    words = words_of(body) or f"{word(error, 'code')} {word(error, 'message')} {error}"
+    status = status_of(error, response)
+    words = (
+        words_of(body) or f"{word(error, 'code')} {word(error, 'message')} {text_of_error(error)}"
+    )
     if status is None or status < 300:  # An error in the middle of a stream.
         status = status_in(body)
     code = code_of(status, words) if status is not None else code_in(words) or code_by(bases)
@@ -217,10 +226,10 @@ def own_failure(error: BaseException, now: float | None) -> ProviderError | None
 def code_by(bases: list[type]) -> str | None:
     """The code for an exception by its class; ``None`` for a mistake in calling the library."""
     names = " ".join(base.__name__ for base in bases)
-    code = next((code for part, code in BY_CLASS if part in names), None)
-    if code is None and ("APIError" in names or "ResponseError" in names):
-        return "upstream_error"
-    return code
+    for part, code in BY_CLASS:
+        if part in names:
+            return code
+    return "upstream_error" if "APIError" in names or "ResponseError" in names else None
 
 
 UNREADABLE = {"JSONDecodeError", "UnicodeDecodeError", "ValidationError"}
@@ -252,21 +261,37 @@ def body_of(error: BaseException, response: t.Any) -> t.Any:
     return body
 
 
-def statuses(error: BaseException, response: t.Any) -> tuple[t.Any, ...]:
-    return (
-        getattr(error, "status_code", None),
+def status_of(error: BaseException, response: t.Any) -> int | None:
+    given = (
+        attribute(error, "status_code"),
         getattr(response, "status_code", None),
-        getattr(error, "status", None),
-        getattr(error, "code", None),
+        attribute(error, "status"),
+        attribute(error, "code"),
     )
+    return next((it for it in given if isinstance(it, int)), None)
 
 
 def word(error: BaseException, name: str) -> str:
     """An attribute of an exception, if it is a word; gRPC's ``code()`` is an enum's."""
-    value = getattr(error, name, None)
+    value = attribute(error, name)
     if callable(value):
-        value = getattr(value(), "name", None)
+        value = getattr(value(error), "name", None)
     return value if isinstance(value, str) else ""
+
+
+def text_of_error(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # Some exceptions are made of objects that others leave out.
+        return ""
+
+
+def attribute(error: BaseException, name: str) -> t.Any:
+    """An attribute of an exception or of its class; not a property, which may warn of being read."""
+    own = getattr(error, "__dict__", {}).get(name)
+    if own is None:
+        own = inspect.getattr_static(type(error), name, None)
+    return None if isinstance(own, property) or inspect.isdatadescriptor(own) else own
 
 
 def root_of(kind: type) -> str:
