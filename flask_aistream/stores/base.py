@@ -14,6 +14,9 @@ from flask_aistream.core.run import Run
 
 Wake = Callable[[], None]
 
+LISTED = 1000
+"""Maximum number of runs in a list of all."""
+
 PAGE = 4096
 """Maximum number of events in one page: about 150 kB of native frames, one write."""
 
@@ -203,6 +206,9 @@ class Store(t.Protocol):
 
         :param live: Only those that have not ended.
         """
+
+    def all_runs(self) -> Sequence[str]:
+        """Return the ids of up to ``LISTED`` runs of the application, whoever owns them, in any order."""
 
     def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
         """Return which of these runs have an outbox row: their end is still to be delivered, or being delivered."""

@@ -18,6 +18,7 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import StoreFull
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.base import CHAT_RUNS
+from flask_aistream.stores.base import LISTED
 from flask_aistream.stores.base import ClaimedRow
 from flask_aistream.stores.base import Orphan
 from flask_aistream.stores.limits import UNLIMITED
@@ -202,6 +203,10 @@ class MemoryStore:
         with self._lock:
             newest = self._chats.get(chat, [])[-CHAT_RUNS:]
             return [it for it in newest if not (live and self._logs[it].ended)]
+
+    def all_runs(self) -> Sequence[str]:
+        with self._lock:
+            return list(self._logs)[-LISTED:]
 
     def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
         with self._lock:

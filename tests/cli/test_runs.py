@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
@@ -30,6 +31,28 @@ def test_a_run_of_another_process_is_stopped_once(store: str, run: Run) -> None:
         assert run("stop", stream.run).stdout == f"Run {stream.run} had ended before.\n"
         assert isinstance(list(stream)[-1], Stopped)
     other.config["GATE"].set()
+
+
+def test_the_beginning_of_an_id_names_a_run_if_no_other_has_it(store: str, run: Run) -> None:
+    ids = [run("ask", "chat", "Hello").stderr.split()[1] for _ in range(2)]
+    assert run("tail", ids[0][:10]).stdout == "You said Hello"
+    result = run("tail", "")
+    assert "2 runs begin with ''" in result.stderr
+    assert result.exit_code == 1
+
+
+def test_the_runs_of_all_processes_are_listed_the_newest_first(store: str, run: Run) -> None:
+    other = make_app(AISTREAM_STORE=store)
+    done = run("ask", "chat", "Hello").stderr.split()[1]
+    with StreamClient(other).open("/ai/slow", json={"prompt": "x"}) as stream:
+        listed = json.loads(run("runs", "--json").stdout)
+        live = json.loads(run("runs", "--live", "--json").stdout)
+        other.config["GATE"].set()
+    assert [(row["run"], row["status"]) for row in listed] == [
+        (stream.run, "running"),
+        (done, "finished"),
+    ]
+    assert [row["run"] for row in live] == [stream.run]
 
 
 @pytest.mark.parametrize("command", ["tail", "stop"])

@@ -365,6 +365,8 @@ class SimEngine:
     def find(self, kind: Name, value: str) -> list[str]:
         self._call(writes=False)
         value.encode()
+        if kind == "all":
+            return list(self._db.state.runs)
         if kind in ("chat-runs", "chat-live"):
             rows = sorted(self._db.state.runs.values(), key=lambda row: row.no)
             own = [row for row in rows if row.run.chat == value]

@@ -462,6 +462,12 @@ class StoreContract:
             store.leave_chat("talk", log.run.id)
         assert list(store.chat_runs("talk")) == ids
 
+    def test_all_runs_are_listed_whoever_owns_them(self, store: Store) -> None:
+        logs = [begin(store, owner=owner)[0] for owner in (None, "ann", "bob")]
+        logs[0].end(ev.Finished())
+        store.flush()
+        assert sorted(store.all_runs()) == sorted(log.run.id for log in logs)
+
     def test_a_conversation_lists_the_newest_of_its_runs(self, store: Store) -> None:
         logs = [begin(store, chat="talk")[0] for _ in range(CHAT_RUNS + 2)]
         assert list(store.chat_runs("talk")) == [log.run.id for log in logs[2:]]

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from flask_aistream.core.run import Run
 from flask_aistream.errors import ChatBusy
 from flask_aistream.stores.base import CHAT_RUNS
+from flask_aistream.stores.base import LISTED
 from flask_aistream.stores.redis.scripts import COUNT
 from flask_aistream.stores.redis.scripts import DELETE_IF_EQUAL
 from flask_aistream.stores.redis.scripts import ENTER_CHAT
@@ -21,6 +22,8 @@ class Indexes:
         self._keys = server.keys
 
     def find(self, kind: Name, value: str) -> list[str]:
+        if kind == "all":
+            return self._all()
         if kind in ("chat-runs", "chat-live"):
             runs = self._server.redis.zrange(self._keys.alias("chat-runs", value), 0, -1)
             return [it.decode() for it in runs]
@@ -28,6 +31,13 @@ class Indexes:
         if found is None or not self._server.redis.exists(self._keys.meta(found.decode())):
             return []
         return [found.decode()]
+
+    def _all(self) -> list[str]:
+        redis, keys = self._server.redis, self._keys
+        processes = ["", *(it.decode() for it in redis.smembers(keys.processes))]
+        living = (run for process in processes for run in redis.smembers(keys.runs(process)))
+        ended = redis.zrevrange(keys.ended, 0, LISTED - 1)
+        return list(dict.fromkeys(it.decode() for it in (*living, *ended)))[:LISTED]
 
     def leave_chat(self, chat: str, run_id: str) -> None:
         self._server.run(DELETE_IF_EQUAL, (self._keys.alias("chat", chat),), (run_id,))

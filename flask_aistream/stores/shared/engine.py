@@ -27,7 +27,7 @@ DEAD_SECONDS = 3.0
 
 BEAT_SECONDS = 0.5
 
-Name = t.Literal["key", "chat", "chat-runs", "chat-live"]
+Name = t.Literal["key", "chat", "chat-runs", "chat-live", "all"]
 """Kind of a secondary index of the runs."""
 
 
@@ -206,7 +206,7 @@ class Engine(t.Protocol):
         """Seconds until the next ``poll``; ``None``: it is not needed."""
 
     def find(self, kind: Name, value: str) -> list[str]:
-        """Ids of runs: the one that has a key, the latest of a chat."""
+        """Ids of runs: the one that has a key, the latest of a chat, up to ``LISTED`` of all (with the value "")."""
 
     def drop(self, run_id: str) -> bool:
         """Drop a run that has ended and has no outbox row.

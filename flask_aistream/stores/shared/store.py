@@ -177,6 +177,9 @@ class SharedStore:
         kind: Name = "chat-live" if live else "chat-runs"
         return self.writer.ask(lambda engine: engine.find(kind, chat))
 
+    def all_runs(self) -> list[str]:
+        return self.writer.ask(lambda engine: engine.find("all", ""))
+
     def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
         return self.writer.ask(lambda engine: engine.undelivered(run_ids))
 

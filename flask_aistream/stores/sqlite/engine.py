@@ -22,6 +22,7 @@ from flask_aistream.errors import ChatBusy
 from flask_aistream.errors import RunUnreadable
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.base import CHAT_RUNS
+from flask_aistream.stores.base import LISTED
 from flask_aistream.stores.codec import decode
 from flask_aistream.stores.codec import encode
 from flask_aistream.stores.limits import UNLIMITED
@@ -57,6 +58,7 @@ FIND = {
     "chat-live": "SELECT id FROM run WHERE app = ? AND chat = ? AND token IS NULL ORDER BY no",
     "chat-runs": "SELECT id FROM (SELECT id, no FROM run WHERE app = ? AND chat = ? ORDER BY no DESC "
     f"LIMIT {CHAT_RUNS}) ORDER BY no",
+    "all": f"SELECT id FROM run WHERE app = ? AND ? = '' ORDER BY no DESC LIMIT {LISTED}",
 }
 
 
