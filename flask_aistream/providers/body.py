@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 import typing as t
 from collections import Counter
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ LAST = frozenset(("message_stop", "response.completed", "response.incomplete", "
 """Types of events that nothing follows."""
 
 DECODER = json.JSONDecoder()
+BLANK_LINES = re.compile("\n{2,}")
 BOM = b"\xef\xbb\xbf"
 SPACE = b" \t\r\n"
 
@@ -99,10 +101,11 @@ class BodyReader:
                     try:
                         events = adapter.events(value)
                     except ODD as error:
-                        self.odd[f"{type(error).__name__}: {error}"[:200]] += 1
+                        count(self.odd, f"{type(error).__name__}: {error}")
                         continue
                     yield from events
-                    if value.get("type") in LAST or value.get("done") is True:
+                    kind = value.get("type")
+                    if (kind.__class__ is str and kind in LAST) or value.get("done") is True:
                         self.complete = True
                         return
             elif value is DONE:
@@ -113,7 +116,7 @@ class BodyReader:
                 self.complete = True
                 return
             else:
-                self.odd[type(value).__name__] += 1
+                count(self.odd, type(value).__name__)
 
     def _recognize(self, value: dict[str, t.Any]) -> WireAdapter | None:
         """The adapter for this answer, chosen by its first event that belongs to a known wire."""
@@ -121,10 +124,19 @@ class BodyReader:
         if factory is None:
             if value.get("type") == "ping":
                 return None
-            self.odd[f"an object with {', '.join(map(str, list(value)[:5]))}"] += 1
+            count(self.odd, f"an object with {', '.join(map(str, list(value)[:5]))}")
             return None
         self._adapter = factory(self._accounting)
         return self._adapter
+
+
+MAX_KINDS = 100
+"""Descriptions of odd chunks that are kept."""
+
+
+def count(odd: Counter[str], what: str) -> None:
+    known = what[:200]
+    odd[known if known in odd or len(odd) < MAX_KINDS else "others"] += 1
 
 
 ODD = (AttributeError, IndexError, KeyError, TypeError, ValueError)
@@ -173,6 +185,8 @@ class JsonLines:
 
     def feed(self, data: bytes) -> Iterator[t.Any]:
         text = self._utf8.decode(data)
+        if "\n\n" in text:
+            text = BLANK_LINES.sub("\n", text)
         self._size += len(text)
         if self._size > MAX_EVENT:
             invalid(f"a line larger than {MAX_EVENT} characters")
@@ -237,10 +251,14 @@ def decoder_of(start: bytes, headers: t.Any) -> EventStream | JsonLines | None:
         return None
     text = start.removeprefix(BOM).lstrip(SPACE)
     content_type = str(headers.get("Content-Type") or headers.get("content-type") or "").lower()
-    if len(start) > MAX_ERROR and not text:
-        invalid("nothing but space")
+    is_named = "event-stream" in content_type
+    if not text:
+        if len(start) <= MAX_ERROR:
+            return None
+        if not is_named:
+            invalid("nothing but space")
     if text[:1] == b"<" or "html" in content_type:
         invalid("a page instead of an answer")
     if text[:1] in (b"{", b"["):
         return JsonLines()
-    return EventStream() if text or "event-stream" in content_type else None
+    return EventStream()

@@ -85,6 +85,7 @@ BY_WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (r"overloaded|unavailable", "upstream_unavailable"),
         (r"timeout_error|timed out|deadline_exceeded", "upstream_timeout"),
+        (r"can not decode content-encoding", "upstream_invalid"),  # aiohttp
     )
 )
 

@@ -120,13 +120,13 @@ class GoogleAdapter:
         name = text_of(get(call, "name"))
         if not name:  # A piece of streamed arguments, a mode of Vertex AI.
             return ()
-        id = get(call, "id") or self._accounting.call_id()
+        id = text_of(get(call, "id")) or self._accounting.call_id()
         self._unanswered.add(id)
         return self._tool_calls.whole(id, name, get(call, "args"))
 
     def _response(self, response: t.Any) -> Sequence[Event]:
         """The answer of a tool, where the SDK called the application's function by itself."""
-        id = get(response, "id")
+        id = text_of(get(response, "id"))
         self._unanswered.discard(id)
         return (ToolResult(id, plain(get(response, "response"))),) if id else ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import functools
 import math
 import typing as t
@@ -15,17 +16,22 @@ from types import SimpleNamespace
 
 from flask_aistream.core.events import Json
 
+MAX_DEPTH = 100
 
-def plain(value: t.Any) -> Json:
+
+def plain(value: t.Any, depth: int = 0) -> Json:
     """``value`` as ``json.dumps`` accepts it; what has no JSON form is left to ``str``.
 
     Fields that are ``None`` are left out of objects, as vendors' SDKs declare many more fields than
-    an answer has.
+    an answer has. What is nested deeper than 100 levels is left out as well.
     """
+    if depth > MAX_DEPTH:
+        return None
+    depth += 1
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, Enum):
-        return plain(value.value)
+        return plain(value.value, depth)
     if isinstance(value, str):
         return str(value)
     if isinstance(value, float):
@@ -33,15 +39,19 @@ def plain(value: t.Any) -> Json:
     if isinstance(value, bytes | bytearray):
         return base64.b64encode(value).decode()
     if hasattr(value, "model_dump"):
-        return plain(value.model_dump(exclude_none=True))
+        return plain(value.model_dump(exclude_none=True), depth)
     if is_dataclass(value) and not isinstance(value, type):
-        return plain({field.name: getattr(value, field.name) for field in fields(value)})
+        return plain({field.name: getattr(value, field.name) for field in fields(value)}, depth)
     if isinstance(value, Mapping):
-        return {str(name): plain(it) for name, it in value.items() if it is not None}
+        return {str(name): plain(it, depth) for name, it in value.items() if it is not None}
     if isinstance(value, SimpleNamespace):
-        return plain(vars(value))
+        return plain(vars(value), depth)
+    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+        return value.isoformat()
+    if value.__class__.__module__ == "numpy" and hasattr(value, "tolist"):
+        return plain(value.tolist(), depth)
     if isinstance(value, Iterable):
-        return [plain(it) for it in value]
+        return [plain(it, depth) for it in value]
     return str(value)
 
 

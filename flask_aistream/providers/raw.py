@@ -6,6 +6,7 @@ clients' responses are understood too. Reading the body here costs a tenth of an
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import typing as t
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from flask_aistream.errors import ProviderError
 from flask_aistream.providers.body import MAX_ERROR
 from flask_aistream.providers.body import BodyReader
+from flask_aistream.providers.failure import failure
 
 if t.TYPE_CHECKING:
     from flask_aistream.core.events import Event
@@ -221,24 +223,34 @@ def urllib3_closer(response: t.Any) -> Callable[[], None]:
 
 
 def http_client_chunks(response: t.Any) -> Iterator[bytes]:
-    while data := response.read1(READ_SIZE):
-        yield data
+    """
+    :raises ProviderError: The socket fails. Its errors, unlike those of the other clients, do not say whose they are.
+    """
+    try:
+        while data := response.read1(READ_SIZE):
+            yield data
+    except TimeoutError as error:
+        raise failure("upstream_timeout") from error
+    except OSError as error:
+        raise failure("upstream_unavailable") from error
 
 
 def collected(chunks: Iterator[bytes]) -> bytes:
-    """The beginning of an error's body."""
+    """The beginning of an error's body, as far as it can be read: what counts is the status."""
     body = b""
-    for data in chunks:
-        body += data
-        if len(body) >= MAX_ERROR:
-            break
+    with contextlib.suppress(Exception):
+        for data in chunks:
+            body += data[:MAX_ERROR]
+            if len(body) >= MAX_ERROR:
+                break
     return body[:MAX_ERROR]
 
 
 async def acollected(chunks: AsyncIterator[bytes]) -> bytes:
     body = b""
-    async for data in chunks:
-        body += data
-        if len(body) >= MAX_ERROR:
-            break
+    with contextlib.suppress(Exception):
+        async for data in chunks:
+            body += data[:MAX_ERROR]
+            if len(body) >= MAX_ERROR:
+                break
     return body[:MAX_ERROR]

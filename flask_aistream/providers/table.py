@@ -12,10 +12,12 @@ from flask_aistream.core.events import Event
 from flask_aistream.core.events import RunStarted
 from flask_aistream.errors import AIStreamError
 from flask_aistream.errors import ChunkUnknown
+from flask_aistream.errors import ValueInvalid
 from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.anthropic import AnthropicAdapter
 from flask_aistream.providers.base import Adapter
 from flask_aistream.providers.body import ODD
+from flask_aistream.providers.body import count
 from flask_aistream.providers.google import GoogleAdapter
 from flask_aistream.providers.langchain import INTERRUPT
 from flask_aistream.providers.langchain import LangChainAdapter
@@ -27,6 +29,7 @@ from flask_aistream.providers.raw import is_raw
 from flask_aistream.providers.text import TextAdapter
 from flask_aistream.providers.ui_events import AGUIAdapter
 from flask_aistream.providers.ui_events import AISDKAdapter
+from flask_aistream.providers.values import normalized
 from flask_aistream.providers.wires import wire_of
 
 Factory = Callable[[Accounting], Adapter]
@@ -119,7 +122,7 @@ class Chunks:
             return adapter.events(chunk)
         self._own.finished = False
         try:
-            return adapter.events(chunk)
+            return self._checked(adapter.events(chunk))
         except ODD as error:
             if isinstance(error, AIStreamError):
                 raise
@@ -128,7 +131,26 @@ class Chunks:
 
     def close(self) -> Sequence[Event]:
         """The events that complete open parts of the answer, once the provider has ended."""
-        return [event for adapter in self._by_factory.values() for event in adapter.close()]
+        events = [event for adapter in self._by_factory.values() for event in adapter.close()]
+        return self._checked(events)
+
+    def _checked(self, events: Sequence[Event]) -> Sequence[Event]:
+        """``events`` without those that an SDK's object has with fields of other types."""
+        if all(type(event) is str for event in events):
+            return events
+        return [normal for event in events for normal in self._normalized(event)]
+
+    def _normalized(self, event: Event) -> Sequence[Event]:
+        if type(event) is str:
+            return (event,)
+        if type(event) not in YIELDABLE:
+            self.ignore(event)
+            return ()
+        try:
+            return (normalized(event),)
+        except ValueInvalid as error:
+            self._ignore(str(error))
+            return ()
 
     def _adapter_for(self, chunk: t.Any) -> Adapter | None:
         """
@@ -160,12 +182,12 @@ class Chunks:
             self._by_factory[factory] = factory(self.accounting)
         return self._by_factory[factory]
 
-    def ignore(self, chunk: t.Any) -> None:
-        """Count a chunk that has nothing of an answer, as the openai SDK yields it for ``data: null``."""
-        self._ignore(type(chunk).__name__)
+    def ignore(self, odd: t.Any) -> None:
+        """Count something that is not of an answer, as what the openai SDK yields for ``data: null``."""
+        self._ignore(type(odd).__name__)
 
     def _ignore(self, what: str) -> None:
-        self.odd[what[:200]] += 1
+        count(self.odd, what)
 
 
 def is_langchain(chunk: dict[t.Any, t.Any]) -> bool:

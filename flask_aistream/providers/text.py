@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Sequence
-from dataclasses import replace
 
-from flask_aistream.core.events import Data
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import Finished
 from flask_aistream.core.events import ToolApproval
@@ -15,7 +13,7 @@ from flask_aistream.core.events import ToolError
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
 from flask_aistream.providers.accounting import Accounting
-from flask_aistream.providers.values import to_json_value
+from flask_aistream.providers.values import normalized
 
 
 class TextAdapter:
@@ -36,19 +34,14 @@ class TextAdapter:
         # A subclass of str (Markup, a str enum) is text, but only str itself is a text event.
         if isinstance(chunk, str):
             return (str(chunk),)
+        chunk = normalized(chunk)
         match chunk:
             case Usage():  # Sums are the provider's own task, as far as it knows the run.
                 return (self._accounting.since_restart(chunk),)
-            case Data():
-                return (replace(chunk, value=to_json_value(chunk.value)),)
             case ToolCall() | ToolApproval():
                 self.unanswered.add(chunk.id)
                 self.awaits_approval = self.awaits_approval or isinstance(chunk, ToolApproval)
-                return (replace(chunk, arguments=to_json_value(chunk.arguments)),)
-            case ToolResult():
-                self.unanswered.discard(chunk.id)
-                return (replace(chunk, result=to_json_value(chunk.result)),)
-            case ToolError():
+            case ToolResult() | ToolError():
                 self.unanswered.discard(chunk.id)
             case Finished():
                 self.finished = True

@@ -119,7 +119,7 @@ class ToolCallAssembler:
         if call is None:
             if self._guess:
                 events += self._end_complete()
-            call = self._open[key] = OpenCall(id or self._accounting.call_id())
+            call = self._open[key] = OpenCall(id_of(id) or self._accounting.call_id())
             if free_text:
                 self._free_text.add(call.id)
         self._set_name(call, name)
@@ -173,10 +173,10 @@ class ToolCallAssembler:
         return events
 
     def whole(
-        self, id: str | None, name: str, arguments: t.Any, *, free_text: bool = False
+        self, id: t.Any, name: str, arguments: t.Any, *, free_text: bool = False
     ) -> list[Event]:
         """A call that comes in one piece, or is repeated as a whole after its parts."""
-        id = id or self._accounting.call_id()
+        id = id_of(id) or self._accounting.call_id()
         started = False
         for key in [key for key, call in self._open.items() if call.id == id]:
             started = self._open.pop(key).started
@@ -253,6 +253,11 @@ class ToolCallAssembler:
         """End the calls that look complete now that another begins. Vendors may go back to others."""
         ready = [key for key, call in self._open.items() if call.complete]
         return [event for key in ready for event in self.end(key)]
+
+
+def id_of(value: t.Any) -> str:
+    """An id as text; ``""`` for none, or anything else."""
+    return str(value) if isinstance(value, str | int) and value is not True else ""
 
 
 def acceptable(arguments: t.Any) -> bool:

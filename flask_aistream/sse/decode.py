@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 from flask_aistream.errors import FrameError
 from flask_aistream.sse.frame import Frame
 from flask_aistream.sse.frame import unchecked
 
+BLANK_LINES = re.compile("\n{3,}")
 MAX_BLOCK = 16 * 1024 * 1024
 """Characters of one block. Bounds the memory used for a block that never ends."""
 
@@ -62,7 +64,9 @@ class Decoder:
                 return []
             text = "".join([*self._rest, text])
             self._rest, self._rest_size = [], 0
-        # A block may begin with an LF, where three or more line ends stood in a row.
+        if "\n\n\n" in text:
+            text = BLANK_LINES.sub("\n\n", text)
+        # A block may begin with an LF, where three or more line ends stood in a row between two chunks.
         *blocks, rest = text.split("\n\n")
         if rest:
             self._keep(rest)

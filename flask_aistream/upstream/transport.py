@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ssl
 import typing as t
 from collections.abc import Iterator
 
 READ_SIZE = 65536
+
+MAX_ERROR = 1024 * 1024
+"""Bytes of an error's body, decompressed. The SDKs read all of it into memory."""
+
+ENCODED = ("content-encoding", "content-length")
+"""Headers that do not hold for the beginning of a decompressed body."""
 
 
 @functools.cache
@@ -28,7 +35,7 @@ def transport_class(httpx: t.Any) -> t.Any:
         return t.cast(Exception, (kind or httpx.TransportError)(str(error)))
 
     class Body(httpx.SyncByteStream):  # type: ignore[misc]
-        """The body as it arrives, not decompressed: that is httpx's task."""
+        """The body as it arrives, not decompressed: that is httpx's task. Of an error, the beginning of its text."""
 
         def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
             self._response = response
@@ -36,6 +43,11 @@ def transport_class(httpx: t.Any) -> t.Any:
         def __iter__(self) -> Iterator[bytes]:
             response = self._response
             try:
+                if response.status >= 400:
+                    # The status counts, even if the body cannot be decompressed.
+                    with contextlib.suppress(urllib3.exceptions.DecodeError):
+                        yield from beginning(response.stream(READ_SIZE, decode_content=True))
+                    return
                 if getattr(response, "chunked", False):
                     yield from response.read_chunked(decode_content=False)
                     return
@@ -82,9 +94,12 @@ def transport_class(httpx: t.Any) -> t.Any:
                 )
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 raise mapped(error) from error
+            fields = list(response.headers.iteritems())
+            if response.status >= 400:
+                fields = [field for field in fields if field[0].lower() not in ENCODED]
             return httpx.Response(
                 response.status,
-                headers=list(response.headers.iteritems()),
+                headers=fields,
                 stream=Body(response),
                 extensions={
                     "http_version": b"HTTP/1.1",
@@ -96,6 +111,15 @@ def transport_class(httpx: t.Any) -> t.Any:
             self._pool.clear()
 
     return Transport
+
+
+def beginning(parts: Iterator[bytes]) -> Iterator[bytes]:
+    size = 0
+    for data in parts:
+        yield data[: MAX_ERROR - size]
+        size += len(data)
+        if size >= MAX_ERROR:
+            return
 
 
 def error_table(httpx: t.Any, urllib3: t.Any) -> tuple[tuple[type, type], ...]:

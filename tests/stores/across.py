@@ -17,6 +17,7 @@ from flask_aistream.core.run import Run
 from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import TooManyRuns
+from flask_aistream.providers.table import Chunks
 from flask_aistream.stores.base import ClaimedRow
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.shared.engine import DEAD_SECONDS
@@ -26,6 +27,7 @@ from flask_aistream.stores.shared.store import SharedStore
 from flask_aistream.testing import DEADLINE
 from tests.core.samples import EVENTS
 from tests.doubles import ManualClock
+from tests.providers.test_values import CONVERTED
 from tests.server.servers import wait_for
 from tests.stores.contract import at_once
 from tests.stores.contract import begin
@@ -58,6 +60,17 @@ class AcrossContract:
         _, *rest = follow(there.open(log.run.id))
         assert rest == [*said, ev.Failed("code", "Broken.", 502)]
         assert there.open(log.run.id).run == log.run
+
+    def test_values_come_back_as_they_were_normalized(
+        self, here: SharedStore, there: SharedStore
+    ) -> None:
+        values = [param.values[0] for param in CONVERTED]
+        said = [event for value in values for event in Chunks().events(ev.Data("value", value))]
+        log = made(here)
+        for event in said:
+            log.append(event)
+        log.end(ev.Finished())
+        assert follow(there.open(log.run.id))[1:-1] == said
 
     def test_a_reader_elsewhere_sees_all_while_it_is_written(
         self, here: SharedStore, there: SharedStore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import ssl
 import threading
 import typing as t
@@ -10,6 +11,7 @@ import pytest
 
 from flask_aistream.core import events as ev
 from flask_aistream.upstream import http_client
+from flask_aistream.upstream.transport import MAX_ERROR
 from flask_aistream.upstream.transport import transport_class
 from tests.lazy import LazyModule
 from tests.providers.outcomes import outcome_of
@@ -164,3 +166,24 @@ def test_certificates_are_verified_unless_that_is_switched_off() -> None:
 
     assert str(context_of(True)) == "CERT_REQUIRED"
     assert str(context_of(False)) == "CERT_NONE"
+
+
+BOMB = gzip.compress(b"x" * 50_000_000)
+LARGE_ERRORS = {
+    "long": Script([b"x" * 65536] * 400, "text/html", status=500),
+    "long, of a known length": Script([b"x" * 20_000_000], status=500, length=True),
+    "compressed": Script([BOMB], status=500, headers={"Content-Encoding": "gzip"}),
+    "no gzip": Script([b"garbage"], status=500, headers={"Content-Encoding": "gzip"}),
+}
+
+
+@pytest.mark.parametrize("body", LARGE_ERRORS)
+def test_only_the_beginning_of_an_errors_body_is_read(body: str) -> None:
+    with Scripted(LARGE_ERRORS[body]) as server, client_of(server.url) as client:
+        with pytest.raises(openai.APIError) as raised:
+            client.chat.completions.create(**ASKED)
+        outcome = ask(client)
+
+    assert outcome.code == "upstream_unavailable"
+    response = getattr(raised.value, "response", None)
+    assert response is None or len(response.content) <= MAX_ERROR
