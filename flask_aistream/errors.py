@@ -282,6 +282,8 @@ class TooManyConnections(Unavailable):
     :param most: The limit.
     """
 
+    code = "too_many_connections"
+
     def __init__(self, most: int) -> None:
         super().__init__(
             f"You have {most} open streams, which is the limit. Close one, or wait for one to end.",
