@@ -14,6 +14,7 @@ from flask import current_app
 from flask import make_response
 from flask import render_template
 from flask import request
+from flask import session
 
 from example_app.manual.passages import CODE
 from example_app.manual.passages import MARKDOWN
@@ -46,7 +47,9 @@ def protect(response: Response) -> Response:
 
 @pages.get("/")
 def chat() -> str:
-    return render_template("chat.html", models=current_app.config["EXAMPLE_MODELS"])
+    return render_template(
+        "chat.html", models=current_app.config["EXAMPLE_MODELS"], user=session.get("user")
+    )
 
 
 @pages.get("/plain")
