@@ -46,7 +46,12 @@ class Gunicorn:
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**clean, "PYTHONPATH": str(ROOT), **(environ or {})},
+            env={
+                **clean,
+                "PYTHONPATH": str(ROOT),
+                "EXAMPLE_DATABASE": "sqlite://",
+                **(environ or {}),
+            },
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )

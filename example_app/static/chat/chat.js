@@ -5,7 +5,7 @@
  * shows follows from the events and the status of the run.
  */
 
-import { resume, stream } from "/ai/static/aistream.js";
+import { attach, resume, stream } from "/ai/static/aistream.js";
 import { Answer } from "./answer.js";
 import { Question } from "./question.js";
 import * as turns from "./turns.js";
@@ -50,34 +50,36 @@ export class Chat extends EventTarget {
     const isOpen = last?.role === "assistant" && !last.ending;
     if (isOpen) conversation.turns.pop();
     conversation.turns.forEach((turn, place) => this.#draw(turn, place));
-    const found = last && !last.ending ? resume(this.#name) : null;
+    const found = conversation.stored ? live(conversation) : last && !last.ending ? resume(this.#name) : null;
     if (found) this.#answer(found, isOpen ? last : undefined);
     else if (isOpen || last?.role === "user") this.#addCutOff(isOpen ? last : turns.newAnswer());
     this.#dispatch("status", null);
     this.#dispatch("change");
   }
 
-  ask(text) {
+  ask(text, change = {}) {
     if (this.isBusy) return;
-    this.#add(turns.newQuestion(text));
+    const question = turns.newQuestion(text);
+    this.#add(question);
     this.#save();
-    this.#start();
+    this.#start({ messages: [turns.message(question)], ...change });
   }
 
   /** Ask a question in place of the one at `place`, and of all that came after it. */
   edit(place, text) {
     if (this.isBusy) return;
+    const { id } = this.#conversation.turns[place];
     this.#rewind(place);
-    this.ask(text);
+    this.ask(text, { edit: id });
   }
 
   /** The last question once more. A run that only this page lost is picked up instead. */
   again() {
     if (this.isBusy) return;
     this.#rewind(this.#conversation.turns.findLastIndex(({ role }) => role === "user") + 1);
-    const found = resume(this.#name);
+    const found = this.#conversation.stored ? null : resume(this.#name);
     if (found) this.#answer(found);
-    else this.#start();
+    else this.#start({ regenerate: true });
   }
 
   stop() {
@@ -94,9 +96,12 @@ export class Chat extends EventTarget {
     return `chat:${this.#conversation.id}`;
   }
 
-  #start() {
+  /** `change`: what a conversation of the server is sent, which has all earlier messages. */
+  #start(change) {
     const model = this.#model();
-    const input = { messages: turns.messages(this.#conversation), ...(model && { model }) };
+    const { id, stored } = this.#conversation;
+    const said = stored ? { chat: id, ...change } : { messages: turns.messages(this.#conversation) };
+    const input = { ...said, ...(model && { model }) };
     this.#answer(stream(PROVIDER, input, { persist: this.#name }), turns.newAnswer(model));
   }
 
@@ -151,6 +156,11 @@ export class Chat extends EventTarget {
   #dispatch(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** The run of a stored conversation that is going on, wherever it was asked. */
+function live({ live }) {
+  return live ? attach(`/ai/runs/${live}/events`) : null;
 }
 
 /** An exception while drawing must not end the reading, and leave the page without its Send button. */

@@ -13,7 +13,9 @@ export function load() {
   }
 }
 
+/** A conversation that the server keeps is not stored here. */
 export function save(conversation) {
+  if (conversation.stored) return;
   try {
     sessionStorage.setItem(KEY, JSON.stringify(conversation));
   } catch {

@@ -4,9 +4,13 @@
  */
 
 export function newConversation() {
+  return { id: randomId(), turns: [] };
+}
+
+function randomId() {
   // crypto.randomUUID exists in secure contexts only; a page on a LAN address is none.
   const bytes = crypto.getRandomValues(new Uint8Array(12));
-  return { id: Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(""), turns: [] };
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** What a model is sent: all turns that say something. */
@@ -14,8 +18,13 @@ export function messages({ turns }) {
   return turns.filter(({ content }) => content).map(({ role, content }) => ({ role, content }));
 }
 
+/** A turn as a request names it, where the server keeps the conversation. */
+export function message({ role, content, id }) {
+  return { role, content, id };
+}
+
 export function newQuestion(text) {
-  return { role: "user", content: text };
+  return { role: "user", content: text, id: randomId() };
 }
 
 /** An answer without content. `ending` is empty until it ends; `began` is a time in milliseconds. */
