@@ -26,10 +26,12 @@ class Attempt(t.NamedTuple):
 
     :param retries: Number of earlier attempts.
     :param name: The same for all attempts at requests with one content.
+    :param secret: The request has a credential that nobody guesses, so an anonymous client is known by it.
     """
 
     retries: int
     name: str
+    secret: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Find the run of a client's earlier attempt, if the client counts its attempts.
 
 OpenAI's and Anthropic's SDKs send ``x-stainless-retry-count``. A retry gets the run of the first attempt instead of a
-second call of the provider.
+second call of the provider. An anonymous client is known by its API key, which has to be a secret: another client that
+guessed the request would get the run, too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from flask import Request
 
 from flask_aistream.core import events as ev
+from flask_aistream.core.conversation import UNGUESSABLE
 from flask_aistream.core.run import Run
 from flask_aistream.protocols.base import Attempt
 from flask_aistream.protocols.base import ParsedRequest
@@ -38,10 +40,12 @@ def attempt_of(
     count = request.headers.get(COUNT_HEADER, "")
     if not (count.isascii() and count.isdigit() and len(count) < 4):
         return None
-    # An anonymous caller is known by its address and its API key.
-    caller = [request.remote_addr, request.headers.get("Authorization")]
-    content = json.dumps([protocol.name, request.path, caller, fields], sort_keys=True)
-    return Attempt(int(count), f"attempts of {hashlib.sha256(content.encode()).hexdigest()}")
+    credential = request.headers.get("Authorization", "")
+    asked = [protocol.name, request.path, request.remote_addr, credential, fields]
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    # Behind a proxy all clients may have one address, and `api_key="none"` is everybody's.
+    secret = len(credential.rpartition(" ")[2]) >= UNGUESSABLE
+    return Attempt(int(count), f"attempts of {digest}", secret)
 
 
 def takes_key(store: Store, protocol: WireProtocol, run: Run, parsed: ParsedRequest) -> bool:

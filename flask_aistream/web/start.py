@@ -178,7 +178,7 @@ def new_run(
     owner, key = starter.owner, parse.checked_key(parsed.key)
     if key is not None:
         key = names.scoped(registry, provider, owner, key, starter.key_visitor)
-    elif parsed.attempt is not None:
+    elif parsed.attempt is not None and (owner is not None or parsed.attempt.secret):
         key = names.scoped(registry, provider, owner, parsed.attempt.name, None)
     chat = parsed.chat or None
     if chat is not None:

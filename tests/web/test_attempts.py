@@ -19,7 +19,8 @@ from flask_aistream.web.extension import install
 HELLO = [{"role": "user", "content": "Hi"}]
 CHAT = "/ai/v1/chat/completions"
 RESPONSES = "/ai/v1/responses"
-ANN = {"Authorization": "Bearer ann"}
+ANN = {"Authorization": "Bearer sk-ann-0123456789abcdef"}
+BOB = {"Authorization": "Bearer sk-bob-0123456789abcdef"}
 
 
 class Counting:
@@ -75,7 +76,7 @@ NEW_RUNS = [
     pytest.param((None, {}), (1, {}), id="an attempt without a number"),
     pytest.param((0, {}), (1, {"temperature": 0.5}), id="another field"),
     pytest.param((0, {}), (1, {"stream": True}), id="another flag"),
-    pytest.param((0, {}), (1, {"headers": {"Authorization": "Bearer bob"}}), id="another API key"),
+    pytest.param((0, {}), (1, {"headers": BOB}), id="another API key"),
     pytest.param((0, {}), (1, {"path": RESPONSES}), id="another protocol"),
     pytest.param((1, {}), (0, {}), id="a first attempt after a retry"),
 ]
@@ -124,6 +125,16 @@ def test_an_idempotency_key_of_a_run_that_was_left_starts_a_new_one(counting: Co
     answers = [counting.ask(None, **asked, headers=headers) for _ in range(2)]
     runs = {answer.headers["AIStream-Run"] for answer in answers}
     assert (len(runs), len(counting.calls)) == (1, 2)
+
+
+@pytest.mark.parametrize("credential", ["", "Bearer none", "Bearer sk-no-key", "Basic YTpi"])
+def test_an_anonymous_retry_without_a_secret_is_a_new_run(
+    counting: Counting, credential: str
+) -> None:
+    headers = {"Authorization": credential} if credential else {}
+    for retries in (0, 1):
+        assert counting.ask(retries, headers=headers).status_code == 200
+    assert len(set(counting.calls)) == 2
 
 
 @pytest.mark.parametrize("count", ["", "x", "-1", "1.5", "99999", "١"])
