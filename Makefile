@@ -90,6 +90,9 @@ format: .venv/dev
 
 lint: .venv/dev
 	$(BIN)/ruff check .
+	@$(BIN)/bandit -q -c pyproject.toml -r flask_aistream example_app -x flask_aistream/stores/sqlite
+	@# B608: its SQL is composed of constants and placeholders; values are always parameters.
+	@$(BIN)/bandit -q -c pyproject.toml -r flask_aistream/stores/sqlite -s B608
 
 types: .venv/dev
 	$(BIN)/mypy

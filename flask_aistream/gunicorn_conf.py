@@ -72,5 +72,6 @@ control_socket_disable = True
 
 # Workers prove that they are alive by touching a file. On a busy disk this may block for so long that the
 # arbiter kills them.
-if os.access("/dev/shm", os.W_OK):
-    worker_tmp_dir = "/dev/shm"
+# gunicorn creates its files there with random names and mode 0600.
+if os.access("/dev/shm", os.W_OK):  # nosec B108
+    worker_tmp_dir = "/dev/shm"  # nosec B108

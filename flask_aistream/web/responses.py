@@ -163,7 +163,7 @@ def unavailable_response(protocol: WireProtocol, error: Unavailable) -> Response
     if not (protocol.resumable and is_event_source(current_request())):
         return aistream_error(protocol, error)
     # Clients that were refused together do not come back together.
-    seconds = error.retry_after * random.uniform(1, 2)
+    seconds = error.retry_after * random.uniform(1, 2)  # nosec B311  # Jitter is no secret.
     fields = {"code": error.code, "message": str(error), "retry_after": math.ceil(seconds)}
     frames = f"retry: {math.ceil(seconds * 1000)}\nevent: waiting\ndata: {dumps(fields)}\n\n"
     headers = {**STREAM_HEADERS, "Retry-After": str(math.ceil(seconds))}

@@ -1,4 +1,5 @@
-"""How many random examples a test tries: a share of ``FUZZ_EXAMPLES``, which ``make fuzz`` raises to 100,000."""
+"""How many random examples a test tries: a share of 2,000, which are the same in every run. ``make fuzz`` sets
+``FUZZ_EXAMPLES`` to 100,000, which are others in every run."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2000"))
+FUZZ = os.environ.get("FUZZ_EXAMPLES")
+EXAMPLES = int(FUZZ or "2000")
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate]
 """No shrinking, which would repeat requests for minutes: a failure prints the blob that reproduces it."""
@@ -28,6 +30,7 @@ def tried(fraction: float, *strategies: st.SearchStrategy[t.Any]) -> t.Callable[
     chosen = settings(
         max_examples=max(1, round(EXAMPLES * fraction)),
         phases=PHASES,
+        derandomize=FUZZ is None,
         deadline=None,
         print_blob=True,
         suppress_health_check=list(HealthCheck),
