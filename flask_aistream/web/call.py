@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextvars
 import math
-import typing as t
+import threading
 from collections import OrderedDict
 from functools import partial
 
 from flask import Flask
+from flask import Response
+from flask import after_this_request
 from flask import globals as flask_globals
 from flask import got_request_exception
+from flask import has_request_context
 
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.runs.call import ContextFactory
@@ -40,8 +43,35 @@ class ProviderExceptions:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._raised: OrderedDict[str, BaseException] = OrderedDict()
+        self._lock = threading.Lock()
+        self._awaited: set[str] = set()
+        self._unsent: dict[str, BaseException] = {}
 
     def get(self, run_id: str) -> BaseException | None:
+        return self._raised.get(run_id)
+
+    def await_response(self, run_id: str) -> None:
+        """The current request starts a run. Until it has a response, it may raise the provider's exception, for which
+        Flask sends the signal."""
+        if not (self._keeps and has_request_context()):
+            return
+        self._awaited.add(run_id)
+
+        def answered(response: Response) -> Response:
+            with self._lock:
+                self._awaited.discard(run_id)
+                error = self._unsent.pop(run_id, None)
+            if error is not None:
+                self._send(error)
+            return response
+
+        after_this_request(answered)
+
+    def take(self, run_id: str) -> BaseException | None:
+        """The exception of a run, for the current request to raise."""
+        with self._lock:
+            self._awaited.discard(run_id)
+            self._unsent.pop(run_id, None)
         return self._raised.get(run_id)
 
     def propagates(self, error: BaseException) -> bool:
@@ -50,16 +80,21 @@ class ProviderExceptions:
     def report(self, request: ChatRequest, error: BaseException, before_first: bool) -> None:
         """Send ``got_request_exception``, as for an exception of a view.
 
-        :param before_first: The provider has yielded nothing. Where exceptions propagate, the request raises
-            this one, and Flask sends the signal.
+        :param before_first: The provider has yielded nothing. Where exceptions propagate, a request that still
+            waits for the first event raises this one, and Flask sends the signal.
         """
         log_cure(error)
         if self._keeps:
             self._raised[request.run] = error
             while len(self._raised) > KEPT_EXCEPTIONS:
                 self._raised.popitem(last=False)
-            if before_first and isinstance(error, Exception):
+        with self._lock:
+            if before_first and request.run in self._awaited and isinstance(error, Exception):
+                self._unsent[request.run] = error
                 return
+        self._send(error)
+
+    def _send(self, error: BaseException) -> None:
         got_request_exception.send(self._app, _async_wrapper=self._app.ensure_sync, exception=error)
 
     @property
@@ -113,6 +148,6 @@ def raise_exception_of(exceptions: ProviderExceptions, run_id: str) -> None:
     """
     :raises Exception: The provider raised it before its first event, and the application wants it raised.
     """
-    error: t.Any = exceptions.get(run_id)
+    error = exceptions.take(run_id)
     if isinstance(error, Exception):
         raise error

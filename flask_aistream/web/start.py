@@ -265,6 +265,7 @@ def launch_or_enqueue(
         run = replace(run, request=chat.encode())
     else:
         run = replace(run, request=chat.encode_for_history(ext.settings.request_bytes))
+    ext.exceptions.await_response(run.id)
     call = provider_call(
         ext.exceptions,
         ext.settings,

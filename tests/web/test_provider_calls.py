@@ -148,6 +148,44 @@ def test_an_exception_before_the_first_event_propagates_where_the_application_as
     assert len(signalled) == 1
 
 
+def test_an_exception_after_the_response_has_begun_is_signalled(
+    make_app: MakeApp, ai: AIStream
+) -> None:
+    begun, error, signalled = threading.Event(), Unexpected(), []
+
+    def provider(request: t.Any) -> t.Any:
+        begun.wait(5)
+        raise error
+
+    ai.provider(name="chat")(provider)
+    app = make_app(commit_seconds=0.01)
+    app.config["PROPAGATE_EXCEPTIONS"] = None
+
+    def receive(sender: Flask, exception: BaseException, **extra: t.Any) -> None:
+        signalled.append(exception)
+
+    with got_request_exception.connected_to(receive, app):
+        response = app.test_client().get("/ai/chat?prompt=Hi")
+        assert response.status_code == 200
+        begun.set()
+        assert b"provider_error" in response.get_data()
+
+    assert signalled == [error]
+
+
+def test_an_exception_of_a_run_that_no_response_waits_for_is_signalled(
+    app: Flask, ai: AIStream, client: FlaskClient, signalled: list[BaseException]
+) -> None:
+    app.config["PROPAGATE_EXCEPTIONS"] = None
+    error = Unexpected()
+    ai.provider(name="chat")(raises(error))
+    app.add_url_rule("/start", "start", lambda: ai.start("chat", "Hi").id)
+    client.get("/start")
+
+    until(lambda: bool(signalled))
+    assert signalled == [error]
+
+
 def test_an_unknown_chunk_propagates_too(app: Flask, ai: AIStream, client: FlaskClient) -> None:
     app.config["PROPAGATE_EXCEPTIONS"] = None
     ai.provider(name="chat")(lambda request: [42])
