@@ -79,6 +79,25 @@ def thaw(value: t.Any) -> t.Any:
     return thawed
 
 
+def to_json(value: t.Any) -> t.Any:
+    """What was frozen, as the service sent it: without classes."""
+    if isinstance(value, list):
+        return [to_json(it) for it in value]
+    if not isinstance(value, Mapping):
+        return value
+    fields = dict(value)
+    kind = fields.pop("$", None)
+    if kind == "bytes":
+        return fields["base64"]
+    if kind in ("dict", "tuple"):
+        return to_json(fields["items"])
+    if kind and list(fields) == ["value"]:  # An enum.
+        return fields["value"]
+    extra = fields.pop("__pydantic_extra__", None)
+    declared = {name: to_json(it) for name, it in fields.items()}
+    return declared | to_json(extra) if extra else declared
+
+
 def fake(kind: str, **fields: t.Any) -> t.Any:
     """An object that passes for one of ``module:Class``, with these fields as they are."""
     made = class_of(kind)()

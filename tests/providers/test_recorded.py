@@ -7,11 +7,15 @@ import typing as t
 
 import pytest
 
+from flask_aistream.providers.accounting import Accounting
+from flask_aistream.providers.body import BodyReader
 from flask_aistream.providers.table import Chunks
 from tests.providers.expected import Carries
 from tests.providers.expected import said_by
 from tests.providers.frozen import thaw
+from tests.providers.frozen import to_json
 from tests.providers.record import RECORDED
+from tests.upstream.scripted import event_stream
 from tests.upstream.stories import story_of
 
 
@@ -31,3 +35,22 @@ def test_a_recording_says_what_the_model_said(told: t.Any) -> None:
     events += chunks.close()
 
     assert carries.heard(said_by(events)) == carries.of(story_of(told["story"], ""))
+
+
+WIRES = ("anthropic", "google-genai", "litellm", "ollama", "openai")
+
+
+@pytest.mark.parametrize("told", [it for it in recordings() if str(it.id).startswith(WIRES)])
+def test_a_recording_says_the_same_raw(told: t.Any) -> None:
+    chunks = Chunks()
+    chunks.from_stream(told)
+    parsed = [event for chunk in told["chunks"] for event in chunks.events(thaw(chunk))]
+    parsed += chunks.close()
+    body = BodyReader(200, {}, Accounting())
+    raw = [
+        event
+        for part in event_stream(to_json(told["chunks"]), done=False)
+        for event in body.feed(part)
+    ]
+
+    assert [*raw, *body.end()] == parsed
