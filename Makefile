@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 QUICK := tests/core tests/sse tests/protocols tests/providers tests/timing tests/runs tests/delivery tests/web \
 	tests/stores/test_memory.py tests/stores/test_codec.py $(wildcard tests/test_*.py)
 
-.PHONY: demo test quick nightly fuzz clients faults soak check format lint types docs config-page site pictures coverage wheel fix clean bench bench-quick bench-memory bench-stores bench-record
+.PHONY: demo test quick nightly fuzz clients faults soak check format lint types docs reference-pages site pictures coverage wheel fix clean bench bench-quick bench-memory bench-stores bench-record
 
 demo: .venv/demo
 	@tools/libraries.sh
@@ -98,14 +98,14 @@ types: .venv/dev
 	$(BIN)/mypy
 
 docs: .venv/dev
-	$(BIN)/python tools/config_page.py --check
+	$(BIN)/python tools/reference_pages.py --check
 
 # The documentation as HTML, in build/site. A warning is an error.
 site: .venv/dev
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/site
 
-config-page: .venv/dev
-	$(BIN)/python tools/config_page.py
+reference-pages: .venv/dev
+	$(BIN)/python tools/reference_pages.py
 
 # Photographs the example application. Writes docs/images/.
 pictures: .venv/dev
