@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 QUICK := tests/core tests/sse tests/protocols tests/providers tests/timing tests/runs tests/delivery tests/web \
 	tests/stores/test_memory.py tests/stores/test_codec.py $(wildcard tests/test_*.py)
 
-.PHONY: demo test quick nightly fuzz clients faults soak check format lint types docs reference-pages site pictures coverage wheel fix clean bench bench-quick bench-memory bench-stores bench-record
+.PHONY: demo test quick nightly fuzz clients faults soak check format lint types docs reference-pages site pictures conformance coverage wheel fix clean bench bench-quick bench-memory bench-stores bench-record
 
 demo: .venv/demo
 	@tools/libraries.sh
@@ -51,6 +51,10 @@ fuzz: .venv/dev
 	@echo "seed: $(SEED)   (make fuzz SEED=$(SEED) repeats it)"
 	@FUZZ_EXAMPLES=100000 $(BIN)/python -m pytest $(FUZZED) --timeout 3600 \
 	    --hypothesis-seed $(SEED) $(ARGS)
+
+# The external suites. SUITES=folder: also those that are repositories. Writes docs/reference/conformance.md.
+conformance: .venv/dev clients
+	$(BIN)/python -m tests.conformance
 
 clients:
 	@tools/apt.sh $(TEST_PROGRAMS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.clients.stories import text_of
 from tests.protocols.stories import PIXEL
 from tests.protocols.stories import STORIES
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "ai-sdk"
 VERSIONS = [5, pytest.param(6, marks=pytest.mark.nightly), 7]
 INTERRUPTED = "The server stopped before the answer was complete. Try again."
 ERRORS = {"failed": "The model did not answer.", "interrupted": INTERRUPTED}
@@ -33,6 +35,13 @@ def parts_of(message: t.Any, kind: str) -> list[dict[str, t.Any]]:
 
 def said(message: t.Any) -> str:
     return "".join(part["text"] for part in parts_of(message, "text"))
+
+
+def test_every_chunk_is_valid_by_the_schema_of_every_major_version(node: Node) -> None:
+    found = node("schema", folder=str(GOLDEN))
+    for version in "567":
+        assert found[version]["faults"] == []
+        assert found[version]["chunks"] > 100
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -42,6 +42,7 @@ def ask(app: Flask, method: str, path: str, **headers: str) -> TestResponse:
     # Its own cookie jar would replace the header.
     client = app.test_client(use_cookies=False)
     response = client.open(path, method=method, headers=named)
+    response.get_data()
     response.close()
     return response
 

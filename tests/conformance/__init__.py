@@ -1,0 +1,1 @@
+"""External suites, and the page that reports them; see ``python -m tests.conformance``."""
