@@ -97,7 +97,7 @@ REGISTERED = [
         "`ag-ui-validate`",
         pip("ag-ui-validate"),
         "tests/protocols/test_ag_ui_validate.py",
-        "exceptions: arguments of a tool call in which the worker was lost (AGUI204); empty deltas of a provider (a warning, AGUI105)",
+        "exceptions: arguments of a tool call in which the worker was lost (AGUI204); results of calls of the previous run (AGUI207); empty deltas of a provider (a warning, AGUI105)",
     ),
     Suite(
         "models of `ag-ui-protocol`, strict",
