@@ -393,6 +393,7 @@ class World:
             self._settle()
         finally:
             self.closed = True
+            self.database.history.clear()
             for process in self.processes:
                 process.alive = False
 
