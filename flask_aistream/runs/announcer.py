@@ -19,11 +19,12 @@ from contextlib import AbstractContextManager
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.run import Run
+from flask_aistream.errors import RunNotFound
+from flask_aistream.errors import RunUnreadable
 from flask_aistream.errors import StoreUnavailable
 from flask_aistream.runs.active import ActiveRun
 from flask_aistream.runs.ended import EndObserver
 from flask_aistream.runs.ended import RunEnded
-from flask_aistream.stores.base import ClaimedRow
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
 from flask_aistream.timing.concurrency import Concurrency
@@ -62,8 +63,8 @@ class Announcer:
         self._lock: AbstractContextManager[object] = concurrency.lock()
         self._expected: Counter[str] = Counter()
         self._durations: dict[str, Durations] = {}
-        self._claimed: dict[str, ClaimedRow] = {}
-        self._queue: deque[ClaimedRow] = deque()
+        self._claimed: set[str] = set()
+        self._queue: deque[tuple[Log, int]] = deque()
         self._tasks = 0
         self._claims = 0  # Wanted, with the one that is going on.
         self._claimed_at = -CLAIM_SECONDS
@@ -156,11 +157,21 @@ class Announcer:
                 with self._lock:
                     self._claims -= claims
                 raise
-            for row in rows:
-                self._claimed[row.log.run.id] = row
-                self._queue.append(row)
-            for _ in rows:
+            opened = [(log, row.attempt) for row in rows if (log := self._open(row.run))]
+            self._claimed.update(log.run.id for log, _ in opened)
+            self._queue.extend(opened)
+            for _ in opened:
                 deliver()
+
+    def _open(self, run_id: str) -> Log | None:
+        """The log of a row; ``None``: the row is dropped, or claimed again later."""
+        try:
+            return self._store.open(run_id)
+        except (RunNotFound, RunUnreadable):
+            self._store.delivered(run_id)
+        except StoreUnavailable:
+            pass
+        return None
 
     def _add_task(self) -> None:
         with self._lock:
@@ -181,16 +192,16 @@ class Announcer:
     def _deliver_all(self) -> None:
         while self._queue:
             try:
-                row = self._queue.popleft()
+                log, attempt = self._queue.popleft()
             except IndexError:  # Another task has taken it.
                 return
-            self._deliver(row)
+            self._deliver(log, attempt)
 
-    def _deliver(self, row: ClaimedRow) -> None:
-        run_id = row.log.run.id
+    def _deliver(self, log: Log, attempt: int) -> None:
+        run_id = log.run.id
         try:
-            if row.attempt <= self._max_deliveries:
-                self._observer.run_ended(self._describe(row.log))
+            if attempt <= self._max_deliveries:
+                self._observer.run_ended(self._describe(log))
             else:
                 logger.error(
                     "Run %.8s: its end is given up. Each of %s processes that delivered it to the receivers of "
@@ -207,8 +218,8 @@ class Announcer:
                 raise
         self._store.delivered(run_id)
         # The store deletes the row before it answers the next claim.
-        self._claimed.pop(run_id, None)
-        if row.attempt > 1:  # Such rows are claimed one after the other.
+        self._claimed.discard(run_id)
+        if attempt > 1:  # Such rows are claimed one after the other.
             self.claim()
 
     def _describe(self, log: Log) -> RunEnded:

@@ -126,14 +126,16 @@ class Orphan(t.NamedTuple):
     epoch: int
 
 
-class ClaimedRow(t.NamedTuple):
-    """An outbox row that this process has claimed: the end of a run, still to be delivered to its receivers.
+class OutboxRow(t.NamedTuple):
+    """The end of a run, still to be delivered to its receivers.
 
     :param attempt: Number of this claim of the row; the first one is 1.
+    :param claimant: Process that may deliver it now; empty for any.
     """
 
-    log: Log
+    run: str
     attempt: int
+    claimant: str = ""
 
 
 class Store(t.Protocol):
@@ -219,7 +221,7 @@ class Store(t.Protocol):
         :param queued: Include runs that have waited for their first owner for this many seconds; ``None``: none.
         """
 
-    def claim(self, busy: Collection[str]) -> Sequence[ClaimedRow]:
+    def claim(self, busy: Collection[str]) -> Sequence[OutboxRow]:
         """Claim the outbox rows that no process or a dead process has claimed, and those that this process has claimed
         but is not delivering. Called after ``orphans``.
 

@@ -19,8 +19,8 @@ from flask_aistream.errors import StoreFull
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.base import CHAT_RUNS
 from flask_aistream.stores.base import LISTED
-from flask_aistream.stores.base import ClaimedRow
 from flask_aistream.stores.base import Orphan
+from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.limits import UNLIMITED
 from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.log import LogBuffer
@@ -233,12 +233,12 @@ class MemoryStore:
             waiting = [log for log in self._logs.values() if not (log.owned or log.ended)]
         return [Orphan(log, 0) for log in waiting if log.created_at <= old]
 
-    def claim(self, busy: Collection[str]) -> Sequence[ClaimedRow]:
+    def claim(self, busy: Collection[str]) -> Sequence[OutboxRow]:
         # A row is claimed once: the process that could crash in a delivery is this one.
         with self._lock:
             outbox, self._outbox = self._outbox, {}
             self._delivering |= set(outbox)
-        return [ClaimedRow(log, 1) for log in outbox.values()]
+        return [OutboxRow(run_id, 1) for run_id in outbox]
 
     def delivered(self, run_id: str) -> None:
         """The claim has deleted the row."""

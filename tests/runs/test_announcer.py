@@ -11,7 +11,7 @@ import pytest
 from flask_aistream.core import events as ev
 from flask_aistream.runs.announcer import Announcer
 from flask_aistream.runs.ended import RunEnded
-from flask_aistream.stores.base import ClaimedRow
+from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.memory import MemoryStore
 from tests.doubles import ManualClock
 from tests.doubles import ManualConcurrency
@@ -25,17 +25,17 @@ class Outbox(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows: list[ClaimedRow] = []
+        self.rows: list[OutboxRow] = []
         self.deleted: list[str] = []
 
     def add(self, attempt: int = 1) -> None:
         log = new_log(self)
         log.end(ev.Finished())
-        self.rows.append(ClaimedRow(log, attempt))
+        self.rows.append(OutboxRow(log.run.id, attempt))
 
-    def claim(self, busy: Collection[str]) -> list[ClaimedRow]:
+    def claim(self, busy: Collection[str]) -> list[OutboxRow]:
         rows, self.rows = self.rows, []
-        return [row for row in rows if row.log.run.id not in busy]
+        return [row for row in rows if row.run not in busy]
 
     def delivered(self, run_id: str) -> None:
         self.deleted.append(run_id)

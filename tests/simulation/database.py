@@ -20,13 +20,13 @@ from flask_aistream.core.events import TERMINAL
 from flask_aistream.core.events import Event
 from flask_aistream.core.run import Run
 from flask_aistream.errors import TooManyRuns
+from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.codec import decode
 from flask_aistream.stores.shared.engine import DEAD_SECONDS
 from flask_aistream.stores.shared.engine import Batch
 from flask_aistream.stores.shared.engine import End
 from flask_aistream.stores.shared.engine import Listener
 from flask_aistream.stores.shared.engine import Name
-from flask_aistream.stores.shared.engine import OutboxRow
 from flask_aistream.stores.shared.engine import Segment
 from flask_aistream.stores.shared.engine import Snapshot
 from flask_aistream.stores.shared.engine import choose
@@ -150,6 +150,7 @@ class SimEngine:
     native = True
 
     def __init__(self, database: Database, process: SimProcess) -> None:
+        self.following = self.indexes = self.outbox = self.retention = self
         self._db = database
         self._process = process
         self._name = process.name
@@ -292,7 +293,7 @@ class SimEngine:
         number = end.number if end.log is not None else max(end.number, row.next)
         events = (*row.events, *decode(end.data))
         first = number + 1 - len(events)  # Where a reader has seen more, what is lost stays lost.
-        outbox = None if end.outbox is None else self._name if end.outbox else ""
+        outbox = end.claimant(self._name)
         if outbox and not self._db.atomic:
             self._beat()
             row = self._db.state.runs[end.run]
@@ -416,7 +417,7 @@ class SimEngine:
             if row.token is None and not row.evicted and row.process in (*self._dead, "")
         ]
 
-    def claim(self, busy: Collection[str]) -> list[tuple[str, int]]:
+    def claim(self, busy: Collection[str]) -> list[OutboxRow]:
         self._call()
         rows = sorted(self._db.state.runs.values(), key=lambda row: row.no)
         outbox = [
@@ -434,7 +435,7 @@ class SimEngine:
         for run_id, attempt, _ in chosen:
             row = self._db.state.runs[run_id]
             self._db.put(replace(row, outbox=self._name, deliveries=attempt))
-        return [(row.run, row.attempt) for row in chosen]
+        return chosen
 
     def delivered(self, run_id: str) -> None:
         self._call()

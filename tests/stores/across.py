@@ -18,8 +18,8 @@ from flask_aistream.errors import LogEnded
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.providers.table import Chunks
-from flask_aistream.stores.base import ClaimedRow
 from flask_aistream.stores.base import Log
+from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.shared.engine import DEAD_SECONDS
 from flask_aistream.stores.shared.engine import Segment
 from flask_aistream.stores.shared.replica import ReplicaLog
@@ -221,7 +221,7 @@ class AcrossContract:
             log.end(ev.Stopped())
             two.delivered(log.run.id)
         two.sweep()
-        assert [row.log.run.id for row in one.claim([])] == [ended.run.id]
+        assert [row.run for row in one.claim([])] == [ended.run.id]
         assert [orphan.log.run.id for orphan in one.orphans(queued=0)] == [queued.id]
         assert (one.latest("talk"), follow(one.open(ended.run.id))[-1]) == (
             mine.run.id,
@@ -268,25 +268,25 @@ class AcrossContract:
         assert delivered.end(ev.Finished(), claim=True)
         here.delivered(delivered.run.id)
         assert (there.claim([]), third.claim([])) == ([], [])
-        assert {it.log.run.id for it in here.claim([])} == {mine.run.id, foreign.run.id}
+        assert {it.run for it in here.claim([])} == {mine.run.id, foreign.run.id}
         stores.kill(here)
-        claimed: list[ClaimedRow] = []
+        claimed: list[OutboxRow] = []
 
         def found() -> bool:
             for store in (there, third):
                 assert store.orphans() == []
-                claimed.extend(store.claim([it.log.run.id for it in claimed]))
-                for log, _ in claimed:
-                    store.delivered(log.run.id)
+                claimed.extend(store.claim([it.run for it in claimed]))
+                for row in claimed:
+                    store.delivered(row.run)
             time.sleep(0.1)
             return len(claimed) >= 2
 
         wait_for(found, "the rows of a dead process")
-        assert {it.log.run.id for it in claimed} == {mine.run.id, foreign.run.id}
+        assert {it.run for it in claimed} == {mine.run.id, foreign.run.id}
         assert [it.attempt for it in claimed] == [2, 2]
         for store in (there, third):
-            for log, _ in claimed:
-                store.delivered(log.run.id)
+            for row in claimed:
+                store.delivered(row.run)
             store.flush()
             assert (store.orphans(), store.claim([])) == ([], [])
 
@@ -297,7 +297,7 @@ class AcrossContract:
         here, there = (stores.make(name=name, clock=clock, retain=60) for name in ("here", "there"))
         first, second = made(here), made(here)
         assert first.end(ev.Finished())
-        assert [it.log.run for it in there.claim([])] == [first.run]
+        assert [it.run for it in there.claim([])] == [first.run.id]
         assert second.end(ev.Finished())
         clock.advance(70)
         there.sweep()
@@ -343,7 +343,7 @@ class AcrossContract:
             log.end(ev.Stopped(), claim=True)
         here.flush()
         assert here.orphans() == []
-        assert [it.log.run.id for it in here.claim([])] == [log.run.id]
+        assert [it.run for it in here.claim([])] == [log.run.id]
 
     def test_a_queued_run_is_adopted_elsewhere(self, here: SharedStore, there: SharedStore) -> None:
         run = run_of("chat", request="{}")
@@ -687,6 +687,6 @@ def refuses(log: ReplicaLog) -> bool:
 def followed(store: SharedStore) -> set[str]:
     """Ids of the foreign runs whose news come in."""
     engine: t.Any = store.writer._engine
-    subscriber = getattr(engine, "_subscriber", None)
-    names = subscriber._runs if subscriber else engine._follower._runs
+    subscriber = getattr(engine.following, "_subscriber", None)
+    names = subscriber._runs if subscriber else engine.following._runs
     return set(store.writer.ask(lambda _: [name for name in names.values() if name]))

@@ -337,8 +337,8 @@ class StoreContract:
     ) -> None:
         assert log.end(ev.Finished(), claim=True)
         assert not log.end(ev.Stopped(), claim=True)
-        ((claimed, attempt),) = store.claim([])
-        assert (claimed.run.id, attempt) == (log.run.id, 1)
+        (row,) = store.claim([])
+        assert (row.run, row.attempt) == (log.run.id, 1)
         assert store.claim([log.run.id]) == []
         store.delivered(log.run.id)
         store.flush()
@@ -349,7 +349,7 @@ class StoreContract:
             log, _ = begin(store)
             won = at_once(partial(end_claimed, log))
             assert won.count(True) == 1
-            assert [it.log.run.id for it in store.claim([])] == [log.run.id]
+            assert [it.run for it in store.claim([])] == [log.run.id]
             store.delivered(log.run.id)
 
     # Finding a run again.
@@ -366,7 +366,7 @@ class StoreContract:
         assert not store.drop(log.run.id)
         log.end(ev.Finished(), claim=True)
         assert not store.drop(log.run.id)
-        assert [it.log.run.id for it in store.claim([])] == [log.run.id]
+        assert [it.run for it in store.claim([])] == [log.run.id]
         store.delivered(log.run.id)
         assert store.drop(log.run.id)
         assert store.drop("unknown")
@@ -526,7 +526,7 @@ class StoreContract:
         log.end(ev.Finished(), claim=True)
         assert list(store.undelivered([log.run.id])) == [log.run.id]
         (row,) = store.claim([])
-        assert list(store.undelivered([row.log.run.id])) == [log.run.id]
+        assert list(store.undelivered([row.run])) == [log.run.id]
         store.delivered(log.run.id)
         store.flush()
         assert not store.undelivered([log.run.id])

@@ -85,7 +85,7 @@ def claimed(log: ReplicaLog) -> list[str]:
     """Ids of the runs whose end its process has to deliver, once the store is back."""
     store = t.cast(SharedStore, log._registry)
     wait_for(lambda: reached(store, log.run.id), "the store")
-    return [it.log.run.id for it in store.claim([])]
+    return [it.run for it in store.claim([])]
 
 
 def test_an_end_without_the_store_is_in_the_outbox_once_it_is_back(stores: Stores) -> None:
@@ -106,7 +106,7 @@ def test_an_end_after_that_of_another_process_is_not_in_the_outbox(stores: Store
     assert log.end(GONE, epoch=1, claim=True)
     away.over()
     assert claimed(log) == []
-    assert [it.log.run.id for it in there.claim([])] == [log.run.id]
+    assert [it.run for it in there.claim([])] == [log.run.id]
 
 
 def test_a_run_that_went_on_elsewhere_is_not_ended_by_its_former_owner(stores: Stores) -> None:

@@ -210,7 +210,7 @@ def test_an_end_whose_answer_was_lost_is_in_the_outbox(start_redis: StartRedis) 
         here, there = stores.make(name="here", patience=0.1), stores.make(name="there")
         log = made(there)
         elsewhere = here.open(log.run.id)
-        retention = t.cast(t.Any, here.writer._engine)._retention
+        retention = t.cast(t.Any, here.writer._engine).retention
         add = retention.add
 
         def fail(*args: t.Any) -> t.NoReturn:
@@ -222,8 +222,8 @@ def test_an_end_whose_answer_was_lost_is_in_the_outbox(start_redis: StartRedis) 
         retention.add = add
         wait_for(lambda: starts(here), "the store")
         assert [here.orphans(), there.orphans()] == [[], []]
-        assert log.run.id not in [it.log.run.id for it in there.claim([])]
-        assert log.run.id in [it.log.run.id for it in here.claim([])]
+        assert log.run.id not in [it.run for it in there.claim([])]
+        assert log.run.id in [it.run for it in here.claim([])]
 
 
 def test_a_reader_that_pub_sub_did_not_reach_is_told(start_redis: StartRedis) -> None:

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Sequence
-from functools import wraps
 
 import redis
 
@@ -28,6 +27,7 @@ from flask_aistream.errors import RunUnreadable
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.limits import UNLIMITED
 from flask_aistream.stores.limits import Limits
+from flask_aistream.stores.redis.following import Following
 from flask_aistream.stores.redis.indexes import Indexes
 from flask_aistream.stores.redis.keys import about_of
 from flask_aistream.stores.redis.keys import entry_id
@@ -43,46 +43,21 @@ from flask_aistream.stores.redis.scripts import APPEND
 from flask_aistream.stores.redis.scripts import CREATE
 from flask_aistream.stores.redis.scripts import END
 from flask_aistream.stores.redis.scripts import RELEASE
-from flask_aistream.stores.redis.scripts import STATES
 from flask_aistream.stores.redis.server import FAULTS
 from flask_aistream.stores.redis.server import Server
 from flask_aistream.stores.redis.server import is_outage
 from flask_aistream.stores.redis.server import is_wrong_type
-from flask_aistream.stores.redis.subscriber import Subscriber
 from flask_aistream.stores.shared.engine import Batch
 from flask_aistream.stores.shared.engine import End
 from flask_aistream.stores.shared.engine import Listener
-from flask_aistream.stores.shared.engine import Name
+from flask_aistream.stores.shared.engine import Repaired
 from flask_aistream.stores.shared.engine import Snapshot
 from flask_aistream.timing.concurrency import Spawner
-
-GROUP = 100
-"""Runs of one script call: a script holds up every other command."""
 
 UNREADABLE = (redis.ResponseError, LookupError, TypeError, ValueError)
 """What reading a key raises that another program has written."""
 
 T = t.TypeVar("T")
-P = t.ParamSpec("P")
-
-
-def healing(
-    method: Callable[t.Concatenate[RedisEngine, P], T],
-) -> Callable[t.Concatenate[RedisEngine, P], T]:
-    """Where a key has a value of another type, delete that and call the method again: the heartbeats write these
-    keys again."""
-
-    @wraps(method)
-    def heal(engine: RedisEngine, /, *args: P.args, **options: P.kwargs) -> T:
-        try:
-            return method(engine, *args, **options)
-        except redis.ResponseError as error:
-            run = next((it for it in args if isinstance(it, Run)), None)
-            if not is_wrong_type(error) or not engine.remove_foreign(run):
-                raise
-        return method(engine, *args, **options)
-
-    return heal
 
 
 class RedisEngine:
@@ -94,7 +69,6 @@ class RedisEngine:
     """
 
     native = False
-    rest = None
 
     def __init__(
         self,
@@ -108,17 +82,14 @@ class RedisEngine:
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
-        self._process = process
-        self._connect = connect
         self._own: set[str] = set()
-        self._followed: set[str] = set()
-        self._subscriber: Subscriber | None = None
         self._server = Server(connect, namespace)
         self._keys = self._server.keys
-        self._indexes = Indexes(self._server)
+        self.indexes = Indexes(self._server)
         self._processes = Processes(self._server, name, ticks)
-        self._outbox = Outbox(self._server, name, self._processes)
-        self._retention = Retention(self._server, name, limits, clock)
+        self.following = Following(self._server, name, process, connect)
+        self.outbox = Outbox(self._server, name, self._processes)
+        self.retention = Retention(self._server, name, limits, self._own, clock)
         self._pulse = Pulse(process, self._keys.beat(name), BEAT_MILLISECONDS)
 
     def is_outage(self, error: Exception) -> bool:
@@ -126,18 +97,12 @@ class RedisEngine:
 
     def open(self, listener: Listener | None) -> None:
         self._server.open()
-        if self._subscriber is None and listener is not None:
-            self._subscriber = Subscriber(
-                self._connect(), self._keys.news(self._name), listener, FAULTS
-            )
-            self._process.spawn(self._subscriber.listen)
+        if listener is not None:
+            self.following.open(listener)
 
     def close(self) -> None:
         self._pulse.close()
-        if self._subscriber is not None:
-            self._subscriber.close()
-            with contextlib.suppress(*FAULTS):
-                self._wake_subscriber()
+        self.following.close()
         self._server.close()
 
     @contextlib.contextmanager
@@ -148,10 +113,11 @@ class RedisEngine:
             if "maxmemory" in str(fault):
                 # Only deletions are allowed now. Later, the oldest runs may be those just saved.
                 with contextlib.suppress(*FAULTS):
-                    self._retention.drop_oldest()
+                    self.retention.drop_oldest()
+            if is_wrong_type(fault) and self._server.remove_foreign(self._keys.types(self._name)):
+                raise Repaired from fault
             raise
 
-    @healing
     def create(
         self,
         run: Run,
@@ -162,40 +128,38 @@ class RedisEngine:
     ) -> str:
         # Before its key is taken: a process that finds the key finds the run.
         self._put(run, batch)
-        if run.key is not None and (winner := self._indexes.claim_key(run, take_key)) != run.id:
+        if run.key is not None and (winner := self.indexes.claim_key(run, take_key)) != run.id:
             self._undo(run, batch)
             return winner
-        if most is not None and not self._count(run, most):
-            self._indexes.release_key(run)
+        if most is not None and not self.indexes.count(run, most):
+            self.indexes.release_key(run)
             self._undo(run, batch)
             raise TooManyRuns(most)
         try:
-            self._enter_chat(run, previous)
+            self.indexes.enter_chat(run, previous)
         except ChatBusy:
-            self._indexes.release_key(run)
-            if run.owner is not None:
-                self._indexes.remove(run.owner, [run.id])
+            self.indexes.release_key(run)
+            if run.account is not None:
+                self.indexes.remove(run.account, [run.id])
             self._undo(run, batch)
             raise
-        self._indexes.add(run)
+        self.indexes.add(run)
         return run.id
 
-    @healing
     def restore(self, run: Run, batch: Batch) -> bool:
         if not self._put(run, batch, "anew"):
             return False
         if run.key is not None:
-            self._indexes.claim_key(run)
-        self._indexes.add(run)
+            self.indexes.claim_key(run)
+        self.indexes.add(run)
         return True
 
-    @healing
     def assign(self, run_id: str, epoch: int, *, adopt: bool) -> bool:
         return self._adopt(run_id, epoch) if adopt else self._release(run_id, epoch)
 
     def append(self, batches: Sequence[Batch]) -> Collection[str]:
         refused: list[str] = []
-        for group in self._groups(batches, lambda batch: batch.run):
+        for group in self._server.groups(batches, lambda batch: batch.run):
             lines = [
                 f"{entry_id(it.first, it.epoch)} {entry_id(it.first + it.size, it.epoch)} {it.data}"
                 for it in group
@@ -211,20 +175,24 @@ class RedisEngine:
         self._own.difference_update(refused)
         return refused
 
-    @healing
     def end(self, end: End) -> bool | None:
-        self._outbox.announce(end)
+        self.outbox.announce(end)
+        claimant = end.claimant(self._name)
         reply = self._server.run(
             END,
             self._keys.both(end.run),
             (
-                *(end.number, end.data, end.token, self._retention.keep, int(bool(end.log)) or ""),
-                *("" if end.epoch is None else end.epoch, *self._outbox.arguments(end)),
+                *(end.number, end.data, end.token, self.retention.keep, int(bool(end.log)) or ""),
+                *(
+                    "" if end.epoch is None else end.epoch,
+                    int(claimant is not None) or "",
+                    claimant or "",
+                ),
             ),
         )
         if reply == 1:
             self._own.discard(end.run)
-            self._retention.add(end.run)
+            self.retention.add(end.run)
         return None if reply < 0 else bool(reply)
 
     def load(self, run_id: str, after: int) -> Snapshot | None:
@@ -235,39 +203,6 @@ class RedisEngine:
                 raise
             raise RunUnreadable(run_id) from error
 
-    def follow(self, run_ids: Collection[str]) -> None:
-        assert self._subscriber is not None
-        wanted = set(run_ids)
-        # Once the server has confirmed it, the engine reports the run to its listener as stale.
-        for run_id in wanted - self._followed:
-            self._subscriber.follow(self._keys.log(run_id), run_id)
-        for run_id in self._followed - wanted:
-            self._subscriber.unfollow(self._keys.log(run_id))
-        self._followed = wanted
-        self._wake_subscriber()
-
-    def followed(self, run_id: str) -> bool:
-        return any(count for _, count in self._server.redis.pubsub_numsub(self._keys.log(run_id)))
-
-    def poll(self) -> None:
-        """Pub/sub brings the news."""
-
-    @healing
-    def find(self, kind: Name, value: str) -> list[str]:
-        found = self._indexes.find(kind, value)
-        if kind in ("chat-runs", "chat-live"):
-            return self._chat_runs(value, found, live=kind == "chat-live")
-        return found
-
-    @healing
-    def drop(self, run_id: str) -> bool:
-        return self._retention.drop(run_id)
-
-    @healing
-    def leave_chat(self, chat: str, run_id: str) -> None:
-        self._indexes.leave_chat(chat, run_id)
-
-    @healing
     def heartbeat(self, runs: Collection[Run]) -> None:
         self._processes.beat()
         self._pulse.ensure(self._server.redis)
@@ -276,39 +211,13 @@ class RedisEngine:
         living = [run for run in runs if known.get(run.id) is False]
         if living:
             self._processes.repair([run.id for run in living])
-            self._indexes.repair(living)
+            self.indexes.repair(living)
 
     def ended(self, run_ids: Collection[str]) -> dict[str, bool]:
-        found: dict[str, bool] = {}
-        for group in self._groups(list(run_ids), lambda run_id: run_id):
-            keys = [key for run_id in group for key in self._keys.both(run_id)]
-            states = zip(group, self._server.run(STATES, keys), strict=True)
-            found |= {run_id: bool(state) for run_id, state in states if state >= 0}
-        return found
+        return self._server.ended(run_ids)
 
-    @healing
     def orphans(self) -> list[tuple[str, int]]:
         return self._processes.orphans()
-
-    @healing
-    def claim(self, busy: Collection[str]) -> list[tuple[str, int]]:
-        return self._outbox.claim(busy)
-
-    @healing
-    def delivered(self, run_id: str) -> None:
-        self._outbox.delivered(run_id)
-
-    @healing
-    def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
-        return self._outbox.undelivered(run_ids)
-
-    @healing
-    def sweep(self) -> bool:
-        return self._retention.sweep(self._own)
-
-    def remove_foreign(self, run: Run | None) -> bool:
-        """Delete what another program has put into keys of this process, and of a run."""
-        return self._server.remove_foreign(self._keys.types(self._name, run))
 
     def _put(self, run: Run, batch: Batch, anew: str = "") -> bool:
         process = self._name if batch.epoch else ""
@@ -325,26 +234,6 @@ class RedisEngine:
         if process:
             self._own.add(run.id)
         return bool(written)
-
-    def _count(self, run: Run, most: int) -> bool:
-        """Enter the run among its owner's, unless these are ``most`` already."""
-        if run.account is None or self._indexes.count(run, most):
-            return True
-        known = self._indexes.living(run.account)
-        over = [run_id for run_id in known if self.ended([run_id]).get(run_id) is not False]
-        self._indexes.remove(run.account, over)
-        return self._indexes.count(run, most)
-
-    def _enter_chat(self, run: Run, previous: str | None) -> None:
-        if previous and run.chat is not None and not self.ended([previous]).get(previous, True):
-            raise ChatBusy(previous)
-        self._indexes.enter_chat(run, previous)
-
-    def _chat_runs(self, chat: str, run_ids: Sequence[str], *, live: bool) -> list[str]:
-        """Those runs of a chat that were not dropped; the others are removed from it."""
-        known = self.ended(run_ids)
-        self._indexes.leave_chat_runs(chat, [run_id for run_id in run_ids if run_id not in known])
-        return [run_id for run_id in run_ids if run_id in known and not (live and known[run_id])]
 
     def _undo(self, run: Run, batch: Batch) -> None:
         self._server.redis.delete(*self._keys.both(run.id))
@@ -389,17 +278,3 @@ class RedisEngine:
     def _process_of(self, run_id: str) -> str | None:
         process = self._server.redis.hget(self._keys.meta(run_id), "process")
         return None if process is None else process.decode()
-
-    def _groups(self, items: Sequence[T], run: Callable[[T], str]) -> list[Sequence[T]]:
-        slot = getattr(self._server.redis, "keyslot", None)
-        if slot is None:
-            return [items[at : at + GROUP] for at in range(0, len(items), GROUP)]
-        # In a cluster, one script may only touch keys of one slot.
-        groups: dict[int, list[T]] = {}
-        for item in items:
-            groups.setdefault(slot(self._keys.log(run(item))), []).append(item)
-        return list(groups.values())
-
-    def _wake_subscriber(self) -> None:
-        assert self._subscriber is not None
-        self._server.redis.publish(self._subscriber.own, b"")

@@ -25,8 +25,7 @@ class Indexes:
         if kind == "all":
             return self._all()
         if kind in ("chat-runs", "chat-live"):
-            runs = self._server.redis.zrange(self._keys.alias("chat-runs", value), 0, -1)
-            return [it.decode() for it in runs]
+            return self._chat_runs(value, live=kind == "chat-live")
         found = self._server.redis.get(self._keys.alias(kind, value))
         if found is None or not self._server.redis.exists(self._keys.meta(found.decode())):
             return []
@@ -65,10 +64,12 @@ class Indexes:
     def enter_chat(self, run: Run, previous: str | None = None) -> None:
         """Enter a run among those of its chat.
 
-        :raises ChatBusy: ``previous`` is not the newest of them.
+        :raises ChatBusy: ``previous`` is not the newest of them, or has not ended.
         """
         if run.chat is None:
             return
+        if previous and not self._server.ended([previous]).get(previous, True):
+            raise ChatBusy(previous)
         key, expected = (
             self._keys.alias("chat-runs", run.chat),
             "*" if previous is None else previous,
@@ -77,10 +78,15 @@ class Indexes:
         if newest:
             raise ChatBusy(newest.decode())
 
-    def leave_chat_runs(self, chat: str, run_ids: Collection[str]) -> None:
-        """Remove runs from those of a chat."""
-        if run_ids:
-            self._server.redis.zrem(self._keys.alias("chat-runs", chat), *run_ids)
+    def _chat_runs(self, chat: str, *, live: bool) -> list[str]:
+        """Those runs of a chat that were not dropped; the others are removed from it."""
+        key = self._keys.alias("chat-runs", chat)
+        run_ids = [it.decode() for it in self._server.redis.zrange(key, 0, -1)]
+        known = self._server.ended(run_ids)
+        dropped = [run_id for run_id in run_ids if run_id not in known]
+        if dropped:
+            self._server.redis.zrem(key, *dropped)
+        return [run_id for run_id in run_ids if run_id in known and not (live and known[run_id])]
 
     def add(self, run: Run) -> None:
         with self._server.redis.pipeline(transaction=False) as pipe:
@@ -105,12 +111,15 @@ class Indexes:
 
     def count(self, run: Run, most: int) -> bool:
         """Enter a run among its owner's, unless these are ``most`` already."""
-        key = self._keys.owner(t.cast(str, run.account))
+        if run.account is None:
+            return True
+        key = self._keys.owner(run.account)
+        if self._server.run(COUNT, (key,), (run.id, most)):
+            return True
+        run_ids = [it.decode() for it in self._server.redis.smembers(key)]
+        known = self._server.ended(run_ids)
+        self.remove(run.account, [it for it in run_ids if known.get(it) is not False])
         return bool(self._server.run(COUNT, (key,), (run.id, most)))
-
-    def living(self, account: str) -> list[str]:
-        """The runs of an owner; some may have ended."""
-        return [it.decode() for it in self._server.redis.smembers(self._keys.owner(account))]
 
     def remove(self, account: str, run_ids: Collection[str]) -> None:
         """Remove runs from those of an owner."""

@@ -17,6 +17,12 @@ FORMAT = 1
 FIELDS = [field.name for field in fields(Run) if field.name != "request"]
 
 
+TYPES = {"owner": b"set", "chat-runs": b"zset"}
+"""Types of the keys that are named by clients; of the others, a string."""
+
+RECENT = 64
+
+
 class Keys:
     """Every key and channel of one application.
 
@@ -30,6 +36,7 @@ class Keys:
         self.bytes = f"{self.prefix}bytes"
         self.outbox = f"{self.prefix}outbox"
         self.processes = f"{self.prefix}processes"
+        self._recent: dict[str, bytes] = {}
 
     def log(self, run_id: str) -> str:
         # The braces put both of a run's keys into one slot of a cluster.
@@ -54,19 +61,23 @@ class Keys:
 
     def alias(self, kind: str, name: str) -> str:
         """A client chose the name: it may be long, and hold any character."""
-        return f"{self.prefix}{kind}:{hashlib.sha256(name.encode()).hexdigest()[:40]}"
+        key = f"{self.prefix}{kind}:{hashlib.sha256(name.encode()).hexdigest()[:40]}"
+        self._recent[key] = TYPES.get(kind, b"string")
+        if len(self._recent) > RECENT:
+            del self._recent[next(iter(self._recent))]
+        return key
 
     def aliases(self, run: Run) -> list[str]:
         """The names by which a run is found."""
         named = (("key", run.key), ("chat", run.chat))
         return [self.alias(kind, value) for kind, value in named if value is not None]
 
-    def types(self, process: str, run: Run | None) -> dict[str, bytes]:
-        """Types of the keys that a process shares with others; with those of a run.
+    def types(self, process: str) -> dict[str, bytes]:
+        """Types of the keys that processes share, with those that were named last.
 
-        Of its log and meta key, the scripts see to it.
+        Of the log and meta key of a run, the scripts see to it.
         """
-        shared = {
+        return self._recent | {
             self.processes: b"set",
             self.outbox: b"set",
             self.ended: b"zset",
@@ -75,13 +86,6 @@ class Keys:
             self.runs(""): b"set",
             self.beat(process): b"string",
         }
-        if run is None:
-            return shared
-        if run.account is not None:
-            shared[self.owner(run.account)] = b"set"
-        if run.chat is not None:
-            shared[self.alias("chat-runs", run.chat)] = b"zset"
-        return shared | dict.fromkeys(self.aliases(run), b"string")
 
     def owner(self, account: str) -> str:
         """The living runs of an owner; see ``Run.account``."""

@@ -9,17 +9,16 @@ from collections.abc import Collection
 
 import redis
 
+from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.redis.processes import Processes
 from flask_aistream.stores.redis.scripts import CLAIM
 from flask_aistream.stores.redis.scripts import DELIVERED
 from flask_aistream.stores.redis.server import Server
 from flask_aistream.stores.redis.server import is_outage
 from flask_aistream.stores.redis.server import raised
+from flask_aistream.stores.shared.engine import UNCLAIMED
 from flask_aistream.stores.shared.engine import End
-from flask_aistream.stores.shared.engine import OutboxRow
 from flask_aistream.stores.shared.engine import choose
-
-UNCLAIMED = ""
 
 
 class Outbox:
@@ -40,15 +39,11 @@ class Outbox:
         if end.outbox:  # As before a claim.
             self._processes.beat()
 
-    def arguments(self, end: End) -> tuple[str, str]:
-        """Arguments of the script ``END``: whether to write a row, and its first claimant."""
-        return "" if end.outbox is None else "1", self._name if end.outbox else UNCLAIMED
-
-    def claim(self, busy: Collection[str]) -> list[tuple[str, int]]:
+    def claim(self, busy: Collection[str]) -> list[OutboxRow]:
         claimable = {UNCLAIMED, self._name, *self._processes.still_dead()}
         rows = self._rows()
         self._processes.claimants = {row.claimant for row in rows} - claimable
-        claimed: list[tuple[str, int]] = []
+        claimed: list[OutboxRow] = []
         chosen = choose([row for row in rows if row.claimant in claimable], busy)
         if chosen:  # A process that had nothing to do counts as dead to others.
             self._processes.beat()
@@ -57,7 +52,7 @@ class Outbox:
                 CLAIM, (self._keys.meta(row.run),), (self._name, row.claimant)
             )
             if attempt:
-                claimed.append((row.run, attempt))
+                claimed.append(OutboxRow(row.run, attempt))
         return claimed
 
     def _rows(self) -> list[OutboxRow]:

@@ -35,6 +35,7 @@ class Retention:
     """
     :param name: Of this process.
     :param limits: Its ``store_bytes`` are those of all runs together, as the server counts them.
+    :param living: Runs of this process that have not ended.
     :ivar keep: Milliseconds after which the server drops a run by itself, where no process is left to
         sweep; empty for never.
     """
@@ -44,6 +45,7 @@ class Retention:
         server: Server,
         name: str,
         limits: Limits,
+        living: Collection[str],
         clock: Callable[[], float] = time.time,
     ) -> None:
         retain = limits.retain
@@ -52,6 +54,7 @@ class Retention:
         self._keys = server.keys
         self._name = name
         self._limits = limits
+        self._living = living
         self._clock = clock
         self._ended_at = -math.inf
 
@@ -84,11 +87,7 @@ class Retention:
         if name not in ("", self._name):
             self._server.redis.publish(self._keys.news(name), run_id)
 
-    def sweep(self, living: Collection[str]) -> bool:
-        """
-        :param living: Runs of this process that have not ended.
-        :returns: Whether there is no room for another run.
-        """
+    def sweep(self) -> bool:
         if self._limits.retain is not None:
             old = self._clock() - self._limits.retain
             self._drop(
@@ -97,10 +96,9 @@ class Retention:
         if self._limits.max_runs is not None:
             self._drop(self._server.redis.zrange(self._keys.ended, 0, -self._limits.max_runs - 1))
         most = self._limits.store_bytes
-        return most is not None and self._is_full(most, living)
+        return most is not None and self._is_full(most)
 
     def drop(self, run_id: str) -> bool:
-        """:returns: Whether there is no such run any more."""
         claimant = self._server.redis.hget(self._keys.meta(run_id), "outbox")
         if claimant is None and self._server.redis.zscore(self._keys.ended, run_id) is not None:
             self._drop([run_id.encode()])
@@ -109,14 +107,14 @@ class Retention:
     def drop_oldest(self) -> None:
         self._drop(self._server.redis.zrange(self._keys.ended, 0, DROP - 1))
 
-    def _is_full(self, most: int, living: Collection[str]) -> bool:
+    def _is_full(self, most: int) -> bool:
         """Drop more, if need be, and the oldest first.
 
         :returns: It was not enough.
         """
         mine = f"@{self._name}"
-        if living:
-            self._server.redis.hset(self._keys.bytes, mine, self._bytes(living))
+        if self._living:
+            self._server.redis.hset(self._keys.bytes, mine, self._bytes(self._living))
         else:  # No other process removes the entry of one that never had a run.
             self._server.redis.hdel(self._keys.bytes, mine)
         surplus = self._server.run(SUM, (self._keys.bytes,)) - most

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import typing as t
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -12,8 +13,14 @@ import redis
 import redis.exceptions
 
 from flask_aistream.stores.redis.keys import Keys
+from flask_aistream.stores.redis.scripts import STATES
 
 logger = logging.getLogger("flask_aistream")
+
+GROUP = 100
+"""Runs of one script call: a script holds up every other command."""
+
+T = t.TypeVar("T")
 
 OLDEST = (6, 2)
 """The first version that trims a stream by its ids."""
@@ -26,7 +33,7 @@ FAULTS: tuple[type[Exception], ...] = (
 )
 
 
-STATES = (
+REFUSING = (
     *("maxmemory", "MISCONF", "LOADING", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN"),
     *("READONLY", "NOAUTH", "NOPERM", "BUSY "),
 )
@@ -46,7 +53,7 @@ def is_outage(error: Exception) -> bool:
     if isinstance(error, redis.DataError):
         return False
     if isinstance(error, redis.ResponseError) and not isinstance(error, REFUSALS):
-        return any(state in str(error) for state in STATES)
+        return any(state in str(error) for state in REFUSING)
     return isinstance(error, FAULTS)
 
 
@@ -92,6 +99,26 @@ class Server:
         if known is None:
             known = self._scripts[script] = self.redis.register_script(script)
         return known(keys, args)
+
+    def ended(self, run_ids: Collection[str]) -> dict[str, bool]:
+        """Whether each of these runs has ended; without those that the server does not have."""
+        found: dict[str, bool] = {}
+        for group in self.groups(list(run_ids), lambda run_id: run_id):
+            keys = [key for run_id in group for key in self.keys.both(run_id)]
+            states = zip(group, self.run(STATES, keys), strict=True)
+            found |= {run_id: bool(state) for run_id, state in states if state >= 0}
+        return found
+
+    def groups(self, items: Sequence[T], run: Callable[[T], str]) -> list[Sequence[T]]:
+        """What one script may work on."""
+        slot = getattr(self.redis, "keyslot", None)
+        if slot is None:
+            return [items[at : at + GROUP] for at in range(0, len(items), GROUP)]
+        # In a cluster, one script may only touch keys of one slot.
+        groups: dict[int, list[T]] = {}
+        for item in items:
+            groups.setdefault(slot(self.keys.log(run(item))), []).append(item)
+        return list(groups.values())
 
     def remove_foreign(self, types: Mapping[str, bytes]) -> bool:
         """Delete keys that another program has given a value of another type.

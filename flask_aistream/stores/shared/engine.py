@@ -20,6 +20,7 @@ from contextlib import AbstractContextManager
 from flask_aistream.core.events import TERMINAL
 from flask_aistream.core.events import Event
 from flask_aistream.core.run import Run
+from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.codec import encode
 
 DEAD_SECONDS = 3.0
@@ -92,6 +93,10 @@ class End(t.NamedTuple):
     def data(self) -> str:
         return encode([self.terminal])
 
+    def claimant(self, process: str) -> str | None:
+        """Who may deliver the end; ``None`` for no row."""
+        return None if self.outbox is None else process if self.outbox else UNCLAIMED
+
 
 class Snapshot(t.NamedTuple):
     """What the database holds of a run, from some number on."""
@@ -115,7 +120,85 @@ class Listener(t.Protocol):
         """Records of a run (``None``: of any) may have been missed: it has to be loaded again."""
 
 
+class Repaired(Exception):
+    """A call failed for a reason that the engine has removed: the writer makes the calls of the job again."""
+
+
+class Following(t.Protocol):
+    """How a process learns what others write. It tells the listener of ``Engine.open``."""
+
+    def follow(self, run_ids: Collection[str]) -> None:
+        """Send the listener the appends to exactly these runs. Once the subscription to a new one is active, call the
+        listener's ``stale`` for it."""
+
+    def followed(self, run_id: str) -> bool:
+        """Whether any process follows the run."""
+
+    def poll(self) -> None:
+        """Look for news, if the database does not push them: records of followed runs, and runs of this process that
+        another one has ended or adopted."""
+
+    @property
+    def rest(self) -> float | None:
+        """Seconds until the next ``poll``; ``None``: it is not needed."""
+
+
+class Indexes(t.Protocol):
+    """How runs are found besides their ids."""
+
+    def find(self, kind: Name, value: str) -> list[str]:
+        """Ids of runs: the one that has a key, the latest of a chat, all of a chat, the living ones of a chat, or up to
+        ``LISTED`` of all (with the value ``""``)."""
+
+    def leave_chat(self, chat: str, run_id: str) -> None:
+        """Let ``find("chat", …)`` find neither this run nor an earlier one."""
+
+
+class Outbox(t.Protocol):
+    """Ends of runs that are to be delivered. A row is written by ``Engine.end``."""
+
+    def claim(self, busy: Collection[str]) -> list[OutboxRow]:
+        """Claim rows that no process has claimed, that dead processes have (as of the last call of ``orphans``), or
+        that this process has, except those of ``busy``: all rows that were never claimed before or, if there are
+        none, see :func:`choose`.
+        """
+
+    def delivered(self, run_id: str) -> None:
+        """Delete the row of a run, if it is this process's."""
+
+    def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
+        """Which of these runs have a row."""
+
+
+class Retention(t.Protocol):
+    """How long ended runs are kept."""
+
+    def sweep(self) -> bool:
+        """Drop ended runs that exceed the limits.
+
+        :returns: Whether the store is full: the living runs alone exceed the limit.
+        """
+
+    def drop(self, run_id: str) -> bool:
+        """Drop a run that has ended and has no outbox row.
+
+        :returns: Whether there is no such run any more.
+        """
+
+
 class Engine(t.Protocol):
+    @property
+    def following(self) -> Following: ...
+
+    @property
+    def indexes(self) -> Indexes: ...
+
+    @property
+    def outbox(self) -> Outbox: ...
+
+    @property
+    def retention(self) -> Retention: ...
+
     @property
     def native(self) -> bool:
         """It is called in an OS thread even where gevent has patched everything."""
@@ -138,6 +221,8 @@ class Engine(t.Protocol):
         """A context manager around all calls of one round. If it raises, a database with transactions undoes them all.
 
         Nested, around the calls of one job: if it raises, only the writes of that job are undone.
+
+        :raises Repaired: Make the calls of the job again.
         """
 
     def create(
@@ -191,32 +276,6 @@ class Engine(t.Protocol):
         :raises RunUnreadable: The records are in a format that this version cannot read.
         """
 
-    def follow(self, run_ids: Collection[str]) -> None:
-        """Send the listener the appends to exactly these runs. Once the subscription to a new one is active, call the
-        listener's ``stale`` for it."""
-
-    def followed(self, run_id: str) -> bool:
-        """Whether any process follows the run."""
-
-    def poll(self) -> None:
-        """Look for new records, if the database does not push them."""
-
-    @property
-    def rest(self) -> float | None:
-        """Seconds until the next ``poll``; ``None``: it is not needed."""
-
-    def find(self, kind: Name, value: str) -> list[str]:
-        """Ids of runs: the one that has a key, the latest of a chat, up to ``LISTED`` of all (with the value "")."""
-
-    def drop(self, run_id: str) -> bool:
-        """Drop a run that has ended and has no outbox row.
-
-        :returns: Whether there is no such run any more.
-        """
-
-    def leave_chat(self, chat: str, run_id: str) -> None:
-        """Remove this run and all earlier ones from the index of their chat."""
-
     def heartbeat(self, runs: Collection[Run]) -> None:
         """Renew the heartbeat of this process, and write it and its living runs to the indexes again: a key may have
         been evicted."""
@@ -227,36 +286,8 @@ class Engine(t.Protocol):
     def orphans(self) -> list[tuple[str, int]]:
         """Ids and epochs of living runs without a process, or whose process is dead."""
 
-    def claim(self, busy: Collection[str]) -> list[tuple[str, int]]:
-        """Claim outbox rows that no process has claimed, that dead processes have (as of the last call of
-        ``orphans``), or that this process has, except those of ``busy``: all rows that were never claimed
-        before or, if there are none, see :func:`choose`.
 
-        :returns: Ids of the runs, and how often each row was claimed.
-        """
-
-    def delivered(self, run_id: str) -> None:
-        """Delete the outbox row of a run, if it is this process's."""
-
-    def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
-        """Which of these runs have an outbox row."""
-
-    def sweep(self) -> bool:
-        """Drop ended runs that exceed the limits.
-
-        :returns: Whether the store is full: the living runs alone exceed the limit.
-        """
-
-
-class OutboxRow(t.NamedTuple):
-    """
-    :param attempt: How often it will have been claimed.
-    :param claimant: Process that may deliver it now; empty for any.
-    """
-
-    run: str
-    attempt: int
-    claimant: str
+UNCLAIMED = ""
 
 
 def choose(rows: Sequence[OutboxRow], busy: Collection[str]) -> list[OutboxRow]:

@@ -218,7 +218,7 @@ class ReplicaLog(LogBuffer):
 
     def followed(self) -> bool:
         try:
-            return self._writer.ask(lambda engine: engine.followed(self.run.id))
+            return self._writer.ask(lambda engine: engine.following.followed(self.run.id))
         except StoreUnavailable:
             return True
 

@@ -17,8 +17,8 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import RunUnreadable
 from flask_aistream.errors import StoreFull
 from flask_aistream.errors import StoreUnavailable
-from flask_aistream.stores.base import ClaimedRow
 from flask_aistream.stores.base import Orphan
+from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.limits import UNLIMITED
 from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.shared.engine import Batch
@@ -159,29 +159,29 @@ class SharedStore:
         return opened[0]
 
     def started(self, key: str) -> ReplicaLog | None:
-        for run_id in self.writer.ask(lambda engine: engine.find("key", key)):
+        for run_id in self.writer.ask(lambda engine: engine.indexes.find("key", key)):
             with contextlib.suppress(RunNotFound):  # Dropped in between.
                 return self.open(run_id)
         return None
 
     def latest(self, chat: str) -> str | None:
-        return next(iter(self.writer.ask(lambda engine: engine.find("chat", chat))), None)
+        return next(iter(self.writer.ask(lambda engine: engine.indexes.find("chat", chat))), None)
 
     def leave_chat(self, chat: str, run_id: str) -> None:
-        self.writer.submit(lambda engine: engine.leave_chat(chat, run_id))
+        self.writer.submit(lambda engine: engine.indexes.leave_chat(chat, run_id))
 
     def drop(self, run_id: str) -> bool:
-        return self.writer.ask(lambda engine: engine.drop(run_id))
+        return self.writer.ask(lambda engine: engine.retention.drop(run_id))
 
     def chat_runs(self, chat: str, *, live: bool = False) -> list[str]:
         kind: Name = "chat-live" if live else "chat-runs"
-        return self.writer.ask(lambda engine: engine.find(kind, chat))
+        return self.writer.ask(lambda engine: engine.indexes.find(kind, chat))
 
     def all_runs(self) -> list[str]:
-        return self.writer.ask(lambda engine: engine.find("all", ""))
+        return self.writer.ask(lambda engine: engine.indexes.find("all", ""))
 
     def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
-        return self.writer.ask(lambda engine: engine.undelivered(run_ids))
+        return self.writer.ask(lambda engine: engine.outbox.undelivered(run_ids))
 
     def orphans(self, queued: float | None = None) -> list[Orphan]:
         found = self.writer.ask(lambda engine: engine.orphans())
@@ -195,24 +195,17 @@ class SharedStore:
                     orphans.append(Orphan(self.open(run), epoch))
         return orphans
 
-    def claim(self, busy: Collection[str]) -> list[ClaimedRow]:
-        claimed = self.writer.ask(
-            lambda engine: engine.claim(busy),
-            lambda rows: self._claimed.update(run_id for run_id, _ in rows),
+    def claim(self, busy: Collection[str]) -> Sequence[OutboxRow]:
+        return self.writer.ask(
+            lambda engine: engine.outbox.claim(busy),
+            lambda rows: self._claimed.update(row.run for row in rows),
         )
-        rows: list[ClaimedRow] = []
-        for run_id, count in claimed:
-            try:
-                rows.append(ClaimedRow(self.open(run_id), count))
-            except (RunNotFound, RunUnreadable):
-                self.delivered(run_id)
-        return rows
 
     def delivered(self, run_id: str) -> None:
         if run_id in self._ended:
             self._ended[run_id][1].delivered = True
         self.writer.submit(
-            lambda engine: engine.delivered(run_id), lambda _: self._claimed.discard(run_id)
+            lambda engine: engine.outbox.delivered(run_id), lambda _: self._claimed.discard(run_id)
         )
 
     def flush(self) -> None:
@@ -222,7 +215,7 @@ class SharedStore:
     def sweep(self) -> None:
         following = list(self._following)
         self._full, known = self.writer.ask(
-            lambda engine: (engine.sweep(), engine.ended(following) if following else {})
+            lambda engine: (engine.retention.sweep(), engine.ended(following) if following else {})
         )
         self._mark_missing(set(following) - set(known))
 
@@ -347,4 +340,4 @@ class SharedStore:
             self._update_following()
 
     def _update_following(self) -> None:
-        self.writer.submit(lambda engine: engine.follow(set(self._following)))
+        self.writer.submit(lambda engine: engine.following.follow(set(self._following)))

@@ -30,6 +30,7 @@ from flask_aistream.stores.shared.engine import BEAT_SECONDS
 from flask_aistream.stores.shared.engine import DEAD_SECONDS
 from flask_aistream.stores.shared.engine import Batch
 from flask_aistream.stores.shared.engine import Engine
+from flask_aistream.stores.shared.engine import Repaired
 from flask_aistream.stores.shared.engine import Snapshot
 from flask_aistream.timing.concurrency import Spawner
 
@@ -128,12 +129,18 @@ class Job(t.Generic[R]):
         :raises Exception: The database is unavailable. Any other error is this job's own.
         """
         try:
-            with engine.transaction():
-                self.value, self.error = self.work(engine), None
+            try:
+                self._attempt(engine)
+            except Repaired:
+                self._attempt(engine)
         except Exception as error:
             if engine.is_outage(error):
                 raise
             self.error = error
+
+    def _attempt(self, engine: Engine) -> None:
+        with engine.transaction():
+            self.value, self.error = self.work(engine), None
 
     def finish(self) -> None:
         try:
@@ -307,8 +314,8 @@ class Writer:
         if not self._opened:
             self._engine.open(self._listener)
             self._opened = True
-        if now - self._polled_at >= (self._engine.rest or 0):
-            self._engine.poll()
+        if now - self._polled_at >= (self._engine.following.rest or 0):
+            self._engine.following.poll()
             self._polled_at = now
         busy = self._runs.busy()
         beat = busy and now - self._beat_at >= BEAT_SECONDS
@@ -451,7 +458,7 @@ class Writer:
         self._pause = pause_after(self._clock() - now)
         busy = self._runs.busy()
         idle = HEAL_SECONDS if self._idly_healing(busy) else None
-        ticks = (self._engine.rest, BEAT_SECONDS if busy else idle)
+        ticks = (self._engine.following.rest, BEAT_SECONDS if busy else idle)
         self._tick = min((tick for tick in ticks if tick), default=None)
 
     def _run_all(self, effects: list[Effect]) -> None:

@@ -2,8 +2,9 @@
 
 ``engine`` implements the contract. Each other module has one idea, and knows no other's tables: ``file`` opens
 and checks the file, ``tables`` creates them, ``journal`` holds the records of living runs, ``follower`` reads
-what other processes append, ``processes`` recovers the runs of dead ones, ``notices`` tell an owner that its
-run is lost, ``outbox`` holds ends to be delivered, ``sweep`` drops ended runs.
+what other processes append, ``processes`` recovers the runs of dead ones, ``indexes`` find a run besides its
+id, ``notices`` tell an owner that its run is lost, ``outbox`` holds ends to be delivered, ``sweep`` drops ended
+runs.
 """
 
 from flask_aistream.stores.sqlite.engine import SqliteEngine

@@ -18,11 +18,8 @@ from collections.abc import Sequence
 from dataclasses import astuple
 
 from flask_aistream.core.run import Run
-from flask_aistream.errors import ChatBusy
 from flask_aistream.errors import RunUnreadable
 from flask_aistream.errors import TooManyRuns
-from flask_aistream.stores.base import CHAT_RUNS
-from flask_aistream.stores.base import LISTED
 from flask_aistream.stores.codec import decode
 from flask_aistream.stores.codec import encode
 from flask_aistream.stores.limits import UNLIMITED
@@ -30,13 +27,13 @@ from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.shared.engine import Batch
 from flask_aistream.stores.shared.engine import End
 from flask_aistream.stores.shared.engine import Listener
-from flask_aistream.stores.shared.engine import Name
 from flask_aistream.stores.shared.engine import Segment
 from flask_aistream.stores.shared.engine import Snapshot
 from flask_aistream.stores.sqlite.file import File
 from flask_aistream.stores.sqlite.file import is_damage
 from flask_aistream.stores.sqlite.file import is_outage
 from flask_aistream.stores.sqlite.follower import Follower
+from flask_aistream.stores.sqlite.indexes import Indexes
 from flask_aistream.stores.sqlite.journal import Journal
 from flask_aistream.stores.sqlite.journal import joined
 from flask_aistream.stores.sqlite.journal import marks
@@ -45,21 +42,7 @@ from flask_aistream.stores.sqlite.outbox import Outbox
 from flask_aistream.stores.sqlite.processes import Processes
 from flask_aistream.stores.sqlite.sweep import Sweep
 
-FOLLOW_SECONDS = 0.01
-OWN_SECONDS = 0.2
-"""How soon an owner learns that another process has ended or adopted its run."""
-
 COLUMNS = "id, provider, created, owner, key, fingerprint, chat, namespace, request"
-
-FIND = {
-    "key": "SELECT id FROM run WHERE app = ? AND key = ?",
-    "chat": "SELECT id FROM (SELECT id, chat_left FROM run WHERE app = ? AND chat = ? ORDER BY no DESC LIMIT 1) "
-    "WHERE chat_left IS NULL",
-    "chat-live": "SELECT id FROM run WHERE app = ? AND chat = ? AND token IS NULL ORDER BY no",
-    "chat-runs": "SELECT id FROM (SELECT id, no FROM run WHERE app = ? AND chat = ? ORDER BY no DESC "
-    f"LIMIT {CHAT_RUNS}) ORDER BY no",
-    "all": f"SELECT id FROM run WHERE app = ? AND ? = '' ORDER BY no DESC LIMIT {LISTED}",
-}
 
 
 class SqliteEngine:
@@ -87,24 +70,23 @@ class SqliteEngine:
         self._clock = clock
         # Row numbers of this process's living runs.
         self._own: dict[str, int] = {}
-        self._version: int | None = None
         self._file = File(path)
         self._journal = Journal(self._file)
         self._notices = Notices(self._file, name)
         self._processes = Processes(self._file, name, namespace, ticks)
-        self._outbox = Outbox(self._file, name, namespace, self._processes)
-        self._follower = Follower(self._file, name, namespace, self._journal, self._processes)
-        self._sweep = Sweep(self._file, name, namespace, limits, clock)
-        self._listener: Listener | None = None
+        self.indexes = Indexes(self._file, namespace)
+        self.outbox = Outbox(self._file, name, namespace, self._processes)
+        self.following = Follower(
+            self._file, name, namespace, self._own, self._journal, self._processes, self._notices
+        )
+        self.retention = Sweep(self._file, name, namespace, limits, clock)
 
     def is_outage(self, error: Exception) -> bool:
         return is_outage(error)
 
     def open(self, listener: Listener | None) -> None:
-        self._listener = listener
-        replaced = self._file.open()
-        self._version = None
-        if replaced:
+        self.following.begin(listener)
+        if self._file.open():
             self._on_replaced()
 
     def close(self) -> None:
@@ -119,9 +101,10 @@ class SqliteEngine:
         except BaseException as error:
             if isinstance(error, sqlite3.Error) and is_damage(error):
                 self._file.suspect()
-            self._own = own or {}
+            self._own.clear()
+            self._own.update(own or {})
             if own is None:  # The whole round is undone: every row is looked up again.
-                self._follower.reset()
+                self.following.reset()
             raise
 
     def create(
@@ -140,12 +123,12 @@ class SqliteEngine:
             if taken[0] == run.id and batch.epoch:  # By the same call, before an outage.
                 self._own[run.id] = taken[1]
             return t.cast(str, taken[0])
-        if most is not None and run.owner is not None and self._running(run) >= most:
+        if most is not None and self.indexes.running(run) >= most:
             raise TooManyRuns(most)
         if run.chat is not None and previous is not None:
-            self._check_newest(run.chat, previous)
+            self.indexes.check_newest(run.chat, previous)
         if take_key:
-            self._free_key(run)
+            self.indexes.free_key(run)
         self._insert(run, batch)
         return run.id
 
@@ -155,7 +138,7 @@ class SqliteEngine:
             (batch.epoch, run.id),
         ).fetchone()
         if found is None:
-            self._free_key(run)
+            self.indexes.free_key(run)
             self._insert(run, batch)
             return True
         no, start, living = found
@@ -221,7 +204,7 @@ class SqliteEngine:
         self._file.execute(
             "UPDATE run SET token = ?, ended_at = ?, outbox = ?, first = ?, last = ?, data = ? "
             "WHERE no = ?",
-            (end.token, self._clock(), self._outbox.claimant(end.outbox), first, number, data, no),
+            (end.token, self._clock(), end.claimant(self._name), first, number, data, no),
         )
         self._journal.add([(no, number, end.data)])
         self._notices.leave(process, no)
@@ -249,45 +232,6 @@ class SqliteEngine:
             raise RunUnreadable(run_id) from error
         return Snapshot(Run(*values), [it for it in segments if it.events], epoch)
 
-    def follow(self, run_ids: Collection[str]) -> None:
-        assert self._listener
-        self._follower.follow(run_ids, self._listener)
-
-    def followed(self, run_id: str) -> bool:
-        return self._follower.followed(run_id)
-
-    @property
-    def rest(self) -> float | None:
-        if self._follower.active:
-            return FOLLOW_SECONDS
-        return OWN_SECONDS if self._own else None
-
-    def poll(self) -> None:
-        if self._listener is None or not (self._follower.active or self._own):
-            return
-        version = self._file.pragma("data_version")
-        if version == self._version:
-            return
-        self._follower.read(self._listener)
-        for run_id, no in self._notices.mine().items():
-            self._own.pop(run_id, None)
-            self._listener.stale(run_id)
-            self._notices.clear(no)
-        self._version = version
-
-    def find(self, kind: Name, value: str) -> list[str]:
-        return [run_id for (run_id,) in self._file.execute(FIND[kind], (self._app, value))]
-
-    def drop(self, run_id: str) -> bool:
-        return self._sweep.drop(run_id)
-
-    def leave_chat(self, chat: str, run_id: str) -> None:
-        # The runs before it too, or the last of them would be the latest.
-        self._file.execute(
-            "UPDATE run SET chat_left = 1 WHERE app = ? AND chat = ? AND no <= (SELECT no FROM run WHERE id = ?)",
-            (self._app, chat, run_id),
-        )
-
     def heartbeat(self, runs: Collection[Run]) -> None:
         if not self._processes.beat():
             self._on_replaced()
@@ -307,49 +251,12 @@ class SqliteEngine:
     def orphans(self) -> list[tuple[str, int]]:
         return self._processes.orphans()
 
-    def claim(self, busy: Collection[str]) -> list[tuple[str, int]]:
-        return self._outbox.claim(busy)
-
-    def delivered(self, run_id: str) -> None:
-        self._outbox.delivered(run_id)
-
-    def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
-        return self._outbox.undelivered(run_ids)
-
-    def sweep(self) -> bool:
-        return self._sweep.run()
-
-    def _check_newest(self, chat: str, previous: str) -> None:
-        """
-        :raises ChatBusy: ``previous`` is not the newest run of the chat, or has not ended.
-        """
-        newest, ended = self._file.execute(
-            "SELECT id, token IS NOT NULL FROM run WHERE app = ? AND chat = ? "
-            "ORDER BY no DESC LIMIT 1",
-            (self._app, chat),
-        ).fetchone() or ("", True)
-        if newest != previous or not ended:
-            raise ChatBusy(newest)
-
     def _on_replaced(self) -> None:
         """It is another file, or an earlier state of this one: row numbers of the last one are void."""
         self._own.clear()
-        self._follower.reset()
-        if self._listener is not None:
-            self._listener.stale(None)
-
-    def _free_key(self, run: Run) -> None:
-        self._file.execute(
-            "UPDATE run SET key = NULL WHERE app = ? AND key = ?", (self._app, run.key)
-        )
-
-    def _running(self, run: Run) -> int:
-        """Number of the living runs of a run's owner."""
-        found = self._file.execute(
-            "SELECT count(*) FROM run WHERE token IS NULL AND app = ? AND namespace = ? AND owner = ?",
-            (self._app, run.namespace, run.owner),
-        )
-        return t.cast(int, found.fetchone()[0])
+        self.following.reset()
+        if self.following.listener is not None:
+            self.following.listener.stale(None)
 
     def _insert(self, run: Run, batch: Batch) -> None:
         self._processes.beat()

@@ -10,18 +10,35 @@ from flask_aistream.stores.shared.engine import Segment
 from flask_aistream.stores.sqlite.file import File
 from flask_aistream.stores.sqlite.journal import Journal
 from flask_aistream.stores.sqlite.journal import marks
+from flask_aistream.stores.sqlite.notices import Notices
 from flask_aistream.stores.sqlite.processes import Processes
+
+FOLLOW_SECONDS = 0.01
+OWN_SECONDS = 0.2
+"""How soon an owner learns that another process has ended or adopted its run."""
 
 
 class Follower:
     """
     :param name: Of this process.
+    :param own: Row numbers of the living runs of this process.
     :param namespace: Of its application.
     """
 
     def __init__(
-        self, file: File, name: str, namespace: str, journal: Journal, processes: Processes
+        self,
+        file: File,
+        name: str,
+        namespace: str,
+        own: dict[str, int],
+        journal: Journal,
+        processes: Processes,
+        notices: Notices,
     ) -> None:
+        self.listener: Listener | None = None
+        self._own = own
+        self._notices = notices
+        self._version: int | None = None
         self._file = file
         self._name = name
         self._app = namespace
@@ -32,14 +49,35 @@ class Follower:
         self._runs: dict[int, str] = {}
         self._read = 0
 
-    @property
-    def active(self) -> bool:
-        return bool(self._wanted)
+    def begin(self, listener: Listener | None) -> None:
+        """The file is about to be opened."""
+        self.listener = listener
+        self._version = None
 
-    def follow(self, run_ids: Collection[str], listener: Listener) -> None:
+    @property
+    def rest(self) -> float | None:
+        if self._wanted:
+            return FOLLOW_SECONDS
+        return OWN_SECONDS if self._own else None
+
+    def poll(self) -> None:
+        if self.listener is None or not (self._wanted or self._own):
+            return
+        version = self._file.pragma("data_version")
+        if version == self._version:
+            return
+        self._read_news(self.listener)
+        for run_id, no in self._notices.mine().items():
+            self._own.pop(run_id, None)
+            self.listener.stale(run_id)
+            self._notices.clear(no)
+        self._version = version
+
+    def follow(self, run_ids: Collection[str]) -> None:
+        assert self.listener
         self._wanted = set(run_ids)
         self._stop([no for no, run_id in self._runs.items() if run_id not in self._wanted])
-        self._start(listener)
+        self._start(self.listener)
 
     def followed(self, run_id: str) -> bool:
         """Whether any process follows the run."""
@@ -53,7 +91,7 @@ class Follower:
         """It is another file."""
         self._runs.clear()
 
-    def read(self, listener: Listener) -> None:
+    def _read_news(self, listener: Listener) -> None:
         """Send what was appended since the last time."""
         if len(self._runs) < len(self._wanted):
             self._start(

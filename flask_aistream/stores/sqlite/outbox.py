@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from flask_aistream.stores.shared.engine import OutboxRow
+from flask_aistream.stores.base import OutboxRow
+from flask_aistream.stores.shared.engine import UNCLAIMED
 from flask_aistream.stores.shared.engine import choose
 from flask_aistream.stores.sqlite.file import File
 from flask_aistream.stores.sqlite.journal import marks
 from flask_aistream.stores.sqlite.processes import Processes
-
-UNCLAIMED = ""
 
 
 class Outbox:
@@ -25,11 +24,7 @@ class Outbox:
         self._app = namespace
         self._processes = processes
 
-    def claimant(self, claim: bool | None) -> str | None:
-        """Value of the column; see ``End.outbox``."""
-        return None if claim is None else self._name if claim else UNCLAIMED
-
-    def claim(self, busy: Collection[str]) -> list[tuple[str, int]]:
+    def claim(self, busy: Collection[str]) -> list[OutboxRow]:
         names = [UNCLAIMED, self._name, *self._processes.dead]
         found = self._file.execute(
             f"SELECT id, deliveries + 1, outbox FROM run WHERE outbox IN ({marks(names)}) AND app = ?",
@@ -41,7 +36,7 @@ class Outbox:
                 "UPDATE run SET outbox = ?, deliveries = ? WHERE id = ?",
                 (self._name, row.attempt, row.run),
             )
-        return [(row.run, row.attempt) for row in chosen]
+        return chosen
 
     def undelivered(self, run_ids: Collection[str]) -> set[str]:
         found = self._file.execute(

@@ -45,8 +45,7 @@ class Sweep:
         self._limits = limits
         self._clock = clock
 
-    def run(self) -> bool:
-        """:returns: Whether there is no room for another run."""
+    def sweep(self) -> bool:
         if self._limits.retain is not None:
             limit = self._clock() - self._limits.retain
             self._file.execute(
@@ -74,7 +73,6 @@ class Sweep:
         return full
 
     def drop(self, run_id: str) -> bool:
-        """:returns: Whether there is no such run any more."""
         self._file.execute(
             f"DELETE FROM run WHERE id = ? AND app = ? AND {DELIVERED}", (run_id, self._app)
         )
