@@ -45,7 +45,7 @@ nightly: .venv/dev clients
 	$(BIN)/python -m pytest -n $(TESTERS) --dist loadscope --no-loadscope-reorder -m nightly $(ARGS)
 
 # A hundred thousand random requests and values for every parser and route; about ten minutes. SEED repeats a run.
-FUZZED := $(addprefix tests/security/test_,openapi.py parsers.py requests.py)
+FUZZED := $(addprefix tests/security/test_,openapi.py parsers.py requests.py sockets.py)
 SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 fuzz: .venv/dev
 	@echo "seed: $(SEED)   (make fuzz SEED=$(SEED) repeats it)"
