@@ -74,6 +74,8 @@ class World:
     def chat(self, request: ChatRequest) -> Iterator[str]:
         waits = self.waiting
         yield secret_of(request.run)
+        # A provider may repeat what it was given: the conversation, and fields of its client.
+        yield from (str(message["content"]) for message in request.messages)
         while waits and not self.released.wait(0.01):
             pass
 
@@ -224,6 +226,18 @@ def attempts_by_id(victim: Victim) -> Iterator[tuple[str, str, Request]]:
             yield "GET", f"{run}/{protocol}", headed
             body = Victim("", protocol, "another-chat-of-mine", "").body()
             yield "POST", start_path(protocol), {"json": body, **headed}
+    openai = {"model": "chat", "input": "Hi"}
+    messages = [{"id": "m", "role": "user", "content": "Hi"}]
+    yield (
+        "POST",
+        "/v1/responses",
+        {"json": {**openai, "previous_response_id": f"resp_{victim.run}"}},
+    )
+    yield "POST", "/v1/responses", {"json": {**openai, "conversation": victim.chat}}
+    yield "POST", "/chat/ag-ui", {"json": {"messages": messages, "parentRunId": victim.run}}
+    for name in ("edit", "regenerate"):
+        for message in (victim.run, f"msg_{victim.run}"):
+            yield "POST", "/chat", {"json": {"prompt": "Hi", "chat": victim.chat, name: message}}
     yield "GET", run, {}
     yield "HEAD", f"{run}/events", {}
     yield "POST", f"{run}/stop", {}
