@@ -18,6 +18,7 @@ from flask_aistream.web import stream
 from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import extension
 from flask_aistream.web.registry import ProviderRegistry
+from flask_aistream.web.responses import head_response
 from flask_aistream.web.responses import no_content
 from flask_aistream.web.routes import view_wrapper
 
@@ -46,6 +47,8 @@ def reconnect(registry: ProviderRegistry, provider: str, chat_id: str) -> Respon
     log = latest(ext, registry, provider, chat_id, "read")
     if log is None:
         return no_content()
+    if request.method == "HEAD":
+        return head_response(AI_SDK)
     with stream.admit(ext, log.run.owner) as slot:
         return stream.follow(ext, log, BEGINNING, AI_SDK, options, slot)
 

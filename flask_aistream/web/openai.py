@@ -26,6 +26,7 @@ from flask_aistream.web.extension import Extension
 from flask_aistream.web.extension import extension
 from flask_aistream.web.previous import stored_log
 from flask_aistream.web.registry import ProviderRegistry
+from flask_aistream.web.responses import head_response
 
 DELIVERY_SECONDS = 5.0
 """Longest time to wait until receivers have got the end of a run that is to be deleted."""
@@ -84,6 +85,8 @@ def retrieve(registry: ProviderRegistry, response_id: str) -> Response:
     if request.args.get("stream") not in ("true", "1"):
         return response_object(ext, log)
     options = OPENAI_RESPONSES.options(request.args)
+    if request.method == "HEAD":
+        return head_response(OPENAI_RESPONSES)
     with stream.admit(ext, log.run.owner) as slot:
         return stream.follow(ext, log, BEGINNING, OPENAI_RESPONSES, options, slot)
 

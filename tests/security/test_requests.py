@@ -14,6 +14,7 @@ from flask import request
 from hypothesis import strategies as st
 
 from flask_aistream import AIStream
+from flask_aistream.testing import Gate
 from flask_aistream.testing import Script
 from flask_aistream.web.extension import install
 from tests.security import values
@@ -105,3 +106,28 @@ class Errors(logging.Handler):
 
     def __exit__(self, *_: t.Any) -> None:
         logging.getLogger().removeHandler(self)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ai/chat",
+        "/ai/runs/{run}/events",
+        "/ai/runs/{run}/ai-sdk",
+        "/ai/chat/ai-sdk/a-chat-nobody-guesses/stream",
+        "/ai/v1/responses/resp_{run}?stream=true",
+    ],
+)
+def test_a_head_request_opens_no_stream(path: str) -> None:
+    gate = Gate()
+    app, ai = Flask("head"), AIStream()
+    ai.provider(name="chat")(Script("a", gate))
+    ai.init_app(app, url_prefix="/ai")
+    client, process = app.test_client(), install(app).process
+    asked = {"prompt": "Hi", "id": "a-chat-nobody-guesses"}
+    with client.post("/ai/chat/ai-sdk", json=asked) as live:
+        run = live.headers["AIStream-Run"]
+        head = client.head(path.format(run=run))
+        assert (head.status_code, len(process.registry)) == (200, 1)
+        assert head.content_type.startswith("text/event-stream")
+        gate.open()
