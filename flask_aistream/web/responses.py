@@ -149,6 +149,8 @@ def error_response(
         headers=dict(protocol.error_headers(status)),
     )
     response.headers["Cache-Control"] = "no-store"
+    # Its text may quote the request.
+    response.headers["X-Content-Type-Options"] = "nosniff"
     if retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(retry_after))
     return response

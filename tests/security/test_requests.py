@@ -131,3 +131,28 @@ def test_a_head_request_opens_no_stream(path: str) -> None:
         assert (head.status_code, len(process.registry)) == (200, 1)
         assert head.content_type.startswith("text/event-stream")
         gate.open()
+
+
+SCRIPT = "<script>alert(1)</script>"
+
+REFLECTED = [
+    ("GET", f"/ai/{SCRIPT}", {}),
+    ("POST", f"/ai/{SCRIPT}/ai-sdk", {"json": {"prompt": "Hi"}}),
+    ("GET", f"/ai/runs/{SCRIPT}", {}),
+    ("GET", f"/ai/chats/{SCRIPT}", {}),
+    ("GET", "/ai/chat/html", {"query_string": {"prompt": "Hi", "last_event_id": SCRIPT}}),
+    ("POST", "/ai/chat/text", {"json": {"messages": [{"role": SCRIPT}]}}),
+    ("POST", "/ai/chat/ai-sdk", {"json": {"prompt": "Hi"}, "query_string": {"version": SCRIPT}}),
+    ("POST", "/ai/v1/responses", {"json": {"model": SCRIPT, "input": "Hi"}}),
+]
+"""Requests whose refusal may quote them."""
+
+
+@pytest.mark.parametrize(("method", "path", "asked"), REFLECTED)
+def test_no_browser_takes_a_refusal_for_a_script(
+    app: Flask, method: str, path: str, asked: dict[str, t.Any]
+) -> None:
+    response = app.test_client().open(path, method=method, **asked)
+    assert 400 <= response.status_code < 500
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.mimetype != "text/html" or "<script" not in response.text
