@@ -235,18 +235,27 @@ def code_by(bases: list[type]) -> str | None:
 
 UNREADABLE = {"JSONDecodeError", "UnicodeDecodeError", "ValidationError"}
 READERS = {"json", "jiter", "codecs", "encodings", "pydantic", "pydantic_core", "typing"}
+CHUNK_READERS = re.compile("chunk|delta|stream$|^__stream__$|event_iterator")
+"""Names of the SDKs' functions that read a chunk."""
 
 
 def is_unreadable(error: BaseException) -> bool:
     """Whether an SDK could not read what the service sent: invalid JSON, or fields of other types."""
-    if type(error).__name__ not in UNREADABLE:
-        return False
-    trace, root = error.__traceback__, ""
+    trace, root, name = error.__traceback__, "", ""
     while trace is not None:
         module = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
-        root = root if module in READERS else module
+        if module not in READERS:
+            root, found = module, trace.tb_frame.f_code.co_name
+            name = name if found.startswith("<") else found  # Before 3.12, a list has a frame.
         trace = trace.tb_next
-    return root in LIBRARIES
+    if root not in LIBRARIES and not root.startswith("langchain"):
+        return False
+    if type(error).__name__ in UNREADABLE:
+        return True
+    return isinstance(error, ODD) and bool(CHUNK_READERS.search(name))
+
+
+ODD = (AttributeError, IndexError, KeyError, TypeError, ValueError, AssertionError)
 
 
 def body_of(error: BaseException, response: t.Any) -> t.Any:

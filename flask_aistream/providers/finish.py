@@ -43,6 +43,15 @@ REASONS: dict[str, FinishReason] = {
 }
 
 
+BROKEN = {
+    "abort": "upstream_incomplete",  # vLLM
+    "error": "upstream_error",  # OpenRouter, Mistral
+    "insufficient_system_resource": "upstream_unavailable",  # DeepSeek
+    "network_error": "upstream_unavailable",  # Zhipu
+}
+"""Reasons of answers that the service itself broke off → codes."""
+
+
 def reason_of(word: object) -> FinishReason:
     """Our reason for a vendor's, in any case or as an enum; ``other`` if it is unknown."""
     return REASONS.get(str(getattr(word, "value", word)).lower(), "other")

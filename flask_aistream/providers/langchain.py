@@ -20,6 +20,8 @@ from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
 from flask_aistream.errors import ChunkUnknown
 from flask_aistream.providers.accounting import Accounting
+from flask_aistream.providers.failure import failure
+from flask_aistream.providers.finish import BROKEN
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import data_url
 from flask_aistream.providers.plain import field_of
@@ -28,7 +30,7 @@ from flask_aistream.providers.tool_calls import Part
 from flask_aistream.providers.tool_calls import ToolCallAssembler
 
 # Where integrations read why the model stopped.
-FINISH_KEYS = ("finish_reason", "stop_reason", "done_reason")
+FINISH_KEYS = ("finish_reason", "stop_reason", "done_reason", "stopReason")
 # Integrations that always give a reason; a message of theirs without one was cut off.
 TRUTHFUL = {"anthropic", "google_genai", "ollama", "openai"}
 CALLS = ("tool_call_chunks", "tool_calls", "invalid_tool_calls")
@@ -202,6 +204,8 @@ class LangChainAdapter:
 def finished(message: t.Any, asks: bool) -> list[Event]:
     metadata = message.response_metadata
     word = next((metadata[key] for key in FINISH_KEYS if metadata.get(key)), None)
+    if isinstance(word, str) and word in BROKEN:
+        raise failure(BROKEN[word])
     if word:
         return [Finished(reason_of(word))]
     # OpenAI's Responses have a status instead.

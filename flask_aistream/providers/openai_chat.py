@@ -21,6 +21,7 @@ from flask_aistream.providers.failure import broken
 from flask_aistream.providers.failure import failed
 from flask_aistream.providers.failure import refuse_error
 from flask_aistream.providers.failure import reported
+from flask_aistream.providers.finish import BROKEN
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import Fields
 from flask_aistream.providers.plain import count_of
@@ -243,14 +244,6 @@ class ChatAdapter:
 
 FIRST = (0, None, "0")
 """Indices of the choice that is read."""
-
-BROKEN = {
-    "abort": "upstream_incomplete",  # vLLM
-    "error": "upstream_error",  # OpenRouter, Mistral
-    "insufficient_system_resource": "upstream_unavailable",  # DeepSeek
-    "network_error": "upstream_unavailable",  # Zhipu
-}
-"""Finish reasons of answers that the service itself broke off."""
 
 HELPER_EVENTS = frozenset(
     [

@@ -105,15 +105,10 @@ def stream_of(result: Sync | Async, chunk: t.Any) -> t.Any:
     source = result.chunks if isinstance(result.chunks, types.GeneratorType) else result.source
     package = package_of(chunk)
     while isinstance(source, types.GeneratorType):
-        if (package and package_of_stream(source) == package) or (
-            not package and is_stainless(source)
-        ):
+        if fits(source, package):
             return source
         source = source.gi_yieldfrom
-    if source is None:
-        return None
-    fits = package_of_stream(source) == package if package else is_stainless(source)
-    return source if fits else None
+    return source if source is not None and fits(source, package) else None
 
 
 def is_sdk_stream(source: t.Any) -> bool:
@@ -128,6 +123,14 @@ def is_sdk_stream(source: t.Any) -> bool:
 
 def package_of_stream(source: t.Any) -> str:
     return module_of_stream(source).partition(".")[0]
+
+
+def fits(source: t.Any, package: str) -> bool:
+    """Whether chunks of a package may come straight from ``source``."""
+    if not package:
+        return is_stainless(source)
+    own = package_of_stream(source)
+    return own == package or (package == "langgraph" and own == "langchain_core")
 
 
 def module_of_stream(source: t.Any) -> str:
@@ -145,8 +148,8 @@ def is_stainless(source: t.Any) -> bool:
 
 
 def package_of(chunk: t.Any) -> str:
-    """The package whose class a chunk is of; of LangGraph's dicts and tuples, ``langgraph``; ``""`` for JSON
-    that is no object."""
+    """The package whose class a chunk is of; of LangChain's and LangGraph's dicts and tuples, ``langgraph``; ``""``
+    for JSON that is no object."""
     if isinstance(chunk, dict | tuple):
         return "langgraph"
     if type(chunk) in NO_OBJECTS:
