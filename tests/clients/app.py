@@ -86,6 +86,19 @@ def ask(request: ChatRequest) -> Iterator[t.Any]:
         yield ev.Finished("tool-calls")
 
 
+@ai.provider
+def shop(request: ChatRequest) -> Iterator[t.Any]:
+    """Ask for approval, then execute what was approved."""
+    for call in request.approved:
+        yield ev.ToolResult(call["id"], {"paid": call["arguments"]["euro"]})
+        yield "Paid."
+    if request.messages[-1]["role"] == "user":
+        yield "May I?"
+        yield ev.ToolApproval(f"call-{request.run}", "pay", {"euro": 5})
+    elif not request.approved:
+        yield "Not paid."
+
+
 @ai.provider(text_only=True)
 def blind(request: ChatRequest) -> str:
     return "text"

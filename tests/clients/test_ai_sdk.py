@@ -135,6 +135,17 @@ def test_the_result_of_a_page_tool_extends_the_same_message(played: Played) -> N
     assert said(messages[1]) == "You said yes."
 
 
+def test_a_person_s_decision_extends_the_same_message(played: Played) -> None:
+    for approved, got in played["approve"].items():
+        assert got["status"] == "ready"
+        assert [message["role"] for message in got["messages"]] == ["user", "assistant"]
+        (tool,) = parts_of(got["messages"][1], "tool-")
+        assert tool["approval"]["approved"] == (approved == "true")
+        paid = {"state": "output-available", "output": {"paid": 5}}
+        assert (paid.items() <= tool.items()) == (approved == "true")
+        assert got["text"].endswith("Paid." if approved == "true" else "Not paid.")
+
+
 def test_a_rejection_is_shown_as_its_message(played: Played) -> None:
     got = played["refused"]
     assert got == {"status": "error", "error": "This provider says no."}

@@ -96,6 +96,18 @@ def test_an_ag_ui_agent_keeps_a_thread_of_every_story(node: Node) -> None:
     assert outcome(got["answers"]["stopped"]) == {"type": "cancelled"}
     pending = {"type": "success", "pendingToolCallIds": ["c1"]}
     assert outcome(got["answers"]["pending-tool"]) == pending
+    for approved, read in got["approvals"].items():
+        (interrupt,) = read["interrupts"]
+        assert (interrupt["reason"], interrupt["toolCallId"]) == ("tool_call", interrupt["id"])
+        roles = [message["role"] for message in read["messages"]]
+        assert roles == [
+            "user",
+            "assistant",
+            *(["tool"] if approved == "true" else []),
+            "assistant",
+        ]
+        assert read["messages"][-1]["content"] == ("Paid." if approved == "true" else "Not paid.")
+        assert read["pending"] == []
 
 
 def test_event_sources_read_the_native_protocol(node: Node) -> None:

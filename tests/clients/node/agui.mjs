@@ -13,7 +13,9 @@ for (const story of told.stories) {
   const events = [];
   const turn = async (text, id) => {
     agent.addMessage({ id, role: "user", content: text });
-    return agent.runAgent({}, { onEvent: ({ event }) => void events.push(event) });
+    // The agent refuses a run that leaves an interrupt open.
+    const resume = agent.pendingInterrupts.map((it) => ({ interruptId: it.id, status: "cancelled" }));
+    return agent.runAgent({ ...(resume.length && { resume }) }, { onEvent: ({ event }) => void events.push(event) });
   };
   let error = null;
   let result = null;
@@ -25,4 +27,15 @@ for (const story of told.stories) {
   }
   answers[story] = { messages: agent.messages, events, error, result: result?.result ?? null };
 }
-answer({ answers, warnings });
+// A tool that a person has to approve.
+const approvals = {};
+for (const approved of [true, false]) {
+  const agent = new HttpAgent({ url: `${told.url}/shop/ag-ui`, threadId: `approve-${approved}` });
+  agent.addMessage({ id: "u1", role: "user", content: "Buy" });
+  await agent.runAgent();
+  const interrupts = agent.pendingInterrupts;
+  const resume = interrupts.map(({ id }) => ({ interruptId: id, status: "resolved", payload: { approved } }));
+  await agent.runAgent({ resume });
+  approvals[approved] = { interrupts, messages: agent.messages, pending: agent.pendingInterrupts };
+}
+answer({ answers, approvals, warnings });

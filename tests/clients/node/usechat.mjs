@@ -5,8 +5,12 @@ import { answer, told, until } from "./told.mjs";
 
 const packages = { 5: ["ai5", "react5"], 6: ["ai6", "react6"], 7: ["ai", "@ai-sdk/react"] };
 const [ai, react] = packages[told.version];
-const { DefaultChatTransport, TextStreamChatTransport, lastAssistantMessageIsCompleteWithToolCalls } =
-  await import(ai);
+const {
+  DefaultChatTransport,
+  TextStreamChatTransport,
+  lastAssistantMessageIsCompleteWithApprovalResponses,
+  lastAssistantMessageIsCompleteWithToolCalls,
+} = await import(ai);
 const { useChat, useCompletion } = await import(react);
 const api = `${told.url}/tell/ai-sdk`;
 
@@ -82,6 +86,25 @@ const scenarios = {
     await page.value.sendMessage({ text: "May I?" });
     await until(() => idle(page)() && page.text().length > 0);
     return page.value.messages;
+  },
+
+  // A tool that a person has to approve: the next run of the chat executes it, or not.
+  async approve() {
+    const answers = {};
+    for (const approved of told.version < 6 ? [] : [true, false]) {
+      const page = await open(`approve-${told.version}-${approved}`, {
+        transport: new DefaultChatTransport({ api: `${told.url}/shop/ai-sdk?version=${told.version}` }),
+        sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses,
+      });
+      const tool = () => page.value.messages.at(-1)?.parts.find(({ type }) => type === "tool-pay");
+      await page.value.sendMessage({ text: "Buy" });
+      await until(() => page.value.status === "ready" && tool()?.state === "approval-requested");
+      await page.value.addToolApprovalResponse({ id: tool().approval.id, approved, reason: "So be it" });
+      await until(() => idle(page)() && page.text().includes("aid."));
+      answers[approved] = { messages: page.value.messages, text: page.text(), status: page.value.status };
+      page.unmount();
+    }
+    return answers;
   },
 
   async refused() {
