@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 
 from flask_aistream.core.fold import Fold
 from flask_aistream.core.fold import Part
 from flask_aistream.core.request import Message
+from flask_aistream.core.request import text_of
 from flask_aistream.errors import RequestError
 
 UNGUESSABLE = 16
@@ -107,6 +109,7 @@ def with_history(history: Sequence[Message], new: NewMessages, run: str) -> Turn
     :param history: In OpenAI's chat format, with ids where the application has them.
     :raises RequestError: The request adds nothing, or names a message that the history does not have.
     """
+    new = replace(new, branch=new.branch or named_branch(history, new))
     end = cut(history, new)
     kept = list(history[:end])
     again = is_regeneration(history, new)
@@ -125,6 +128,15 @@ def with_history(history: Sequence[Message], new: NewMessages, run: str) -> Turn
         history[end].get("id") if end < len(history) else None,
         approved,
     )
+
+
+def named_branch(history: Sequence[Message], new: NewMessages) -> Branch | None:
+    """The branch of a request whose newest message has the id of one in the history: an edit, or the same again."""
+    for message in history:
+        if new.id is not None and message.get("role") == "user" and message.get("id") == new.id:
+            same = text_of(message.get("content")) == text_of(new.messages[-1].get("content"))
+            return Branch("regenerate" if same else "edit", new.id)
+    return None
 
 
 def answer_of(fold: Fold, run: str) -> list[Message]:

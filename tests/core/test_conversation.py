@@ -95,6 +95,18 @@ CASES = {
         "one 1 zwei",
         "u2",
     ),
+    "sends a message of the history again": (
+        TALK,
+        NewMessages([user("one"), user("two")], "u2"),
+        "one 1 two",
+        f"msg_{SECOND}",
+    ),
+    "sends another text under the id of a message": (
+        TALK,
+        NewMessages([user("zwei")], "u2"),
+        "one 1 zwei",
+        "u2",
+    ),
     "branches after an answer": (
         TALK,
         NewMessages([user("zwei")], "u9", Branch("after", f"{FIRST}-1")),

@@ -8,6 +8,8 @@ export interface AIStreamTransportOptions extends Omit<StreamOptions, "key" | "p
   api?: string | URL | undefined;
   /** Sent with every start, beside the messages. */
   body?: Record<string, unknown> | undefined;
+  /** Send approval parts, which ai 6 and 7 have. Default false: a part `data-tool-approval`. */
+  approvals?: boolean | undefined;
 }
 
 export class AIStreamTransport<Message extends UIMessage = UIMessage> implements ChatTransport<Message> {

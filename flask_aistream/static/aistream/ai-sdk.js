@@ -12,23 +12,24 @@ const nameOf = (chat) => `ai-sdk:${chat}`;
 export class AIStreamTransport {
   #options;
 
-  /** `options`: those of `stream`, `api` (a provider's URL) and `body` (sent with every start). */
+  /** `options`: those of `stream`, `api` (a provider's URL), `body` (sent with every start) and `approvals` (ai 6 or newer). */
   constructor(options = {}) {
     this.#options = options;
   }
 
   async sendMessages({ chatId, messages, abortSignal, headers, body }) {
-    const { api = "/ai/chat", body: always, ...options } = this.#options;
-    const input = { id: chatId, messages, ...always, ...body };
+    const { api = "/ai/chat", body: always, approvals, ...options } = this.#options;
+    const decisions = decisionsOf(messages.at(-1));
+    const input = { id: chatId, chat: chatId, messages, ...(decisions && { approvals: decisions }), ...always, ...body };
     const run = stream(api, input, { ...options, ...this.#settings(chatId, headers) });
     const last = messages.at(-1);
-    return chunksOf(run, { message: last?.role === "assistant" ? last.id : null, abortSignal });
+    return chunksOf(run, { message: last?.role === "assistant" ? last.id : null, approvals, abortSignal });
   }
 
   async reconnectToStream({ chatId, headers }) {
-    const { api, body, ...options } = this.#options;
+    const { api, body, approvals, ...options } = this.#options;
     const run = resume(nameOf(chatId), { ...options, ...this.#settings(chatId, headers) });
-    return run && chunksOf(run, {});
+    return run && chunksOf(run, { approvals });
   }
 
   #settings(chatId, headers) {
@@ -41,10 +42,18 @@ export class AIStreamTransport {
   }
 }
 
+/** The answers to approvals in the newest message, by the ids of their calls; nothing without any. */
+function decisionsOf(message) {
+  const answered = (message?.parts ?? []).filter(({ state }) => state === "approval-responded");
+  if (answered.length === 0) return undefined;
+  const decided = ({ toolCallId, approval: { approved, reason } }) => [toolCallId, { approved, ...(reason && { reason }) }];
+  return Object.fromEntries(answered.map(decided));
+}
+
 /** The chunks of a run; what its abort signal aborts is stopped. */
-function chunksOf(run, { message, abortSignal }) {
+function chunksOf(run, { message, approvals, abortSignal }) {
   const events = run[Symbol.asyncIterator]();
-  const encoder = new ChunkEncoder(message);
+  const encoder = new ChunkEncoder(message, approvals);
   const stop = () => run.stop();
   if (abortSignal?.aborted) stop();
   abortSignal?.addEventListener("abort", stop, { once: true });
@@ -69,14 +78,16 @@ function chunksOf(run, { message, abortSignal }) {
 /** Events → chunks, in the order that the AI SDK requires: what is named was opened before. */
 class ChunkEncoder {
   #message;
+  #approvals;
   #started = false;
   #step = false;
   #span = null;
   #spans = 0;
   #calls = new Set();
 
-  constructor(message) {
+  constructor(message, approvals) {
     this.#message = message;
+    this.#approvals = approvals;
   }
 
   *encode(event, run) {
@@ -84,9 +95,10 @@ class ChunkEncoder {
     if (type !== "run" || rest.run) yield* this.#start(rest.run ?? run.id);
     if (type === "text" || type === "reasoning") yield* this.#delta(type, rest.text);
     else if (type.startsWith("tool-call")) yield* this.#call(type, rest);
-    else if (type === "tool-result" && this.#calls.has(rest.id))
+    else if (type === "tool-approval") yield* this.#approval(rest);
+    else if (type === "tool-result" && this.#isKnown(rest.id))
       yield { type: "tool-output-available", toolCallId: rest.id, output: rest.result };
-    else if (type === "tool-error" && this.#calls.has(rest.id))
+    else if (type === "tool-error" && this.#isKnown(rest.id))
       yield { type: "tool-output-error", toolCallId: rest.id, errorText: rest.message };
     else if (PARTS[type]) {
       yield* this.#open();
@@ -134,6 +146,18 @@ class ChunkEncoder {
     if (type === "tool-call") yield { type: "tool-input-available", ...call, input };
     else if (!this.#calls.has(id)) yield { type: "tool-input-start", ...call };
     this.#calls.add(id);
+  }
+
+  *#approval(call) {
+    yield* this.#call("tool-call", call);
+    const { id } = call;
+    if (this.#approvals) yield { type: "tool-approval-request", approvalId: id, toolCallId: id };
+    else yield { type: "data-tool-approval", id, data: { toolCallId: id } }; // ai 5 rejects a chunk that it does not know.
+  }
+
+  /** Whether the client's message has this call; one that the run continues may have any. */
+  #isKnown(id) {
+    return Boolean(this.#message) || this.#calls.has(id);
   }
 
   *#open() {
