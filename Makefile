@@ -42,6 +42,9 @@ coverage: .venv/dev clients
 
 # The tests that are too slow for `make test`.
 nightly: .venv/dev clients
+	@tools/apt.sh apache2=apache2
+	@test -e /usr/lib/apache2/modules/mod_wsgi.so || tools/apt.sh mod_wsgi=libapache2-mod-wsgi-py3 || true
+	@tools/install.sh .venv -e ".[servers]"
 	$(BIN)/python -m pytest -n $(TESTERS) --dist loadscope --no-loadscope-reorder -m nightly $(ARGS)
 
 # A hundred thousand random requests and values for every parser and route; about ten minutes. SEED repeats a run.

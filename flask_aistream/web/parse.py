@@ -254,8 +254,12 @@ def refuse_system_messages(messages: list[Message]) -> None:
 
 def check_name_lengths(parsed: ParsedRequest, owner: str | None, settings: Settings) -> None:
     """
-    :raises RequestError: A name that the run keeps is too long.
+    :raises RequestError: A name that the run keeps is too long, or the owner is not valid Unicode.
     """
+    if owner is not None and not is_unicode(owner):
+        raise RequestError(
+            "The owner has half of a surrogate pair, which no store can keep.", "owner_invalid", 422
+        )
     most = settings.max_name_characters
     if most is None:
         return
@@ -273,6 +277,14 @@ def check_name_lengths(parsed: ParsedRequest, owner: str | None, settings: Setti
     for name in parsed.params:
         if len(name) > most:
             raise too_long(f"A parameter has a name of {len(name)} characters", most)
+
+
+def is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def too_long(what: str, most: int) -> RequestError:

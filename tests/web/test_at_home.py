@@ -29,6 +29,7 @@ from flask_aistream import Run
 from flask_aistream import RunEnded
 from flask_aistream import run_ended
 from flask_aistream.errors import RegistrationError
+from flask_aistream.protocols.table import PROTOCOLS
 from flask_aistream.testing import Script
 from flask_aistream.testing import StreamClient
 from flask_aistream.web.signals import RunEndedSignal
@@ -96,6 +97,29 @@ def test_a_view_that_starts_a_run_deduplicates_by_idempotency_key(
     key = {"Idempotency-Key": "0123456789abcdef"}
     first, again = (streams.read("/ask", method="POST", headers=key) for _ in range(2))
     assert (again.run, again.text) == (first.run, "Hi!")
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_view_starts_one_run_in_every_protocol(
+    app: Flask, ai: AIStream, client: FlaskClient, calls: list[ChatRequest], protocol: str
+) -> None:
+    app.add_url_rule(
+        "/ask-in",
+        view_func=lambda: ai.start("chat", "Hi").response(protocol),
+        methods=["GET", "POST"],
+    )
+    key = {"Idempotency-Key": "0123456789abcdef"}
+    started = client.post("/ask-in", headers=key)
+    text, run = started.text, started.headers["AIStream-Run"]
+    assert client.post("/ask-in", headers=key).text == text
+    for number in (0, 1):
+        resumed = client.get("/ask-in", headers={"Last-Event-ID": f"{run}:{number}"})
+        assert "!" in resumed.text
+        assert (resumed.status_code, resumed.headers["AIStream-Run"]) == (200, run)
+        # A format whose frames have no ids begins again.
+        again = PROTOCOLS[protocol].stateful or number == 0
+        assert ("Hi" in resumed.text) == again
     assert len(calls) == 1
 
 

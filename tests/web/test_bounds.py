@@ -345,6 +345,18 @@ def test_the_length_of_every_name_is_limited(
         assert "at most 25" in response.text
 
 
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_an_owner_that_no_store_can_keep_is_refused(
+    make_app: MakeApp, ai: AIStream, tmp_path: t.Any, store: str
+) -> None:
+    ai.provider(name="chat")(Script("a"))
+    ai.identify(lambda: "\ud800")
+    url = f"sqlite:///{tmp_path}/runs.sqlite" if store == "sqlite" else "memory://"
+    response = make_app(store=url).test_client().post("/ai/chat", json={"prompt": "Hi"})
+    assert response.status_code == 422
+    assert response.get_json()["error"]["code"] == "owner_invalid"
+
+
 # Protocols.
 
 ROUTES: dict[str, list[tuple[str, str]]] = {
