@@ -9,7 +9,6 @@ A connection ends in one of two ways. Both call :meth:`ConnectionHooks.on_close`
 from __future__ import annotations
 
 import contextlib
-import typing as t
 
 from flask_aistream.core.run import Run
 from flask_aistream.delivery.body import Delivery
@@ -20,7 +19,8 @@ from flask_aistream.protocols.base import Encoder
 from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.server import sockets
 from flask_aistream.stores.base import Log
-from flask_aistream.web.config import Settings
+from flask_aistream.web.extension import Extension
+from flask_aistream.web.extension import current_request
 from flask_aistream.web.process import ProcessState
 
 PAUSE_MS = 200
@@ -29,9 +29,7 @@ clients in between."""
 
 
 def open_connection(
-    process: ProcessState,
-    settings: Settings,
-    environ: dict[str, t.Any],
+    ext: Extension,
     log: Log,
     after: int,
     protocol: WireProtocol,
@@ -40,13 +38,14 @@ def open_connection(
     *,
     returns: bool = True,
 ) -> tuple[Delivery, Tail]:
-    """Attach the connection of a request to a log.
+    """Attach the connection of the current request to a log.
 
-    :param environ: The request's WSGI environment, which holds the socket.
     :param after: Number of the last record that the client has.
     :param slot: Released when the connection closes.
     :param returns: The client may come back after a disconnect.
     """
+    process, settings = ext.process, ext.settings
+    environ = current_request().environ
     connection = sockets.socket_of(environ)
     fd = sockets.descriptor_of(connection)
     own_fd = None if sockets.is_shared(environ) else fd

@@ -24,7 +24,6 @@ from flask_aistream.stores.base import Log
 from flask_aistream.web.call import raise_exception_of
 from flask_aistream.web.connection import open_connection
 from flask_aistream.web.extension import Extension
-from flask_aistream.web.extension import current_request
 from flask_aistream.web.links import links_of
 from flask_aistream.web.responses import failure_response
 from flask_aistream.web.responses import json_response
@@ -138,19 +137,8 @@ def attach(
     :param starts: The request starts a run; one that only reads a run can be repeated.
     """
     encoder = encoder_for(ext, log.run, protocol, options)
-    environ = current_request().environ
     returns = not (starts and protocol.stopped_by_leaving)
-    return open_connection(
-        ext.process,
-        ext.settings,
-        environ,
-        log,
-        after,
-        protocol,
-        encoder,
-        slot,
-        returns=returns,
-    )
+    return open_connection(ext, log, after, protocol, encoder, slot, returns=returns)
 
 
 def encoder_for(ext: Extension, run: Run, protocol: WireProtocol, options: Options) -> Encoder:
