@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-SDK_FOLDERS = ("providers", "example")
+SDK_FOLDERS = ("clients", "example", "providers", "upstream")
 """Folders whose tests use SDKs in their own process."""
 
 
