@@ -32,8 +32,11 @@ settings.register_profile("ci", derandomize=True, print_blob=True, deadline=None
 settings.register_profile("default", print_blob=True, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
-SLOWEST = ("workers", "faults", "server", "stores", "clients", "browser", "security", "example")
-"""Folders that take minutes, slowest first. They start first, so that no process runs alone at the end."""
+SLOWEST = (
+    *("browser", "workers", "example", "faults", "clients", "providers", "server", "stores"),
+    *("security", "web"),
+)
+"""Folders that start first, so that no process runs alone at the end: those that stay in one process, and slow ones."""
 SPLIT = {"workers", "server", "stores", "security"}
 """Folders whose files go to different processes. The other folders stay in one process each."""
 
