@@ -9,15 +9,20 @@ import time
 import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from contextlib import contextmanager
+from pathlib import Path
 
 from flask_aistream.core.page import Page
 from flask_aistream.server.threads import Threads
 from flask_aistream.stores.base import PAGE
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.limits import Limits
+from flask_aistream.stores.redis import RedisEngine
+from flask_aistream.stores.redis.client import redis_client
 from flask_aistream.stores.shared.engine import Engine
 from flask_aistream.stores.shared.store import SharedStore
+from flask_aistream.stores.sqlite import SqliteEngine
 
 PATIENCE = 10.0
 LIMITS = [field.name for field in dataclasses.fields(Limits)]
@@ -105,3 +110,21 @@ def stores_over(engine: Callable[..., Engine]) -> Iterator[Stores]:
     stores = Stores(engine)
     yield stores
     stores.close()
+
+
+def redis_stores(url: str) -> AbstractContextManager[Stores]:
+    """Stores over the Redis at ``url``."""
+
+    def engine(name: str = "one", **options: t.Any) -> Engine:
+        return RedisEngine(lambda: redis_client(url), name, Threads(), **options)
+
+    return stores_over(engine)
+
+
+def sqlite_stores(path: Path) -> AbstractContextManager[Stores]:
+    """Stores over the file ``path``."""
+
+    def engine(name: str = "one", **options: t.Any) -> Engine:
+        return SqliteEngine(str(path), name, **options)
+
+    return stores_over(engine)

@@ -9,9 +9,7 @@ import threading
 import time
 import typing as t
 from collections.abc import Callable
-from collections.abc import Iterator
 from contextlib import closing
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,9 +21,7 @@ from flask_aistream.server.threads import Threads
 from flask_aistream.stores.redis import RedisEngine
 from flask_aistream.stores.redis import subscriber
 from flask_aistream.stores.redis.client import redis_client
-from flask_aistream.stores.shared.engine import Engine
 from flask_aistream.stores.shared.store import SharedStore
-from flask_aistream.stores.sqlite import SqliteEngine
 from tests.doubles import ManualClock
 from tests.network import Proxy
 from tests.server.servers import wait_for
@@ -40,36 +36,13 @@ from tests.stores.contract import run_of
 from tests.stores.contract import say
 from tests.stores.redis_server import RedisServer
 from tests.stores.shared import Stores
-from tests.stores.shared import stores_over
+from tests.stores.shared import redis_stores
 
 StartRedis = Callable[..., RedisServer]
 
 PATIENCE = 1.0
 SPARE = 4.0
 """On a slow machine: an answer that should come within the patience comes within this much more."""
-
-
-@contextmanager
-def stores_on(server: RedisServer) -> Iterator[Stores]:
-    def engine(name: str = "one", **options: t.Any) -> Engine:
-        return RedisEngine(lambda: redis_client(server.url), name, Threads(), **options)
-
-    with stores_over(engine) as stores:
-        yield stores
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "runs.sqlite"
-
-
-@pytest.fixture
-def files(path: Path) -> Iterator[Stores]:
-    def engine(name: str = "one", **options: t.Any) -> Engine:
-        return SqliteEngine(str(path), name, **options)
-
-    with stores_over(engine) as stores:
-        yield stores
 
 
 def survives(stores: Stores, harm: Callable[[], None]) -> None:
@@ -169,13 +142,13 @@ def test_a_redis_that_was_restarted_in_time_costs_nothing(
         time.sleep(0.5)
         server.start()
 
-    with stores_on(server) as stores:
+    with redis_stores(server.url) as stores:
         survives(stores, restart)
 
 
 def test_a_redis_that_stays_away_is_told(start_redis: StartRedis) -> None:
     server = start_redis()
-    with stores_on(server) as stores:
+    with redis_stores(server.url) as stores:
         is_told_and_recovers(stores, server.kill, server.start)
 
 
@@ -183,7 +156,7 @@ def test_a_redis_that_stays_away_is_told(start_redis: StartRedis) -> None:
 def test_a_run_that_nobody_was_told_to_have_is_left_to_others(
     start_redis: StartRedis, call: str
 ) -> None:
-    with stores_on(start_redis()) as stores:
+    with redis_stores(start_redis().url) as stores:
         here, there = stores.make(name="here", patience=0.1), stores.make(name="there")
         run = run_of("chat")
         if call == "adopt":
@@ -206,7 +179,7 @@ def test_a_run_that_nobody_was_told_to_have_is_left_to_others(
 
 
 def test_an_end_whose_answer_was_lost_is_in_the_outbox(start_redis: StartRedis) -> None:
-    with stores_on(start_redis()) as stores:
+    with redis_stores(start_redis().url) as stores:
         here, there = stores.make(name="here", patience=0.1), stores.make(name="there")
         log = made(there)
         elsewhere = here.open(log.run.id)
@@ -234,7 +207,7 @@ def test_a_reader_that_pub_sub_did_not_reach_is_told(start_redis: StartRedis) ->
         server.client.client_kill_filter(_type="pubsub")
         return lambda: server.client.acl_setuser("default", enabled=True, commands=["+subscribe"])
 
-    with stores_on(server) as stores:
+    with redis_stores(server.url) as stores:
         is_told_of_what_was_forgotten(stores, part)
 
 
@@ -245,7 +218,7 @@ def test_a_connection_that_a_network_has_dropped_without_a_word_is_made_anew(
     server = start_redis()
     network = Proxy(server.port)
     monkeypatch.setattr(server, "url", f"redis://127.0.0.1:{network.port}/0")
-    with closing(network), stores_on(server) as stores:
+    with closing(network), redis_stores(server.url) as stores:
         here, there = stores.make(name="here"), stores.make(name="there")
         log = made(here)
         reader = there.open(log.run.id)
@@ -260,7 +233,7 @@ def test_a_connection_that_a_network_has_dropped_without_a_word_is_made_anew(
 
 def test_a_redis_that_hangs_is_told(start_redis: StartRedis) -> None:
     server = start_redis()
-    with stores_on(server) as stores:
+    with redis_stores(server.url) as stores:
         is_told_and_recovers(stores, server.freeze, server.thaw)
 
 
@@ -273,7 +246,7 @@ def test_a_redis_without_memory_is_told(start_redis: StartRedis) -> None:
     def free() -> None:
         server.client.config_set("maxmemory", 0)
 
-    with stores_on(server) as stores:
+    with redis_stores(server.url) as stores:
         is_told_and_recovers(stores, fill, free)
 
 
@@ -281,7 +254,7 @@ def test_a_redis_without_memory_forgets_finished_runs_first(
     start_redis: StartRedis,
 ) -> None:
     server = start_redis()
-    with stores_on(server) as stores:
+    with redis_stores(server.url) as stores:
         store = stores.make()
         finished = [made(store) for _ in range(8)]
         for log in finished:
@@ -300,7 +273,7 @@ def test_what_is_saved_once_there_is_memory_again_is_not_forgotten(
 ) -> None:
     server = start_redis()
     engine = RedisEngine(lambda: redis_client(server.url), "one", Threads())
-    with stores_on(server) as stores, closing(engine):
+    with redis_stores(server.url) as stores, closing(engine):
         engine.open(None)
         server.client.config_set("maxmemory", 1)
         with pytest.raises(redis.RedisError), engine.transaction():
@@ -315,7 +288,7 @@ def test_what_is_saved_once_there_is_memory_again_is_not_forgotten(
 
 def test_a_redis_that_evicts_takes_no_living_run(start_redis: StartRedis) -> None:
     server = start_redis("--maxmemory-policy", "allkeys-lru")
-    with stores_on(server) as stores:
+    with redis_stores(server.url) as stores:
         store = stores.make()
         living = made(store)
         server.client.config_set(

@@ -38,36 +38,24 @@ from tests.stores.contract import queue
 from tests.stores.contract import run_of
 from tests.stores.redis_server import RedisServer
 from tests.stores.shared import Stores
+from tests.stores.shared import redis_stores
 from tests.stores.shared import stores_over
-from tests.stores.test_faults import stores_on
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
 
 
 @pytest.fixture
-def redis_stores(server: RedisServer) -> Iterator[Stores]:
-    server.client.flushall()
-    with stores_on(server) as stores:
+def server(redis_server: RedisServer) -> RedisServer:
+    redis_server.empty()
+    return redis_server
+
+
+@pytest.fixture
+def redis(server: RedisServer) -> Iterator[Stores]:
+    """Stores over an empty Redis."""
+    with redis_stores(server.url) as stores:
         yield stores
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "runs.sqlite"
-
-
-@pytest.fixture
-def files(path: Path) -> Iterator[Stores]:
-    with stores_over(lambda name="one", **options: SqliteEngine(str(path), name, **options)) as it:
-        yield it
-
-
-@pytest.mark.parametrize("kind", ["files", "redis_stores"])
+@pytest.mark.parametrize("kind", ["files", "redis"])
 def test_a_job_that_cannot_be_done_fails_alone(kind: str, request: pytest.FixtureRequest) -> None:
     stores: Stores = request.getfixturevalue(kind)
     here, there = stores.make(name="here"), stores.make(name="there")
@@ -187,9 +175,9 @@ def test_a_newer_version_may_add_columns_and_tables(path: Path, files: Stores) -
 
 
 def test_a_record_of_another_type_is_an_error_for_its_run_only(
-    redis_stores: Stores, server: RedisServer
+    redis: Stores, server: RedisServer
 ) -> None:
-    here, there = redis_stores.make(name="here"), redis_stores.make(name="there")
+    here, there = redis.make(name="here"), redis.make(name="there")
     ended, living = made(here), made(here)
     ended.end(ev.Finished())
     server.client.set(Keys("").meta(ended.run.id), "something else")
@@ -203,8 +191,8 @@ def test_a_record_of_another_type_is_an_error_for_its_run_only(
     assert follow(there.open(living.run.id))[1:] == ["a", ev.Finished()]
 
 
-def test_a_field_of_a_newer_version_is_ignored(redis_stores: Stores, server: RedisServer) -> None:
-    here, there = redis_stores.make(name="here"), redis_stores.make(name="there")
+def test_a_field_of_a_newer_version_is_ignored(redis: Stores, server: RedisServer) -> None:
+    here, there = redis.make(name="here"), redis.make(name="there")
     log = made(here)
     key = Keys("").meta(log.run.id)
     about = json.loads(t.cast(bytes, server.client.hget(key, "run")))
@@ -233,9 +221,9 @@ KEYS: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("lost", KEYS)
 def test_the_heartbeat_writes_again_what_was_lost(
-    lost: str, redis_stores: Stores, server: RedisServer
+    lost: str, redis: Stores, server: RedisServer
 ) -> None:
-    here, there = redis_stores.make(name="here"), redis_stores.make(name="there")
+    here, there = redis.make(name="here"), redis.make(name="there")
     log, _ = begin(t.cast(t.Any, here), key="k", chat="c", owner="ann")
     log.append("a")
     wait_for(lambda: t.cast(t.Any, log).tail == 1, "the record")
@@ -246,7 +234,7 @@ def test_the_heartbeat_writes_again_what_was_lost(
     with pytest.raises(TooManyRuns):
         begin(t.cast(t.Any, there), owner="ann", most=1)
     reader = there.open(log.run.id)
-    redis_stores.kill(here)
+    redis.kill(here)
     server.client.delete(Keys("").beat("here"))
 
     def orphaned() -> bool:
@@ -273,9 +261,9 @@ def test_the_heartbeat_writes_again_what_was_lost(
     ],
 )
 def test_a_key_that_another_program_has_written_is_replaced(
-    key: str, redis_stores: Stores, server: RedisServer
+    key: str, redis: Stores, server: RedisServer
 ) -> None:
-    here, there = (redis_stores.make(name=name, store_bytes=10**6) for name in ("here", "there"))
+    here, there = (redis.make(name=name, store_bytes=10**6) for name in ("here", "there"))
     before = made(here)
     server.client.delete(key)
     server.client.rpush(key, "one")
@@ -316,9 +304,9 @@ time.sleep(60)
 
 
 def test_a_process_whose_hub_is_busy_is_alive_and_a_stopped_one_is_dead(
-    redis_stores: Stores, server: RedisServer
+    redis: Stores, server: RedisServer
 ) -> None:
-    there = redis_stores.make(name="there")
+    there = redis.make(name="there")
     busy = subprocess.Popen(
         [sys.executable, "-c", BUSY, server.url], stdout=subprocess.PIPE, text=True
     )

@@ -12,7 +12,6 @@ from flask_aistream.stores.redis import RedisEngine
 from flask_aistream.stores.redis.client import redis_client
 from flask_aistream.stores.redis.keys import Keys
 from flask_aistream.stores.redis.processes import WATCH_SECONDS
-from flask_aistream.stores.shared.engine import Engine
 from tests.doubles import ManualClock
 from tests.server.servers import wait_for
 from tests.stores.across import AcrossContract
@@ -23,24 +22,13 @@ from tests.stores.contract import follow
 from tests.stores.redis_server import RedisServer
 from tests.stores.shared import PromptStore
 from tests.stores.shared import Stores
-from tests.stores.shared import stores_over
-
-
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
+from tests.stores.shared import redis_stores
 
 
 @pytest.fixture
 def stores(redis_server: RedisServer) -> Iterator[Stores]:
-    redis_server.client.flushall()
-
-    def engine(name: str = "one", **options: t.Any) -> Engine:
-        return RedisEngine(lambda: redis_client(redis_server.url), name, Threads(), **options)
-
-    with stores_over(engine) as stores:
+    redis_server.empty()
+    with redis_stores(redis_server.url) as stores:
         yield stores
 
 

@@ -12,10 +12,6 @@ from pathlib import Path
 import pytest
 
 from flask_aistream.core import events as ev
-from flask_aistream.server.threads import Threads
-from flask_aistream.stores.redis import RedisEngine
-from flask_aistream.stores.redis.client import redis_client
-from flask_aistream.stores.shared.engine import Engine
 from tests.doubles import ManualClock
 from tests.server.servers import wait_for
 from tests.stores.across import AcrossContract
@@ -29,7 +25,7 @@ from tests.stores.redis_server import RedisServer
 from tests.stores.redis_server import certificate
 from tests.stores.shared import PromptStore
 from tests.stores.shared import Stores
-from tests.stores.shared import stores_over
+from tests.stores.shared import redis_stores
 
 # A Sentinel that was kept waiting for two seconds does nothing for half a minute.
 FAILOVER = 45.0
@@ -76,11 +72,7 @@ SIMPLE: dict[str, Callable[[Path], Kind]] = {
 @contextmanager
 def stores_of(kind: Kind) -> Iterator[Stores]:
     kind.empty()
-
-    def engine(name: str = "one", **options: t.Any) -> Engine:
-        return RedisEngine(lambda: redis_client(kind.url), name, Threads(), **options)
-
-    with stores_over(engine) as stores:
+    with redis_stores(kind.url) as stores:
         yield stores
 
 

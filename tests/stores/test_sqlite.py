@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import sqlite3
 import typing as t
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flask_aistream.core import events as ev
-from flask_aistream.stores.shared.engine import Engine
-from flask_aistream.stores.sqlite import SqliteEngine
 from tests.doubles import ManualClock
 from tests.stores.across import AcrossContract
 from tests.stores.across import made
@@ -18,16 +15,11 @@ from tests.stores.contract import StoreContract
 from tests.stores.contract import say
 from tests.stores.shared import PromptStore
 from tests.stores.shared import Stores
-from tests.stores.shared import stores_over
 
 
 @pytest.fixture
-def stores(tmp_path: Path) -> Iterator[Stores]:
-    def engine(name: str = "one", **options: t.Any) -> Engine:
-        return SqliteEngine(str(tmp_path / "runs.sqlite"), name, **options)
-
-    with stores_over(engine) as stores:
-        yield stores
+def stores(files: Stores) -> Stores:
+    return files
 
 
 class TestSqliteStore(StoreContract):
