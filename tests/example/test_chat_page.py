@@ -396,7 +396,13 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *("the text", "a frame"),
+        *(pytest.param(it, marks=pytest.mark.nightly) for it in ("the footer", "the status")),
+    ],
+)
 def test_an_exception_while_drawing_leaves_the_page_usable(
     chat: Chat, counting: Gunicorn, upstream: Upstream, fault: str
 ) -> None:

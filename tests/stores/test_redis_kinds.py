@@ -66,6 +66,7 @@ SIMPLE: dict[str, Callable[[Path], Kind]] = {
     "tls": tls,
     "socket": socket,
     "valkey": valkey,
+    "cluster": Cluster,
 }
 
 
@@ -96,7 +97,7 @@ def test_a_run_is_written_here_and_read_there(kind: str, tmp_path: Path) -> None
 
 @pytest.fixture(
     scope="module",
-    params=[Cluster, pytest.param(Pair, marks=pytest.mark.nightly)],
+    params=[Cluster, Pair],
     ids=["cluster", "sentinel"],
 )
 def server(
@@ -150,5 +151,6 @@ class TestRedisOfSeveralServers(StoreContract):
         return PromptStore(self.stores.make(clock=clock, **limits))
 
 
+@pytest.mark.nightly
 class TestRedisOfSeveralServersAcrossProcesses(AcrossContract):
     pass
