@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 from uuid import UUID
 
@@ -18,6 +19,14 @@ from flask_aistream.web.extension import extension
 from flask_aistream.web.registry import Authorize
 from flask_aistream.web.registry import Identify
 from flask_aistream.web.registry import ProviderRegistry
+
+RUN_ID = re.compile("[A-Za-z0-9_-]{22}")
+"""What :func:`flask_aistream.core.run.new_run_id` returns."""
+
+UNKNOWN_HERE = (
+    "A client named a run that this process does not have. It has expired, or was started before this process, or in "
+    "another process: if several processes serve the application, set AISTREAM_STORE to a store that they share."
+)
 
 
 def caller_of(identify: Identify | None) -> str | None:
@@ -97,7 +106,12 @@ def open_log(store: Store, registry: ProviderRegistry, run_id: str, caller: str 
 
     :raises RunNotFound: It does not exist or belongs to another owner; both give the same answer.
     """
-    log = store.open(run_id)
+    try:
+        log = store.open(run_id)
+    except RunNotFound:
+        if not store.shared and RUN_ID.fullmatch(run_id):
+            extension().warn_once(UNKNOWN_HERE)
+        raise
     if not log.run.readable_by(caller, namespace_of(registry)):
         raise RunNotFound(run_id)
     return log

@@ -353,7 +353,7 @@ class Settings:
         "Largest request body; a larger one gets 413.",
     )
     body_seconds: float | None = key(
-        30.0,
+        60.0,
         "seconds",
         Number(HOUR, none="no limit"),
         "Longest time in which a request body arrives; then the request gets 408, and its connection is closed. "

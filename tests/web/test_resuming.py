@@ -272,3 +272,23 @@ def test_a_retry_of_a_failed_start_fails_the_same_way(ai: AIStream, client: Flas
     assert [answer.status_code for answer in answers] == [500, 500]
     assert answers[0].data == answers[1].data
     assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("run", "store", "named"),
+    [("x" * 22, "memory", 1), ("unknown", "memory", 0), ("x" * 22, "sqlite", 0)],
+)
+def test_a_run_that_another_process_may_have_is_logged_once(
+    make_app: MakeApp,
+    tmp_path: t.Any,
+    caplog: pytest.LogCaptureFixture,
+    run: str,
+    store: str,
+    named: int,
+) -> None:
+    url = f"sqlite:///{tmp_path}/runs.sqlite" if store == "sqlite" else "memory://"
+    client = make_app(store=url).test_client()
+    for _ in range(2):
+        assert client.get(f"/ai/runs/{run}/events").status_code == 404
+        assert client.post(f"/ai/runs/{run}/stop").status_code == 404
+    assert caplog.text.count("set AISTREAM_STORE to a store") == named
