@@ -66,6 +66,8 @@ export interface AttemptFault extends RunError {
   response: Response | undefined;
 }
 
+type Verdict = "retry" | "stop" | number | undefined | void;
+
 export interface RetryOptions {
   /** Attempts in a row without progress. Default 10. */
   attempts?: number | undefined;
@@ -74,7 +76,7 @@ export interface RetryOptions {
   /** Longest wait. Default 30. */
   max?: number | undefined;
   /** Called for each fault. Seconds: wait so long, then retry. Undefined: the client's own rule. */
-  decide?: ((fault: AttemptFault) => "retry" | "stop" | number | undefined | void) | undefined;
+  decide?: ((fault: AttemptFault) => Verdict | Promise<Verdict>) | undefined;
 }
 
 export type HeaderValues = Headers | Record<string, string> | [string, string][];

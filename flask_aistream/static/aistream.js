@@ -12,33 +12,59 @@ export { EventStreamParser } from "./aistream/parser.js";
 export { Run };
 
 /** Start a run. `input` is sent as JSON by POST, or in the query where the method is GET. */
-export function stream(url, input = null, options = {}) {
-  const fields = typeof input === "string" ? { prompt: input } : input;
-  const method = (options.method ?? (fields === null ? "GET" : "POST")).toUpperCase();
+export function stream(url, input, options) {
+  sendStops(options ?? {});
+  const fields = fieldsOf(input ?? null);
+  const method = (options?.method ?? (fields === null ? "GET" : "POST")).toUpperCase();
   const target = absolute(url);
   if (method === "GET") addToQuery(target, fields ?? {});
   const body = method === "GET" ? undefined : JSON.stringify(fields ?? {});
-  const key = options.key ?? randomKey();
+  const key = options?.key ?? randomKey();
   return new Run({ key, start: { url: target.href, method, body } }, options);
 }
 
 /** Read the run behind an `events` link, from its beginning or from `options.cursor`. */
-export function attach(eventsUrl, options = {}) {
+export function attach(eventsUrl, options) {
+  sendStops(options ?? {});
   const events = absolute(eventsUrl).href;
   const stop = events.replace(/\/events(?=$|\?)/, "/stop");
-  return new Run({ key: options.key ?? randomKey(), links: { events, stop } }, options);
+  return new Run({ key: options?.key ?? randomKey(), links: { events, stop } }, options);
 }
 
 /** The unfinished run that was started with `persist: name`, read again from its beginning. */
-export function resume(name, options = {}) {
-  const entry = sessionStore.read(name);
+export function resume(name, options) {
+  sendStops(options ?? {});
+  const entry = sessionStore.find(name);
   if (!entry) return null;
   return new Run({ ...entry, restored: true }, { ...options, persist: name, cursor: undefined });
 }
 
+const PAGE_SETUP = 1000; // Milliseconds in which a page uses the client, with its own `headers`.
+const unsentStops = sessionStore.findStops();
+if (unsentStops.length) setTimeout(sendStops, PAGE_SETUP);
+
+/** Send the stop requests that a reload cut off, as `options` says requests are sent. */
+function sendStops({ headers, fetch, credentials } = {}) {
+  for (const entry of unsentStops.splice(0)) {
+    const sending = { headers, fetch, credentials: credentials ?? entry.credentials };
+    const run = new Run({ ...entry, restored: true }, sending);
+    run.stop();
+    run.detach();
+  }
+}
+
+function fieldsOf(input) {
+  if (typeof input === "string") return { prompt: input };
+  const kind = Object.prototype.toString.call(input);
+  if (/ (Object|Array|Null)\]/.test(kind) || input.toJSON) return input;
+  throw new TypeError(`The input is ${kind} but must be a text, or an object that becomes JSON.`);
+}
+
 function absolute(url) {
   if (!url) throw new TypeError(`The URL is "${url}" but must be a provider's, such as "/ai/chat".`);
-  return new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
+  const made = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
+  if (/^https?:$/.test(made.protocol)) return made;
+  throw new TypeError(`The URL is "${url}" but must begin with http: or https:.`);
 }
 
 function addToQuery(url, fields) {

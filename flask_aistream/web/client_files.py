@@ -24,8 +24,9 @@ IMPORT = re.compile(r'^import [^;]+ from "([^"]+)";\n', re.MULTILINE)
 REEXPORT = re.compile(r'^(export [^;]+) from "([^"]+)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=[a-z])", re.MULTILINE)
 COMMENT = re.compile(r"^[ \t]*(?://.*|/\*(?:[^*]|\*(?!/))*\*/[ \t]*)$\n?", re.MULTILINE)
+TRAILING_COMMENT = re.compile(r"(?<=[;,{(]) // .*$", re.MULTILINE)
 INDENT = re.compile(r"^[ \n]+", re.MULTILINE)
-"""Comments on lines of their own, and indentation. No module has a template literal of several lines."""
+"""Comments and indentation. No module has a template literal of several lines, or `; // ` in a string."""
 
 
 class ClientFile(t.NamedTuple):
@@ -108,6 +109,6 @@ def joined(texts: dict[Path, str]) -> str:
 
 
 def pack(text: str) -> ClientFile:
-    content = INDENT.sub("", COMMENT.sub("", text)).encode()
+    content = INDENT.sub("", TRAILING_COMMENT.sub("", COMMENT.sub("", text))).encode()
     etag = hashlib.sha256(content).hexdigest()[:20]
     return ClientFile(content, gzip.compress(content, 9, mtime=0), etag)

@@ -226,6 +226,11 @@ DECIDED = [
     pytest.param("'retry'", 2, "finished", id="retry, though it is final"),
     pytest.param("0.01", 2, "finished", id="seconds"),
     pytest.param("undefined", 1, "failed", id="nothing: the rule of the client"),
+    pytest.param("Promise.resolve('retry')", 2, "finished", id="retry, later"),
+    pytest.param("Promise.resolve(undefined)", 1, "failed", id="nothing, later"),
+    pytest.param("NaN", 1, "failed", id="no number"),
+    pytest.param("-1", 1, "failed", id="a time in the past"),
+    pytest.param("'again'", 1, "failed", id="another word"),
 ]
 
 
@@ -249,19 +254,47 @@ def test_the_page_may_decide_what_a_fault_means(
     assert len(server.requests) == requests
 
 
-@pytest.mark.parametrize("option", ["{ max: undefined }", "{ base: undefined }", "undefined"])
-def test_an_undefined_option_is_the_default(
-    page: Page, server: ScriptedServer, option: str
+@pytest.mark.parametrize("how", ["throw new Error('oh')", "return Promise.reject(new Error('oh'))"])
+def test_a_rule_of_the_page_that_fails_ends_the_run(
+    page: Page, server: ScriptedServer, how: str
 ) -> None:
-    server.play("/ai/chat", REFUSED, [HEAD, HELLO.frames()])
-    wait = page.run(f"""
-        const run = ai.stream("/ai/chat", "Hi", {{ retry: {option}, silence: undefined }});
-        const wait = await new Promise((resolve) => run.on("status", ({{ wait }}) => wait && resolve(wait)));
-        dispatchEvent(new Event("pageshow"));
-        await run.done;
-        return wait;
+    server.play("/ai/chat", REFUSED)
+    told = page.run(
+        f"return ai.stream('/ai/chat', 'Hi', {{ retry: {{ decide() {{ {how}; }} }} }}).done"
+    )
+    assert told["error"]["code"] == "decide_failed"
+    assert "oh" in told["error"]["message"]
+
+
+MISSING = [
+    "null",
+    "undefined",
+    "{ retry: undefined, silence: undefined }",
+    "{ retry: null, headers: null, fetch: null, signal: null, persist: null, keep: null }",
+    "{ retry: { max: undefined }, credentials: undefined }",
+    "{ retry: { base: undefined, decide: undefined }, method: undefined, key: undefined }",
+    "{ retry: { base: null, max: null, attempts: null, decide: null } }",
+    "{ retry: { base: NaN, max: NaN, attempts: NaN }, silence: NaN }",
+    "{ retry: { base: -1, max: 'x', attempts: {} }, silence: -1 }",
+    "{ headers: () => undefined }",
+    "{ headers: () => null }",
+]
+
+
+def test_a_missing_option_is_the_default(page: Page, server: ScriptedServer) -> None:
+    for _ in MISSING:
+        server.play("/ai/chat", REFUSED, [HEAD, HELLO.frames()])
+    told = page.run(f"""
+        const told = [];
+        for (const options of [{", ".join(MISSING)}]) {{
+          const run = ai.stream("/ai/chat", "Hi", options);
+          const wait = await new Promise((resolve) => run.on("status", ({{ wait }}) => wait && resolve(wait)));
+          dispatchEvent(new Event("pageshow"));
+          told.push([0.5 <= wait && wait <= 1, (await run.done).text]);
+        }}
+        return told;
     """)
-    assert 0.5 <= wait <= 1
+    assert told == [[True, "Hello"]] * len(MISSING)
 
 
 def test_a_failed_run_throws_nowhere(page: Page, server: ScriptedServer) -> None:

@@ -301,15 +301,30 @@ def test_an_end_that_gives_no_reason_is_an_end(page: Page, server: ScriptedServe
 MISUSES = [
     "ai.attach('/ai/runs/r1/events', { cursor: 'nonsense' })",
     "ai.stream('http://')",
+    "ai.stream('ftp://example.org/x')",
+    "ai.stream('javascript:alert(1)')",
     "ai.stream(undefined, 'Hi')",
     "document.createElement('ai-stream').ask('Hi')",
     "const ring = {}; ring.ring = ring; ai.stream('/ai/chat', ring)",
+    "ai.stream('/ai/chat', { n: 1n })",
+    "ai.stream('/ai/chat', new FormData())",
+    "ai.stream('/ai/chat', new URLSearchParams('prompt=x'))",
+    "ai.stream('/ai/chat', new Blob(['x']))",
+    "ai.stream('/ai/chat', new Map([['prompt', 'x']]))",
+    "ai.stream('/ai/chat', new Uint8Array(3))",
+    "ai.stream('/ai/chat', () => 'x')",
+    "ai.stream('/ai/chat', Symbol('x'))",
+    "ai.stream('/ai/chat', 5)",
 ]
 
 
-@pytest.mark.parametrize("misuse", MISUSES)
-def test_a_mistake_in_the_call_is_thrown_at_once(page: Page, misuse: str) -> None:
-    assert page.run(f"try {{ {misuse} }} catch (error) {{ return error.name }}") == "TypeError"
+def test_a_mistake_in_the_call_is_thrown_at_once(page: Page, server: ScriptedServer) -> None:
+    thrown = page.run(f"""
+        const calls = [{", ".join(f"() => {{ {misuse} }}" for misuse in MISUSES)}];
+        return calls.map((call) => {{ try {{ call(); }} catch (error) {{ return error.name; }} }});
+    """)
+    assert dict(zip(MISUSES, thrown, strict=True)) == dict.fromkeys(MISUSES, "TypeError")
+    assert not server.requests
 
 
 STRICT = """<!doctype html><link rel="icon" href="data:,">

@@ -43,6 +43,7 @@ ANSWERS = [
     pytest.param({"status": "interrupted", "end": {}}, "interrupted", "interrupted", id="it was interrupted"),
     pytest.param({"status": "failed", "end": {"code": "x", "message": "X"}}, "failed", "error", id="it had failed"),
     pytest.param({}, "stopped", "stopped", id="another server's answer"),
+    pytest.param({"status": "running"}, "stopped", "stopped", id="it is still ending"),
 ]  # fmt: skip
 
 
@@ -156,17 +157,78 @@ def test_a_stop_that_does_not_arrive_is_repeated_while_the_page_shows_stopped(
     assert page.run("return stopped") == ANSWER
 
 
-def test_offline_it_is_kept_until_the_network_is_back(page: Page, server: ScriptedServer) -> None:
-    server.play("/ai/chat", [HEAD, STOPPED.frames(0, 2), Ending.HOLD])
-    server.play(STOPPED.stop_path, answer(200, ANSWER))
-    page.run(STREAMING)
+@pytest.mark.parametrize("first", ["it has a name", "it has none"])
+def test_offline_it_is_kept_until_the_network_is_back(
+    page: Page, server: ScriptedServer, first: str
+) -> None:
+    """The page shows it at once."""
+    has_name = first == "it has a name"
+    server.play(
+        "/ai/chat", [HEAD, STOPPED.frames(0, 2), Ending.HOLD] if has_name else [Ending.HOLD]
+    )
+    server.play(STOPPED.stop_path if has_name else "/ai/chat", answer(200, ANSWER))
+    page.run("window.run = ai.stream('/ai/chat', 'Hi', quick); window.told = read(run)")
+    server.wait_for(1)
+    if has_name:
+        page.until("run.text")
     page.offline(True)
     page.until("!navigator.onLine")
-    page.run("window.stopped = run.stop();")
-    assert page.run("return told")["status"] == "stopped"
-    assert not server.asked(STOPPED.stop_path)
+    took = page.run("""
+        const before = performance.now();
+        window.stopped = run.stop();
+        await told;
+        return performance.now() - before;
+    """)
+    assert took < 500
+    assert page.run("return run.status") == "stopped"
+    assert len(server.requests) == 1
     page.offline(False)
     assert page.run("return stopped") == ANSWER
+
+
+RELOADS = [
+    pytest.param("", "", None, id="the page only loads the client"),
+    pytest.param(
+        "", "ai.resume('chat', { headers: { Authorization: 'new' } })", "new", id="it resumes"
+    ),
+    pytest.param("persist: 'chat',", "ai.resume('chat')", None, id="it resumes the run itself"),
+]
+
+
+@pytest.mark.parametrize(("persist", "load", "token"), RELOADS)
+def test_a_stop_without_an_answer_is_sent_again_after_a_reload(
+    page: Page, server: ScriptedServer, persist: str, load: str, token: str | None
+) -> None:
+    server.play("/ai/chat", [HEAD, STOPPED.frames(0, 2), Ending.HOLD])
+    server.play(STOPPED.stop_path, REFUSED, answer(200, ANSWER))
+    page.run(f"""
+        const options = {{ {persist} retry: {{ base: 60, max: 60 }} }};
+        window.run = ai.stream("/ai/chat", "Hi", options);
+        await until(() => run.text);
+        run.stop();
+        await run.done;
+    """)
+    page.open()
+    assert page.run(f"return {load or 'null'}") is None
+    again = server.wait_for(2, STOPPED.stop_path)
+    assert (again.method, again.headers.get("authorization")) == ("POST", token)
+    page.until("sessionStorage.length === 0")
+
+
+def test_a_stop_whose_headers_fail_once_is_sent_all_the_same(
+    page: Page, server: ScriptedServer
+) -> None:
+    server.play("/ai/chat", [HEAD, STOPPED.frames(0, 2), Ending.HOLD])
+    server.play(STOPPED.stop_path, answer(200, ANSWER))
+    told = page.run("""
+        let fails = 0;
+        const headers = () => { if (fails-- > 0) throw new Error("no token"); return {}; };
+        const run = ai.stream("/ai/chat", "Hi", { ...quick, headers });
+        await until(() => run.text);
+        fails = 1;
+        return [await run.stop(), (await run.done).status];
+    """)
+    assert told == [ANSWER, "stopped"]
 
 
 def test_a_stop_that_never_arrives_is_answered_not_thrown(

@@ -1,9 +1,9 @@
 /** Streams open to an origin: over HTTP/1.1 a browser allows six connections, in all tabs together. */
 
-const LIMIT = 6;
+const CONNECTIONS = 6;
 const ADVICE =
-  "aistream: all six connections that the browser allows to %s over HTTP/1.1 are in use, so a run waits " +
-  "for a free one. Serve the site over HTTP/2 at the proxy to lift the limit.";
+  "aistream: a run waits, because all six connections that browsers open to %s over HTTP/1.1 are in use. " +
+  "HTTP/2 at the proxy lifts the limit.";
 
 const counts = new Map();
 const warned = new Set();
@@ -31,7 +31,7 @@ export async function isFull(url) {
   if (!globalThis.document || isMultiplexed(origin)) return false;
   const held = (await locks()?.query().catch(() => null))?.held ?? [];
   const elsewhere = held.filter((lock) => lock.name === name).length;
-  if (Math.max(elsewhere, counts.get(name) ?? 0) < LIMIT) return false;
+  if (Math.max(elsewhere, counts.get(name) ?? 0) < CONNECTIONS) return false;
   if (!warned.has(origin)) console.warn(ADVICE, origin);
   warned.add(origin);
   return true;

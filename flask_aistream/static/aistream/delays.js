@@ -26,16 +26,8 @@ export function backoff({ base, max }, failures) {
 /** `promise`, or `late()` after so many seconds. */
 export function within(seconds, promise, late) {
   let timer;
-  const limit = new Promise((resolve, reject) => {
-    timer = setTimeout(() => {
-      try {
-        resolve(late());
-      } catch (error) {
-        reject(error);
-      }
-    }, seconds * 1000);
-  });
-  return Promise.race([promise, limit]).finally(() => clearTimeout(timer));
+  const limit = new Promise((resolve) => (timer = setTimeout(resolve, seconds * 1000)));
+  return Promise.race([promise, limit.then(late)]).finally(() => clearTimeout(timer));
 }
 
 export class Delays {

@@ -27,6 +27,7 @@ export type ClientErrorCode =
   | "stream_broken"
   | "not_resumable"
   | "headers_failed"
+  | "decide_failed"
   | "request_invalid";
 
 export interface Usage {

@@ -14,7 +14,7 @@ export class Fault extends Error {
   constructor(code, message, { status, ...rest } = {}) {
     super(message);
     const error = { code, message, ...(status && { status }) };
-    Object.assign(this, { final: false, firm: false, refused: false, ...rest, error });
+    Object.assign(this, rest, { error });
   }
 }
 

@@ -3,7 +3,7 @@
 import { Delays, backoff, offline, within } from "./delays.js";
 import { Fault, fatal } from "./faults.js";
 
-const HEADERS_LIMIT = 10; // Seconds that a `headers` function may take.
+export const HEADERS_LIMIT = 10; // Seconds that a function of the page may take.
 
 /**
  * Send a request. After a 401, `headers` is called once more and the request sent again.
@@ -11,7 +11,7 @@ const HEADERS_LIMIT = 10; // Seconds that a `headers` function may take.
  * `beforeSend` is called right before each `fetch`. Throws a final fault for a request that cannot be
  * sent, and what `fetch` throws.
  */
-export async function send(url, { own, beforeSend, ...request }, options) {
+export async function send(url, { own = {}, beforeSend, ...request }, options) {
   const { fetch = globalThis.fetch, credentials = "same-origin" } = options;
   for (let renewed = typeof options.headers !== "function"; ; renewed = true) {
     const headers = await headersFor(own, options);
@@ -33,7 +33,7 @@ async function headersFor(own, { headers, silence }) {
   let given = headers;
   if (typeof headers === "function") {
     try {
-      given = await within(limit, Promise.resolve(headers()), late);
+      given = await within(limit, headers(), late);
     } catch (error) {
       // Offline, a function that fetches a token cannot succeed.
       const fault = fatal("headers_failed", `The \`headers\` function failed: ${error?.message ?? error}.`);
@@ -42,7 +42,7 @@ async function headersFor(own, { headers, silence }) {
     }
   }
   try {
-    const all = new Headers(given);
+    const all = new Headers(given ?? undefined);
     for (const name of Object.keys(own)) all.set(name, own[name]);
     return all;
   } catch (error) {

@@ -1,27 +1,25 @@
 /** One run: the connections that read it one after the other, its events, and how it ends. */
 
-import { countConnection, isFull } from "./connections.js";
-import { Delays, backoff, deferred, hidden, nextFrame, offline, sleep, within } from "./delays.js";
+import { Connection } from "./connection.js";
+import { Cursor, parseCursor } from "./cursor.js";
+import { Delays, backoff, deferred, hidden, offline, within } from "./delays.js";
 import { EventLog } from "./event_log.js";
 import { Fault, LONGEST, asFault, fatal, httpFault, isEventStream } from "./faults.js";
 import { EventStreamParser } from "./parser.js";
-import { repeat, send } from "./requests.js";
-import { sessionStore } from "./session_store.js";
+import { HEADERS_LIMIT, send } from "./requests.js";
+import { sessionStore, stopName } from "./session_store.js";
+import { settings } from "./settings.js";
+import { requestStop } from "./stop_request.js";
+import { Texts } from "./texts.js";
 
-const CURSOR = /^([\w-]{1,64}):(\d{1,15})$/;
 const EVENTS = /\/events(?=$|\?)/;
-const BEGINNING = -1;
 
-// Seconds. The server sends a heartbeat every 15: two may get lost before a connection counts as dead.
-const SILENCE = 45;
-const RETRY = { attempts: 10, base: 1, max: 30 };
+// Seconds.
 const FAREWELL = 1; // After the end the body is read out, so that the browser can keep the connection.
-const QUEUED = 1.5; // A request without an answer for so long may wait for a free connection.
 const STOP_PATIENCE = 2; // Then the page shows "stopped", and the stop request goes on without it.
-const STOP_LIMIT = 10; // Of one attempt.
-const RECHECK = 1; // A start that is still on its way is looked for once more.
 
 const STATUS = { stopped: "stopped", interrupted: "interrupted", error: "failed" };
+const ENDED_EARLY = "The stream ended before the run did.";
 const FAILURE = { code: "error", message: "The run failed." };
 
 /**
@@ -39,8 +37,7 @@ const FAILURE = { code: "error", message: "The run failed." };
  * | was left                                       | sends the request                               |
  */
 export class Run extends EventTarget {
-  /** Id of the run and `{events, stop}` as absolute URLs; null until the `run` event. */
-  id = null;
+  /** `{events, stop}` as absolute URLs; null until the `run` event. */
   links = null;
   /** All text so far, tokens used so far, `{code, message, status?}` once the status is "failed". */
   text = "";
@@ -56,25 +53,19 @@ export class Run extends EventTarget {
   #options;
   #key;
   #start;
-  #last = BEGINNING;
-  #prefix = null; // What each id of this run begins with.
+  #cursor;
   #whole; // Whether `text` begins where the run's text does.
   #spoken = false;
   #log;
+  #texts = new Texts(this);
   #types = new Set(); // Of events that have had a listener.
-  #grown = deferred(); // Replaced whenever `text` grows.
   #failure;
   #over = false; // Nothing more is read,
   #ended = false; // because the log ended: there is nothing to stop.
   #sent; // Whether the server may have this run.
   #stopping = null;
-  #queued = false; // Whether the request seems to wait for a free connection.
   #life = new AbortController();
-  #connection = new AbortController();
-  #opened = Infinity;
-  #heard = 0;
-  #held = false;
-  #watchdog;
+  #connection = null;
   #failures = 0;
   #delays = new Delays();
   #named = deferred();
@@ -84,9 +75,9 @@ export class Run extends EventTarget {
     this.#options = settings(options);
     const { cursor, keep, signal } = this.#options;
     [this.#key, this.#start, this.#sent] = [key, start, restored || Boolean(links)];
+    this.#cursor = new Cursor(cursor);
     this.#log = new EventLog(keep !== "text");
     this.#whole = !cursor;
-    if (cursor) this.#moveTo(...parseCursor(cursor, true));
     if (links) this.#know(links);
     if (signal?.aborted) return void this.detach();
     this.#listen(signal, "abort", () => this.detach());
@@ -97,9 +88,14 @@ export class Run extends EventTarget {
     queueMicrotask(() => this.#follow());
   }
 
+  /** Null until received. */
+  get id() {
+    return this.#cursor.run;
+  }
+
   /** Where this reader stands, for `attach(url, {cursor})`; null at the beginning. */
   get cursor() {
-    return this.#last === BEGINNING ? null : `${this.id}:${this.#last}`;
+    return this.#cursor.value;
   }
 
   addEventListener(type, ...rest) {
@@ -121,23 +117,7 @@ export class Run extends EventTarget {
 
   /** The text in pieces: what came in one frame, or in `every` seconds. */
   texts({ every = "frame" } = {}) {
-    const closed = deferred();
-    let [read, open] = [0, true];
-    const pause = every === "frame" ? nextFrame : () => sleep(every);
-    const next = async () => {
-      while (open && !this.#over && read === this.text.length)
-        await Promise.race([closed.promise, this.#grown.promise]);
-      if (open && !this.#over) await Promise.race([closed.promise, pause()]);
-      const value = this.text.slice(read);
-      read = this.text.length;
-      return open && value ? { value, done: false } : { value: undefined, done: true };
-    };
-    const close = () => {
-      open = false;
-      closed.resolve();
-      return Promise.resolve({ value: undefined, done: true });
-    };
-    return { next, return: close, [Symbol.asyncIterator]() { return this; } };
+    return this.#texts.iterate(every);
   }
 
   /** End the run on the server. Resolves with its answer, or null where there was nothing to stop. */
@@ -156,18 +136,18 @@ export class Run extends EventTarget {
 
   async #follow() {
     for (let woken = false; !this.#isIdle; ) {
-      const before = this.#last;
+      const before = this.#cursor.number;
       if (this.#failures || woken) this.#setStatus(this.#resuming ? "reconnecting" : "connecting");
       const fault = await this.#connect();
       if (this.#isIdle) break;
       const { attempts, max } = this.#options.retry;
       // A connection that lived long did its work, even if the model said nothing on it.
-      const lived = (this.#heard - this.#opened) / 1000;
-      if (this.#last > before || lived > max) this.#failures = 0;
+      if (this.#cursor.number > before || this.#connection.lived > max) this.#failures = 0;
       // Failing without a network says nothing of the server, and waking up must not use up attempts.
       if (!offline() && !woken) this.#failures += 1;
-      const final = this.#isFinal(fault, this.#failures > attempts);
-      if (final) return this.#fail(fault);
+      const final = await this.#decide(fault, fault.final || this.#failures > attempts);
+      if (this.#isIdle) break;
+      if (final) return this.#fail(final);
       woken = !(await this.#pause(fault));
     }
     this.#named.resolve(false);
@@ -181,54 +161,49 @@ export class Run extends EventTarget {
     return Boolean(this.links || this.cursor);
   }
 
-  /** Whether to give up: as `retry.decide` says, and by our own rule where it says nothing. */
-  #isFinal(fault, exhausted) {
-    const { error, wait, final, response } = fault;
-    const asked = { ...error, attempt: this.#failures, wait, final: final || exhausted, response };
-    const verdict = this.#options.retry.decide?.(asked);
-    if (typeof verdict === "number") Object.assign(fault, { wait: verdict, firm: false });
-    return verdict === undefined ? final || exhausted : verdict === "stop";
+  /** The fault to give up with, or null: as `retry.decide` says, and `final` where it says nothing. */
+  async #decide(fault, final) {
+    const { decide } = this.#options.retry;
+    const own = final ? fault : null;
+    if (!decide) return own;
+    const { error, wait, response } = fault;
+    try {
+      const asked = { ...error, attempt: this.#failures, wait, final, response };
+      const verdict = await within(HEADERS_LIMIT, decide(asked), () => undefined);
+      if (verdict === "stop") return fault;
+      if (verdict === "retry") return null;
+      if (!(typeof verdict === "number" && verdict >= 0)) return own;
+      return void Object.assign(fault, { wait: Math.min(verdict, LONGEST), firm: false });
+    } catch (error) {
+      return fatal("decide_failed", `The \`retry.decide\` function failed: ${error?.message ?? error}.`);
+    }
   }
 
   /** Open one connection and read it to its end. Returns what went wrong, if the run is not over. */
   async #connect() {
-    const connection = (this.#connection = new AbortController());
-    const { signal } = connection;
+    const connection = (this.#connection = new Connection(this.#options.silence));
     const [resuming, sent] = [this.#resuming, this.#sent];
-    let release;
-    let queued;
     try {
-      this.#opened = Infinity;
-      this.#queued = false;
-      this.#resetWatchdog();
-      const { url, ...request } = this.#request();
-      const beforeSend = () => {
-        this.#sent = true;
-        release ??= countConnection(url);
-        queued ??= setTimeout(() => this.#noteQueue(url, signal), QUEUED * 1000);
-      };
-      const response = await send(url, { ...request, signal, beforeSend }, this.#options);
-      clearTimeout(queued);
-      this.#queued = false;
+      const request = this.#request();
+      const response = await connection.open(request, this.#options, {
+        onSend: () => (this.#sent = true),
+        onQueue: () => this.#setStatus("waiting", { reason: "connections" }),
+      });
       if (this.#over) return null;
-      if (response.status === 204 && resuming) return await this.#checkEnd();
+      if (response.status === 204 && resuming) return await this.#checkEnd(connection);
       if (!isEventStream(response)) {
         const fault = await httpFault(response, resuming);
         this.response = fault.response;
         if (fault.refused) this.#sent = sent;
         return fault;
       }
-      this.#opened = Date.now();
       this.#setStatus(this.#spoken ? "streaming" : "thinking");
-      await this.#read(response.body.getReader(), response.url || url, signal);
-      return new Fault("connection_lost", "The stream ended before the run did.");
+      await connection.read(response, this.#reader(response.url || request.url));
+      return new Fault("connection_lost", ENDED_EARLY);
     } catch (error) {
-      return asFault(error instanceof Fault ? error : (signal.reason ?? error));
+      return asFault(error instanceof Fault ? error : (connection.signal.reason ?? error));
     } finally {
-      clearTimeout(queued);
-      clearTimeout(this.#watchdog);
-      connection.abort();
-      release?.();
+      connection.close();
     }
   }
 
@@ -244,58 +219,23 @@ export class Run extends EventTarget {
     return { ...this.#start, own };
   }
 
-  async #noteQueue(url, { aborted }) {
-    if (aborted || !(await isFull(url)) || this.#opened !== Infinity) return;
-    clearTimeout(this.#watchdog);
-    this.#queued = true;
-    this.#setStatus("waiting", { reason: "connections" });
-  }
-
-  async #read(reader, base, signal) {
+  /** Takes the bytes of one connection. A loop that falls behind holds the reading back. */
+  #reader(base) {
     const parser = new EventStreamParser();
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      const frames = parser.feed(value);
+    return (bytes) => {
+      const frames = parser.feed(bytes);
       if (parser.retry !== null) this.#options.retry.base = parser.retry / 1000;
       for (const frame of frames) if (!this.#over) this.#take(frame, base);
-      this.#heard = Date.now();
-      if (this.#over) this.#resetWatchdog();
-      else await this.#waitForRoom(signal);
-    }
-  }
-
-  /** A loop that falls behind holds the reading back. */
-  async #waitForRoom(signal) {
-    const room = this.#log.room();
-    if (!room) return;
-    this.#held = true;
-    await Promise.race([room, new Promise((resolve) => (signal.onabort = resolve))]);
-    this.#held = false;
-    this.#heard = Date.now();
-  }
-
-  #resetWatchdog() {
-    const limit = (this.#over ? FAREWELL : this.#options.silence) * 1000;
-    clearTimeout(this.#watchdog);
-    this.#heard = Date.now();
-    // Setting a timer anew for each chunk would cost more than reading it.
-    const check = () => {
-      const left = this.#held ? limit : limit - (Date.now() - this.#heard);
-      if (left > 0) this.#watchdog = setTimeout(check, left);
-      else this.#drop(`Nothing was heard for ${limit / 1000} seconds.`);
+      if (!this.#over) return this.#log.room();
+      this.#connection.limit(FAREWELL);
+      return null;
     };
-    if (limit) this.#watchdog = setTimeout(check, limit);
-  }
-
-  #drop(message) {
-    this.#connection.abort(new Fault("connection_lost", message, { wait: 0 }));
   }
 
   // ---- Events.
 
   #take({ event, data, id }, base) {
-    if (id !== undefined && !this.#admit(event, id)) return;
+    if (id !== undefined && !this.#cursor.admit(id, event === "gap")) return;
     const value = parseJson(data);
     if (event === "message") return this.#takeMessage(value, id);
     if (event === "failure") return void (this.#failure = value); // Part of the end that follows.
@@ -313,47 +253,18 @@ export class Run extends EventTarget {
     if (value?.action !== "terminate") return this.#emit({ ...value, type: "message" });
     // The log's own end has an id. Another one is checked by asking for what follows the cursor.
     if (id === undefined && this.cursor)
-      throw new Fault("connection_lost", "The stream ended without the run's own end.", { wait: 0 });
+      throw new Fault("connection_lost", ENDED_EARLY, { wait: 0 });
     this.#end(value.reason ?? "unknown", this.#failure);
   }
 
   #addText(event) {
     this.text += event.text;
     this.#emit(event);
-    this.#notifyTexts();
-  }
-
-  #notifyTexts() {
-    this.#grown.resolve();
-    this.#grown = deferred();
-  }
-
-  /** Move the cursor. False for an event that was read before; a missing one is never passed over. */
-  #admit(event, id) {
-    if (this.#prefix !== null && id.startsWith(this.#prefix)) {
-      const next = this.#last + 1;
-      if (Number(id.slice(this.#prefix.length)) === next) {
-        this.#last = next;
-        return true;
-      }
-    }
-    const [run, number] = parseCursor(id);
-    if (!run) return true;
-    const broken = (how) =>
-      fatal("stream_broken", `Event ${id} came after ${this.cursor ?? "the beginning"}: ${how}.`);
-    if (run !== (this.id ?? run)) throw broken("it is of another run");
-    if (number <= this.#last) return false;
-    if (number > this.#last + 1 && event !== "gap") throw broken("some are missing");
-    this.#moveTo(run, number);
-    return true;
-  }
-
-  #moveTo(run, number) {
-    [this.id, this.#prefix, this.#last] = [run, `${run}:`, number];
+    this.#texts.notify();
   }
 
   #learn({ run, events, stop }, base) {
-    this.id = run;
+    this.#cursor.run = run;
     if (!events) return;
     this.#know({ events: new URL(events, base).href, stop: new URL(stop, base).href });
     this.#save({ links: this.links });
@@ -387,16 +298,16 @@ export class Run extends EventTarget {
   // ---- Ends.
 
   /** The answer was 204: there is nothing after the cursor, and no event tells why. */
-  async #checkEnd() {
+  async #checkEnd({ signal }) {
     if (!this.links) return this.#end("unknown");
     const url = this.links.events.replace(EVENTS, "");
-    const { signal } = this.#connection;
-    const response = await send(url, { own: { Accept: "application/json" }, signal }, this.#options);
+    const response = await send(url, { signal }, this.#options);
     if (!response.ok) return httpFault(response, true);
     const record = await response.json().catch(() => ({}));
-    const [, last = this.#last] = parseCursor(record.cursor ?? "");
-    if (record.status && record.status !== "running" && last <= this.#last) return this.#conclude(record);
-    return new Fault("connection_lost", "The answer was 204, but the run has not been read to its end.");
+    const [, last = this.#cursor.number] = parseCursor(record.cursor ?? "");
+    const hasEnded = record.status && record.status !== "running";
+    if (hasEnded && last <= this.#cursor.number) return this.#conclude(record);
+    return new Fault("connection_lost", ENDED_EARLY);
   }
 
   /** End as the server's record of the run says, with the text that was not read. */
@@ -406,7 +317,8 @@ export class Run extends EventTarget {
       this.#addText({ text: text.slice(this.text.length), type: "text" });
     if (usage) this.usage = usage;
     if (status === "failed") this.#end("error", { code: end.code, message: end.message });
-    else this.#end(status === "finished" ? (end.reason ?? "unknown") : (status ?? "stopped"));
+    else if (status === "finished") this.#end(end.reason ?? "unknown");
+    else this.#end(status === "interrupted" ? status : "stopped");
   }
 
   #end(reason, failure = FAILURE) {
@@ -426,7 +338,7 @@ export class Run extends EventTarget {
   #leave(status) {
     if (this.#over) return;
     if (status === "stopped") this.#forget();
-    this.#connection.abort();
+    this.#connection?.abort();
     this.#close(status, status);
   }
 
@@ -439,13 +351,13 @@ export class Run extends EventTarget {
     const { text, usage, error } = this;
     if (status !== "detached") this.#emit({ type: "end", reason, ...(error && { error }) });
     this.#log.end();
-    this.#notifyTexts();
+    this.#texts.end();
     this.#delays.end(true);
     this.#outcome.resolve({ status, reason, text, ...(usage && { usage }), ...(error && { error }) });
   }
 
   async #stop() {
-    const patience = this.#queued ? 0 : STOP_PATIENCE;
+    const patience = this.#connection?.isQueued || offline() ? 0 : STOP_PATIENCE;
     this.#setStatus("stopping");
     this.#delays.end(true); // Between two connections no name can come.
     if (this.#sent && !this.links && !this.#over)
@@ -453,14 +365,24 @@ export class Run extends EventTarget {
     if (this.#ended) return null;
     if (!this.#sent) return this.#leave("stopped") ?? null;
     // The browser may have no other connection left for the request.
-    this.#connection.abort();
+    this.#connection?.abort();
     const leave = () => this.#leave("stopped");
     const timer = setTimeout(leave, patience * 1000);
-    const answer = asked(await repeat(this.#poster(), this.#options.retry, leave));
+    const answer = await this.#requestStop(leave);
     clearTimeout(timer);
     if (answer && !answer.error) this.#conclude(answer);
     else if (this.links && !this.#over) this.#goOn();
     else leave();
+    return answer;
+  }
+
+  /** A reload sends the request again, unless the server has answered it. */
+  async #requestStop(onFault) {
+    const [key, name] = [this.#key, stopName(this.#key)];
+    const what = { key, links: this.links, start: this.#start && { url: this.#start.url } };
+    sessionStore.write(name, { ...what, credentials: this.#options.credentials });
+    const answer = await requestStop(what, this.#options, onFault);
+    if (!answer?.error || answer.error.status) sessionStore.remove(name, key);
     return answer;
   }
 
@@ -469,29 +391,6 @@ export class Run extends EventTarget {
     this.#stopping = null;
     this.#failures = 1;
     this.#follow();
-  }
-
-  #poster() {
-    const { silence } = this.#options;
-    const limit = Math.min(silence || STOP_LIMIT, STOP_LIMIT) * 1000;
-    const accept = { Accept: "application/json" };
-    const [url, method, own] = this.links
-      ? [this.links.stop, "POST", accept]
-      : [this.#start.url, "DELETE", { ...accept, "Idempotency-Key": this.#key }];
-    let checked = Boolean(this.links);
-    return async () => {
-      try {
-        const signal = AbortSignal.timeout(limit);
-        const response = await send(url, { method, own, signal, keepalive: true }, this.#options);
-        if (response.ok) return await response.json().catch(() => ({}));
-        if (this.links || response.status !== 404) return await httpFault(response, true);
-        if (checked) return null;
-        checked = true;
-        return new Fault("not_started", "No run has started under this key.", { wait: RECHECK });
-      } catch (error) {
-        return asFault(error);
-      }
-    };
   }
 
   // ---- Waiting.
@@ -514,12 +413,10 @@ export class Run extends EventTarget {
 
   /** The page or the network is back: drop a connection that is probably dead, and end the wait. */
   #wake(online = false) {
-    const { silence } = this.#options;
     if (online) this.#failures = 0;
-    // Half the limit, since timers stand still while a page sleeps. And a network that was away
-    // seldom brings its connections back, however recently they spoke.
-    const stale = silence && Date.now() - this.#heard > silence * 500;
-    if (online || stale) this.#drop("The network was away.");
+    // Timers stand still while a page sleeps. And a network that was away seldom brings its
+    // connections back, however recently they spoke.
+    if (online || this.#connection?.isStale) this.#connection?.drop("The network was away.");
     this.#delays.end();
   }
 
@@ -540,37 +437,10 @@ export class Run extends EventTarget {
   }
 }
 
-/** Options with defaults in place of what is undefined. */
-function settings(options) {
-  const given = defined(options);
-  const { silence = SILENCE } = given;
-  const retry = { ...RETRY, ...defined(given.retry) };
-  retry.max = Math.min(retry.max, LONGEST);
-  return { ...given, retry, silence: silence > LONGEST ? null : silence };
-}
-
-function defined(options) {
-  return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined));
-}
-
-/** `[run, number]`; nothing where it is none, unless it `must` be. */
-function parseCursor(id, must = false) {
-  const [, run, digits] = CURSOR.exec(id) ?? [];
-  if (run) return [run, Number(digits)];
-  if (must) throw new TypeError(`The cursor "${id}" must be "run:number", as in run.cursor.`);
-  return [];
-}
-
 function parseJson(data) {
   try {
     return JSON.parse(data);
   } catch {
     throw fatal("stream_broken", `An event holds no JSON: ${data.slice(0, 100)}`);
   }
-}
-
-/** A stop request's answer. With a detach time of 0, closing the connection has ended the run just before it. */
-function asked(answer) {
-  if (answer?.end?.by !== "detach") return answer;
-  return { ...answer, stopped: true, end: { ...answer.end, by: "client" } };
 }

@@ -1,29 +1,47 @@
-/** Runs that a reload can find again, in sessionStorage; and the keys they were started under. */
+/** What a reload must not lose, in sessionStorage: unfinished runs by name, and stop requests by key. */
 
 const START_MAX_AGE = 60; // Seconds. A tab restored days later must not send its question again.
+const PREFIX = "aistream:";
+const STOP = "/stop/";
 
 /** sessionStorage may be forbidden, full, or hold another program's entries. */
 export const sessionStore = {
-  read(name) {
+  /** An unfinished run that can be found again, or null. */
+  find(name) {
+    const entry = read(name);
+    const isFresh = entry?.start && Date.now() - entry.at < START_MAX_AGE * 1000;
+    return isFresh || entry?.links ? entry : null;
+  },
+  /** Stop requests without an answer. */
+  findStops() {
     try {
-      const entry = JSON.parse(sessionStorage.getItem(`aistream:${name}`));
-      const fresh = entry?.start && Date.now() - entry.at < START_MAX_AGE * 1000;
-      return fresh || entry?.links ? entry : null;
+      const names = Object.keys(sessionStorage).filter((name) => name.startsWith(PREFIX + STOP));
+      return names.map((name) => read(name.slice(PREFIX.length))).filter(Boolean);
     } catch {
-      return null;
+      return [];
     }
   },
   write(name, entry) {
     try {
-      sessionStorage.setItem(`aistream:${name}`, JSON.stringify(entry));
+      sessionStorage.setItem(PREFIX + name, JSON.stringify(entry));
     } catch {
       // The run works without; only a reload cannot find it.
     }
   },
   remove(name, key) {
-    if (this.read(name)?.key === key) sessionStorage.removeItem(`aistream:${name}`);
+    if (read(name)?.key === key) sessionStorage.removeItem(PREFIX + name);
   },
 };
+
+export const stopName = (key) => STOP + key;
+
+function read(name) {
+  try {
+    return JSON.parse(sessionStorage.getItem(PREFIX + name));
+  } catch {
+    return null;
+  }
+}
 
 // crypto.randomUUID exists in secure contexts only; a page on a LAN address is none.
 export function randomKey() {
