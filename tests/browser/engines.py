@@ -19,7 +19,6 @@ from tests.chromium import start_chromium
 from tests.server.servers import DEADLINE
 
 MINI_BROWSER = "/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser"
-DISPLAY = ":97"
 
 
 @contextmanager
@@ -59,19 +58,33 @@ def geckodriver() -> str:
 
 @contextmanager
 def webkit() -> Iterator[WebDriver]:
-    """WebKitGTK, which hangs without a display."""
-    display = subprocess.Popen([executable("Xvfb"), DISPLAY, "-screen", "0", "1024x768x24"])
-    os.environ["DISPLAY"] = DISPLAY
-    try:
+    """WebKitGTK. Without a display that answers, its driver waits for ever."""
+    with virtual_display() as display:
         options = webdriver.WebKitGTKOptions()
         options.binary_location = MINI_BROWSER
         options.add_argument("--automation")
-        service = webdriver.WebKitGTKService(executable("WebKitWebDriver"))
+        environ = {**os.environ, "DISPLAY": display}
+        service = webdriver.WebKitGTKService(executable("WebKitWebDriver"), env=environ)
         with quitting(webdriver.WebKitGTK(options=options, service=service)) as driver:
             yield driver
+
+
+@contextmanager
+def virtual_display() -> Iterator[str]:
+    """The name of a free display, once it accepts connections."""
+    reading, writing = os.pipe()
+    command = [executable("Xvfb"), "-displayfd", str(writing), "-screen", "0", "1280x1024x24"]
+    server = subprocess.Popen(command, pass_fds=[writing], stderr=subprocess.DEVNULL)
+    os.close(writing)
+    try:
+        with open(reading) as numbers:
+            number = numbers.readline().strip()
+        if not number:
+            raise RuntimeError("Xvfb ended before it had a display.")
+        yield f":{number}"
     finally:
-        display.terminate()
-        display.wait(DEADLINE)
+        server.terminate()
+        server.wait(DEADLINE)
 
 
 ENGINES: dict[str, Callable[[], AbstractContextManager[WebDriver]]] = {

@@ -44,7 +44,11 @@ FILES = {
         for file in STATIC.rglob("*.js")
     },
 }
-TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript"}
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+}
 CORS = (
     "Access-Control-Allow-Origin: *\r\n"
     "Access-Control-Allow-Headers: content-type, last-event-id, idempotency-key, authorization\r\n"
@@ -197,9 +201,9 @@ class ScriptedServer:
         """Queue what the next requests to ``path`` get."""
         self._plays[path].extend(plays)
 
-    def serve(self, prefix: str, folder: Path) -> None:
+    def serve(self, prefix: str, folder: Path, pattern: str = "**/*") -> None:
         """Serve the files of a folder, such as an application that was built."""
-        for file in filter(Path.is_file, folder.rglob("*")):
+        for file in filter(Path.is_file, folder.glob(pattern)):
             path = prefix + file.relative_to(folder).as_posix()
             self._files[path] = (file, TYPES[file.suffix])
 

@@ -1,6 +1,6 @@
 """Random fault scripts between the client and a real server, and what must hold after each.
 
-``python -m tests.browser.soak [--runs 200] [--seed N] [engine …]`` prints a line per engine.
+``python -m tests.browser.soak [--runs 200] [--seed N] [engine …]`` prints a line per 40 scripts.
 """
 
 from __future__ import annotations
@@ -289,6 +289,10 @@ def serving(folder: Path) -> Iterator[Server]:
         server.stop()
 
 
+PIECE = 40
+"""Scripts on one page; a piece takes about half a minute, and is reported when it ends."""
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("engines", nargs="*", default=[*ENGINES], choices=[[], *ENGINES])
@@ -297,14 +301,17 @@ def main() -> None:
     asked = options.parse_args()
     failed = False
     for engine in asked.engines:
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            serving(Path(folder)) as server,
-            ENGINES[engine]() as browser,
-        ):
-            faults, figures = soak(browser, server, asked.runs, asked.seed)
-        print(f"{engine}, seed {asked.seed}: {figures}; {len(faults)} faults", *faults, sep="\n  ")
-        failed = failed or bool(faults)
+        for done in range(0, asked.runs, PIECE):
+            seed = asked.seed + done
+            with (
+                tempfile.TemporaryDirectory() as folder,
+                serving(Path(folder)) as server,
+                ENGINES[engine]() as browser,
+            ):
+                faults, figures = soak(browser, server, min(PIECE, asked.runs - done), seed)
+            line = f"{engine}, seed {seed}: {figures}; {len(faults)} faults"
+            print(line, *faults, sep="\n  ", flush=True)
+            failed = failed or bool(faults)
     sys.exit(failed)
 
 

@@ -6,6 +6,7 @@ import email.utils
 import json
 import time
 import typing as t
+from collections.abc import Callable
 
 import pytest
 
@@ -24,30 +25,39 @@ HELLO = Log("Hel", "lo", ev.Finished())
 TOLD = {"error": {"code": "told", "message": "What was wrong."}}
 READ = "return read(ai.stream('/ai/chat', 'Hi', quick))"
 
-FINAL = [
-    pytest.param(answer(404, TOLD), "told", 404, id="404"),
-    pytest.param(answer(422, TOLD), "told", 422, id="422"),
-    pytest.param(answer(401, b"<h1>Log in", content_type="text/html"), "http_401", 401, id="401 without JSON"),
-    pytest.param(answer(403, {"error": "no"}), "http_403", 403, id="403 in another shape"),
-    pytest.param(answer(502, TOLD), "told", 502, id="the provider failed before its first event"),
-    pytest.param(answer(200, b"<h1>Log in", content_type="text/html"), "http_200", 200, id="a login page"),
-    pytest.param(answer(204), "http_204", 204, id="204 to a start"),
-]  # fmt: skip
+FINAL: dict[str, tuple[Play, str, int]] = {
+    "404": (answer(404, TOLD), "told", 404),
+    "422": (answer(422, TOLD), "told", 422),
+    "401 without JSON": (answer(401, b"<h1>Log in", content_type="text/html"), "http_401", 401),
+    "403 in another shape": (answer(403, {"error": "no"}), "http_403", 403),
+    "the provider failed before its first event": (answer(502, TOLD), "told", 502),
+    "a login page": (answer(200, b"<h1>Log in", content_type="text/html"), "http_200", 200),
+    "204 to a start": (answer(204), "http_204", 204),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("play", "code", "status"), FINAL)
-def test_a_start_that_is_refused_is_not_repeated(
-    page: Page, server: ScriptedServer, play: t.Any, code: str, status: int
-) -> None:
-    server.play("/ai/chat", play)
-    told = page.run(READ)
-    assert (told["status"], told["reason"]) == ("failed", "error")
-    assert (told["error"]["code"], told["error"]["status"]) == (code, status)
-    assert told["events"] == [{"type": "end", "reason": "error", "error": told["error"]}]
-    assert told["error"]["message"] == (
-        "What was wrong." if code == "told" else told["error"]["message"]
-    )
-    assert len(server.requests) == 1
+READ_EACH = """
+const told = [];
+for (let n = 0; n < args[0]; n++) told.push(await read(ai.stream(`/ai/${n}`, "Hi", quick)));
+return told;
+"""
+
+
+def read_each(page: Page, server: ScriptedServer, plays: list[list[Play]]) -> list[t.Any]:
+    """What a run says of each list of plays; the n-th list is played at ``/ai/n``, all on one page."""
+    for n, listed in enumerate(plays):
+        server.play(f"/ai/{n}", *listed)
+    return t.cast("list[t.Any]", page.run(READ_EACH, len(plays)))
+
+
+def test_a_start_that_is_refused_is_not_repeated(page: Page, server: ScriptedServer) -> None:
+    answers = read_each(page, server, [[play] for play, _, _ in FINAL.values()])
+    for (name, (_, code, status)), told in zip(FINAL.items(), answers, strict=True):
+        assert (told["status"], told["reason"]) == ("failed", "error"), name
+        assert (told["error"]["code"], told["error"]["status"]) == (code, status)
+        assert told["events"] == [{"type": "end", "reason": "error", "error": told["error"]}]
+        assert (told["error"]["message"] == "What was wrong.") == (code == "told")
+    assert len(server.requests) == len(FINAL)
 
 
 def test_a_stream_in_another_content_type_is_named(page: Page, server: ScriptedServer) -> None:
@@ -56,77 +66,85 @@ def test_a_stream_in_another_content_type_is_named(page: Page, server: ScriptedS
     assert message == "The server answered 200 (text/html), not an event stream."
 
 
-PASSING = [
-    pytest.param(answer(500, b"<h1>Oops", content_type="text/html"), id="500"),
-    pytest.param(answer(502, b"", content_type="text/html"), id="502 of a proxy"),
-    pytest.param(answer(503, TOLD, Retry_After="0"), id="503 with Retry-After"),
-    pytest.param(answer(429, TOLD, Retry_After="0"), id="429 with Retry-After"),
-    pytest.param(answer(429, TOLD), id="429"),
-    pytest.param(answer(408), id="408"),
-    pytest.param(answer(425), id="425"),
-    pytest.param([Raw(b"HTTP/1.1 20")], id="cut off in the status"),
-    pytest.param([Raw(b"HTTP/1.1 200 OK\r\nServer: x")], id="cut off before the content type"),
-    pytest.param([Raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/eve")], id="cut off in it"),
-]
+PASSING: dict[str, Play] = {
+    "500": (answer(500, b"<h1>Oops", content_type="text/html")),
+    "502 of a proxy": (answer(502, b"", content_type="text/html")),
+    "503 with Retry-After": (answer(503, TOLD, Retry_After="0")),
+    "429 with Retry-After": (answer(429, TOLD, Retry_After="0")),
+    "429": (answer(429, TOLD)),
+    "408": (answer(408)),
+    "425": (answer(425)),
+    "cut off in the status": ([Raw(b"HTTP/1.1 20")]),
+    "cut off before the content type": ([Raw(b"HTTP/1.1 200 OK\r\nServer: x")]),
+    "cut off in it": ([Raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/eve")]),
+}
 
 
-@pytest.mark.parametrize("play", PASSING)
 def test_a_start_that_may_work_later_is_repeated_under_its_key(
-    page: Page, server: ScriptedServer, play: t.Any
+    page: Page, server: ScriptedServer
 ) -> None:
-    server.play("/ai/chat", play, play, [HEAD, HELLO.frames()])
-    told = page.run(READ)
-    assert (told["status"], told["text"]) == ("finished", "Hello")
-    assert len({request.key for request in server.requests}) == 1
+    whole: Play = [HEAD, HELLO.frames()]
+    answers = read_each(page, server, [[play, play, whole] for play in PASSING.values()])
+    for n, (name, told) in enumerate(zip(PASSING, answers, strict=True)):
+        assert (told["status"], told["text"]) == ("finished", "Hello"), name
+        assert len({request.key for request in server.asked(f"/ai/{n}")}) == 1
 
 
-ON_RESUME = [
-    pytest.param(answer(502, TOLD), "finished", id="502, even explained"),
-    pytest.param(answer(500, b"Oops", content_type="text/plain"), "finished", id="500"),
-    pytest.param(answer(200, b"<h1>Wait", content_type="text/html"), "finished", id="a page of a proxy"),
-    pytest.param(answer(404, TOLD), "failed", id="404: the run is forgotten"),
-    pytest.param(answer(403, TOLD), "failed", id="403"),
-]  # fmt: skip
+ON_RESUME: dict[str, tuple[Play, str]] = {
+    "502, even explained": (answer(502, TOLD), "finished"),
+    "500": (answer(500, b"Oops", content_type="text/plain"), "finished"),
+    "a page of a proxy": (answer(200, b"<h1>Wait", content_type="text/html"), "finished"),
+    "404: the run is forgotten": (answer(404, TOLD), "failed"),
+    "403": (answer(403, TOLD), "failed"),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("play", "status"), ON_RESUME)
 def test_a_resume_is_given_up_only_where_the_server_knows_better(
-    page: Page, server: ScriptedServer, play: t.Any, status: str
+    page: Page, server: ScriptedServer
 ) -> None:
-    server.play("/ai/chat", [HEAD, HELLO.frames(0, 2)])
-    server.play(HELLO.events_path, play)
-    if status == "finished":
-        server.play(HELLO.events_path, [HEAD, HELLO.frames(2)])
-    told = page.run(READ)
-    assert told["status"] == status
-    assert told["text"] == ("Hello" if status == "finished" else "Hel")
+    starts: list[list[Play]] = []
+    for n, (play, status) in enumerate(ON_RESUME.values()):
+        log = Log("Hel", "lo", ev.Finished(), base=f"/run/{n}")
+        starts.append([[HEAD, log.frames(0, 2)]])
+        server.play(log.events_path, play)
+        if status == "finished":
+            server.play(log.events_path, [HEAD, log.frames(2)])
+    answers = read_each(page, server, starts)
+    for (name, (_, status)), told in zip(ON_RESUME.items(), answers, strict=True):
+        assert told["status"] == status, name
+        assert told["text"] == ("Hello" if told["status"] == "finished" else "Hel")
 
 
 def in_seconds(seconds: float) -> str:
     return email.utils.formatdate(time.time() + seconds, usegmt=True)
 
 
-RETRY_AFTER = [
-    pytest.param(lambda: "7", 7.0, 7.0, id="seconds"),
-    pytest.param(lambda: in_seconds(1000), 900.0, 1000.0, id="date"),
-    pytest.param(lambda: "99999999999", 3600.0, 3600.0, id="too long"),
-    pytest.param(lambda: "soon", 0.0, 0.1, id="nonsense"),
-]
+RETRY_AFTER: dict[str, tuple[Callable[[], str], float, float]] = {
+    "seconds": (lambda: "7", 7.0, 7.0),
+    "date": (lambda: in_seconds(1000), 900.0, 1000.0),
+    "too long": (lambda: "99999999999", 3600.0, 3600.0),
+    "nonsense": (lambda: "soon", 0.0, 0.1),
+}
 
 
-@pytest.mark.parametrize(("value", "least", "most"), RETRY_AFTER)
-def test_retry_after_is_honoured(
-    page: Page, server: ScriptedServer, value: t.Callable[[], str], least: float, most: float
-) -> None:
-    server.play("/ai/chat", answer(503, Retry_After=value()))
-    server.always("/ai/chat", [HEAD, HELLO.frames()])
-    wait = page.run("""
-        const run = ai.stream("/ai/chat", "Hi", quick);
-        const wait = await new Promise((resolve) => run.on("status", ({ wait }) => wait && resolve(wait)));
-        run.detach();
-        return wait;
-    """)
-    assert least <= wait <= most
+def test_retry_after_is_honoured(page: Page, server: ScriptedServer) -> None:
+    for n, (value, _, _) in enumerate(RETRY_AFTER.values()):
+        server.play(f"/ai/{n}", answer(503, Retry_After=value()))
+    server.always("/ai/", [HEAD, HELLO.frames()])
+    waits = page.run(
+        """
+        const waits = [];
+        for (let n = 0; n < args[0]; n++) {
+          const run = ai.stream(`/ai/${n}`, "Hi", quick);
+          waits.push(await new Promise((resolve) => run.on("status", ({ wait }) => wait && resolve(wait))));
+          run.detach();
+        }
+        return waits;
+        """,
+        len(RETRY_AFTER),
+    )
+    for (name, (_, least, most)), wait in zip(RETRY_AFTER.items(), waits, strict=True):
+        assert least <= wait <= most, name
 
 
 def test_a_page_that_wakes_up_does_not_shorten_what_the_server_asked_for(
@@ -179,17 +197,25 @@ UNSENDABLE = [
     ("{ headers: () => new Promise(() => {}), silence: 0.1 }", "headers_failed", "0.1 seconds"),
     ("{ headers: { 'bad name': 'x' } }", "request_invalid", "headers"),
     ("{ headers: () => ({ 'x': 'a\\nb' }) }", "request_invalid", "headers"),
+    ("{ headers: async () => { throw 'a word' } }", "headers_failed", "a word"),
+    ("{ headers: [['x']] }", "request_invalid", "headers"),
+    ("{ headers: () => 5 }", "request_invalid", "headers"),
     ("{ method: 'no method' }", "request_invalid", "method"),
+    ("{ method: 'TRACE' }", "request_invalid", "method"),
+    ("{ credentials: 'always' }", "request_invalid", "cannot be sent"),
 ]
 
 
-@pytest.mark.parametrize(("options", "code", "says"), UNSENDABLE)
 def test_a_request_that_cannot_be_sent_is_a_final_fault_at_once(
-    page: Page, server: ScriptedServer, options: str, code: str, says: str
+    page: Page, server: ScriptedServer
 ) -> None:
-    error = page.run(f"return (await ai.stream('/ai/chat', 'Hi', {options}).done).error")
-    assert error["code"] == code
-    assert says in error["message"]
+    errors = page.run(f"""
+        const all = [{", ".join(options for options, _, _ in UNSENDABLE)}];
+        return Promise.all(all.map(async (options) => (await ai.stream("/ai/chat", "Hi", options).done).error));
+    """)
+    for (_, code, says), error in zip(UNSENDABLE, errors, strict=True):
+        assert error["code"] == code
+        assert says in error["message"]
     assert not server.requests
 
 
@@ -221,49 +247,51 @@ def test_a_401_asks_for_headers_once_more(
     assert tokens == [f"Bearer {n + 1}" for n in range(len(tokens))]
 
 
-DECIDED = [
-    pytest.param("'stop'", 1, "failed", id="stop"),
-    pytest.param("'retry'", 2, "finished", id="retry, though it is final"),
-    pytest.param("0.01", 2, "finished", id="seconds"),
-    pytest.param("undefined", 1, "failed", id="nothing: the rule of the client"),
-    pytest.param("Promise.resolve('retry')", 2, "finished", id="retry, later"),
-    pytest.param("Promise.resolve(undefined)", 1, "failed", id="nothing, later"),
-    pytest.param("NaN", 1, "failed", id="no number"),
-    pytest.param("-1", 1, "failed", id="a time in the past"),
-    pytest.param("'again'", 1, "failed", id="another word"),
-]
+DECIDED: dict[str, tuple[str, int, str]] = {
+    "stop": ("'stop'", 1, "failed"),
+    "retry, though it is final": ("'retry'", 2, "finished"),
+    "seconds": ("0.01", 2, "finished"),
+    "nothing: the rule of the client": ("undefined", 1, "failed"),
+    "retry, later": ("Promise.resolve('retry')", 2, "finished"),
+    "nothing, later": ("Promise.resolve(undefined)", 1, "failed"),
+    "no number": ("NaN", 1, "failed"),
+    "a time in the past": ("-1", 1, "failed"),
+    "another word": ("'again'", 1, "failed"),
+}
 
 
-@pytest.mark.parametrize(("verdict", "requests", "status"), DECIDED)
-def test_the_page_may_decide_what_a_fault_means(
-    page: Page, server: ScriptedServer, verdict: str, requests: int, status: str
-) -> None:
-    server.play("/ai/chat", answer(422, TOLD), [HEAD, HELLO.frames()])
-    told = page.run(f"""
-        const asked = [];
-        const decide = (fault) => (asked.push(fault), {verdict});
-        const run = ai.stream("/ai/chat", "Hi", {{ retry: {{ ...quick.retry, decide }} }});
-        const {{ status }} = await run.done;
-        const {{ code, final, attempt, response }} = asked[0];
-        return {{ status, code, final, attempt, body: await run.response.text(), same: response === run.response }};
+def test_the_page_may_decide_what_a_fault_means(page: Page, server: ScriptedServer) -> None:
+    for n in range(len(DECIDED)):
+        server.play(f"/ai/{n}", answer(422, TOLD), [HEAD, HELLO.frames()])
+    verdicts = ", ".join(f"() => {verdict}" for verdict, _, _ in DECIDED.values())
+    answers = page.run(f"""
+        return Promise.all([{verdicts}].map(async (verdict, n) => {{
+          const asked = [];
+          const decide = (fault) => (asked.push(fault), verdict());
+          const run = ai.stream(`/ai/${{n}}`, "Hi", {{ retry: {{ ...quick.retry, decide }} }});
+          const {{ status }} = await run.done;
+          const {{ code, final, attempt, response }} = asked[0];
+          return {{ status, code, final, attempt, body: await run.response.text(), same: response === run.response }};
+        }}));
     """)
-    assert told == {
-        "status": status, "code": "told", "final": True, "attempt": 1,
-        "body": json.dumps(TOLD), "same": True,
-    }  # fmt: skip
-    assert len(server.requests) == requests
+    for n, ((name, (_, requests, status)), told) in enumerate(
+        zip(DECIDED.items(), answers, strict=True)
+    ):
+        assert told == {
+            "status": status, "code": "told", "final": True, "attempt": 1,
+            "body": json.dumps(TOLD), "same": True,
+        }, name  # fmt: skip
+        assert len(server.asked(f"/ai/{n}")) == requests
 
 
-@pytest.mark.parametrize("how", ["throw new Error('oh')", "return Promise.reject(new Error('oh'))"])
-def test_a_rule_of_the_page_that_fails_ends_the_run(
-    page: Page, server: ScriptedServer, how: str
-) -> None:
-    server.play("/ai/chat", REFUSED)
-    told = page.run(
-        f"return ai.stream('/ai/chat', 'Hi', {{ retry: {{ decide() {{ {how}; }} }} }}).done"
-    )
-    assert told["error"]["code"] == "decide_failed"
-    assert "oh" in told["error"]["message"]
+def test_a_rule_of_the_page_that_fails_ends_the_run(page: Page, server: ScriptedServer) -> None:
+    server.always("/ai/chat", REFUSED)
+    errors = page.run("""
+        const rules = [() => { throw new Error("oh"); }, async () => { throw new Error("oh"); }];
+        return Promise.all(rules.map(async (decide) => (await ai.stream("/ai/chat", "Hi", { retry: { decide } }).done).error));
+    """)
+    assert [error["code"] for error in errors] == ["decide_failed"] * 2
+    assert all("oh" in error["message"] for error in errors)
 
 
 MISSING = [

@@ -116,7 +116,7 @@ def test_the_input_is_sent_as_json_or_in_the_query(
     assert {name: value for name, value in request.query.items() if name != "a"} == query
     assert request.query["a"] == "1"
     assert (request.json if request.body else None) == body
-    assert request.headers["accept"] == "text/event-stream"
+    assert request.headers["accept"] == "text/event-stream, application/json"
     assert request.headers.get("content-type") == (None if body is None else "application/json")
 
 

@@ -38,24 +38,35 @@ def test_the_run_ends_with_what_the_answer_says(page: Page, server: ScriptedServ
     assert page.run("return run.stop()") is None
 
 
-ANSWERS = [
-    pytest.param({"status": "finished", "end": {"reason": "length"}}, "finished", "length", id="it had finished"),
-    pytest.param({"status": "interrupted", "end": {}}, "interrupted", "interrupted", id="it was interrupted"),
-    pytest.param({"status": "failed", "end": {"code": "x", "message": "X"}}, "failed", "error", id="it had failed"),
-    pytest.param({}, "stopped", "stopped", id="another server's answer"),
-    pytest.param({"status": "running"}, "stopped", "stopped", id="it is still ending"),
-]  # fmt: skip
+ANSWERS: dict[str, tuple[object, str, str]] = {
+    "it had finished": ({"status": "finished", "end": {"reason": "length"}}, "finished", "length"),
+    "it was interrupted": ({"status": "interrupted", "end": {}}, "interrupted", "interrupted"),
+    "it had failed": ({"status": "failed", "end": {"code": "x", "message": "X"}}, "failed", "error"),
+    "another server's answer": ({}, "stopped", "stopped"),
+    "it is still ending": ({"status": "running"}, "stopped", "stopped"),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("body", "status", "reason"), ANSWERS)
-def test_a_run_that_had_ended_otherwise_says_how(
-    page: Page, server: ScriptedServer, body: object, status: str, reason: str
-) -> None:
-    server.play("/ai/chat", [HEAD, STOPPED.frames(0, 2), Ending.HOLD])
-    server.play(STOPPED.stop_path, answer(200, body))
-    page.run(STREAMING)
-    told = page.run("run.stop(); return told")
-    assert (told["status"], told["reason"], told["text"]) == (status, reason, "Hel")
+def test_a_run_that_had_ended_otherwise_says_how(page: Page, server: ScriptedServer) -> None:
+    for n, (body, _, _) in enumerate(ANSWERS.values()):
+        log = Log("Hel", ev.Stopped(), base=f"/run/{n}")
+        server.play(f"/ai/{n}", [HEAD, log.frames(0, 2), Ending.HOLD])
+        server.play(log.stop_path, answer(200, body))
+    outcomes = page.run(
+        """
+        const told = [];
+        for (let n = 0; n < args[0]; n++) {
+          const run = ai.stream(`/ai/${n}`, "Hi", quick);
+          await until(() => run.text);
+          run.stop();
+          told.push(await run.done);
+        }
+        return told;
+        """,
+        len(ANSWERS),
+    )
+    for (name, (_, status, reason)), told in zip(ANSWERS.items(), outcomes, strict=True):
+        assert (told["status"], told["reason"], told["text"]) == (status, reason, "Hel"), name
 
 
 REFUSALS = [

@@ -291,6 +291,7 @@ def test_an_event_source_beyond_a_limit_is_asked_to_come_back(
         ("GET", {"Accept": "*/*"}),
         ("GET", {}),
         ("GET", {**EVENT_SOURCE, "Idempotency-Key": "0123456789abcdef"}),
+        ("GET", {"Accept": "text/event-stream, application/json"}),  # aistream.js on a resume.
     ],
 )
 def test_other_clients_beyond_a_limit_get_the_status(

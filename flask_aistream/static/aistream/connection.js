@@ -108,5 +108,6 @@ export class Connection {
     clearTimeout(this.#watchdog);
     this.abort();
     this.#release?.();
+    this.#release = null;
   }
 }

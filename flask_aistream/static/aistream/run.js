@@ -209,7 +209,8 @@ export class Run extends EventTarget {
 
   #request() {
     const { cursor } = this;
-    const own = { Accept: "text/event-stream", ...(cursor && { "Last-Event-ID": cursor }) };
+    // Unlike an EventSource, it understands refusals.
+    const own = { Accept: "text/event-stream, application/json", ...(cursor && { "Last-Event-ID": cursor }) };
     if (this.links) return { url: this.links.events, own };
     // Not named yet, so perhaps never started, perhaps started and the reply lost: the same key
     // makes the server attach this request to the run of the first one.
@@ -338,7 +339,7 @@ export class Run extends EventTarget {
   #leave(status) {
     if (this.#over) return;
     if (status === "stopped") this.#forget();
-    this.#connection?.abort();
+    this.#connection?.close();
     this.#close(status, status);
   }
 
@@ -365,7 +366,7 @@ export class Run extends EventTarget {
     if (this.#ended) return null;
     if (!this.#sent) return this.#leave("stopped") ?? null;
     // The browser may have no other connection left for the request.
-    this.#connection?.abort();
+    this.#connection?.close();
     const leave = () => this.#leave("stopped");
     const timer = setTimeout(leave, patience * 1000);
     const answer = await this.#requestStop(leave);

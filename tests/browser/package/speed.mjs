@@ -1,8 +1,5 @@
 // What a token costs in the client, in units of eventsource-parser + JSON.parse.
-// node speed.mjs <URL or path of aistream.js> → JSON on the last line
-import { createParser } from "eventsource-parser";
-
-const { stream } = await import(process.argv[2]);
+// `node speed.mjs` prints it as JSON on the last line; a page of a browser calls `measure`.
 const TOKENS = 100_000;
 const ROUNDS = 7;
 
@@ -25,7 +22,7 @@ const bodyOf = (chunks) => {
   });
 };
 
-async function theirs(chunks) {
+async function theirs(chunks, { createParser }) {
   let text = "";
   const utf8 = new TextDecoder();
   const parser = createParser({ onEvent: ({ data }) => (text += JSON.parse(data).text ?? "") });
@@ -34,25 +31,36 @@ async function theirs(chunks) {
   return text;
 }
 
-async function ours(chunks) {
+async function ours(chunks, { stream }) {
   const headers = { "Content-Type": "text/event-stream" };
   const fetch = async () => new Response(bodyOf(chunks), { headers });
   const outcome = await stream("http://x/ai/chat", "Hi", { fetch, keep: "text" }).done;
   return outcome.text;
 }
 
-const ratios = {};
-for (const perChunk of [1, 20]) {
-  const chunks = chunksOf(perChunk);
-  const best = { theirs: Infinity, ours: Infinity };
-  for (let round = 0; round < ROUNDS; round++)
-    for (const [name, read] of Object.entries({ theirs, ours })) {
-      const before = process.cpuUsage();
-      const text = await read(chunks);
-      const { user, system } = process.cpuUsage(before);
-      best[name] = Math.min(best[name], (user + system) / TOKENS);
-      if (text.length < TOKENS) throw new Error("text is missing");
-    }
-  ratios[perChunk] = { ...best, ratio: best.ours / best.theirs };
+/** `clock`: microseconds. */
+export async function measure(clients, clock) {
+  const ratios = {};
+  for (const perChunk of [1, 20]) {
+    const chunks = chunksOf(perChunk);
+    const best = { theirs: Infinity, ours: Infinity };
+    for (let round = 0; round < ROUNDS; round++)
+      for (const [name, read] of Object.entries({ theirs, ours })) {
+        const before = clock();
+        const text = await read(chunks, clients);
+        best[name] = Math.min(best[name], (clock() - before) / TOKENS);
+        if (text.length < TOKENS) throw new Error("text is missing");
+      }
+    ratios[perChunk] = { ...best, ratio: best.ours / best.theirs };
+  }
+  return ratios;
 }
-console.log(JSON.stringify(ratios));
+
+if (globalThis.process) {
+  const [{ createParser }, { stream }] = await Promise.all(["eventsource-parser", "flask-aistream"].map((it) => import(it)));
+  const used = () => {
+    const { user, system } = process.cpuUsage();
+    return user + system;
+  };
+  console.log(JSON.stringify(await measure({ createParser, stream }, used)));
+}
