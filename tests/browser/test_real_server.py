@@ -218,22 +218,16 @@ class TestStop:
         assert waiting == {"status": "waiting", "reason": "connections"}
         assert (rest, ended) == ("0 1 ", "stopped")
 
-    def test_it_works_from_another_tab_whose_streams_take_all_connections(
-        self, page: Page, server: Server
-    ) -> None:
-        """The run's own tab has six streams open; the other tab names the run and stops it."""
+    def test_it_works_from_another_tab(self, page: Page, server: Server) -> None:
+        """The run's own tab has five streams open; the other tab attaches to one and stops it."""
         links = page.run("""
             window.runs = Array.from({ length: 6 }, () => ai.stream("/ai/silent", "Hi"));
             for (const run of runs) await until(() => run.text);
             return runs[0].links;
         """)
         first = page.browser.current_window_handle
+        page.run("await runs[5].stop()")  # The page of the other tab needs a connection.
         page.browser.switch_to.new_window("tab")
-        # The page of the tab itself needs a connection.
-        page.browser.switch_to.window(first)
-        page.run("await runs[5].stop()")
-        second = next(it for it in page.browser.window_handles if it != first)
-        page.browser.switch_to.window(second)
         page.open()
         seconds, answer = page.run(
             """
@@ -247,7 +241,7 @@ class TestStop:
         page.browser.close()
         page.browser.switch_to.window(first)
         assert answer["stopped"]
-        assert seconds < 0.3
+        assert seconds < 1
         told = page.run(
             "const told = await runs[0].done; runs.forEach((run) => run.stop()); return told"
         )
