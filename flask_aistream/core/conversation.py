@@ -93,14 +93,14 @@ def is_bound(chat: str | None, owner: str | None) -> bool:
 
 def without_history(new: NewMessages, run: str) -> Turn:
     """The turn of a request whose own messages are the conversation."""
-    messages = [*new.messages, *denials(new.messages, new.decisions)]
-    question = trailing(messages, ("tool",)) or trailing(messages, ("user",))[-1:]
-    approved = approvals(messages, new.decisions)
-    return Turn(
-        close_calls(messages, approved) if new.decisions else messages,
-        with_ids(question, run, new.id),
-        approved=approved,
-    )
+    messages = list(new.messages)
+    approved: list[dict[str, t.Any]] = []
+    if new.decisions:
+        messages += denials(messages, new.decisions)
+        approved = approvals(messages, new.decisions)
+    question = trailing(messages, ("tool",)) or trailing(messages[-1:], ("user",))
+    closed = close_calls(messages, approved) if new.decisions else messages
+    return Turn(closed, with_ids(question, run, new.id), approved=approved)
 
 
 def with_history(history: Sequence[Message], new: NewMessages, run: str) -> Turn:

@@ -82,8 +82,10 @@ class ChatRequest:
 
         :param most: Characters. A larger request loses its oldest messages, and then its params.
         """
-        kept: dict[str, t.Any] = {"body": {}, "echo": None, "prompt": self._own_prompt}
-        values = {name: kept.get(name, getattr(self, name)) for name in ENCODED_FIELDS}
+        values: dict[str, t.Any] = {"messages": self.messages}
+        if self.prompt != last_prompt(self.messages):
+            values["prompt"] = self.prompt
+        values |= {name: value for name in KEPT_FIELDS if (value := getattr(self, name))}
         try:
             text = dumps(values)
             if most is None or len(text) <= most:
@@ -117,13 +119,9 @@ class ChatRequest:
     def decode(cls, text: str) -> ChatRequest:
         """The inverse of :meth:`encode`. Unknown fields are dropped."""
         values = json.loads(text)
-        values["prompt"] = values["prompt"] or last_prompt(values["messages"])
+        if "prompt" not in values:
+            values["prompt"] = last_prompt(values["messages"])
         return cls(**{name: values[name] for name in ENCODED_FIELDS if name in values})
-
-    @property
-    def _own_prompt(self) -> str:
-        """The prompt, unless it is in the messages anyway."""
-        return "" if self.prompt == last_prompt(self.messages) else self.prompt
 
     def on_stop(self, callback: t.Callable[[], object]) -> None:
         """Call ``callback`` when the run is stopped before the provider has returned.
@@ -148,8 +146,8 @@ class ChatRequest:
         return self._stop.take()
 
 
-def dumps(value: t.Any) -> str:
-    return json.dumps(value, separators=(",", ":"), default=str)
+# Made once: json.dumps makes an encoder for each call with these options.
+dumps = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
 def newest_within(messages: t.Sequence[Message], room: int) -> list[Message]:
@@ -166,6 +164,10 @@ def newest_within(messages: t.Sequence[Message], room: int) -> list[Message]:
 ENCODED_FIELDS = tuple(
     field.name for field in fields(ChatRequest) if not field.name.startswith("_")
 )
+
+NOT_KEPT = {"messages", "prompt", "body", "echo", "so_far"}
+KEPT_FIELDS = tuple(name for name in ENCODED_FIELDS if name not in NOT_KEPT)
+"""What :meth:`ChatRequest.encode_for_history` keeps, beside the messages and the prompt."""
 
 
 def text_of(content: t.Any) -> str:

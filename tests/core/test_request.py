@@ -123,3 +123,12 @@ def test_a_value_that_is_nested_too_deeply_is_rejected() -> None:
         body = {"a": body}
     with pytest.raises(RequestError, match="cannot be sent to another process"):
         ChatRequest("Hi", [], body=body).encode()
+
+
+def test_a_request_kept_for_history_loses_its_body_only() -> None:
+    given = [{"role": "user", "content": "Hi"}]
+    for prompt in ("Hi", "", "Other"):
+        fields = {"params": {"a": 1}, "chat": "c", "approved": [{"id": "1"}]}
+        request = ChatRequest(prompt, given, body={"b": 1}, **fields)  # type: ignore[arg-type]
+        kept = ChatRequest.decode(request.encode_for_history(None))
+        assert kept == ChatRequest(prompt, given, **fields)  # type: ignore[arg-type]

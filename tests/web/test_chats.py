@@ -146,12 +146,6 @@ def test_code_lists_the_runs_of_a_chat(app: Flask, ai: AIStream, gate: Gate) -> 
         live.stop()
 
 
-@pytest.mark.parametrize("name", ["chats"])
-def test_a_provider_cannot_hide_the_route(name: str) -> None:
-    with pytest.raises(RegistrationError):
-        AIStream().provider(name=name)(lambda request: "Hi")
-
-
 def test_an_unknown_policy_is_refused_when_the_provider_is_registered() -> None:
     with pytest.raises(RegistrationError, match="parallel, reject, interrupt"):
         AIStream().provider(name="say", chat_policy="queue")(lambda request: "Hi")
