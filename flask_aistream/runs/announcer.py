@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+import weakref
 from collections import Counter
 from collections import deque
 from collections.abc import Callable
@@ -63,6 +64,7 @@ class Announcer:
         self._lock: AbstractContextManager[object] = concurrency.lock()
         self._expected: Counter[str] = Counter()
         self._durations: dict[str, Durations] = {}
+        self._ended: weakref.WeakValueDictionary[str, Log] = weakref.WeakValueDictionary()
         self._claimed: set[str] = set()
         self._queue: deque[tuple[Log, int]] = deque()
         self._tasks = 0
@@ -106,6 +108,7 @@ class Announcer:
             self._claim_all(self._deliver_all)
 
     def _note(self, log: Log, run: ActiveRun | None) -> None:
+        self._ended[log.run.id] = log
         while len(self._durations) >= MAX_DURATIONS:  # Other processes have delivered these.
             self._durations.pop(next(iter(self._durations)), None)
         if run is not None and not run.request.restarts:
@@ -165,13 +168,17 @@ class Announcer:
 
     def _open(self, run_id: str) -> Log | None:
         """The log of a row; ``None``: the row is dropped, or claimed again later."""
+        log = None
         try:
-            return self._store.open(run_id)
+            log = self._store.open(run_id)
         except (RunNotFound, RunUnreadable):
-            self._store.delivered(run_id)
+            # The store may have been rolled back since this process has ended the run.
+            log = self._ended.get(run_id)
+            if log is None:
+                self._store.delivered(run_id)
         except StoreUnavailable:
             pass
-        return None
+        return log
 
     def _add_task(self) -> None:
         with self._lock:

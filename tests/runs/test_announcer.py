@@ -11,6 +11,7 @@ import pytest
 from flask_aistream.core import events as ev
 from flask_aistream.runs.announcer import Announcer
 from flask_aistream.runs.ended import RunEnded
+from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.memory import MemoryStore
 from tests.doubles import ManualClock
@@ -32,6 +33,14 @@ class Outbox(MemoryStore):
         log = new_log(self)
         log.end(ev.Finished())
         self.rows.append(OutboxRow(log.run.id, attempt))
+
+    def lose(self) -> Log:
+        """End a run that the store does not have any more."""
+        log = new_log(self)
+        log.end(ev.Finished())
+        self.rows.append(OutboxRow(log.run.id, 1))
+        del self._logs[log.run.id]
+        return log
 
     def claim(self, busy: Collection[str]) -> list[OutboxRow]:
         rows, self.rows = self.rows, []
@@ -115,3 +124,14 @@ def test_a_process_without_receivers_claims_nothing() -> None:
     outbox.add()
     announce(outbox, receiver)
     assert (len(outbox.rows), outbox.deleted) == (1, [])
+
+
+def test_an_end_is_delivered_though_the_store_has_lost_its_run_since() -> None:
+    outbox, receiver = Outbox(), Receiver(lambda: None)
+    concurrency = ManualConcurrency(ManualClock())
+    announcer = Announcer(outbox, concurrency, receiver, concurrency.clock, MAX_DELIVERIES)
+    log, other = outbox.lose(), outbox.lose()
+    announcer.announce(log, None)
+    concurrency.run()
+    assert [ended.run.id for ended in receiver.received] == [log.run.id]
+    assert set(outbox.deleted) == {log.run.id, other.run.id}

@@ -163,6 +163,7 @@ class SimEngine:
         self._seen_at = -100.0
         self._dead: list[str] = []
         self._claimants: set[str] = set()
+        self._known: set[str] = set()
         self._rolled_back = False
         database.engines[self._name] = self
 
@@ -528,7 +529,8 @@ class SimEngine:
             }
             patience = DEAD_SECONDS
         else:
-            names = (state.entered | self._claimants) - {self._name}
+            self._known |= state.entered
+            names = (self._known | self._claimants) - {self._name}
             signs = {it: 0 for it in names if state.beats.get(it, (0, 0.0))[1] <= now}
             patience = WATCH_SECONDS
         self._seen = {

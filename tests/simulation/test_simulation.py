@@ -51,6 +51,11 @@ def test_an_idle_process_asserts_the_ends_that_a_rollback_takes_back(kind: str) 
     assert [violation_of(seed, kind, plan) for seed in range(20)] == [None] * 20
 
 
+def test_a_dead_process_is_found_though_the_set_of_processes_was_lost_after_its_death() -> None:
+    plan = [Op(0.1, "start", 0, 1, 9), Op(0.9, "kill", 0, 0, 0), Op(1.6, "evict", 2, 0, 0)]
+    assert [violation_of(seed, "redis", plan) for seed in range(20)] == [None] * 20
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
 def test_an_end_that_crashes_its_receivers_is_given_up(kind: str) -> None:
     plan = [Op(0.1, "start", 0, 1, 3), Op(0.15, "receiver", 0, 3, 0)]

@@ -38,6 +38,7 @@ class Processes:
         self._ticks = ticks
         self._missing: dict[tuple[str, bool], float] = {}
         self._checked_at = 0.0
+        self._known: set[str] = set()
         self.dead: list[str] = []
         self.claimants: set[str] = set()
 
@@ -100,6 +101,7 @@ class Processes:
 
     def _remove(self, name: str) -> None:
         """Remove a process that has no runs."""
+        self._known.discard(name)
         self._server.redis.srem(self._keys.processes, name)
         self._server.redis.hdel(self._keys.bytes, f"@{name}")
         # It may have begun a run at this moment.
@@ -115,7 +117,9 @@ class Processes:
             self._missing.clear()
         self._checked_at = now
         client = self._server.redis
-        names = {name.decode() for name in client.smembers(self._keys.processes)} | self.claimants
+        # Remembered: the server may lose the set before a dead process is found.
+        self._known |= {name.decode() for name in client.smembers(self._keys.processes)}
+        names = self._known | self.claimants
         missing = [
             it for it in names if it != self._name and not client.exists(self._keys.beat(it))
         ]
