@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing as t
+from urllib.parse import urlencode
 
 from hypothesis import strategies as st
 
@@ -145,3 +146,6 @@ QUERIES = st.dictionaries(
     st.one_of(TEXTS, CURSORS, LATIN),
     max_size=3,
 )
+
+QUERY_STRINGS = QUERIES.map(lambda query: urlencode(query, errors="surrogatepass"))
+"""The same as it is sent; a surrogate becomes bytes that are not UTF-8."""
