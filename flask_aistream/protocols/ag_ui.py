@@ -57,6 +57,8 @@ class AGUIEncoder(SpanEncoder):
         super().__init__(context)
         thread = context.options.get("thread", context.run)
         self._ids = {"threadId": thread, "runId": context.options.get("run", context.run)}
+        parent = context.options.get("parent")
+        self._parent = {} if parent is None else {"parentRunId": parent}
         self._message_count = 0
         self._message = ""
         self._parent_message: str | None = None
@@ -70,7 +72,12 @@ class AGUIEncoder(SpanEncoder):
         match event:
             case ev.RunStarted():
                 self._approved = set(event.approved or ())
-                yield {"type": "RUN_STARTED", **self._ids, "protocolVersion": VERSION}
+                yield {
+                    "type": "RUN_STARTED",
+                    **self._ids,
+                    **self._parent,
+                    "protocolVersion": VERSION,
+                }
             case ev.Reasoning():
                 yield from self.encode_reasoning(event)
             case ev.ToolCallStarted() if event.id not in self._calls:
@@ -246,9 +253,12 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
         raise missing_field("messages", "a list of AG-UI messages")
     if not isinstance(body["messages"], list):
         raise wrong_type("messages", body["messages"], "a list of AG-UI messages")
+    for name in ("tools", "context"):
+        if not isinstance(body.get(name), (list, type(None))):
+            raise wrong_type(name, body[name], "a list")
     thread = text_field(body, "threadId")
     run = text_field(body, "runId")
-    ids = {"thread": thread, "run": run}
+    ids = {"thread": thread, "run": run, "parent": text_field(body, "parentRunId")}
     return ParsedRequest(
         messages=read_thread(body["messages"]),
         params=other_fields(body, OWN_FIELDS),

@@ -470,6 +470,18 @@ def test_a_field_that_asks_for_nothing_special_is_accepted(
     assert client.post(url("openai-chat"), json=body("openai-chat", **fields)).status_code == 200
 
 
+@pytest.mark.parametrize("field", ["tools", "context", "threadId", "runId", "parentRunId"])
+def test_a_field_of_ag_ui_with_a_wrong_type_is_refused(client: Client, field: str) -> None:
+    answer = client.post(url("ag-ui"), json={**body("ag-ui"), field: {"a": 1}})
+    assert answer.status_code == 422
+    assert f"`{field}`" in answer.get_json()["error"]["message"]
+
+
+def test_an_ag_ui_run_names_its_parent(client: Client) -> None:
+    answer = client.post(url("ag-ui"), json=body("ag-ui", parentRunId="p1"))
+    assert '"parentRunId":"p1"' in answer.text.partition("\n")[0]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_error_lists_no_other_provider(client: Client, name: str) -> None:
     answer = client.post(url(name, "nobody"), json=body(name, "nobody"))
