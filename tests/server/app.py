@@ -258,4 +258,11 @@ def ended(sender: Flask, ended: RunEnded) -> None:
         note("dying", run=ended.run.id)
         os.kill(os.getpid(), signal.SIGKILL)
     outcome = type(ended.outcome).__name__
-    note("ended", run=ended.run.id, outcome=outcome, text=ended.text, seconds=ended.seconds)
+    note(
+        "ended",
+        run=ended.run.id,
+        outcome=outcome,
+        text=ended.text,
+        seconds=ended.seconds,
+        turn=[message["content"] for message in [*ended.question, *ended.answer]],
+    )

@@ -39,6 +39,7 @@ def test_an_end_whose_process_dies_before_delivery_is_delivered_by_another(
     assert server.wait_fact("dying", reading.run)["pid"] == dying
     told = server.wait_fact("ended", reading.run)
     assert (told["text"], told["outcome"]) == ("Farewell.", "Stopped" if stopped else "Finished")
+    assert told["turn"] == ["?", "Farewell."]  # Question and answer, from the store.
     survivors = connect(server, here).stream("/ai/count", {"prompt": "?", "n": 150, "pause": 0.01})
     survivors.text("149 ")  # Time in which it could be told twice.
     assert len(server.facts("ended", reading.run)) == 1
