@@ -47,7 +47,7 @@ def asked(ai: AIStream) -> list[ChatRequest]:
 
 
 @pytest.fixture
-def kept(ai: AIStream) -> Iterator[list[Message]]:
+def kept(app: Flask, ai: AIStream) -> Iterator[list[Message]]:
     """The application's history of one chat."""
     kept: list[Message] = []
     ai.identify(lambda: request.headers.get("User", "ann"))
@@ -56,7 +56,7 @@ def kept(ai: AIStream) -> Iterator[list[Message]]:
     def store(sender: Flask, ended: RunEnded) -> None:
         kept.extend([*ended.question, *ended.answer])
 
-    with run_ended.connected_to(store):
+    with run_ended.connected_to(store, app):
         yield kept
 
 

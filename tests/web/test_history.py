@@ -48,6 +48,8 @@ class Conversations:
         return list(self.kept.get((chat, owner), []))
 
     def store(self, sender: Flask, ended: RunEnded) -> None:
+        if ended.run.id not in {request.run for request in self.asked}:
+            return  # Of another test.
         time.sleep(self.seconds)
         self.ended.append(ended)
         if ended.chat is None:
