@@ -147,10 +147,11 @@ class ActiveRuns:
                     "The server is running as many answers as it can. Try again in a moment."
                 )
             for share in shares:
-                if self._taken[share.name] >= share.most:
+                if self._taken[share.name] + share.size > share.most:
                     raise TooManyRuns(share.most, share.refusal)
             self._reserved[run_id] = shares
-            self._taken.update(share.name for share in shares)
+            for share in shares:
+                self._taken[share.name] += share.size
         try:
             yield
         finally:
@@ -183,6 +184,6 @@ class ActiveRuns:
 
     def _release(self, shares: Sequence[Share]) -> None:
         for share in shares:
-            self._taken[share.name] -= 1
+            self._taken[share.name] -= share.size
             if not self._taken[share.name]:
                 del self._taken[share.name]

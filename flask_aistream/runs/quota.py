@@ -18,16 +18,18 @@ MOST_CALLERS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A limit of concurrent runs that some of the runs of a process count against.
+    """A limit that some of the concurrent runs of a process count against.
 
     :param name: Runs with a share of the same name are counted together.
-    :param most: The limit.
+    :param most: The limit, of runs or of bytes.
     :param refusal: Message of the error beyond it: what is reached, and what to do.
+    :param size: What this run counts: 1, or its bytes.
     """
 
     name: str
     most: int
     refusal: str
+    size: int = 1
 
 
 class StartRate:

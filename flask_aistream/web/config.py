@@ -314,6 +314,13 @@ class Settings:
         "Most concurrent runs in one process that clients started with `background`, which continue without a "
         "reader; further starts get 429.",
     )
+    live_request_bytes: int | None = key(
+        256 * MEGABYTE,
+        "bytes",
+        Number(PEBIBYTE, whole=True, none="no limit"),
+        "Bytes of the request bodies of all live runs in one process, which are kept for their providers; further starts "
+        "by clients get 429. Bodies below 16 KiB do not count.",
+    )
     max_starts_per_owner: int | None = key(
         300,
         "starts per minute",

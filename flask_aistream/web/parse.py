@@ -32,6 +32,9 @@ from flask_aistream.web.config import Settings
 
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
+BODY_BYTES = "flask_aistream.body_bytes"
+"""Key of the WSGI environment: size of the body that was read."""
+
 SYSTEM_ROLES = ("system", "developer")
 
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -132,6 +135,7 @@ def receive_body(request: Request, settings: Settings, bodies: BodyReads) -> byt
             )
     if missing:
         raise RequestError("The body is malformed, or did not arrive as a whole.", "body_invalid")
+    request.environ[BODY_BYTES] = len(data)  # A body in chunks has no Content-Length.
     return data
 
 

@@ -10,6 +10,9 @@ from flask_aistream.runs.quota import Share
 from flask_aistream.runs.quota import StartRate
 from flask_aistream.web.config import Settings
 
+SMALL = 16 * 1024
+"""Bytes of a request's body that are not worth counting: a run takes as much memory."""
+
 
 class Quotas:
     """Makes the quotas of one process.
@@ -21,6 +24,7 @@ class Quotas:
         self, settings: Settings, lock: Callable[[], AbstractContextManager[object]]
     ) -> None:
         self._per_address = settings.max_runs_per_address
+        self._request_bytes = settings.live_request_bytes
         self._owner_rate = rate_of(settings.max_starts_per_owner, lock)
         self._address_rate = rate_of(settings.max_starts_per_address, lock)
         self._anonymous = share(
@@ -35,12 +39,22 @@ class Quotas:
             "`background`.",
         )
 
-    def of(self, owner: str | None, address: str | None, *, background: bool) -> Quota:
+    def of(
+        self, owner: str | None, address: str | None, *, background: bool, size: int = 0
+    ) -> Quota:
         """
+        :param size: Bytes of the request's body, which are kept while the run is live.
         :param owner: With its namespace; ``None`` for an anonymous client.
         :param address: Of an anonymous client, if it is public.
         """
         shares = self._background if background else ()
+        if size > SMALL:
+            shares += share(
+                "request bytes",
+                self._request_bytes,
+                "The live runs of the server keep as many bytes of requests as they may ({}). Try again in a moment.",
+                size,
+            )
         if owner is not None:
             return Quota(shares, self._owner_rate, owner)
         shares += self._anonymous
@@ -54,8 +68,8 @@ class Quotas:
         return Quota(shares, self._address_rate, address)
 
 
-def share(name: str, most: int | None, refusal: str) -> tuple[Share, ...]:
-    return () if most is None else (Share(name, most, refusal.format(most)),)
+def share(name: str, most: int | None, refusal: str, size: int = 1) -> tuple[Share, ...]:
+    return () if most is None else (Share(name, most, refusal.format(most), size),)
 
 
 def rate_of(

@@ -235,10 +235,10 @@ def quota_of(ext: Extension, run: Run, chat: ChatRequest) -> Quota:
     """What the start counts against. Code outside of a request is not limited."""
     if not has_request_context():
         return UNCOUNTED
-    quotas = ext.process.quotas
-    if run.owner is not None:
-        return quotas.of(f"{run.namespace} {run.owner}", None, background=chat.background)
-    return quotas.of(None, address_of(ext, current_request()), background=chat.background)
+    owner = None if run.owner is None else f"{run.namespace} {run.owner}"
+    address = address_of(ext, current_request()) if owner is None else None
+    size = request.environ.get(parse.BODY_BYTES) or request.content_length or 0
+    return ext.process.quotas.of(owner, address, background=chat.background, size=size)
 
 
 def launch_or_enqueue(

@@ -124,6 +124,25 @@ def test_a_limit_that_is_none_limits_nothing(
     assert [client.start(**request_of).status_code for _ in range(5)] == [200] * 5
 
 
+def test_the_bytes_of_the_requests_of_live_runs_are_limited(
+    make_app: MakeApp, script: Script
+) -> None:
+    client = Client(make_app(live_request_bytes=100_000))
+
+    def start(size: int, user: str | None = None, **more: t.Any) -> TestResponse:
+        return client.start(user, json={"prompt": "x" * size}, **more)
+
+    chunked: dict[str, t.Any] = {
+        "environ_overrides": {"wsgi.input_terminated": True, "CONTENT_LENGTH": None}
+    }
+    started = start(40_000, **chunked)
+    assert start(40_000).status_code == 200
+    assert refusal_of(start(40_000, "ann")) == (429, "too_many_runs")
+    assert start(1).status_code == 200
+    client.app.test_client().post(f"/ai/runs/{started.headers['AIStream-Run']}/stop")
+    assert start(40_000).status_code == 200
+
+
 def test_background_runs_have_a_ceiling_of_their_own(
     app: Flask, ai: AIStream, make_app: MakeApp, gate: Gate
 ) -> None:
