@@ -52,6 +52,7 @@ class BodyReader:
         self._start = b""
         self._decode: EventStream | JsonLines | None = None
         self._adapter: WireAdapter | None = None
+        self._unknown = 0
         self.complete = False
         self.odd: Counter[str] = Counter()
 
@@ -124,11 +125,17 @@ class BodyReader:
         if factory is None:
             if value.get("type") == "ping":
                 return None
+            self._unknown += 1
+            if self._unknown > MAX_UNKNOWN:
+                invalid("an answer in a format that is not known")
             count(self.odd, f"an object with {', '.join(map(str, list(value)[:5]))}")
             return None
         self._adapter = factory(self._accounting)
         return self._adapter
 
+
+MAX_UNKNOWN = 10_000
+"""Objects of no known wire that an answer may begin with."""
 
 MAX_KINDS = 100
 """Descriptions of odd chunks that are kept."""

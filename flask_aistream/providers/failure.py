@@ -227,6 +227,8 @@ def own_failure(error: BaseException, now: float | None) -> ProviderError | None
 def code_by(bases: list[type]) -> str | None:
     """The code for an exception by its class; ``None`` for a mistake in calling the library."""
     names = " ".join(base.__name__ for base in bases)
+    if names == "HTTPException":  # http.client's, for an answer with too many headers.
+        return "upstream_invalid"
     for part, code in BY_CLASS:
         if part in names:
             return code

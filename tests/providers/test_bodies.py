@@ -140,6 +140,13 @@ def test_lines_of_json_may_be_written_in_every_form(form: str) -> None:
     assert read(written[at : at + 1] for at in range(len(written))) == read([plain])
 
 
+def test_objects_of_no_known_wire_are_not_read_for_ever() -> None:
+    events = event_stream(({"news": number} for number in range(20_000)), done=False)
+    (failure,) = read([b"".join(events), b"data: x"])
+
+    assert failure.code == "upstream_invalid"
+
+
 # Fields of other types
 
 OTHERS: list[t.Any] = [None, 5, "x", [], {}, True, 1.5, [None], {"a": 1}]

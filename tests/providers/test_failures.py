@@ -274,6 +274,10 @@ EXCEPTIONS: dict[str, tuple[BaseException, str | None]] = {
     "http.client disconnected": (http.client.RemoteDisconnected("gone"), "upstream_unavailable"),
     "http.client incomplete": (http.client.IncompleteRead(b""), "upstream_unavailable"),
     "http.client status line": (http.client.BadStatusLine("x"), "upstream_invalid"),
+    "http.client headers": (
+        http.client.HTTPException("got more than 100 headers"),
+        "upstream_invalid",
+    ),
     "http.client misused": (http.client.CannotSendRequest(), None),
     "urllib 503": (of_urllib(503), "upstream_unavailable"),
     "urllib refused": (urllib.error.URLError(ConnectionRefusedError()), "upstream_unavailable"),
