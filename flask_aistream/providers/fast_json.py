@@ -1,4 +1,4 @@
-"""JSON → values, with orjson or msgspec where one of them is installed (extra ``fast``)."""
+"""JSON → values, with orjson where it is installed (extra ``upstream``)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,8 @@ def fastest() -> Callable[[str], t.Any]:
     try:
         from orjson import loads
     except ImportError:
-        pass
-    else:
-        return t.cast("Callable[[str], t.Any]", loads)
-    try:
-        from msgspec.json import decode
-    except ImportError:
         return json.loads
-    return t.cast("Callable[[str], t.Any]", decode)
+    return t.cast("Callable[[str], t.Any]", loads)
 
 
 quick = fastest()
@@ -31,5 +25,5 @@ def loads(text: str) -> t.Any:
     try:
         return quick(text)
     except ValueError:
-        # Half a character (a lone surrogate), NaN and integers of any length are refused by the fast ones.
+        # orjson refuses half a character (a lone surrogate) and NaN.
         return json.loads(text)
