@@ -20,6 +20,7 @@ from flask_aistream.providers.inner_iterators import ASYNC
 from flask_aistream.providers.inner_iterators import reading
 from flask_aistream.providers.raw import is_async
 from flask_aistream.providers.raw import is_raw
+from flask_aistream.providers.table import NO_OBJECTS
 from flask_aistream.providers.table import is_chunk
 
 
@@ -88,9 +89,6 @@ def classify(result: t.Any, *, awaited: bool = False) -> Result:
         return Sync(iter((result,)))
     return opened(result) or Sync(iter((result,)))
 
-
-NO_OBJECTS = frozenset((type(None), list, int, float, bool))
-"""Classes of JSON that is no object, which Stainless's SDKs yield like any other chunk."""
 
 ALWAYS_ENDED = frozenset(
     ("anthropic", "google", "groq", "mistralai", "ollama", "openai", "together")

@@ -34,6 +34,9 @@ from flask_aistream.providers.wires import wire_of
 
 Factory = Callable[[Accounting], Adapter]
 
+NO_OBJECTS = frozenset((type(None), list, int, float, bool))
+"""Classes of JSON that is no object, which Stainless's SDKs yield like any other chunk."""
+
 # No class made of one of them: protocols know each event by its class. And a run starts only once.
 YIELDABLE = frozenset(EVENTS) - {RunStarted}
 
@@ -170,7 +173,7 @@ class Chunks:
             if chunk and self._by_factory:
                 self._ignore(f"an object with {', '.join(map(str, list(chunk)[:5]))}")
                 return None
-        if chunk is None and self._by_factory:
+        if type(chunk) in NO_OBJECTS and (self.incomplete or (chunk is None and self._by_factory)):
             self.ignore(chunk)
             return None
         raise ChunkUnknown(chunk)

@@ -34,7 +34,6 @@ from flask_aistream.providers.raw import is_async
 from flask_aistream.providers.raw import is_raw
 from flask_aistream.providers.raw import read
 from flask_aistream.providers.raw import read_out
-from flask_aistream.providers.results import NO_OBJECTS
 from flask_aistream.providers.results import Async
 from flask_aistream.providers.results import Deferred
 from flask_aistream.providers.results import Result
@@ -42,6 +41,7 @@ from flask_aistream.providers.results import Sync
 from flask_aistream.providers.results import classify
 from flask_aistream.providers.results import is_sdk_stream
 from flask_aistream.providers.results import stream_of
+from flask_aistream.providers.table import NO_OBJECTS
 from flask_aistream.providers.table import Chunks
 from flask_aistream.runs.call import ProviderCall
 from flask_aistream.runs.intern import INTERN_POOL
