@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import typing as t
@@ -156,3 +157,33 @@ def test_no_browser_takes_a_refusal_for_a_script(
     assert 400 <= response.status_code < 500
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.mimetype != "text/html" or "<script" not in response.text
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize("size", [1999, 2000, 2001, 5000])
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/ai/chat", "application/json"), ("/ai/chat/html", FORM)]
+)
+def test_a_body_without_a_length_is_never_cut_at_the_limit(
+    app: Flask, path: str, kind: str, size: int
+) -> None:
+    begin, end = ("prompt=", "") if kind == FORM else ('{"prompt": "', '"}')
+    body = begin + "x" * (size - len(begin + end)) + end
+    chunked = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    with app.test_client().post(
+        path,
+        input_stream=io.BytesIO(body.encode()),
+        content_type=kind,
+        environ_overrides=chunked,
+        buffered=True,
+    ) as response:
+        assert response.status_code == (200 if size <= 2000 else 413)
+
+
+@pytest.mark.parametrize("path", ["/ai/chat/html", "/ai/v1/responses"])
+def test_a_form_of_too_many_fields_is_refused_before_it_is_parsed(app: Flask, path: str) -> None:
+    response = app.test_client().post(path, data="&" * 1000, content_type=FORM)
+    assert response.status_code == 413
+    assert "1000 fields" in response.text
