@@ -15,6 +15,9 @@ STRING = re.compile(r'"[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z)', re.DOTALL)
 NOT_BRACKETS = re.compile(r"[^\[\]{}]+")
 OPENING = "[{"
 
+DIGITS = 309
+"""Characters of the largest double as an integer."""
+
 
 def loads(data: bytes, *, depth: int | None, values: int | None) -> t.Any:
     """The value of a JSON text.
@@ -26,7 +29,7 @@ def loads(data: bytes, *, depth: int | None, values: int | None) -> t.Any:
     try:
         text = data.decode("utf-8-sig")
         check_shape(text, depth, values)
-        return json.loads(text, parse_constant=refuse_constant, parse_float=finite)
+        return json.loads(text, parse_constant=refuse_constant, parse_float=finite, parse_int=whole)
     except RecursionError:
         raise too_deep() from None
     except ValueError as error:
@@ -85,3 +88,10 @@ def finite(text: str) -> float:
     if math.isinf(value):
         raise ValueError(f"{text[:20]} is too large a number")
     return value
+
+
+def whole(text: str) -> int:
+    """An integer that other JSON parsers can hold as a double. Python reads and writes longer ones in quadratic time."""
+    if len(text) > DIGITS:
+        raise ValueError(f"{text[:20]} is too large a number")
+    return int(text)

@@ -99,6 +99,7 @@ HOSTILE: dict[str, bytes] = {
     "quotes that are never closed": b'{"a": "' + b'\\"' * 500_000 + b"[" * 200 + b"\\",
     "another encoding": '{"prompt": "Hi"}'.encode("utf-16"),
     "a huge integer": b'{"prompt": "Hi", "a": ' + b"9" * 5000 + b"}",
+    "many large integers": b'{"a": [' + (b"9" * 310 + b",") * 3000 + b"-1]}",
 }
 
 
