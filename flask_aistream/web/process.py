@@ -29,6 +29,7 @@ from flask_aistream.server.detect import concurrency
 from flask_aistream.server.gunicorn import announce
 from flask_aistream.server.gunicorn import longest_response
 from flask_aistream.server.lifecycle import Lifecycle
+from flask_aistream.server.quiet import ignore_unread_responses
 from flask_aistream.server.watcher import DisconnectWatcher
 from flask_aistream.server.wrappers import log_limit
 from flask_aistream.stores.limits import Limits
@@ -137,6 +138,7 @@ class ProcessState:
                 "to this worker wait, Stop among them. Start gunicorn with -k gevent."
             )
         log_limit()
+        ignore_unread_responses()
         self._sweep()
         self._watch_writes()
         if self.store.shared:

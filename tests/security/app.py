@@ -44,8 +44,8 @@ def slow(request: ChatRequest) -> Iterator[str]:
 
 @ai.provider(default_prompt="Hi")
 def flood(request: ChatRequest) -> Iterator[str]:
-    """More than any socket buffers, as fast as it is read."""
-    for _ in range(200):
+    """More than the sockets of both sides buffer."""
+    for _ in range(45):
         yield "x" * 10_000
         time.sleep(0.001)
 

@@ -53,7 +53,8 @@ class Attacked:
         held = self.wait_until(lambda here: not more_than(here, before))
         assert not more_than(held, before), f"{held} is more than {before}"
         assert self.state()["pid"] == before["pid"]
-        assert "Traceback" not in self.server.output()[logged:]
+        log = self.server.output()[logged:]
+        assert "Traceback" not in log, log[log.index("Traceback") :][:5000]
 
     def settle(self) -> None:
         """Let runs and connections of an earlier test end."""

@@ -19,7 +19,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         options=("--worker-connections", "12000", "--backlog", "4096"),
         APP_AISTREAM_RETAIN_SECONDS=1,
         APP_AISTREAM_DETACH_SECONDS=0.5,
-        APP_AISTREAM_SEND_SECONDS=2,
+        APP_AISTREAM_SEND_SECONDS=4,
         APP_AISTREAM_BODY_SECONDS=2,
     )
     server.wait_ready()
