@@ -54,7 +54,7 @@ YIELD_SECONDS = 0.001
 
 ASYNC_DEF = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
-WRITE_REJECTED = ev.Interrupted("killed")
+WRITE_REFUSED = ev.Interrupted("killed")
 """Outcome of a provider whose write the log rejected. Normally the caller that ended or released the run has
 recorded another outcome before."""
 
@@ -157,7 +157,7 @@ class Pump:
     def fence(self) -> None:
         """Reject all further writes, even if the log accepts them: this process may own the run again, for
         another call of the provider."""
-        self._write = reject
+        self._write = refuse
 
     def run(self, yield_control: Callable[[], None]) -> ev.Terminal | Async | Deferred:
         """Call a synchronous provider and pump its chunks to the end.
@@ -384,12 +384,12 @@ class Pump:
         try:
             self._write(event)
         except LogEnded:
-            self._terminal = WRITE_REJECTED
+            self._terminal = WRITE_REFUSED
             return False
         return True
 
     def _flush(self) -> ev.Terminal:
-        if self._terminal is WRITE_REJECTED or self._terminal is TOO_LONG:
+        if self._terminal is WRITE_REFUSED or self._terminal is TOO_LONG:
             return self._terminal
         if (
             self._direct
@@ -422,7 +422,7 @@ class Pump:
         called = False
         for event in chunks.close():
             called = called or isinstance(event, ev.ToolCall)
-            if not self._append_event(event):  # Rejected: a terminal event after it does not count.
+            if not self._append_event(event):  # Refused: a terminal event after it does not count.
                 return None
         if chunks.incomplete:
             self._warn_of_no_end()
@@ -450,7 +450,7 @@ class Pump:
         killed = (
             type(error).__module__.startswith("greenlet") or type(error).__name__ == "Interrupt"
         )
-        return self._write is reject or killed
+        return self._write is refuse or killed
 
     def _failure(self, error: BaseException) -> ev.Failed:
         if isinstance(error, ProviderError):
@@ -541,5 +541,5 @@ def failed(error: ProviderError) -> ev.Failed:
     return ev.Failed(str(error.code), str(error), error.status, error.retry_after)
 
 
-def reject(event: ev.Event) -> t.NoReturn:
+def refuse(event: ev.Event) -> t.NoReturn:
     raise LogEnded
