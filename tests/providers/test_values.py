@@ -166,7 +166,7 @@ WRONG: list[ev.Event] = [
     ev.Reasoning(t.cast(t.Any, 5)),
     ev.ToolError("c", t.cast(t.Any, ValueError("x"))),
     ev.SourceUrl("s", t.cast(t.Any, b"u")),
-    ev.File(t.cast(t.Any, object()), "image/png"),
+    ev.File(t.cast(t.Any, object), "image/png"),
     ev.StepStarted(t.cast(t.Any, ["a"])),
     ev.ToolCall(t.cast(t.Any, None), "f", {}),
     ev.Usage(t.cast(t.Any, "3")),
