@@ -143,6 +143,33 @@ def test_who_had_nothing_to_do_for_long_is_not_dead_when_it_begins_something(
     assert there.claim([]) == []
 
 
+def test_a_service_without_runs_asks_little(
+    stores: Stores, redis_server: RedisServer, clock: ManualClock
+) -> None:
+    there = stores.make(name="there")
+    t.cast(t.Any, there.writer._engine)._processes._ticks = clock
+
+    def commands() -> int:
+        stats = redis_server.client.info("commandstats")
+        return sum(it["calls"] for name, it in stats.items() if name != "cmdstat_info")
+
+    there.orphans()
+    before = commands()
+    for _ in range(8):
+        clock.advance(0.5)
+        there.orphans()
+    assert commands() - before < 12
+    here = stores.make(name="here")
+    log = made(here)
+    stores.kill(here)
+    redis_server.client.delete(Keys("").beat("here"))
+    found = []
+    for _ in range(8):
+        clock.advance(0.5)
+        found += there.orphans()
+    assert log.run.id in [orphan.log.run.id for orphan in found]
+
+
 def test_the_sizes_of_what_is_gone_are_gone(stores: Stores, redis_server: RedisServer) -> None:
     store = stores.make(store_bytes=MEGABYTE, max_runs=1)
     logs = [made(store) for _ in range(3)]

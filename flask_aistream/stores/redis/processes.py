@@ -18,6 +18,9 @@ from flask_aistream.stores.shared.engine import DEAD_SECONDS
 WATCH_SECONDS = 2 * BEAT_SECONDS
 """Part of ``DEAD_SECONDS`` for which another process watches a heartbeat that is missing."""
 
+IDLE_SECONDS = 0.95
+"""Between two looks at a server on which no process has runs. The heartbeat of one that begins lasts longer."""
+
 BEAT_MILLISECONDS = int((DEAD_SECONDS - WATCH_SECONDS) * 1000)
 """Time to live of a heartbeat key."""
 
@@ -38,6 +41,7 @@ class Processes:
         self._ticks = ticks
         self._missing: dict[tuple[str, bool], float] = {}
         self._checked_at = 0.0
+        self._idle = False
         self._known: set[str] = set()
         self.dead: list[str] = []
         self.claimants: set[str] = set()
@@ -62,6 +66,9 @@ class Processes:
             pipe.execute()
 
     def orphans(self) -> list[tuple[str, int]]:
+        now = self._ticks()
+        if self._idle and now - self._checked_at < IDLE_SECONDS:
+            return []
         self.dead = self._find_dead()
         found: list[tuple[str, int]] = []
         for name in (*self.dead, ""):
@@ -73,6 +80,7 @@ class Processes:
             found += self._living(name, runs)
             if not runs and name:
                 self._remove(name)
+        self._idle = not (found or self._known or self.claimants)
         return found
 
     def still_dead(self) -> list[str]:

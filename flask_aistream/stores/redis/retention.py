@@ -57,6 +57,7 @@ class Retention:
         self._living = living
         self._clock = clock
         self._ended_at = -math.inf
+        self._entered = False
 
     def add(self, run_id: str) -> None:
         """A run has ended: no process has to look after it any more."""
@@ -115,8 +116,9 @@ class Retention:
         mine = f"@{self._name}"
         if self._living:
             self._server.redis.hset(self._keys.bytes, mine, self._bytes(self._living))
-        else:  # No other process removes the entry of one that never had a run.
+        elif self._entered:
             self._server.redis.hdel(self._keys.bytes, mine)
+        self._entered = bool(self._living)
         surplus = self._server.run(SUM, (self._keys.bytes,)) - most
         while surplus > 0:
             oldest = self._server.redis.zrange(self._keys.ended, 0, DROP - 1)
