@@ -84,6 +84,7 @@ class World:
         for app in (self.app, self.other):
             runner = install(app).process.runner
             wait_for(lambda runner=runner: not runner.count, "all runs to end")  # type: ignore[misc]
+            install(app).process.store.close()
 
 
 def secret_of(run: str) -> str:
