@@ -128,6 +128,10 @@ def newer(path: Path) -> None:
     made_by(path, lambda db: db.execute(f"PRAGMA user_version = {tables.FORMAT + 1}"))
 
 
+def lacking(path: Path) -> None:
+    made_by(path, lambda db: db.execute("DROP TABLE journal"))
+
+
 def made_by(path: Path, change: Callable[[sqlite3.Connection], object]) -> None:
     with sqlite3.connect(path) as db:
         tables.make(db)
@@ -142,6 +146,7 @@ def made_by(path: Path, change: Callable[[sqlite3.Connection], object]) -> None:
         (damaged, "damaged|malformed"),
         (earlier, "before format 1"),
         (newer, "newer flask_aistream"),
+        (lacking, r"lacks journal\.\w+ of format"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(

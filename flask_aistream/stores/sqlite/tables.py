@@ -53,7 +53,7 @@ def make(db: sqlite3.Connection) -> None:
         create(db)
         db.execute(f"PRAGMA application_id = {APPLICATION}")
         db.execute(f"PRAGMA user_version = {FORMAT}")
-    elif application != APPLICATION:
+    elif application != APPLICATION or oldest < 1:
         raise sqlite3.DatabaseError(
             "the file was made by another program, or by flask_aistream before format 1; name a new file"
         )
