@@ -569,6 +569,8 @@ class World:
         self._hinder(process)
         if seconds >= 2.0:
             self.repeatable |= process.store._claimed
+            rows = self.database.state.runs.items()
+            self.repeatable |= {run_id for run_id, row in rows if row.outbox == process.name}
 
     def do_cut(self, op: Op) -> None:
         process, seconds = self.pick(op.a), (0.2, 1.0, 4.0, 9.0)[op.b % 4]

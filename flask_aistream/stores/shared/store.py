@@ -330,9 +330,13 @@ class SharedStore:
         elif not owned:
             log.apply([Segment(0, list(first))])
         with self._lock:
+            before = self._logs.get(log.run.id)
             self._logs[log.run.id] = log
             if owned:
                 self._own[log.run.id] = log
+        if before is not None and before is not log:
+            # It was opened between two attempts to create the run: its readers come back to this one.
+            before.mark_stale()
 
     def _unfollow(self, run_id: str) -> None:
         if run_id in self._following:
