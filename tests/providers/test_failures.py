@@ -14,17 +14,7 @@ import urllib.error
 from email.message import Message
 from email.utils import formatdate
 
-import aiohttp
-import anthropic
-import google.genai.errors
-import httpx
-import httpx2
-import ollama
-import openai
-import pydantic_ai.exceptions
 import pytest
-import requests
-import urllib3
 
 from flask_aistream.core import events as ev
 from flask_aistream.errors import ProviderError
@@ -32,7 +22,19 @@ from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.body import BodyReader
 from flask_aistream.providers.failure import FAILURES
 from flask_aistream.providers.failure import failure_of
+from tests.lazy import LazyModule
 from tests.providers.outcomes import outcome_of
+
+aiohttp: t.Any = LazyModule("aiohttp")
+anthropic: t.Any = LazyModule("anthropic")
+genai_errors: t.Any = LazyModule("google.genai.errors")
+httpx: t.Any = LazyModule("httpx")
+httpx2: t.Any = LazyModule("httpx2")
+ollama: t.Any = LazyModule("ollama")
+openai: t.Any = LazyModule("openai")
+pydantic_ai_exceptions: t.Any = LazyModule("pydantic_ai.exceptions")
+requests: t.Any = LazyModule("requests")
+urllib3: t.Any = LazyModule("urllib3")
 
 NOW = 1_800_000_000.0
 
@@ -53,8 +55,8 @@ def of_anthropic(status: int, body: t.Any = None, headers: t.Mapping[str, str] =
 
 def of_google(status: int, words: str, message: str = "", details: t.Any = None) -> Exception:
     error = {"code": status, "status": words, "message": message, "details": details}
-    kind = google.genai.errors.ServerError if status >= 500 else google.genai.errors.ClientError
-    return kind(status, {"error": error})
+    kind = genai_errors.ServerError if status >= 500 else genai_errors.ClientError
+    return t.cast(Exception, kind(status, {"error": error}))
 
 
 def of_httpx(status: int, body: t.Any = None, library: t.Any = httpx) -> Exception:
@@ -66,12 +68,15 @@ def of_httpx(status: int, body: t.Any = None, library: t.Any = httpx) -> Excepti
 def of_requests(status: int, body: t.Any = None) -> Exception:
     response = requests.Response()
     response.status_code, response._content = status, json.dumps(body).encode()
-    return requests.HTTPError("failed", response=response)
+    return t.cast(Exception, requests.HTTPError("failed", response=response))
 
 
 def of_aiohttp(status: int, headers: t.Mapping[str, str] = {}) -> Exception:
     info: t.Any = types.SimpleNamespace(real_url="http://model/")
-    return aiohttp.ClientResponseError(info, (), status=status, headers=t.cast(t.Any, headers))
+    return t.cast(
+        Exception,
+        aiohttp.ClientResponseError(info, (), status=status, headers=t.cast(t.Any, headers)),
+    )
 
 
 def of_urllib(status: int) -> Exception:
@@ -89,7 +94,7 @@ def connection_of(sdk: t.Any) -> Exception:
 
 def in_stream(body: t.Any) -> Exception:
     request = httpx2.Request("POST", "http://model/")
-    return openai.APIError("failed", request=request, body=body)
+    return t.cast(Exception, openai.APIError("failed", request=request, body=body))
 
 
 def raised_from(error: BaseException, kind: t.Callable[[str], BaseException]) -> BaseException:
@@ -103,205 +108,230 @@ def pool(error: type[Exception] | None = None) -> t.Any:
 
 
 OPENAI_LONG = {"error": {"code": "context_length_exceeded", "message": "m", "type": "t"}}
-EXCEPTIONS: dict[str, tuple[BaseException, str | None]] = {
-    "openai 401": (of_openai(401), "upstream_auth"),
-    "openai 403": (of_openai(403), "upstream_auth"),
-    "openai 404": (of_openai(404, {"error": {"code": "model_not_found"}}), "upstream_error"),
-    "openai 408": (of_openai(408), "upstream_timeout"),
-    "openai 409": (of_openai(409), "upstream_error"),
-    "openai 413": (of_openai(413), "context_too_long"),
-    "openai 422": (of_openai(422), "upstream_error"),
-    "openai 429": (of_openai(429), "upstream_rate_limited"),
-    "openai quota": (
-        of_openai(429, {"error": {"code": "insufficient_quota"}}),
-        "upstream_rate_limited",
-    ),
-    "openai 500": (of_openai(500), "upstream_unavailable"),
-    "openai 502": (of_openai(502), "upstream_unavailable"),
-    "openai 503": (of_openai(503), "upstream_unavailable"),
-    "openai 504": (of_openai(504), "upstream_timeout"),
-    "openai length": (of_openai(400, OPENAI_LONG), "context_too_long"),
-    "openai policy": (
-        of_openai(400, {"error": {"code": "content_policy_violation"}}),
-        "content_refused",
-    ),
-    "Azure filter": (
-        of_openai(
-            400,
-            {
-                "error": {
-                    "code": "content_filter",
-                    "innererror": {"code": "ResponsibleAIPolicyViolation"},
-                }
-            },
-        ),
-        "content_refused",
-    ),
-    "openai timeout": (timeout_of(openai), "upstream_timeout"),
-    "openai connection": (connection_of(openai), "upstream_unavailable"),
-    "openai in the stream": (in_stream({"code": "server_error", "message": "m"}), "upstream_error"),
-    "a status in the stream": (in_stream({"code": 429, "message": "m"}), "upstream_rate_limited"),
-    "a status in words": (in_stream({"code": "503", "message": "m"}), "upstream_unavailable"),
-    "openai validation": (
-        openai.APIResponseValidationError(
-            httpx2.Response(200, request=httpx2.Request("POST", "http://model/")), None
-        ),
-        "upstream_invalid",
-    ),
-    "openai filter": (openai.ContentFilterFinishReasonError(), "content_refused"),
-    "openai cut": (
-        openai.LengthFinishReasonError(completion=t.cast(t.Any, types.SimpleNamespace(usage=None))),
-        "upstream_incomplete",
-    ),
-    "anthropic 401": (of_anthropic(401), "upstream_auth"),
-    "anthropic 413": (
-        of_anthropic(413, {"type": "error", "error": {"type": "request_too_large"}}),
-        "context_too_long",
-    ),
-    "anthropic 429": (of_anthropic(429), "upstream_rate_limited"),
-    "anthropic 529": (
-        of_anthropic(529, {"type": "error", "error": {"type": "overloaded_error"}}),
-        "upstream_unavailable",
-    ),
-    "anthropic 400": (
-        of_anthropic(
-            400, {"type": "error", "error": {"message": "prompt is too long: 2 tokens > 1 maximum"}}
-        ),
-        "context_too_long",
-    ),
-    "anthropic limit": (
-        of_anthropic(
-            400, {"error": {"message": "input length and `max_tokens` exceed context limit: 3"}}
-        ),
-        "context_too_long",
-    ),
-    "anthropic overloaded in the stream": (
-        of_anthropic(200, {"type": "error", "error": {"type": "overloaded_error"}}),
-        "upstream_unavailable",
-    ),
-    "anthropic timeout": (timeout_of(anthropic), "upstream_timeout"),
-    "anthropic connection": (connection_of(anthropic), "upstream_unavailable"),
-    "google 400": (of_google(400, "INVALID_ARGUMENT", "Bad"), "upstream_error"),
-    "google key": (
-        of_google(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key."),
-        "upstream_auth",
-    ),
-    "google length": (
-        of_google(400, "INVALID_ARGUMENT", "The input token count (9) exceeds the maximum number"),
-        "context_too_long",
-    ),
-    "google 403": (of_google(403, "PERMISSION_DENIED"), "upstream_auth"),
-    "google 429": (of_google(429, "RESOURCE_EXHAUSTED"), "upstream_rate_limited"),
-    "google 503": (of_google(503, "UNAVAILABLE"), "upstream_unavailable"),
-    "google 504": (of_google(504, "DEADLINE_EXCEEDED"), "upstream_timeout"),
-    "ollama 404": (ollama.ResponseError("model 'm' not found", 404), "upstream_error"),
-    "ollama 500": (ollama.ResponseError("llama runner terminated", 500), "upstream_unavailable"),
-    "ollama length": (
-        ollama.ResponseError("the input length exceeds the context length", 500),
-        "context_too_long",
-    ),
-    "ollama in the stream": (ollama.ResponseError("unexpected EOF"), "upstream_error"),
-    "pydantic-ai 429": (
-        pydantic_ai.exceptions.ModelHTTPError(429, "m", {"message": "m"}),
-        "upstream_rate_limited",
-    ),
-    "pydantic-ai 400": (
-        pydantic_ai.exceptions.ModelHTTPError(400, "m", OPENAI_LONG["error"]),
-        "context_too_long",
-    ),
-    "pydantic-ai connection": (
-        raised_from(
-            connection_of(openai), lambda it: pydantic_ai.exceptions.ModelAPIError("m", it)
-        ),
-        "upstream_unavailable",
-    ),
-    "pydantic-ai fallback": (
-        pydantic_ai.exceptions.FallbackExceptionGroup("all", [of_openai(401), of_openai(503)]),
-        "upstream_auth",
-    ),
-    "pydantic-ai nothing": (
-        pydantic_ai.exceptions.UnexpectedModelBehavior("Received empty model response"),
-        "upstream_invalid",
-    ),
-    "httpx status": (of_httpx(401), "upstream_auth"),
-    "httpx2 body": (of_httpx(400, OPENAI_LONG, httpx2), "context_too_long"),
-    "httpx read": (httpx.ReadError("cut"), "upstream_unavailable"),
-    "httpx protocol": (httpx.RemoteProtocolError("cut"), "upstream_unavailable"),
-    "httpx connect": (httpx.ConnectError("refused"), "upstream_unavailable"),
-    "httpx connect timeout": (httpx.ConnectTimeout("slow"), "upstream_timeout"),
-    "httpx pool": (httpx.PoolTimeout("full"), "upstream_timeout"),
-    "httpx proxy": (httpx.ProxyError("no"), "upstream_unavailable"),
-    "httpx decoding": (httpx.DecodingError("gzip"), "upstream_invalid"),
-    "httpx redirects": (httpx.TooManyRedirects("loop"), "upstream_invalid"),
-    "httpx consumed": (httpx.StreamConsumed(), None),
-    "requests status": (of_requests(429), "upstream_rate_limited"),
-    "requests body": (of_requests(400, OPENAI_LONG), "context_too_long"),
-    "requests connection": (requests.ConnectionError("no"), "upstream_unavailable"),
-    "requests connect timeout": (requests.ConnectTimeout("slow"), "upstream_timeout"),
-    "requests read timeout": (requests.ReadTimeout("slow"), "upstream_timeout"),
-    "requests chunked": (requests.exceptions.ChunkedEncodingError("cut"), "upstream_unavailable"),
-    "requests decoding": (requests.exceptions.ContentDecodingError("gzip"), "upstream_invalid"),
-    "requests JSON": (requests.JSONDecodeError("no", "", 0), "upstream_invalid"),
-    "requests TLS": (requests.exceptions.SSLError("expired"), "upstream_unavailable"),
-    "requests URL": (requests.exceptions.MissingSchema("no"), None),
-    "urllib3 refused": (
-        urllib3.exceptions.MaxRetryError(
-            pool(), "/", urllib3.exceptions.NewConnectionError(t.cast(t.Any, None), "refused")
-        ),
-        "upstream_unavailable",
-    ),
-    "urllib3 slow": (
-        urllib3.exceptions.MaxRetryError(
-            pool(), "/", urllib3.exceptions.ConnectTimeoutError("slow")
-        ),
-        "upstream_timeout",
-    ),
-    "urllib3 read": (urllib3.exceptions.ReadTimeoutError(pool(), "/", "slow"), "upstream_timeout"),
-    "urllib3 protocol": (urllib3.exceptions.ProtocolError("cut"), "upstream_unavailable"),
-    "urllib3 incomplete": (urllib3.exceptions.IncompleteRead(1, 2), "upstream_unavailable"),
-    "urllib3 gzip": (urllib3.exceptions.DecodeError("gzip"), "upstream_invalid"),
-    "urllib3 TLS": (urllib3.exceptions.SSLError("expired"), "upstream_unavailable"),
-    "aiohttp 429": (of_aiohttp(429), "upstream_rate_limited"),
-    "aiohttp disconnected": (aiohttp.ServerDisconnectedError(), "upstream_unavailable"),
-    "aiohttp payload": (aiohttp.ClientPayloadError("cut"), "upstream_unavailable"),
-    "aiohttp timeout": (aiohttp.ServerTimeoutError("slow"), "upstream_timeout"),
-    "aiohttp socket timeout": (aiohttp.SocketTimeoutError("slow"), "upstream_timeout"),
-    "aiohttp OS": (aiohttp.ClientOSError(104, "reset"), "upstream_unavailable"),
-    "aiohttp type": (
-        aiohttp.ContentTypeError(t.cast(t.Any, None), (), status=200),
-        "upstream_invalid",
-    ),
-    "http.client disconnected": (http.client.RemoteDisconnected("gone"), "upstream_unavailable"),
-    "http.client incomplete": (http.client.IncompleteRead(b""), "upstream_unavailable"),
-    "http.client status line": (http.client.BadStatusLine("x"), "upstream_invalid"),
-    "http.client headers": (
-        http.client.HTTPException("got more than 100 headers"),
-        "upstream_invalid",
-    ),
-    "http.client misused": (http.client.CannotSendRequest(), None),
-    "urllib 503": (of_urllib(503), "upstream_unavailable"),
-    "urllib refused": (urllib.error.URLError(ConnectionRefusedError()), "upstream_unavailable"),
-    "wrapped": (raised_from(of_openai(429), RuntimeError), "upstream_rate_limited"),
-    "wrapped twice": (
-        raised_from(raised_from(of_openai(401), ValueError), RuntimeError),
-        "upstream_auth",
-    ),
-    "a circle": (raised_from(RuntimeError("a"), RuntimeError), None),
-    "a bug": (ValueError("no"), None),
-    "a bug from a bug": (raised_from(KeyError("no"), RuntimeError), None),
-    "not a service's": (ConnectionRefusedError(), None),
-    "an unset key": (openai.OpenAIError("The api_key client option must be set"), None),
-}
 
 
-@pytest.mark.parametrize("case", EXCEPTIONS)
-def test_an_exception_of_a_known_library_has_a_code(case: str) -> None:
-    error, code = EXCEPTIONS[case]
-    found = failure_of(error)
+def exceptions() -> dict[str, tuple[BaseException, str | None]]:
+    """What SDKs and HTTP clients raise, and the code that it means."""
+    return {
+        "openai 401": (of_openai(401), "upstream_auth"),
+        "openai 403": (of_openai(403), "upstream_auth"),
+        "openai 404": (of_openai(404, {"error": {"code": "model_not_found"}}), "upstream_error"),
+        "openai 408": (of_openai(408), "upstream_timeout"),
+        "openai 409": (of_openai(409), "upstream_error"),
+        "openai 413": (of_openai(413), "context_too_long"),
+        "openai 422": (of_openai(422), "upstream_error"),
+        "openai 429": (of_openai(429), "upstream_rate_limited"),
+        "openai quota": (
+            of_openai(429, {"error": {"code": "insufficient_quota"}}),
+            "upstream_rate_limited",
+        ),
+        "openai 500": (of_openai(500), "upstream_unavailable"),
+        "openai 502": (of_openai(502), "upstream_unavailable"),
+        "openai 503": (of_openai(503), "upstream_unavailable"),
+        "openai 504": (of_openai(504), "upstream_timeout"),
+        "openai length": (of_openai(400, OPENAI_LONG), "context_too_long"),
+        "openai policy": (
+            of_openai(400, {"error": {"code": "content_policy_violation"}}),
+            "content_refused",
+        ),
+        "Azure filter": (
+            of_openai(
+                400,
+                {
+                    "error": {
+                        "code": "content_filter",
+                        "innererror": {"code": "ResponsibleAIPolicyViolation"},
+                    }
+                },
+            ),
+            "content_refused",
+        ),
+        "openai timeout": (timeout_of(openai), "upstream_timeout"),
+        "openai connection": (connection_of(openai), "upstream_unavailable"),
+        "openai in the stream": (
+            in_stream({"code": "server_error", "message": "m"}),
+            "upstream_error",
+        ),
+        "a status in the stream": (
+            in_stream({"code": 429, "message": "m"}),
+            "upstream_rate_limited",
+        ),
+        "a status in words": (in_stream({"code": "503", "message": "m"}), "upstream_unavailable"),
+        "openai validation": (
+            openai.APIResponseValidationError(
+                httpx2.Response(200, request=httpx2.Request("POST", "http://model/")), None
+            ),
+            "upstream_invalid",
+        ),
+        "openai filter": (openai.ContentFilterFinishReasonError(), "content_refused"),
+        "openai cut": (
+            openai.LengthFinishReasonError(
+                completion=t.cast(t.Any, types.SimpleNamespace(usage=None))
+            ),
+            "upstream_incomplete",
+        ),
+        "anthropic 401": (of_anthropic(401), "upstream_auth"),
+        "anthropic 413": (
+            of_anthropic(413, {"type": "error", "error": {"type": "request_too_large"}}),
+            "context_too_long",
+        ),
+        "anthropic 429": (of_anthropic(429), "upstream_rate_limited"),
+        "anthropic 529": (
+            of_anthropic(529, {"type": "error", "error": {"type": "overloaded_error"}}),
+            "upstream_unavailable",
+        ),
+        "anthropic 400": (
+            of_anthropic(
+                400,
+                {"type": "error", "error": {"message": "prompt is too long: 2 tokens > 1 maximum"}},
+            ),
+            "context_too_long",
+        ),
+        "anthropic limit": (
+            of_anthropic(
+                400, {"error": {"message": "input length and `max_tokens` exceed context limit: 3"}}
+            ),
+            "context_too_long",
+        ),
+        "anthropic overloaded in the stream": (
+            of_anthropic(200, {"type": "error", "error": {"type": "overloaded_error"}}),
+            "upstream_unavailable",
+        ),
+        "anthropic timeout": (timeout_of(anthropic), "upstream_timeout"),
+        "anthropic connection": (connection_of(anthropic), "upstream_unavailable"),
+        "google 400": (of_google(400, "INVALID_ARGUMENT", "Bad"), "upstream_error"),
+        "google key": (
+            of_google(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key."),
+            "upstream_auth",
+        ),
+        "google length": (
+            of_google(
+                400, "INVALID_ARGUMENT", "The input token count (9) exceeds the maximum number"
+            ),
+            "context_too_long",
+        ),
+        "google 403": (of_google(403, "PERMISSION_DENIED"), "upstream_auth"),
+        "google 429": (of_google(429, "RESOURCE_EXHAUSTED"), "upstream_rate_limited"),
+        "google 503": (of_google(503, "UNAVAILABLE"), "upstream_unavailable"),
+        "google 504": (of_google(504, "DEADLINE_EXCEEDED"), "upstream_timeout"),
+        "ollama 404": (ollama.ResponseError("model 'm' not found", 404), "upstream_error"),
+        "ollama 500": (
+            ollama.ResponseError("llama runner terminated", 500),
+            "upstream_unavailable",
+        ),
+        "ollama length": (
+            ollama.ResponseError("the input length exceeds the context length", 500),
+            "context_too_long",
+        ),
+        "ollama in the stream": (ollama.ResponseError("unexpected EOF"), "upstream_error"),
+        "pydantic-ai 429": (
+            pydantic_ai_exceptions.ModelHTTPError(429, "m", {"message": "m"}),
+            "upstream_rate_limited",
+        ),
+        "pydantic-ai 400": (
+            pydantic_ai_exceptions.ModelHTTPError(400, "m", OPENAI_LONG["error"]),
+            "context_too_long",
+        ),
+        "pydantic-ai connection": (
+            raised_from(
+                connection_of(openai), lambda it: pydantic_ai_exceptions.ModelAPIError("m", it)
+            ),
+            "upstream_unavailable",
+        ),
+        "pydantic-ai fallback": (
+            pydantic_ai_exceptions.FallbackExceptionGroup("all", [of_openai(401), of_openai(503)]),
+            "upstream_auth",
+        ),
+        "pydantic-ai nothing": (
+            pydantic_ai_exceptions.UnexpectedModelBehavior("Received empty model response"),
+            "upstream_invalid",
+        ),
+        "httpx status": (of_httpx(401), "upstream_auth"),
+        "httpx2 body": (of_httpx(400, OPENAI_LONG, httpx2), "context_too_long"),
+        "httpx read": (httpx.ReadError("cut"), "upstream_unavailable"),
+        "httpx protocol": (httpx.RemoteProtocolError("cut"), "upstream_unavailable"),
+        "httpx connect": (httpx.ConnectError("refused"), "upstream_unavailable"),
+        "httpx connect timeout": (httpx.ConnectTimeout("slow"), "upstream_timeout"),
+        "httpx pool": (httpx.PoolTimeout("full"), "upstream_timeout"),
+        "httpx proxy": (httpx.ProxyError("no"), "upstream_unavailable"),
+        "httpx decoding": (httpx.DecodingError("gzip"), "upstream_invalid"),
+        "httpx redirects": (httpx.TooManyRedirects("loop"), "upstream_invalid"),
+        "httpx consumed": (httpx.StreamConsumed(), None),
+        "requests status": (of_requests(429), "upstream_rate_limited"),
+        "requests body": (of_requests(400, OPENAI_LONG), "context_too_long"),
+        "requests connection": (requests.ConnectionError("no"), "upstream_unavailable"),
+        "requests connect timeout": (requests.ConnectTimeout("slow"), "upstream_timeout"),
+        "requests read timeout": (requests.ReadTimeout("slow"), "upstream_timeout"),
+        "requests chunked": (
+            requests.exceptions.ChunkedEncodingError("cut"),
+            "upstream_unavailable",
+        ),
+        "requests decoding": (requests.exceptions.ContentDecodingError("gzip"), "upstream_invalid"),
+        "requests JSON": (requests.JSONDecodeError("no", "", 0), "upstream_invalid"),
+        "requests TLS": (requests.exceptions.SSLError("expired"), "upstream_unavailable"),
+        "requests URL": (requests.exceptions.MissingSchema("no"), None),
+        "urllib3 refused": (
+            urllib3.exceptions.MaxRetryError(
+                pool(), "/", urllib3.exceptions.NewConnectionError(t.cast(t.Any, None), "refused")
+            ),
+            "upstream_unavailable",
+        ),
+        "urllib3 slow": (
+            urllib3.exceptions.MaxRetryError(
+                pool(), "/", urllib3.exceptions.ConnectTimeoutError("slow")
+            ),
+            "upstream_timeout",
+        ),
+        "urllib3 read": (
+            urllib3.exceptions.ReadTimeoutError(pool(), "/", "slow"),
+            "upstream_timeout",
+        ),
+        "urllib3 protocol": (urllib3.exceptions.ProtocolError("cut"), "upstream_unavailable"),
+        "urllib3 incomplete": (urllib3.exceptions.IncompleteRead(1, 2), "upstream_unavailable"),
+        "urllib3 gzip": (urllib3.exceptions.DecodeError("gzip"), "upstream_invalid"),
+        "urllib3 TLS": (urllib3.exceptions.SSLError("expired"), "upstream_unavailable"),
+        "aiohttp 429": (of_aiohttp(429), "upstream_rate_limited"),
+        "aiohttp disconnected": (aiohttp.ServerDisconnectedError(), "upstream_unavailable"),
+        "aiohttp payload": (aiohttp.ClientPayloadError("cut"), "upstream_unavailable"),
+        "aiohttp timeout": (aiohttp.ServerTimeoutError("slow"), "upstream_timeout"),
+        "aiohttp socket timeout": (aiohttp.SocketTimeoutError("slow"), "upstream_timeout"),
+        "aiohttp OS": (aiohttp.ClientOSError(104, "reset"), "upstream_unavailable"),
+        "aiohttp type": (
+            aiohttp.ContentTypeError(t.cast(t.Any, None), (), status=200),
+            "upstream_invalid",
+        ),
+        "http.client disconnected": (
+            http.client.RemoteDisconnected("gone"),
+            "upstream_unavailable",
+        ),
+        "http.client incomplete": (http.client.IncompleteRead(b""), "upstream_unavailable"),
+        "http.client status line": (http.client.BadStatusLine("x"), "upstream_invalid"),
+        "http.client headers": (
+            http.client.HTTPException("got more than 100 headers"),
+            "upstream_invalid",
+        ),
+        "http.client misused": (http.client.CannotSendRequest(), None),
+        "urllib 503": (of_urllib(503), "upstream_unavailable"),
+        "urllib refused": (urllib.error.URLError(ConnectionRefusedError()), "upstream_unavailable"),
+        "wrapped": (raised_from(of_openai(429), RuntimeError), "upstream_rate_limited"),
+        "wrapped twice": (
+            raised_from(raised_from(of_openai(401), ValueError), RuntimeError),
+            "upstream_auth",
+        ),
+        "a circle": (raised_from(RuntimeError("a"), RuntimeError), None),
+        "a bug": (ValueError("no"), None),
+        "a bug from a bug": (raised_from(KeyError("no"), RuntimeError), None),
+        "not a service's": (ConnectionRefusedError(), None),
+        "an unset key": (openai.OpenAIError("The api_key client option must be set"), None),
+    }
 
-    assert (found.code if found else None) == code
-    if found:
-        assert (found.status, str(found)) == FAILURES[found.code]
+
+def test_an_exception_of_a_known_library_has_a_code() -> None:
+    for case, (error, code) in exceptions().items():
+        found = failure_of(error)
+        assert (found.code if found else None) == code, case
+        if found:
+            assert (found.status, str(found)) == FAILURES[found.code], case
 
 
 def test_an_exception_that_was_raised_from_itself_ends() -> None:
@@ -311,25 +341,26 @@ def test_an_exception_that_was_raised_from_itself_ends() -> None:
     assert failure_of(error) is None
 
 
-GROUPS = {
-    "one": ([of_openai(429)], "upstream_rate_limited"),
-    "several": ([of_openai(503), of_openai(401)], "upstream_unavailable"),
-    "nested": ([raised_from(of_openai(401), RuntimeError)], "upstream_auth"),
-    "with a bug": ([of_openai(503), KeyError("bug")], "provider_error"),
-}
+def groups() -> dict[str, tuple[list[BaseException], str]]:
+    """The members of exception groups, and the code that they mean."""
+    return {
+        "one": ([of_openai(429)], "upstream_rate_limited"),
+        "several": ([of_openai(503), of_openai(401)], "upstream_unavailable"),
+        "nested": ([raised_from(of_openai(401), RuntimeError)], "upstream_auth"),
+        "with a bug": ([of_openai(503), KeyError("bug")], "provider_error"),
+    }
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Exception groups came with Python 3.11.")
-@pytest.mark.parametrize("case", GROUPS)
-def test_a_group_is_the_failure_of_its_members_unless_one_is_a_bug(case: str) -> None:
-    members, code = GROUPS[case]
+def test_a_group_is_the_failure_of_its_members_unless_one_is_a_bug() -> None:
+    for case, (members, code) in groups().items():
+        outcome = outcome_of(lambda request, members=members: group_after_text(members))
+        assert (outcome.fold.text, outcome.code) == ("a", code), case
 
-    def provider(request: t.Any) -> t.Iterator[str]:
-        yield "a"
-        raise vars(builtins)["ExceptionGroup"]("several", members)
 
-    outcome = outcome_of(provider)
-    assert (outcome.fold.text, outcome.code) == ("a", code)
+def group_after_text(members: list[BaseException]) -> t.Iterator[str]:
+    yield "a"
+    raise vars(builtins)["ExceptionGroup"]("several", members)
 
 
 # When to ask again
