@@ -256,6 +256,7 @@ def soak(browser: t.Any, server: Server, count: int, seed: int) -> tuple[list[st
     proxy = FaultProxy(server.port, scripts)
     page = Page(browser, f"{proxy.url}/page")
     page.open()
+    page.until("window.ai && window.until")  # WebKit's driver may return before modules have run.
     returns = play(page, proxy, scripts, chance)
     told, back = page.run("return [results, back]")
     proxy.close()
