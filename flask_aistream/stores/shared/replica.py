@@ -76,7 +76,8 @@ class ReplicaLog(LogBuffer):
     :ivar degraded: The database has been unavailable for too long: readers here get records that are not
         durable.
     :ivar stale: The same, of another process's run: readers here cannot learn how it continues.
-    :ivar forgotten: It was ended and dropped while this process slept: it must not be written again.
+    :ivar forgotten: Another process has ended or adopted it: it must not be written again, even if the database
+        does not have it any more.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class ReplicaLog(LogBuffer):
         self._events += events
         self.handed = self.durable = self.visible = self.next
         self.epoch = self.write_epoch = epoch
-        self._closing = self._releasing = False
+        self._closing = self._releasing = self.forgotten = False
         self.owned = True
 
     def append(self, event: Event) -> None:

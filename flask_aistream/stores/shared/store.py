@@ -196,10 +196,11 @@ class SharedStore:
         return orphans
 
     def claim(self, busy: Collection[str]) -> Sequence[OutboxRow]:
-        return self.writer.ask(
-            lambda engine: engine.outbox.claim(busy),
-            lambda rows: self._claimed.update(row.run for row in rows),
-        )
+        def note(rows: Sequence[OutboxRow]) -> None:
+            # A row that was claimed before, and is not being delivered, may be another process's by now.
+            self._claimed = {*busy, *(row.run for row in rows)}
+
+        return self.writer.ask(lambda engine: engine.outbox.claim(busy), note)
 
     def delivered(self, run_id: str) -> None:
         if run_id in self._ended:

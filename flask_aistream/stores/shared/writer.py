@@ -368,6 +368,7 @@ class Writer:
                 del self._dirty[log]
             elif log.run.id in refused and (snapshot := self._reconcile(log, batch)):
                 fenced[log] = snapshot
+                log.forgotten = True  # Until it is fenced, it must not be taken for lost.
         return fenced
 
     def _refused(self, batches: list[Batch]) -> set[str]:
