@@ -162,10 +162,10 @@ def test_a_service_without_runs_asks_little(
     here = stores.make(name="here")
     log = made(here)
     stores.kill(here)
-    redis_server.client.delete(Keys("").beat("here"))
     found = []
     for _ in range(8):
         clock.advance(0.5)
+        redis_server.client.delete(Keys("").beat("here"))
         found += there.orphans()
     assert log.run.id in [orphan.log.run.id for orphan in found]
 
