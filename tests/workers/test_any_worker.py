@@ -119,7 +119,9 @@ def test_an_owner_is_counted_in_all_workers(serve: Serve, store: str, connect: C
     first = connect(server, here).stream("/ai/silent", {"prompt": "?"}, X_User="ann")
     first.text("Well,")
     other = connect(server, there)
-    assert other.call("/ai/silent", {"prompt": "?"}, X_User="ann")["error"]["code"] == "unavailable"
+    assert (
+        other.call("/ai/silent", {"prompt": "?"}, X_User="ann")["error"]["code"] == "too_many_runs"
+    )
     assert other.status == 429
     other.call(f"/ai/runs/{first.run}/stop", {}, X_User="ann")
     assert other.stream("/ai/say", {"prompt": "?", "texts": ["a"]}, X_User="ann").text() == "a"
