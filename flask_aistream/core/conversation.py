@@ -87,7 +87,7 @@ class Turn:
 
 
 def is_bound(chat: str | None, owner: str | None) -> bool:
-    """Whether a chat id names one conversation: that of a named owner, or one that nobody can guess."""
+    """Whether a chat id names one conversation: that of a named owner, or one that cannot be guessed."""
     return chat is not None and (owner is not None or len(chat) >= UNGUESSABLE)
 
 

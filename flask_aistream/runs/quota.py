@@ -13,7 +13,7 @@ from flask_aistream.errors import TooManyStarts
 MINUTE = 60.0
 
 MOST_CALLERS = 10_000
-"""Callers whose starts are counted. Beyond that, the caller whose last start is the oldest begins anew."""
+"""Callers whose starts are counted. Beyond that, the caller whose last start is the oldest is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)

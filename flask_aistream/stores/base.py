@@ -210,7 +210,7 @@ class Store(t.Protocol):
         """
 
     def all_runs(self) -> Sequence[str]:
-        """Return the ids of up to ``LISTED`` runs of the application, whoever owns them, in any order."""
+        """Return the ids of up to ``LISTED`` runs of the application, of all owners and in any order."""
 
     def undelivered(self, run_ids: Collection[str]) -> Collection[str]:
         """Return which of these runs have an outbox row: their end is still to be delivered, or being delivered."""

@@ -1,4 +1,4 @@
-/** Requests with the page's headers, which may be asked for anew each time; and their repetition. */
+/** Requests with the page's headers, which are asked for each time, and their repetition. */
 
 import { Delays, backoff, offline, within } from "./delays.js";
 import { Fault, fatal } from "./faults.js";
