@@ -289,8 +289,8 @@ class MemoryStore:
         if self._logs.pop(run.id, None) is None:
             return  # By another sweep.
         self._outbox.pop(run.id, None)
-        if run.owner is not None:
-            self._running(run.owner)  # Forgets those that have ended.
+        if run.account is not None:
+            self._running(run.account)  # Forgets those that have ended.
         if run.key is not None and self._keys.get(run.key) == run.id:
             del self._keys[run.key]
         self._delivering.discard(run.id)

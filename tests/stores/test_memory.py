@@ -45,10 +45,11 @@ def test_a_writer_that_is_interrupted_while_it_wakes_readers_leaves_none_asleep(
 def test_a_thousand_forgotten_runs_leave_nothing(clock: ManualClock) -> None:
     store = MemoryStore(Limits(retain=1), clock=clock)
     for number in range(1000):
-        log, _ = begin(store, key=f"k{number}", chat=f"c{number}")
+        log, _ = begin(store, key=f"k{number}", chat=f"c{number}", owner=f"o{number}")
         log.notify(0, Wakes())
         log.end(ev.Finished())
     store.sweep()
     clock.advance(1)
     store.sweep()
-    assert [len(held) for held in (store._logs, store._keys, store._chats)] == [0, 0, 0]
+    held = (store._logs, store._keys, store._chats, store._by_owner)
+    assert [len(it) for it in held] == [0, 0, 0, 0]
