@@ -98,9 +98,17 @@ def without_history(new: NewMessages, run: str) -> Turn:
     if new.decisions:
         messages += denials(messages, new.decisions)
         approved = approvals(messages, new.decisions)
-    question = trailing(messages, ("tool",)) or trailing(messages[-1:], ("user",))
     closed = close_calls(messages, approved) if new.decisions else messages
-    return Turn(closed, with_ids(question, run, new.id), approved=approved)
+    return Turn(closed, question_of(messages, run, new.id), approved=approved)
+
+
+def question_of(messages: Sequence[Message], run: str, id: str | None) -> list[Message]:
+    """The new messages of a request without a history, with ids: its last results of tools, or its last message.
+
+    :param id: Client's id of the newest message.
+    """
+    new = trailing(messages, ("tool",)) or trailing(messages[-1:], ("user",))
+    return with_ids(new, run, id)
 
 
 def with_history(history: Sequence[Message], new: NewMessages, run: str) -> Turn:

@@ -12,7 +12,8 @@ from flask_aistream.web.extension import Extension
 IPV6_NETWORK = 64
 """Prefix length of the smallest network that one customer gets."""
 
-PROXY_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-Ip")
+PROXY_HEADERS = frozenset({"HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP"})
+"""Keys of the WSGI environment."""
 
 ADJUSTED = "werkzeug.proxy_fix.orig"
 """Key of the WSGI environment that werkzeug's ``ProxyFix`` sets."""
@@ -27,7 +28,7 @@ def address_of(ext: Extension, request: Request) -> str | None:
     if (
         address is None
         and ADJUSTED not in request.environ
-        and any(name in request.headers for name in PROXY_HEADERS)
+        and not PROXY_HEADERS.isdisjoint(request.environ)
     ):
         ext.warn_once(
             "Requests come through a proxy, so the addresses of clients are unknown, and AISTREAM_MAX_RUNS_PER_ADDRESS "

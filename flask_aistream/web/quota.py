@@ -32,6 +32,9 @@ class Quotas:
             settings.max_anonymous_runs,
             "The server runs as many answers for anonymous clients as it may ({}). Try again in a moment, or log in.",
         )
+        self._unknown = Quota(
+            self._anonymous
+        )  # Of small requests of anonymous clients without a public address.
         self._background = share(
             "background",
             settings.max_background_runs,
@@ -47,6 +50,8 @@ class Quotas:
         :param owner: With its namespace; ``None`` for an anonymous client.
         :param address: Of an anonymous client, if it is public.
         """
+        if owner is None and address is None and not background and size <= SMALL:
+            return self._unknown
         shares = self._background if background else ()
         if size > SMALL:
             shares += share(

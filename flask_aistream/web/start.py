@@ -15,6 +15,7 @@ from flask import has_request_context
 from flask import request
 from flask.globals import request_ctx
 
+from flask_aistream.core.conversation import question_of
 from flask_aistream.core.request import ChatRequest
 from flask_aistream.core.request import Message
 from flask_aistream.core.request import last_prompt
@@ -144,6 +145,8 @@ def in_conversation(
     registry: ProviderRegistry, parsed: ParsedRequest, chat: ChatRequest
 ) -> ChatRequest:
     """A request with the messages of its whole conversation."""
+    if registry.history is None and not (parsed.decisions or parsed.needs_history):
+        return chat  # A copy would cost a tenth of what starting a run does.
     turn = history.turn_of(registry.history, parsed, chat.messages, chat.owner, chat.run)
     return replace(
         chat,
@@ -210,6 +213,7 @@ def chat_request(
         run=run.id,
         owner=run.owner,
         chat=parsed.chat,
+        question=question_of(messages, run.id, parsed.message_id),
         continues=parsed.continues,
         echo=parsed.echo,
         background=parsed.background,
@@ -235,10 +239,13 @@ def quota_of(ext: Extension, run: Run, chat: ChatRequest) -> Quota:
     """What the start counts against. Code outside of a request is not limited."""
     if not has_request_context():
         return UNCOUNTED
+    current = current_request()
     owner = None if run.owner is None else f"{run.namespace} {run.owner}"
-    address = address_of(ext, current_request()) if owner is None else None
-    size = request.environ.get(parse.BODY_BYTES) or request.content_length or 0
-    return ext.process.quotas.of(owner, address, background=chat.background, size=size)
+    address = address_of(ext, current) if owner is None else None
+    size = current.environ.get(parse.BODY_BYTES)
+    if size is None and current.method != "GET":
+        size = current.content_length
+    return ext.process.quotas.of(owner, address, background=chat.background, size=size or 0)
 
 
 def launch_or_enqueue(
