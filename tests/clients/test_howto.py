@@ -140,7 +140,9 @@ def test_the_react_page_chats(serve: t.Any, browser: webdriver.Chrome) -> None:
     until(browser, "document.querySelector('button:enabled')")
     browser.find_element(By.TAG_NAME, "input").send_keys("What is a cursor?\n")
     until(browser, "document.querySelector('.assistant')?.textContent.includes('cursor')")
-    browser.find_element(By.XPATH, "//button[text()='Stop']").click()
+    # By script: the text above the button grows, and a pointer would miss it.
+    stop = browser.find_element(By.XPATH, "//button[text()='Stop']")
+    browser.execute_script("arguments[0].click()", stop)
     until(browser, "document.querySelector('button:enabled')?.textContent === 'Send'")
     assert not browser.find_elements(By.CSS_SELECTOR, "[role=alert]")
 
