@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 PORT ?= 8080
-# Tests of servers mostly wait for processes and deadlines: six workers keep two cores busy.
-TESTERS ?= 6
+# Tests of servers mostly wait for processes and deadlines: four workers keep two cores busy.
+TESTERS ?= 4
 
 BIN := .venv/bin
 BENCH := .venv-bench/bin/python -m benchmarks
