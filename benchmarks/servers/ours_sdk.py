@@ -61,4 +61,6 @@ def raw_response(transport: str, request: ChatRequest) -> t.Any:
 
 
 app = Flask(__name__)
+# Crowds of anonymous readers are measured.
+app.config["AISTREAM_MAX_ANONYMOUS_RUNS"] = None
 app.register_blueprint(ai, url_prefix="/ai")
