@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from flask import Blueprint
 
 from flask_aistream.doctor.subject import Subject
+from flask_aistream.web.cors import is_beside_flask_cors
 from flask_aistream.web.registry import RegisteredProvider
 
 SDK_CALLS = (
@@ -46,11 +47,7 @@ def store_problem(subject: Subject) -> str | None:
 
 def flask_cors_problem(subject: Subject) -> str | None:
     """That flask-cors is set up beside a policy of ours that allows every origin."""
-    hooks = subject.app.after_request_funcs.get(None, ())
-    modules = {str(getattr(hook, "__module__", "")) for hook in hooks}
-    if subject.settings.cors_origins != "*" or not any(
-        name.startswith("flask_cors") for name in modules
-    ):
+    if not is_beside_flask_cors(subject.app, subject.settings):
         return None
     return (
         "flask-cors does not apply to the routes of AIStream, which pages of any origin may read."

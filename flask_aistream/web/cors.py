@@ -56,13 +56,18 @@ def allow(settings: Settings, request: Request, response: Response) -> Response:
 
 def warn_of_flask_cors(app: Flask, settings: Settings) -> None:
     """Log that flask-cors has another policy than we: it leaves responses alone that have CORS headers."""
-    hooks = app.after_request_funcs.get(None, ())
-    modules = {str(getattr(hook, "__module__", "")) for hook in hooks}
-    if settings.cors_origins == "*" and any(name.startswith("flask_cors") for name in modules):
+    if is_beside_flask_cors(app, settings):
         logger.warning(
             "flask-cors does not apply to the routes of AIStream, which any origin may read: AISTREAM_CORS_ORIGINS is "
             '`"*"`. Set it to the origins of your policy, or to None to leave the headers to flask-cors.'
         )
+
+
+def is_beside_flask_cors(app: Flask, settings: Settings) -> bool:
+    """Whether the application uses flask-cors, and our policy allows every origin."""
+    hooks = app.after_request_funcs.get(None, ())
+    modules = {str(getattr(hook, "__module__", "")) for hook in hooks}
+    return settings.cors_origins == "*" and any(name.startswith("flask_cors") for name in modules)
 
 
 def headers_for(origins: t.Any, request: Request) -> dict[str, str]:
