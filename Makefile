@@ -22,7 +22,7 @@ QUICK := tests/core tests/sse tests/protocols tests/providers tests/timing tests
 demo: .venv/demo
 	@tools/libraries.sh
 	@echo "Open http://127.0.0.1:$(PORT)   (Ctrl-C stops it)"
-	@$(BIN)/gunicorn -k gevent -b 127.0.0.1:$(PORT) "example_app:create_app()"
+	@EXAMPLE_PLAYGROUND=1 $(BIN)/gunicorn -k gevent -b 127.0.0.1:$(PORT) "example_app:create_app()"
 
 # Everything except the tests marked nightly.
 test: .venv/dev clients

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flask import Flask
+from flask import request
 
 from example_app.conversations import hooks
 from example_app.conversations.database import db
@@ -32,7 +33,8 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     :param environ: ``OPENAI_API_KEY``, ``OPENAI_BASE_URL``, ``OPENAI_MODEL``, ``ANTHROPIC_API_KEY``,
         ``ANTHROPIC_BASE_URL`` and ``ANTHROPIC_MODEL`` are read, the models as comma-separated lists; with
         none, it quotes its documentation. ``EXAMPLE_DATABASE`` is the URL of the conversations' database; by
-        default a file in the instance folder.
+        default a file in the instance folder. With ``EXAMPLE_PLAYGROUND``, the playground at ``/ai/playground`` shows all runs to
+        whoever is at this machine: never set it behind a proxy.
     """
     app = Flask(__name__)
     models = choose(environ)
@@ -53,6 +55,11 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     plain = AIStream("plain")
     plain.provider(name="stream", default_prompt="Introduce yourself.")(answer)
 
+    if environ.get("EXAMPLE_PLAYGROUND"):
+        app.config["AISTREAM_PLAYGROUND"] = True
+        for blueprint in (ai, plain):
+            blueprint.operator(is_at_this_machine)
+
     app.register_blueprint(ai, url_prefix="/ai")
     app.register_blueprint(plain)
     app.register_blueprint(pages)
@@ -61,6 +68,11 @@ def create_app(environ: Mapping[str, str] = os.environ) -> Flask:
     with app.app_context():
         db.create_all()
     return app
+
+
+def is_at_this_machine() -> bool:
+    local = ("127.0.0.1", "localhost")
+    return request.remote_addr == local[0] and request.host.partition(":")[0] in local
 
 
 def kept_secret(app: Flask) -> str:

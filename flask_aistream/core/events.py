@@ -203,7 +203,7 @@ class Stopped:
     """Terminal: the run was stopped before its end.
 
     :param by: ``client`` (a stop request), ``detach`` (no reader for ``AISTREAM_DETACH_SECONDS``), ``chat`` (a
-        newer question of its chat, see ``AISTREAM_CHAT_POLICY``) or ``application``.
+        newer question of its chat, see ``AISTREAM_CHAT_POLICY``), ``operator`` (in the playground) or ``application``.
     """
 
     by: str = "client"

@@ -152,6 +152,13 @@ def open_debugger(subject: Subject) -> str | None:
     return "The application runs in debug mode at a public URL: an error page can run any code."
 
 
+def open_playground(subject: Subject) -> str | None:
+    site = subject.site
+    if site is None or not site.operated or is_local(site.url):
+        return None
+    return "Everybody may see and stop the runs of all users in the playground of the public URL."
+
+
 def http_1(subject: Subject) -> str | None:
     site = subject.site
     if site is None or site.problem or is_local(site.url) or "h2" in (site.protocols or ()):
@@ -231,5 +238,10 @@ CHECKS = (
     ),
     Check("body size", small_bodies, "nginx: `client_max_body_size 4m`."),
     Check("debug", open_debugger, "Start it without --debug and FLASK_DEBUG."),
+    Check(
+        "playground",
+        open_playground,
+        "Let @ai.operator return True for operators only, or set AISTREAM_PLAYGROUND to False.",
+    ),
     Check("HTTP/2", http_1, "Serve it over TLS with HTTP/2: `listen 443 ssl; http2 on;` in nginx."),
 )

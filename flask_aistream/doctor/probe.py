@@ -47,6 +47,7 @@ def examine(url: str, token: str | None, *, silence: float, body: int, origin: s
             target.largest_body(body),
             protocols_of(parts),
             target.allowed_origin(origin),
+            target.operated_by_strangers(),
         )
     except Refused as refusal:
         return Site(url, problem=str(refusal))
@@ -107,6 +108,11 @@ class Target:
             return None
         response = self._ask("GET", "/health", headers={"Origin": origin})
         return response.headers.get("Access-Control-Allow-Origin")
+
+    def operated_by_strangers(self) -> bool:
+        response = self._ask("GET", "/playground/api/runs")
+        body = response.read()
+        return response.status == 200 and bool(json.loads(body)["operator"])
 
     def _ask(
         self,

@@ -36,6 +36,7 @@ class Site:
     :param largest_body: Bytes of the largest body that arrived, of those tried; ``None`` if none was tried.
     :param protocols: What the server offers in its TLS handshake; ``None`` without TLS.
     :param cors: ``Access-Control-Allow-Origin`` for the origin that was asked for.
+    :param operated: Whether a stranger may see and stop the runs of all callers in the playground.
     :param problem: Why the URL could not be examined, as a sentence.
     """
 
@@ -45,6 +46,7 @@ class Site:
     largest_body: int | None = None
     protocols: frozenset[str] | None = None
     cors: str | None = None
+    operated: bool = False
     problem: str | None = None
 
 

@@ -58,6 +58,10 @@ class DetachMonitor:
             if run is not None:
                 run.cancel_detach()
 
+    def readers(self, run_id: str) -> int:
+        """Number of readers of a run in this process."""
+        return self._readers.get(run_id, 0)
+
     def detach(self, run_id: str, min_seconds: float, *, returns: bool) -> None:
         """Count a reader out. After the last one, the run is stopped at the end of the longest detach time. Does not
         block.

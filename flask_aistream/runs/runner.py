@@ -193,6 +193,10 @@ class Runner:
         min_seconds = RECONNECT_SECONDS if self.leaving else 0.0
         self._readers.detach(run_id, min_seconds, returns=returns)
 
+    def readers(self, run_id: str) -> int:
+        """Number of readers of a run in this process."""
+        return self._readers.readers(run_id)
+
     def recover(self) -> None:
         """Restart, dispatch or end the runs of lost processes, and deliver the ends that those have not."""
         self._recovery.recover(restart_here=not self.leaving)

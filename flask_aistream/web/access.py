@@ -15,6 +15,8 @@ from flask_aistream.errors import AccessDenied
 from flask_aistream.errors import RunNotFound
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
+from flask_aistream.web.address import is_on_this_machine
+from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
 from flask_aistream.web.registry import Authorize
 from flask_aistream.web.registry import Identify
@@ -94,6 +96,23 @@ def check_verdict(allowed: t.Any, refusal: str) -> None:
             f"@ai.authorize returned {type(allowed).__name__} but must return True, False or None (which "
             "allows it too). Use bool(…)."
         )
+
+
+def is_operator(registry: ProviderRegistry) -> bool:
+    """Whether the caller of this request may see and stop the runs of all callers of an ``AIStream``.
+
+    Without ``@ai.operator``: in debug mode every program on the server's machine, otherwise no caller.
+
+    :raises TypeError: ``@ai.operator`` did not return a bool.
+    """
+    if registry.operator is None:
+        return current_app.debug and is_on_this_machine(current_request())
+    verdict = registry.operator()
+    if verdict is not True and verdict is not False:
+        raise TypeError(
+            f"@ai.operator returned {type(verdict).__name__} but must return True or False. Use bool(…)."
+        )
+    return verdict
 
 
 def namespace_of(registry: ProviderRegistry) -> str:

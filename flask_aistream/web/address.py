@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from flask import Request
 
@@ -36,6 +37,30 @@ def address_of(ext: Extension, request: Request) -> str | None:
             "app.wsgi_app = ProxyFix(app.wsgi_app)."
         )
     return address
+
+
+def is_on_this_machine(request: Request) -> bool:
+    """Whether a program on the server's machine sent the request, to a name of that machine, and through no proxy.
+
+    A page of another site may resolve its own name to 127.0.0.1 (DNS rebinding), so the name counts, too.
+    """
+    if not PROXY_HEADERS.isdisjoint(request.environ) or ADJUSTED in request.environ:
+        return False
+    try:
+        name = urlsplit(f"//{request.host}").hostname or ""
+    except ValueError:
+        return False
+    named = name == "localhost" or name.endswith(".localhost") or is_loopback(name)
+    return named and is_loopback(request.remote_addr or "")
+
+
+def is_loopback(address: str) -> bool:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return (mapped or found).is_loopback
 
 
 @lru_cache(1024)

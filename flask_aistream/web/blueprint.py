@@ -54,12 +54,14 @@ from flask_aistream.web.handle import RunHandle
 from flask_aistream.web.history import History
 from flask_aistream.web.mounts import Mount
 from flask_aistream.web.openapi import route as openapi
+from flask_aistream.web.playground import route as playground
 from flask_aistream.web.registry import ACTIONS
 from flask_aistream.web.registry import DEFAULT
 from flask_aistream.web.registry import Authorize
 from flask_aistream.web.registry import AuthorizeAction
 from flask_aistream.web.registry import Decorator
 from flask_aistream.web.registry import Identify
+from flask_aistream.web.registry import Operator
 from flask_aistream.web.registry import Owner
 from flask_aistream.web.registry import ProviderRegistry
 from flask_aistream.web.registry import RegisteredProvider
@@ -91,6 +93,7 @@ A = t.TypeVar("A", bound=Authorize)
 B = t.TypeVar("B", bound=AuthorizeAction)
 H = t.TypeVar("H", bound=Render)
 S = t.TypeVar("S", bound=History)
+O = t.TypeVar("O", bound=Operator)  # noqa: E741
 
 
 class AIStream(Blueprint):
@@ -128,6 +131,7 @@ class AIStream(Blueprint):
         diagnosis.add(self)
         openapi.add(self, self._registry)
         chats.add(self, self._registry)
+        playground.add(self, self._registry)
         self.record(self._mount)
         self.after_request(forbid_storing)
         self.after_request(allow_origin)
@@ -292,6 +296,16 @@ class AIStream(Blueprint):
 
         return register
 
+    def operator(self, function: O) -> O:
+        """Register the function that decides who sees and stops the runs of all callers in the playground:
+        ``() → bool``.
+
+        Called in the request context, by each request of the playground. Other callers see their own runs only.
+        Without it, in debug mode every program on the server's machine is an operator, and otherwise no caller.
+        """
+        self._registry.operator = function
+        return function
+
     def start(
         self,
         provider: str,
@@ -401,7 +415,9 @@ class AIStream(Blueprint):
         return self._registry.names
 
     def _mount(self, state: BlueprintSetupState) -> None:
-        ext = install(t.cast(Flask, state.app))
+        app = t.cast(Flask, state.app)
+        ext = install(app)
+        playground.refuse_without_operator(app, ext.settings, self._registry)
         name = f"{state.name_prefix}.{state.name}".lstrip(".")
         ext.mounts[name] = Mount((state.url_prefix or "").rstrip("/"), self._registry)
         if ext.enqueue is not None:

@@ -406,6 +406,13 @@ class Settings:
         "Whether `/openapi.json` below the prefix describes the routes. It names the providers and the limits. None: in debug "
         "mode only.",
     )
+    playground: bool | None = key(
+        None,
+        "",
+        Switch(),
+        "Whether `/playground` below the prefix is a page to try the providers and to watch runs. True needs an "
+        "`@ai.operator`, unless the application is in debug mode. None: in debug mode only.",
+    )
     store_seconds: float = key(
         5.0,
         "seconds",

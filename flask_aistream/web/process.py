@@ -44,6 +44,7 @@ from flask_aistream.web.config import Settings
 from flask_aistream.web.database import ProviderSessions
 from flask_aistream.web.executor import Enqueue
 from flask_aistream.web.mounts import Mounts
+from flask_aistream.web.playground.live import LiveRuns
 from flask_aistream.web.quota import Quotas
 from flask_aistream.web.signals import RunEndedSignal
 
@@ -121,6 +122,7 @@ class ProcessState:
             queue=DispatchQueue(enqueue, settings.queue_seconds) if enqueue else None,
             resolve=partial(resolve_provider, app, settings, mounts, exceptions, self.sessions),
         )
+        self.live_runs = LiveRuns(self.store, self.runner, self.timer)
         self._lifecycle = Lifecycle(
             announce=self.runner.announce_leaving,
             refuse_starts=self.runner.drain,

@@ -20,7 +20,7 @@ from flask_aistream.web.history import History
 
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
-RESERVED = frozenset({"chats", "runs", "v1", "static", "health"})
+RESERVED = frozenset({"chats", "runs", "v1", "static", "health", "playground"})
 """First path segments of the built-in routes, which a provider of the same name would hide."""
 
 DEFAULT: t.Any = object()
@@ -43,6 +43,7 @@ Owner = str | int | UUID
 Identify = Callable[[], Owner | None]
 Authorize = Callable[[ChatRequest], bool | None]
 AuthorizeAction = Callable[[str, Run | None], bool | None]
+Operator = Callable[[], bool]
 Decorator = Callable[[t.Any], t.Any]
 
 
@@ -70,6 +71,7 @@ class ProviderRegistry:
     :ivar identify: ``@ai.identify``; ``None`` takes Flask-Login's user.
     :ivar authorize: ``@ai.authorize``; ``None`` allows every start.
     :ivar authorize_action: ``@ai.authorize(actions=…)``, by action; an action without one is allowed.
+    :ivar operator: ``@ai.operator``; ``None``: see :func:`flask_aistream.web.access.is_operator`.
     :ivar history: ``@ai.history``; ``None`` believes the client's messages.
     :ivar rendering: Encoder options made of ``@ai.html``.
     """
@@ -81,6 +83,7 @@ class ProviderRegistry:
         self.identify: Identify | None = None
         self.authorize: Authorize | None = None
         self.authorize_action: dict[str, AuthorizeAction] = {}
+        self.operator: Operator | None = None
         self.history: History | None = None
         self.rendering: dict[str, Render] = {}
 

@@ -26,6 +26,7 @@ MEASURED: dict[str, dict[str, t.Any]] = {
     "buffering": {"timing": Timing((1.5, 1.5, 1.5, 1.5, 1.5, 3.0))},
     "compression": {"timing": Timing((1.5,), "gzip")},
     "timeout": {"timing": Timing((0.0, 0.3, 0.6, 0.9, 1.2), cut_after=1.0)},
+    "playground": {"operated": True},
     "CORS": {"cors": None},
     "body size": {"largest_body": 512 * 1024},
     "HTTP/2": {"protocols": frozenset({"http/1.1"})},

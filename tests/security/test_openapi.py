@@ -46,8 +46,10 @@ FAILURE = errors.ProviderError("overloaded", "The model failed on purpose.")
 HIDDEN = {
     *("client", "client-module", "static"),
     *("doctor-process", "doctor-stream", "doctor-body"),
+    *("playground", "playground-file"),
+    *("playground-api-choices", "playground-api-runs", "playground-api-stop"),
 }
-"""Files, and routes that do not exist for strangers."""
+"""Files, routes that do not exist for strangers, and those of a page."""
 
 
 def described_app() -> Flask:

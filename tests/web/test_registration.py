@@ -214,7 +214,7 @@ def nameless(request: ChatRequest) -> str:
 REFUSED: list[t.Any] = [
     *(
         pytest.param({"name": name}, nameless, "hide a route", id=name)
-        for name in ("runs", "chats", "v1", "static", "health")
+        for name in ("runs", "chats", "v1", "static", "health", "playground")
     ),
     *(
         pytest.param({"name": name}, nameless, "letters, digits", id=repr(name))
