@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 import typing as t
 from collections.abc import AsyncIterator
 from collections.abc import Callable
@@ -23,6 +24,9 @@ if t.TYPE_CHECKING:
     from flask_aistream.providers.accounting import Accounting
 
 READ_SIZE = 65536
+
+WAITED_SECONDS = 0.001
+"""Time of a read from which on its bytes had not arrived when it began."""
 
 MANAGERS = {"ResponseContextManager", "AsyncResponseContextManager"}
 SDK_RESPONSES = {
@@ -90,12 +94,19 @@ def is_async(value: t.Any) -> bool:
 
 
 def read(
-    value: t.Any, accounting: Accounting, ticks: Callable[[], object], unread: list[Response]
+    value: t.Any,
+    accounting: Accounting,
+    ticks: Callable[[], object],
+    unread: list[Response],
+    pause: Callable[[], object] = lambda: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> t.Generator[Event, None, None]:
     """The events of a raw response, read and closed.
 
     :param ticks: Called with every part of the body, also with one without an event (a ping).
     :param unread: Gets the response, still open, if its end marker came before its end.
+    :param pause: Called after each part that had not arrived when it was read. A process that is late lets further
+        parts collect here, and then reads them without waiting for each.
     :raises ProviderError: The service reports an error, or the body is not an answer, or ends early.
     :raises Exception: Whatever the HTTP client raises.
     """
@@ -104,12 +115,17 @@ def read(
     try:
         if body.refused:
             body.refuse(collected(response.chunks))
+        asked_at = clock()
         for data in response.chunks:
+            waited = clock() - asked_at >= WAITED_SECONDS
             ticks()
             yield from body.feed(data)
             if body.complete:
                 unread.append(response)
                 return
+            if waited:
+                pause()
+            asked_at = clock()
         yield from body.end()
     finally:
         if not unread:

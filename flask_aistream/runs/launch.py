@@ -44,6 +44,7 @@ class Launcher:
     ) -> None:
         self._concurrency = concurrency
         self._timer = timer
+        self._pause = partial(timer.pause, concurrency.waiter)
         self._bridge = Bridge(concurrency.asyncio_loop)
         self._active_runs = active_runs
         self._termination = termination
@@ -73,7 +74,9 @@ class Launcher:
     def _run(self, run: ActiveRun) -> None:
         outcome: t.Any = KILLED
         try:
-            outcome = run.pump.variables.run(run.pump.run, self._concurrency.yield_control)
+            outcome = run.pump.variables.run(
+                run.pump.run, self._concurrency.yield_control, self._pause
+            )
         finally:
             if isinstance(outcome, ev.TERMINAL):
                 self._termination.finish(run, outcome)

@@ -166,9 +166,12 @@ class Pump:
         another call of the provider."""
         self._write = refuse
 
-    def run(self, yield_control: Callable[[], None]) -> ev.Terminal | Async | Deferred:
+    def run(
+        self, yield_control: Callable[[], None], pause: Callable[[], object] = lambda: None
+    ) -> ev.Terminal | Async | Deferred:
         """Call a synchronous provider and pump its chunks to the end.
 
+        :param pause: As for :func:`~flask_aistream.providers.raw.read`.
         :returns: The outcome. If the provider returns something asynchronous, that instead, for :meth:`run_async`.
         """
         with self._call.context_factory():
@@ -177,7 +180,7 @@ class Pump:
                 if not isinstance(result, Sync):
                     return result
                 try:
-                    self._pump(result, yield_control)
+                    self._pump(result, yield_control, pause)
                 finally:
                     result.close()
                 return self._flush()
@@ -225,7 +228,12 @@ class Pump:
             )
         return classify(given, awaited=awaited)
 
-    def _pump(self, result: Sync, yield_control: Callable[[], None]) -> None:
+    def _pump(
+        self,
+        result: Sync,
+        yield_control: Callable[[], None],
+        pause: Callable[[], object] = lambda: None,
+    ) -> None:
         yield_at = self._clock() + YIELD_SECONDS
         self._direct = is_sdk_stream(result.source)
         for count, chunk in enumerate(result.chunks, 1):
@@ -235,7 +243,7 @@ class Pump:
                 if not self._append(chunk):
                     return
             elif is_raw(chunk):
-                if not self._pump_raw(chunk, yield_control):
+                if not self._pump_raw(chunk, yield_control, pause):
                     return
             elif not self._append_chunk(chunk, result):
                 return
@@ -246,11 +254,17 @@ class Pump:
                     yield_control()
                     yield_at = self._clock() + YIELD_SECONDS
 
-    def _pump_raw(self, response: t.Any, yield_control: Callable[[], None]) -> bool:
+    def _pump_raw(
+        self,
+        response: t.Any,
+        yield_control: Callable[[], None],
+        pause: Callable[[], object] = lambda: None,
+    ) -> bool:
         yield_at = self._clock() + YIELD_SECONDS
         self.close_unread()
         accounting = self._translator().accounting
-        with closing(read(response, accounting, self._tick, self._unread)) as events:
+        reader = read(response, accounting, self._tick, self._unread, pause, self._clock)
+        with closing(reader) as events:
             for count, event in enumerate(events, 1):
                 if not (self._append(event) if type(event) is str else self._append_event(event)):
                     return False

@@ -64,6 +64,11 @@ class FlushInterval:
             self._adapt(now)
         return now - now % self.slot + self.interval if self.slot else now
 
+    @property
+    def has_grown(self) -> bool:
+        """Whether the process is late, or was until a few seconds ago."""
+        return self.interval > self._base
+
     def record_delay(self, seconds: float) -> None:
         """The timer has called back this much later than it was set for."""
         self._delay += seconds

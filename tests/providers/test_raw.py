@@ -9,6 +9,7 @@ import json
 import threading
 import typing as t
 import zlib
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,6 +18,10 @@ import requests
 import urllib3
 
 from flask_aistream.core import events as ev
+from flask_aistream.providers.accounting import Accounting
+from flask_aistream.providers.raw import WAITED_SECONDS
+from flask_aistream.providers.raw import read
+from tests.doubles import ManualClock
 from tests.providers.outcomes import outcome_of
 from tests.upstream.clients import endpoint
 from tests.upstream.clients import raw
@@ -301,3 +306,25 @@ def test_garbage_after_gzip_is_not_needed() -> None:
     with Scripted(Script([body], headers={"Content-Encoding": "gzip"}, length=True)) as server:
         outcome = ask("openai", server.url)
     assert outcome.fold.text == "Hello"
+
+
+def test_only_a_part_that_had_to_be_waited_for_is_followed_by_a_pause() -> None:
+    clock = ManualClock()
+    paused_after: list[str] = []
+    texts: list[str] = []
+
+    def parts() -> Iterator[bytes]:
+        for text, waited in (("a", 1.0), ("b", 0.0), ("c", 2 * WAITED_SECONDS), ("d", 0.0)):
+            clock.advance(waited)
+            yield from event_stream([chunk(text)], done=False)
+        yield from event_stream([chunk(None, "stop")], done=True)
+
+    response = httpx.Response(200, content=parts(), headers={"Content-Type": "text/event-stream"})
+    events = read(
+        response, Accounting(), lambda: None, [], lambda: paused_after.append(texts[-1]), clock
+    )
+    for event in events:
+        if isinstance(event, str):
+            texts.append(event)
+    assert texts == ["a", "b", "c", "d"]
+    assert paused_after == ["a", "c"]

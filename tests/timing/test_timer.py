@@ -11,6 +11,7 @@ import pytest
 
 from flask_aistream.server.threads import Threads
 from flask_aistream.testing import DEADLINE
+from flask_aistream.timing.flush import CHECK_SECONDS
 from flask_aistream.timing.flush import FlushInterval
 from flask_aistream.timing.timer import Timer
 from tests.doubles import ManualClock
@@ -149,6 +150,24 @@ def test_the_flush_interval_receives_the_delay_of_each_alarm(
     lag = 0.125
     clock.advance(1)
     assert delays == [0, 0, 0.125]
+
+
+@pytest.mark.parametrize(
+    ("delay", "pauses"),
+    [
+        pytest.param(0.0, False, id="of a process that is on time is none"),
+        pytest.param(1.0, True, id="of a process that is late lasts until the next flush"),
+    ],
+)
+def test_a_pause(clock: ManualClock, delay: float, pauses: bool) -> None:
+    flush_interval = FlushInterval(FLUSH, 2 * FLUSH, clock=clock)
+    concurrency = ManualConcurrency(clock)
+    timer = Timer(concurrency, flush_interval, clock)
+    flush_interval.record_delay(delay)
+    clock.advance(CHECK_SECONDS)
+    begun_at, due = clock(), flush_interval.next_write(clock())
+    timer.pause(concurrency.waiter)
+    assert clock() == (due if pauses else begun_at)
 
 
 def test_many_threads_may_schedule_callbacks() -> None:
