@@ -244,16 +244,16 @@ class StoreUnavailable(Unavailable):
 class TooManyRuns(Unavailable):
     """The caller, or all callers of its kind, have reached a limit of live runs.
 
-    :param most: The limit.
+    :param limit: Maximum number.
     :param message: What is reached, and what to do; by default that of an owner's limit.
     """
 
     code = "too_many_runs"
 
-    def __init__(self, most: int, message: str | None = None) -> None:
+    def __init__(self, limit: int, message: str | None = None) -> None:
         super().__init__(
             message
-            or f"You have {most} live runs, which is the limit. Stop one, or wait for one to end.",
+            or f"You have {limit} live runs, which is the limit. Stop one, or wait for one to end.",
             retry_after=5.0 if message else 1.0,
             status=429,
         )
@@ -262,14 +262,14 @@ class TooManyRuns(Unavailable):
 class TooManyStarts(Unavailable):
     """The caller has started too many runs within a minute.
 
-    :param most: The limit.
+    :param limit: Maximum number.
     """
 
     code = "too_many_starts"
 
-    def __init__(self, most: int, retry_after: float) -> None:
+    def __init__(self, limit: int, retry_after: float) -> None:
         super().__init__(
-            f"You have started more than {most} runs within a minute, which is the limit. Try again in "
+            f"You have started more than {limit} runs within a minute, which is the limit. Try again in "
             f"{math.ceil(retry_after)} s.",
             retry_after,
             429,
@@ -279,14 +279,14 @@ class TooManyStarts(Unavailable):
 class TooManyConnections(Unavailable):
     """The caller has reached its limit of open streams.
 
-    :param most: The limit.
+    :param limit: Maximum number.
     """
 
     code = "too_many_connections"
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, limit: int) -> None:
         super().__init__(
-            f"You have {most} open streams, which is the limit. Close one, or wait for one to end.",
+            f"You have {limit} open streams, which is the limit. Close one, or wait for one to end.",
             status=429,
         )
 
