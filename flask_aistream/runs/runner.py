@@ -14,6 +14,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
+from dataclasses import replace
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
@@ -37,6 +38,8 @@ from flask_aistream.runs.quota import Quota
 from flask_aistream.runs.recovery import Recovery
 from flask_aistream.runs.restart import RestartRule
 from flask_aistream.runs.termination import Termination
+from flask_aistream.stores.base import UNCONDITIONAL
+from flask_aistream.stores.base import Conditions
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
 from flask_aistream.timing.concurrency import Concurrency
@@ -115,25 +118,22 @@ class Runner:
         run: Run,
         call: ProviderCall,
         quota: Quota = UNCOUNTED,
-        *,
-        take_key: bool = False,
-        previous: str | None = None,
+        conditions: Conditions = UNCONDITIONAL,
     ) -> tuple[Log, bool]:
         """Start a run in this process, or find the one with the same idempotency key.
 
         :param quota: Limits that a new run counts against.
-        :param take_key: The run is a new one, and an earlier run loses its idempotency key.
-        :param previous: See ``Store.create``.
+        :param conditions: The limit of its owner is added.
         :returns: Its log, and whether it is new.
         :raises Unavailable: The process drains, or a limit is reached.
         :raises ChatBusy: See ``Store.create``.
         """
-        # Asked first: a retry with the same idempotency key is exempt from all limits.
-        found = None if take_key else self.find(run)
+        # Before the limits: a retry with the same idempotency key is exempt from them.
+        found = None if conditions.take_key else self.find(run)
         if found is not None:
             return found, False
         with self._reserve(run, quota):
-            log, new = self._create(run, call.request, True, take_key, previous)
+            log, new = self._create(run, call.request, True, conditions)
             if new:
                 self._launcher.launch(ActiveRun(log, call, self._clock))
             else:
@@ -145,20 +145,18 @@ class Runner:
         run: Run,
         request: ChatRequest,
         quota: Quota = UNCOUNTED,
-        *,
-        take_key: bool = False,
-        previous: str | None = None,
+        conditions: Conditions = UNCONDITIONAL,
     ) -> tuple[Log, bool]:
         """As :meth:`start`, for another process to :meth:`execute`. If the queue is unavailable, the run fails.
 
         :param run: With the encoded ``request``.
         """
         assert self._queue is not None
-        found = None if take_key else self.find(run)
+        found = None if conditions.take_key else self.find(run)
         if found is not None:
             return found, False
         with self._reserve(run, quota):
-            log, new = self._create(run, request, False, take_key, previous)
+            log, new = self._create(run, request, False, conditions)
             if new and not self._queue.put(run):
                 self._termination.end(log, QUEUE_UNAVAILABLE, 0)
             if not new:
@@ -188,7 +186,7 @@ class Runner:
     def detach(self, run_id: str, *, returns: bool = True) -> None:
         """Count a reader out. After the last one, the run's detach time begins. Does not block.
 
-        :param returns: False for a reader that cannot come back: the run has no detach time for it.
+        :param returns: False: the client cannot reconnect, so the detach time does not apply.
         """
         min_seconds = RECONNECT_SECONDS if self.leaving else 0.0
         self._readers.detach(run_id, min_seconds, returns=returns)
@@ -231,12 +229,9 @@ class Runner:
                 raise
 
     def _create(
-        self, run: Run, request: ChatRequest, owned: bool, take_key: bool, previous: str | None
+        self, run: Run, request: ChatRequest, owned: bool, conditions: Conditions
     ) -> tuple[Log, bool]:
         approved = [call["id"] for call in request.approved] or None
         started = ev.RunStarted(run.id, run.provider, request.continues, request.echo, approved)
-        first = [started]
-        most = self._policy.max_runs_per_owner
-        return self._store.create(
-            run, first, owned=owned, most=most, take_key=take_key, previous=previous
-        )
+        conditions = replace(conditions, owner_limit=self._policy.max_runs_per_owner)
+        return self._store.create(run, [started], owned=owned, conditions=conditions)

@@ -6,6 +6,7 @@ import typing as t
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from flask_aistream.core.events import Event
 from flask_aistream.core.events import Terminal
@@ -138,6 +139,23 @@ class OutboxRow(t.NamedTuple):
     claimant: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What must hold for a run to be created. It is checked and the run is created in one step, in all processes.
+
+    :param owner_limit: ``run.account`` has fewer live runs than this; ``None``: unlimited.
+    :param take_key: An earlier run with ``run.key`` does not prevent the new one, and loses the key to it.
+    :param previous: This run is the newest of ``run.chat``, and has ended; ``""``: the chat has no run; ``None``: any.
+    """
+
+    owner_limit: int | None = None
+    take_key: bool = False
+    previous: str | None = None
+
+
+UNCONDITIONAL = Conditions()
+
+
 class Store(t.Protocol):
     """Holds the logs. Every method may be called from any thread or greenlet of the process.
 
@@ -154,21 +172,15 @@ class Store(t.Protocol):
         first: Sequence[Event],
         *,
         owned: bool = True,
-        most: int | None = None,
-        take_key: bool = False,
-        previous: str | None = None,
+        conditions: Conditions = UNCONDITIONAL,
     ) -> tuple[Log, bool]:
         """Create a log that begins with ``first``, or open the log of the run that has the same ``run.key``.
 
         :param owned: False creates the run without an owner, to be adopted by another process.
-        :param most: Maximum number of concurrent runs of ``run.account``, in all processes; ``None``: unlimited.
-        :param take_key: The run is new and gets ``run.key``, which an earlier run loses.
-        :param previous: Create the run only if this one is the newest of ``run.chat``, and has ended; ``""``: only if
-            the chat has no run; ``None``: in any case. Checked and created in one step, in all processes.
         :returns: The log, and whether it is new. Of all other calls with one key, exactly one creates the log.
         :raises StoreFull: At the last sweep, the runs that have not ended exceeded the size limit.
-        :raises TooManyRuns: ``run.owner`` has ``most`` runs.
-        :raises ChatBusy: ``previous`` has not ended, or is not the newest run of the chat.
+        :raises TooManyRuns: See ``Conditions.owner_limit``.
+        :raises ChatBusy: See ``Conditions.previous``.
         """
 
     def adopt(self, run_id: str, epoch: int = 0) -> Log | None:

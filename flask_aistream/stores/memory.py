@@ -19,6 +19,8 @@ from flask_aistream.errors import StoreFull
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.base import CHAT_RUNS
 from flask_aistream.stores.base import LISTED
+from flask_aistream.stores.base import UNCONDITIONAL
+from flask_aistream.stores.base import Conditions
 from flask_aistream.stores.base import Orphan
 from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.limits import UNLIMITED
@@ -141,23 +143,21 @@ class MemoryStore:
         first: Sequence[Event],
         *,
         owned: bool = True,
-        most: int | None = None,
-        take_key: bool = False,
-        previous: str | None = None,
+        conditions: Conditions = UNCONDITIONAL,
     ) -> tuple[MemoryLog, bool]:
         log = MemoryLog(
             run, first, self._limits, self._clock, self._make_lock(), owned, self._publish
         )
         with self._lock:
-            if run.key is not None and run.key in self._keys and not take_key:
+            if run.key is not None and run.key in self._keys and not conditions.take_key:
                 return self._logs[self._keys[run.key]], False
             if self._full:
                 raise StoreFull
-            account = run.account
-            if most is not None and account is not None and self._running(account) >= most:
-                raise TooManyRuns(most)
+            account, limit = run.account, conditions.owner_limit
+            if limit is not None and account is not None and self._running(account) >= limit:
+                raise TooManyRuns(limit)
             if run.chat is not None:
-                self._enter(run.chat, run.id, previous)
+                self._enter(run.chat, run.id, conditions.previous)
             self._logs[run.id] = log
             if account is not None:
                 self._by_owner.setdefault(account, []).append(log)

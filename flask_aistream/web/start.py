@@ -31,6 +31,7 @@ from flask_aistream.protocols.native import NATIVE
 from flask_aistream.runs.policy import PARALLEL
 from flask_aistream.runs.quota import UNCOUNTED
 from flask_aistream.runs.quota import Quota
+from flask_aistream.stores.base import Conditions
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
 from flask_aistream.web import attempts
@@ -117,7 +118,7 @@ def start_in_chat(
     """Start a run as the policy of its chat says, with the messages of the history.
 
     :param chat: With the messages of the client.
-    :param take_key: The run is a new one, and an earlier run loses its key.
+    :param take_key: See ``Conditions``.
     :returns: The run's log, and whether it is new.
     :raises ChatBusy: The chat has a live run.
     """
@@ -125,7 +126,7 @@ def start_in_chat(
     stored = history.applies(registry.history, parsed, run.owner)
     if run.chat is None or (policy == PARALLEL and not stored):
         chat = in_conversation(registry, parsed, chat)
-        return launch_or_enqueue(ext, provider, run, chat, take_key=take_key)
+        return launch_or_enqueue(ext, provider, run, chat, Conditions(take_key=take_key))
     found = None if take_key else ext.process.runner.find(run)
     if found is not None:
         return found, False
@@ -135,7 +136,8 @@ def start_in_chat(
         turn = in_conversation(registry, parsed, chat)
         try:
             previous = None if policy == PARALLEL else newest
-            return launch_or_enqueue(ext, provider, run, turn, take_key=take_key, previous=previous)
+            conditions = Conditions(take_key=take_key, previous=previous)
+            return launch_or_enqueue(ext, provider, run, turn, conditions)
         except ChatBusy:  # Another request was faster, and the history is not that of before.
             if time.monotonic() >= deadline:
                 raise
@@ -253,21 +255,17 @@ def launch_or_enqueue(
     provider: RegisteredProvider,
     run: Run,
     chat: ChatRequest,
-    *,
-    take_key: bool,
-    previous: str | None = None,
+    conditions: Conditions,
 ) -> tuple[Log, bool]:
-    """Call the provider here, or queue the run for a worker.
+    """Call the provider in this process, or queue the run for a worker.
 
-    :param take_key: The run is a new one, and an earlier run loses its key.
-    :param previous: See ``Store.create``.
     :returns: The run's log, and whether it is new.
     """
     runner, quota = ext.process.runner, quota_of(ext, run, chat)
     if ext.enqueue is not None:
         refuse_immovable(provider, ext.mounts)
         run = replace(run, request=chat.encode())
-        return runner.enqueue(run, chat, quota, take_key=take_key, previous=previous)
+        return runner.enqueue(run, chat, quota, conditions)
     if provider.restart and ext.process.store.shared:
         run = replace(run, request=chat.encode())
     else:
@@ -282,7 +280,7 @@ def launch_or_enqueue(
         ext.process.sessions,
         caller_variables(),
     )
-    return runner.start(run, call, quota, take_key=take_key, previous=previous)
+    return runner.start(run, call, quota, conditions)
 
 
 def context_factory(

@@ -20,6 +20,8 @@ from flask_aistream.core.events import TERMINAL
 from flask_aistream.core.events import Event
 from flask_aistream.core.run import Run
 from flask_aistream.errors import TooManyRuns
+from flask_aistream.stores.base import UNCONDITIONAL
+from flask_aistream.stores.base import Conditions
 from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.codec import decode
 from flask_aistream.stores.shared.engine import DEAD_SECONDS
@@ -213,9 +215,7 @@ class SimEngine:
         self,
         run: Run,
         batch: Batch,
-        most: int | None = None,
-        take_key: bool = False,
-        previous: str | None = None,
+        conditions: Conditions = UNCONDITIONAL,
     ) -> str:
         self._call()
         state = self._db.state
@@ -223,10 +223,11 @@ class SimEngine:
             self._own.add(run.id)
             return run.id
         winner = state.names.get(("key", run.key or ""))
-        if winner in state.runs and not state.runs[winner].evicted and not take_key:
+        if winner in state.runs and not state.runs[winner].evicted and not conditions.take_key:
             return winner
-        if most is not None and run.owner and len(self._living(run)) >= most:
-            raise TooManyRuns(most)
+        limit = conditions.owner_limit
+        if limit is not None and run.owner and len(self._living(run)) >= limit:
+            raise TooManyRuns(limit)
         self._insert(run, batch)
         return run.id
 

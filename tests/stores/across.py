@@ -193,12 +193,12 @@ class AcrossContract:
         self, here: SharedStore, there: SharedStore
     ) -> None:
         logs = [begin(store, owner="ann")[0] for store in (here, here, there)]
-        begin(there, owner="bob", most=1)
+        begin(there, owner="bob", owner_limit=1)
         for store in (here, there):
             with pytest.raises(TooManyRuns):
-                begin(store, owner="ann", most=3)
+                begin(store, owner="ann", owner_limit=3)
         here.open(logs[2].run.id).end(ev.Stopped())
-        begin(here, owner="ann", most=3)
+        begin(here, owner="ann", owner_limit=3)
 
     def test_applications_of_different_names_see_nothing_of_each_other(
         self, stores: Stores
@@ -215,7 +215,9 @@ class AcrossContract:
         two.leave_chat("talk", mine.run.id)
         assert (two.started("k"), two.latest("talk")) == (None, None)
         assert (two.claim([]), two.orphans(queued=0)) == ([], [])
-        theirs = [begin(two, owner="ann", key="k", chat="talk", most=number)[0] for number in (1,)]
+        theirs = [
+            begin(two, owner="ann", key="k", chat="talk", owner_limit=number)[0] for number in (1,)
+        ]
         theirs += [made(two) for _ in range(2)]
         for log in theirs:
             log.end(ev.Stopped())

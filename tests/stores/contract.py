@@ -21,6 +21,7 @@ from flask_aistream.errors import StoreFull
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.stores.base import CHAT_RUNS
 from flask_aistream.stores.base import PAGE
+from flask_aistream.stores.base import Conditions
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
 from tests.core.samples import EVENTS
@@ -28,6 +29,8 @@ from tests.doubles import ManualClock
 
 THREADS = 8
 DEADLINE = 10.0
+TAKE_KEY = Conditions(take_key=True)
+ONE, THREE = Conditions(owner_limit=1), Conditions(owner_limit=3)
 MEGABYTE = 1024 * 1024
 
 
@@ -376,13 +379,13 @@ class StoreContract:
 
     def test_a_new_run_takes_the_key_of_an_earlier_one(self, store: Store) -> None:
         first, _ = store.create(run_of("chat", key="k"), ["a"])
-        second, new = store.create(run_of("chat", key="k"), ["b"], take_key=True)
+        second, new = store.create(run_of("chat", key="k"), ["b"], conditions=TAKE_KEY)
         assert new
         found = store.started("k")
         assert found is not None
         assert found.run.id == second.run.id
         assert list(store.open(first.run.id).read(-1).events) == ["a"]
-        third, new = store.create(run_of("chat", key="other"), ["c"], take_key=True)
+        third, new = store.create(run_of("chat", key="other"), ["c"], conditions=TAKE_KEY)
         assert (new, list(third.read(-1).events)) == (True, ["c"])
 
     def test_a_run_that_lost_its_key_to_another_does_not_exist(self, store: Store) -> None:
@@ -396,20 +399,22 @@ class StoreContract:
     def test_an_owner_has_so_many_runs_at_once_whoever_asks(self, store: Store) -> None:
         def create(number: int) -> Log | None:
             try:
-                return store.create(run_of("chat", owner="ann", key=f"k{number}"), [], most=3)[0]
+                run = run_of("chat", owner="ann", key=f"k{number}")
+                return store.create(run, [], conditions=THREE)[0]
             except TooManyRuns:
                 return None
 
         logs = [log for log in at_once(create) if log is not None]
         assert len(logs) == 3
         assert sum(store.started(f"k{number}") is not None for number in range(THREADS)) == 3
-        assert store.create(run_of("chat", owner="bob"), [], most=1)[1]
-        assert store.create(run_of("chat", owner="ann", namespace="other"), [], most=1)[1]
-        assert store.create(run_of("chat"), [], most=1)[1]
-        again, new = store.create(run_of("chat", owner="ann", key=logs[0].run.key), [], most=3)
+        assert store.create(run_of("chat", owner="bob"), [], conditions=ONE)[1]
+        assert begin(store, owner="ann", namespace="other", owner_limit=1)[1]
+        assert store.create(run_of("chat"), [], conditions=ONE)[1]
+        same_key = run_of("chat", owner="ann", key=logs[0].run.key)
+        again, new = store.create(same_key, [], conditions=THREE)
         assert (again.run.id, new) == (logs[0].run.id, False)
         logs[0].end(ev.Finished())
-        assert store.create(run_of("chat", owner="ann"), [], most=3)[1]
+        assert store.create(run_of("chat", owner="ann"), [], conditions=THREE)[1]
 
     def test_no_key_is_no_key(self, store: Store) -> None:
         assert begin(store)[1]
@@ -492,11 +497,11 @@ class StoreContract:
         live, _ = create_after(store, "")
         refused = run_of("chat", chat="talk", key="k", owner="ann")
         with pytest.raises(ChatBusy):
-            store.create(refused, [], most=5, previous="")
+            store.create(refused, [], conditions=Conditions(owner_limit=5, previous=""))
         with pytest.raises(RunNotFound):
             store.open(refused.id)
         assert store.started("k") is None
-        assert begin(store, owner="ann", most=1)[1]
+        assert begin(store, owner="ann", owner_limit=1)[1]
         assert list(store.chat_runs("talk")) == [live.run.id]
 
     def test_of_runs_that_follow_the_same_run_at_once_one_is_created(self, store: Store) -> None:
@@ -710,14 +715,14 @@ def run_of(provider: str, **fields: t.Any) -> Run:
     return Run(new_run_id(), provider, 0.0, **fields)
 
 
-def begin(store: Store, most: int | None = None, **fields: t.Any) -> tuple[Log, bool]:
-    run = run_of("chat", **fields)
-    return store.create(run, [ev.RunStarted(run.id, "chat")], most=most)
+def begin(store: Store, owner_limit: int | None = None, **fields: t.Any) -> tuple[Log, bool]:
+    run, conditions = run_of("chat", **fields), Conditions(owner_limit)
+    return store.create(run, [ev.RunStarted(run.id, "chat")], conditions=conditions)
 
 
 def create_after(store: Store, previous: str) -> tuple[Log, bool]:
-    run = run_of("chat", chat="talk")
-    return store.create(run, [ev.RunStarted(run.id, "chat")], previous=previous)
+    run, conditions = run_of("chat", chat="talk"), Conditions(previous=previous)
+    return store.create(run, [ev.RunStarted(run.id, "chat")], conditions=conditions)
 
 
 def refused_after(store: Store, previous: str, newest: Log) -> None:

@@ -237,7 +237,7 @@ def test_the_heartbeat_writes_again_what_was_lost(
     wait_for(lambda: server.client.exists(key), "the key")
     assert there.latest("c") == log.run.id
     with pytest.raises(TooManyRuns):
-        begin(t.cast(t.Any, there), owner="ann", most=1)
+        begin(t.cast(t.Any, there), owner="ann", owner_limit=1)
     reader = there.open(log.run.id)
     redis.kill(here)
     server.client.delete(Keys("").beat("here"))
@@ -273,7 +273,7 @@ def test_a_key_that_another_program_has_written_is_replaced(
     server.client.delete(key)
     server.client.rpush(key, "one")
     queue(t.cast(t.Any, here))
-    log, _ = begin(t.cast(t.Any, here), key="k", chat="c", owner="ann", most=1)
+    log, _ = begin(t.cast(t.Any, here), key="k", chat="c", owner="ann", owner_limit=1)
     log.append("a")
     for ended in (before, log):
         assert ended.end(ev.Finished(), claim=True)
@@ -281,7 +281,7 @@ def test_a_key_that_another_program_has_written_is_replaced(
         store.orphans()
         store.sweep()
     here.claim([])
-    begin(t.cast(t.Any, here), owner="ann", most=1)
+    begin(t.cast(t.Any, here), owner="ann", owner_limit=1)
     assert follow(there.open(log.run.id))[1:] == ["a", ev.Finished()]
     assert (there.latest("c"), there.started("k") is None) == (log.run.id, False)
 

@@ -90,7 +90,7 @@ def test_a_run_is_written_here_and_read_there(kind: str, tmp_path: Path) -> None
             assert there.open(log.run.id).end(ev.Stopped())
             assert follow(reader)[-1] == ev.Stopped()
             assert there.latest("talk") == log.run.id
-            begin(there, owner="ann", most=1)
+            begin(there, owner="ann", owner_limit=1)
     finally:
         server.stop()
 

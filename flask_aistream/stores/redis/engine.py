@@ -25,6 +25,8 @@ from flask_aistream.core.run import Run
 from flask_aistream.errors import ChatBusy
 from flask_aistream.errors import RunUnreadable
 from flask_aistream.errors import TooManyRuns
+from flask_aistream.stores.base import UNCONDITIONAL
+from flask_aistream.stores.base import Conditions
 from flask_aistream.stores.limits import UNLIMITED
 from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.redis.following import Following
@@ -122,21 +124,23 @@ class RedisEngine:
         self,
         run: Run,
         batch: Batch,
-        most: int | None = None,
-        take_key: bool = False,
-        previous: str | None = None,
+        conditions: Conditions = UNCONDITIONAL,
     ) -> str:
         # Before its key is taken: a process that finds the key finds the run.
         self._put(run, batch)
-        if run.key is not None and (winner := self.indexes.claim_key(run, take_key)) != run.id:
+        if (
+            run.key is not None
+            and (winner := self.indexes.claim_key(run, conditions.take_key)) != run.id
+        ):
             self._undo(run, batch)
             return winner
-        if most is not None and not self.indexes.count(run, most):
+        limit = conditions.owner_limit
+        if limit is not None and not self.indexes.count(run, limit):
             self.indexes.release_key(run)
             self._undo(run, batch)
-            raise TooManyRuns(most)
+            raise TooManyRuns(limit)
         try:
-            self.indexes.enter_chat(run, previous)
+            self.indexes.enter_chat(run, conditions.previous)
         except ChatBusy:
             self.indexes.release_key(run)
             if run.account is not None:

@@ -109,17 +109,17 @@ class Indexes:
         for run in runs:
             self.enter_chat(run)
 
-    def count(self, run: Run, most: int) -> bool:
-        """Enter a run among its owner's, unless these are ``most`` already."""
+    def count(self, run: Run, limit: int) -> bool:
+        """Enter a run among its owner's, unless these are ``limit`` already."""
         if run.account is None:
             return True
         key = self._keys.owner(run.account)
-        if self._server.run(COUNT, (key,), (run.id, most)):
+        if self._server.run(COUNT, (key,), (run.id, limit)):
             return True
         run_ids = [it.decode() for it in self._server.redis.smembers(key)]
         known = self._server.ended(run_ids)
         self.remove(run.account, [it for it in run_ids if known.get(it) is not False])
-        return bool(self._server.run(COUNT, (key,), (run.id, most)))
+        return bool(self._server.run(COUNT, (key,), (run.id, limit)))
 
     def remove(self, account: str, run_ids: Collection[str]) -> None:
         """Remove runs from those of an owner."""

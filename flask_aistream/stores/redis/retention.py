@@ -96,8 +96,8 @@ class Retention:
             )
         if self._limits.max_runs is not None:
             self._drop(self._server.redis.zrange(self._keys.ended, 0, -self._limits.max_runs - 1))
-        most = self._limits.store_bytes
-        return most is not None and self._is_full(most)
+        limit = self._limits.store_bytes
+        return limit is not None and self._is_full(limit)
 
     def drop(self, run_id: str) -> bool:
         claimant = self._server.redis.hget(self._keys.meta(run_id), "outbox")
@@ -108,7 +108,7 @@ class Retention:
     def drop_oldest(self) -> None:
         self._drop(self._server.redis.zrange(self._keys.ended, 0, DROP - 1))
 
-    def _is_full(self, most: int) -> bool:
+    def _is_full(self, limit: int) -> bool:
         """Drop more, if need be, and the oldest first.
 
         :returns: It was not enough.
@@ -119,7 +119,7 @@ class Retention:
         elif self._entered:
             self._server.redis.hdel(self._keys.bytes, mine)
         self._entered = bool(self._living)
-        surplus = self._server.run(SUM, (self._keys.bytes,)) - most
+        surplus = self._server.run(SUM, (self._keys.bytes,)) - limit
         while surplus > 0:
             oldest = self._server.redis.zrange(self._keys.ended, 0, DROP - 1)
             sizes = self._server.redis.hmget(self._keys.bytes, oldest) if oldest else []

@@ -109,20 +109,20 @@ return states
 """
 
 COUNT = """
-local run, most = unpack(ARGV)
+local run, limit = unpack(ARGV)
 if redis.call('SISMEMBER', KEYS[1], run) == 1 then return 1 end
-if redis.call('SCARD', KEYS[1]) >= tonumber(most) then return 0 end
+if redis.call('SCARD', KEYS[1]) >= tonumber(limit) then return 0 end
 return redis.call('SADD', KEYS[1], run)
 """
 
 # The runs of a chat: a sorted set, in the order of their creation. Empty: the run is in it now; else the newest run.
 ENTER_CHAT = """
-local run, previous, most = unpack(ARGV)
+local run, previous, limit = unpack(ARGV)
 if redis.call('ZSCORE', KEYS[1], run) then return '' end
 local newest = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 if previous ~= '*' and (newest[1] or '') ~= previous then return newest[1] or '-' end
 redis.call('ZADD', KEYS[1], (newest[2] or 0) + 1, run)
-redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -most - 1)
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -limit - 1)
 redis.call('PERSIST', KEYS[1])
 return ''
 """

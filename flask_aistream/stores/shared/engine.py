@@ -20,6 +20,8 @@ from contextlib import AbstractContextManager
 from flask_aistream.core.events import TERMINAL
 from flask_aistream.core.events import Event
 from flask_aistream.core.run import Run
+from flask_aistream.stores.base import UNCONDITIONAL
+from flask_aistream.stores.base import Conditions
 from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.codec import encode
 
@@ -229,16 +231,11 @@ class Engine(t.Protocol):
         self,
         run: Run,
         batch: Batch,
-        most: int | None = None,
-        take_key: bool = False,
-        previous: str | None = None,
+        conditions: Conditions = UNCONDITIONAL,
     ) -> str:
         """Create a run.
 
         :param batch: Its first records; in epoch 0 if the run waits for its first owner.
-        :param most: Maximum number of concurrent runs of its owner; ``None``: unlimited.
-        :param take_key: An earlier run loses ``run.key`` to the new one.
-        :param previous: See ``Store.create``.
         :returns: Id of the run that has ``run.key`` now: the new one, unless an earlier run has the key.
         :raises TooManyRuns, ChatBusy: Nothing was written.
         """

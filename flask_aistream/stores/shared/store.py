@@ -17,6 +17,8 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import RunUnreadable
 from flask_aistream.errors import StoreFull
 from flask_aistream.errors import StoreUnavailable
+from flask_aistream.stores.base import UNCONDITIONAL
+from flask_aistream.stores.base import Conditions
 from flask_aistream.stores.base import Orphan
 from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.limits import UNLIMITED
@@ -78,9 +80,7 @@ class SharedStore:
         first: Sequence[Event],
         *,
         owned: bool = True,
-        most: int | None = None,
-        take_key: bool = False,
-        previous: str | None = None,
+        conditions: Conditions = UNCONDITIONAL,
     ) -> tuple[ReplicaLog, bool]:
         if self._full:
             raise StoreFull
@@ -95,7 +95,7 @@ class SharedStore:
         release = Job(lambda engine: engine.assign(run.id, 1, adopt=False), log.released)
         while True:
             winner = self.writer.ask(
-                lambda engine: engine.create(run, batch, most, take_key, previous),
+                lambda engine: engine.create(run, batch, conditions),
                 begin,
                 release if owned else None,
             )

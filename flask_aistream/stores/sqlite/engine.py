@@ -20,6 +20,8 @@ from dataclasses import astuple
 from flask_aistream.core.run import Run
 from flask_aistream.errors import RunUnreadable
 from flask_aistream.errors import TooManyRuns
+from flask_aistream.stores.base import UNCONDITIONAL
+from flask_aistream.stores.base import Conditions
 from flask_aistream.stores.codec import decode
 from flask_aistream.stores.codec import encode
 from flask_aistream.stores.limits import UNLIMITED
@@ -111,23 +113,22 @@ class SqliteEngine:
         self,
         run: Run,
         batch: Batch,
-        most: int | None = None,
-        take_key: bool = False,
-        previous: str | None = None,
+        conditions: Conditions = UNCONDITIONAL,
     ) -> str:
         taken = self._file.execute(
             "SELECT id, no FROM run WHERE app = ? AND (id = ? OR key = ?) ORDER BY id != ?",
-            (self._app, run.id, None if take_key else run.key, run.id),
+            (self._app, run.id, None if conditions.take_key else run.key, run.id),
         ).fetchone()
         if taken:
             if taken[0] == run.id and batch.epoch:  # By the same call, before an outage.
                 self._own[run.id] = taken[1]
             return t.cast(str, taken[0])
-        if most is not None and self.indexes.running(run) >= most:
-            raise TooManyRuns(most)
+        limit, previous = conditions.owner_limit, conditions.previous
+        if limit is not None and self.indexes.running(run) >= limit:
+            raise TooManyRuns(limit)
         if run.chat is not None and previous is not None:
             self.indexes.check_newest(run.chat, previous)
-        if take_key:
+        if conditions.take_key:
             self.indexes.free_key(run)
         self._insert(run, batch)
         return run.id

@@ -81,19 +81,19 @@ class Sweep:
         ).fetchone()
         return left is None
 
-    def _is_full(self, most: int) -> bool:
+    def _is_full(self, limit: int) -> bool:
         """Drop more, if need be, and the oldest first.
 
         :returns: It was not enough.
         """
-        if self._bytes() <= most:
+        if self._bytes() <= limit:
             return False
         # An ended run is one row. Its records are in the journal too, as far back as the oldest living run.
         self._file.execute(
             "DELETE FROM journal WHERE id < (SELECT max(id) FROM journal) AND "
             "run NOT IN (SELECT no FROM run WHERE token IS NULL)"
         )
-        while self._bytes() > most:
+        while self._bytes() > limit:
             dropped = self._file.execute(
                 f"DELETE FROM run WHERE no IN (SELECT no FROM run WHERE {DROPPABLE} "
                 "ORDER BY ended_at, no LIMIT ?)",
