@@ -77,10 +77,10 @@ class ChatRequest:
     restarts: int = 0
     _stop: StopSignal = field(default_factory=StopSignal, repr=False, compare=False)
 
-    def encode_for_history(self, most: int | None) -> str:
+    def encode_for_history(self, limit: int | None) -> str:
         """Serialize for ``run_ended``, as ASCII JSON: without the body, and values without a JSON form as strings.
 
-        :param most: Characters. A larger request loses its oldest messages, and then its params.
+        :param limit: Number of characters. A larger request loses its oldest messages, and then its params.
         """
         values: dict[str, t.Any] = {"messages": self.messages}
         if self.prompt != last_prompt(self.messages):
@@ -88,13 +88,13 @@ class ChatRequest:
         values |= {name: value for name in KEPT_FIELDS if (value := getattr(self, name))}
         try:
             text = dumps(values)
-            if most is None or len(text) <= most:
+            if limit is None or len(text) <= limit:
                 return text
-            room = most - len(text) + len(dumps(self.messages))
+            room = limit - len(text) + len(dumps(self.messages))
             text = dumps({**values, "messages": newest_within(self.messages, room)})
-            if len(text) <= most:
+            if len(text) <= limit:
                 return text
-            prompt = self.prompt[: most // 12]  # An escaped character takes up to 12.
+            prompt = self.prompt[: limit // 12]  # An escaped character takes up to 12.
             return dumps({**values, "messages": [], "question": [], "params": {}, "prompt": prompt})
         except (TypeError, ValueError, RecursionError):
             return ""
@@ -146,7 +146,7 @@ class ChatRequest:
         return self._stop.take()
 
 
-# Made once: json.dumps makes an encoder for each call with these options.
+# Created once: json.dumps creates an encoder for each call with these options.
 dumps = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
@@ -167,7 +167,7 @@ ENCODED_FIELDS = tuple(
 
 NOT_KEPT = {"messages", "prompt", "body", "echo", "so_far"}
 KEPT_FIELDS = tuple(name for name in ENCODED_FIELDS if name not in NOT_KEPT)
-"""What :meth:`ChatRequest.encode_for_history` keeps, beside the messages and the prompt."""
+"""Fields that :meth:`ChatRequest.encode_for_history` keeps, besides the messages and the prompt."""
 
 
 def text_of(content: t.Any) -> str:

@@ -13,22 +13,22 @@ class ConnectionLimits:
     """Counts connections from before their run starts until they close.
 
     :param lock: For critical sections that do not block.
-    :param most: Maximum number of open connections of this process; ``None``: unlimited.
-    :param most_per_owner: The same for one owner. Anonymous callers are not counted.
+    :param limit: Maximum number of open connections of this process; ``None``: unlimited.
+    :param limit_per_owner: The same for one owner. Anonymous callers are not counted.
     """
 
-    __slots__ = ("_count", "_lock", "_most", "_most_per_owner", "_per_owner")
+    __slots__ = ("_count", "_limit", "_limit_per_owner", "_lock", "_per_owner")
 
     def __init__(
         self,
         lock: AbstractContextManager[object],
         *,
-        most: int | None = None,
-        most_per_owner: int | None = None,
+        limit: int | None = None,
+        limit_per_owner: int | None = None,
     ) -> None:
         self._lock = lock
-        self._most = most
-        self._most_per_owner = most_per_owner
+        self._limit = limit
+        self._limit_per_owner = limit_per_owner
         self._count = 0
         self._per_owner: dict[str, int] = {}
 
@@ -47,14 +47,14 @@ class ConnectionLimits:
         :raises TooManyConnections: The owner has reached its limit.
         """
         with self._lock:
-            if self._most is not None and self._count >= self._most:
+            if self._limit is not None and self._count >= self._limit:
                 raise Unavailable(
                     "The server has as many streams open as it can. Try again in a moment."
                 )
-            if owner is not None and self._most_per_owner is not None:
+            if owner is not None and self._limit_per_owner is not None:
                 count = self._per_owner.get(owner, 0)
-                if count >= self._most_per_owner:
-                    raise TooManyConnections(self._most_per_owner)
+                if count >= self._limit_per_owner:
+                    raise TooManyConnections(self._limit_per_owner)
                 self._per_owner[owner] = count + 1
             self._count += 1
         return ConnectionSlot(self, owner)
@@ -62,7 +62,7 @@ class ConnectionLimits:
     def _release(self, owner: str | None) -> None:
         with self._lock:
             self._count -= 1
-            if owner is not None and self._most_per_owner is not None:
+            if owner is not None and self._limit_per_owner is not None:
                 left = self._per_owner.pop(owner) - 1
                 if left:
                     self._per_owner[owner] = left

@@ -28,7 +28,7 @@ class ActiveRun:
     :ivar epoch: The epoch in which this process owns the run.
     :ivar ending: Set by the first caller that ends the run; the provider must not be interrupted after that.
     :ivar read_elsewhere: Another process had a reader of this run at the last check.
-    :ivar awaited_until: Time, by the clock, until which a reader that left may come back.
+    :ivar awaited_until: Time, by the clock, until which a disconnected reader may reconnect.
     :ivar activity: Events and ticks at the last check for idleness.
     :ivar active_at: Time, by the clock, of the last check that found new ones.
     :ivar deadline_timer: Ends the run when it has reached its maximum duration.
@@ -99,7 +99,7 @@ class ActiveRun:
             self.loop_task.interrupt()
 
     def task_started(self) -> None:
-        """Apply an interrupt that came before the task existed."""
+        """Apply an interrupt that was requested before the task existed."""
         if self.interrupted:
             self.interrupt()
 
@@ -147,8 +147,8 @@ class ActiveRuns:
                     "The server is running as many answers as it can. Try again in a moment."
                 )
             for share in shares:
-                if self._taken[share.name] + share.size > share.most:
-                    raise TooManyRuns(share.most, share.refusal)
+                if self._taken[share.name] + share.size > share.limit:
+                    raise TooManyRuns(share.limit, share.message)
             self._reserved[run_id] = shares
             for share in shares:
                 self._taken[share.name] += share.size

@@ -28,8 +28,8 @@ class ProviderCall:
         purpose, and whether that was before its first event.
     :param idle_seconds: The run fails if the provider yields nothing for this time; ``None``: unlimited.
     :param first_event_seconds: The same until the first event.
-    :param most_events: The run is finished with the reason ``length`` after about so many events.
-    :param most_bytes: The same for the bytes of its events.
+    :param max_events: The run is finished with the reason ``length`` after about so many events.
+    :param max_bytes: The same for the bytes of its events.
     :param on_first_event: Called, in that context, before the first event is written.
     :param restart: If the process that makes this call is lost, another process may call the provider again.
     """
@@ -42,8 +42,8 @@ class ProviderCall:
     on_exception: Callable[[BaseException, bool], None] | None = None
     idle_seconds: float | None = None
     first_event_seconds: float | None = None
-    most_events: float = math.inf
-    most_bytes: float = math.inf
+    max_events: float = math.inf
+    max_bytes: float = math.inf
     on_first_event: Callable[[], None] | None = None
 
 

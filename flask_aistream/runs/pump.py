@@ -54,7 +54,7 @@ YIELD_SECONDS = 0.001
 
 ASYNC_DEF = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
-WRITE_REFUSED = ev.Interrupted("killed")
+WRITE_REJECTED = ev.Interrupted("killed")
 """Outcome of a provider whose write the log rejected. Normally the caller that ended or released the run has
 recorded another outcome before."""
 
@@ -62,7 +62,7 @@ TOO_LONG = ev.Finished("length")
 """Outcome of a run that exceeds its limits."""
 
 WARNED: set[t.Any] = set()
-"""Code of providers that leave out the end marker, which is logged once."""
+"""Code objects of providers without an end marker. The warning is logged once for each."""
 
 RAW_ITERATED = re.compile(
     r"'(Async|Legacy)?(API)?Response(ContextManager)?' object is not (an )?(async )?itera"
@@ -71,7 +71,7 @@ RAW_ITERATED = re.compile(
 """Message of ``yield from`` and of a loop over a raw response."""
 
 CLOCK_INTERVAL = 16
-"""Chunks between two looks at the clock. With 1, a provider that never blocks costs 7 % more CPU time (median of ten
+"""Chunks between two reads of the clock. With 1, a provider that never blocks costs 7 % more CPU time (median of ten
 paired runs, 4 to 19 %)."""
 
 SMALL_BYTES = 16 * 1024**2
@@ -82,10 +82,10 @@ LENGTH_INTERVAL = 256
 class Pump:
     """One call of one provider.
 
-    :param previous_usage: Tokens used before the run was restarted.
-    :ivar _direct: All chunks of an SDK's stream come here, or will: an end marker among them cannot be missed.
-    :ivar ticks: Parts of raw bodies that have arrived. A ping counts, though it is no event.
-    :ivar first_at: Time of the provider's first event, by the clock; ``None``: there was none yet.
+    :param previous_usage: Usage before the run was restarted.
+    :ivar _direct: The provider returned the SDK's stream, or reads it with ``yield from``, so its end marker is not missed.
+    :ivar ticks: Number of parts of raw bodies, including pings, which have no event.
+    :ivar first_at: Time of the provider's first event, by the clock; ``None`` before it.
     """
 
     __slots__ = (
@@ -122,7 +122,7 @@ class Pump:
         self._direct = False
         self._terminal: ev.Terminal | None = None
         self._unread: list[Response] = []
-        small = call.most_events < 100 * LENGTH_INTERVAL or call.most_bytes < SMALL_BYTES
+        small = call.max_events < 100 * LENGTH_INTERVAL or call.max_bytes < SMALL_BYTES
         self._length_interval = CLOCK_INTERVAL if small else LENGTH_INTERVAL
         self._checked = 0  # Chunks so far, at the last check of the run's length.
         self.first_at: float | None = None
@@ -144,7 +144,7 @@ class Pump:
 
     @property
     def silence_limits(self) -> list[float]:
-        """All limits of silences, also of those to come."""
+        """The limits of the silence before the first event and between two events."""
         limits = (self._call.idle_seconds, self._call.first_event_seconds)
         return [limit for limit in limits if limit is not None]
 
@@ -152,7 +152,9 @@ class Pump:
     def is_async(self) -> bool:
         """Whether the provider is an ``async def``; it must then run on a loop from the start."""
         provider = self._call.provider
-        if isinstance(provider, FunctionType):  # Most are; this costs a tenth of the general test.
+        if isinstance(
+            provider, FunctionType
+        ):  # The common case, at a tenth of the cost of the general test.
             return bool(provider.__code__.co_flags & ASYNC_DEF)
         call = getattr(provider, "__call__", None)  # noqa: B004 – an object with async __call__
         return any(
@@ -164,7 +166,7 @@ class Pump:
     def fence(self) -> None:
         """Reject all further writes, even if the log accepts them: this process may own the run again, for
         another call of the provider."""
-        self._write = refuse
+        self._write = reject
 
     def run(
         self, yield_control: Callable[[], None], pause: Callable[[], object] = lambda: None
@@ -194,7 +196,7 @@ class Pump:
     ) -> ev.Terminal:
         """As :meth:`run`, on an asyncio loop.
 
-        :param result: What the provider has returned; ``None``: it is still to be called.
+        :param result: The return value of the provider; ``None``: the provider was not called yet.
         """
         with self._call.context_factory():
             try:
@@ -323,11 +325,11 @@ class Pump:
 
     @property
     def unread(self) -> bool:
-        """Whether a response is open whose end marker came before its end."""
+        """Whether a response has bytes after its end marker that are not read yet."""
         return bool(self._unread)
 
     def read_out(self) -> None:
-        """Read the open responses to their ends, after the run has ended. Blocks until their servers close them."""
+        """Read the rest of such responses, after the run has ended. Blocks until their servers end them."""
         while self._unread:
             with contextlib.suppress(Exception):
                 read_out(self._unread.pop())
@@ -369,14 +371,14 @@ class Pump:
         """Whether the run exceeds its limits, and is to be finished. Called every ``_length_interval`` chunks."""
         log, call = self._log, self._call
         self._checked += self._length_interval
-        # A shared store counts events only once it has written them.
+        # The log of a shared store counts only durable events.
         events = max(self._checked, log.tail)
-        if events < call.most_events and log.size < call.most_bytes:
+        if events < call.max_events and log.size < call.max_bytes:
             return False
         self._terminal = TOO_LONG
         logger.warning(
-            "Run %.8s of %r was finished after %d events and %d bytes, the most that AISTREAM_RUN_TOKENS and "
-            "AISTREAM_RUN_BYTES allow.",
+            "Run %.8s of %r was finished after %d events and %d bytes, the limit of AISTREAM_RUN_TOKENS or "
+            "AISTREAM_RUN_BYTES.",
             log.run.id,
             log.run.provider,
             events,
@@ -395,7 +397,7 @@ class Pump:
             # ASCII skips the joiner: without this test, a provider that never blocks costs 10 % more CPU time (5 to 19 %).
             if self._surrogates.pending or not event.isascii():
                 event = self._surrogates.join(event)
-                if not event:  # Half of a surrogate pair: it is appended with its other half.
+                if not event:  # A lone surrogate is appended together with the next one.
                     return not self._log.ended
             event = INTERN_POOL[event]
         if self.first_at is None:
@@ -405,12 +407,12 @@ class Pump:
         try:
             self._write(event)
         except LogEnded:
-            self._terminal = WRITE_REFUSED
+            self._terminal = WRITE_REJECTED
             return False
         return True
 
     def _flush(self) -> ev.Terminal:
-        if self._terminal is WRITE_REFUSED or self._terminal is TOO_LONG:
+        if self._terminal is WRITE_REJECTED or self._terminal is TOO_LONG:
             return self._terminal
         if (
             self._direct
@@ -426,7 +428,7 @@ class Pump:
         return terminal or self._terminal or ev.Finished()
 
     def _outcome(self, chunks: Chunks) -> ev.Terminal | None:
-        """How the answer ended, by what the SDKs reported."""
+        """The outcome that the SDKs reported."""
         if chunks.odd:
             logger.debug(
                 "Run %.8s of %r ignored chunks: %s",
@@ -443,7 +445,7 @@ class Pump:
         called = False
         for event in chunks.close():
             called = called or isinstance(event, ev.ToolCall)
-            if not self._append_event(event):  # Refused: a terminal event after it does not count.
+            if not self._append_event(event):  # Rejected: a terminal event after it does not count.
                 return None
         if chunks.incomplete:
             self._warn_of_no_end()
@@ -458,9 +460,9 @@ class Pump:
             return
         WARNED.add(provider)
         logger.warning(
-            "The provider %r leaves out the chunk with which an answer ends, so a cut connection cannot "
-            "be told from a complete answer, and its runs finish with the reason `unknown`. Return the "
-            "SDK's stream as it is, or yield Finished() at the end. This is logged once.",
+            "The provider %r omits the last chunk of an answer, so a lost connection looks like a complete "
+            "answer, and its runs finish with the reason `unknown`. Return the SDK's stream unchanged, or "
+            "yield Finished() at the end. This is logged once.",
             self._log.run.provider,
         )
 
@@ -471,7 +473,7 @@ class Pump:
         killed = (
             type(error).__module__.startswith("greenlet") or type(error).__name__ == "Interrupt"
         )
-        return self._write is refuse or killed
+        return self._write is reject or killed
 
     def _failure(self, error: BaseException) -> ev.Failed:
         if isinstance(error, ProviderError):
@@ -552,7 +554,7 @@ def http_exception(error: BaseException) -> ProviderError | None:
     if not isinstance(status, int) or status < 400:
         return None
     name = str(getattr(error, "name", None) or "http_error").lower().replace(" ", "_")
-    message = str(getattr(error, "description", None) or "The request was refused.")
+    message = str(getattr(error, "description", None) or "The request was rejected.")
     retry_after = getattr(error, "retry_after", None)
     seconds = float(retry_after) if isinstance(retry_after, int | float) else None
     return ProviderError(name, message, status=status, retry_after=seconds)
@@ -562,5 +564,5 @@ def failed(error: ProviderError) -> ev.Failed:
     return ev.Failed(str(error.code), str(error), error.status, error.retry_after)
 
 
-def refuse(event: ev.Event) -> t.NoReturn:
+def reject(event: ev.Event) -> t.NoReturn:
     raise LogEnded

@@ -12,7 +12,7 @@ from flask_aistream.errors import TooManyStarts
 
 MINUTE = 60.0
 
-MOST_CALLERS = 10_000
+MAX_CALLERS = 10_000
 """Callers whose starts are counted. Beyond that, the caller whose last start is the oldest is forgotten."""
 
 
@@ -21,19 +21,19 @@ class Share:
     """A limit that some of the concurrent runs of a process count against.
 
     :param name: Runs with a share of the same name are counted together.
-    :param most: The limit, of runs or of bytes.
-    :param refusal: Message of the error beyond it: what is reached, and what to do.
+    :param limit: Maximum number of runs, or of bytes.
+    :param message: Message of the error beyond the limit: what is reached, and what to do.
     :param size: What this run counts: 1, or its bytes.
     """
 
     name: str
-    most: int
-    refusal: str
+    limit: int
+    message: str
     size: int = 1
 
 
 class StartRate:
-    """Limits the starts of each caller to a number per minute, all of which may come at once.
+    """Limits the starts of each caller to a number per minute. All of them may be simultaneous.
 
     A token bucket per caller: it holds a minute's starts, and is refilled continuously.
 
@@ -77,13 +77,13 @@ class StartRate:
     def _drop_full(self, now: float) -> None:
         """Forget callers whose bucket is full again, and the oldest of too many."""
         for caller in tuple(itertools.islice(self._buckets, 2)):  # Each start adds at most one.
-            if now - self._buckets[caller][1] >= MINUTE or len(self._buckets) > MOST_CALLERS:
+            if now - self._buckets[caller][1] >= MINUTE or len(self._buckets) > MAX_CALLERS:
                 del self._buckets[caller]
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What one start counts against.
+    """The limits that one start counts against.
 
     :param shares: Limits of concurrent runs.
     :param rate: Limit of starts; ``None`` for none.

@@ -36,8 +36,8 @@ class BodyReads:
 
     :param seconds: Longest time of one; ``None``: any.
     :param lock: For critical sections that do not block.
-    :param most: Most at once; beyond it the oldest is ended. By default half of the places of gunicorn's worker, so
-        that slow bodies leave the other half to other requests.
+    :param max_reads: Maximum number of concurrent reads; one more ends the oldest. By default half of the requests that
+        gunicorn's worker serves at once, so that slow bodies leave the other half to other requests.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class BodyReads:
         lock: AbstractContextManager[object],
         *,
         seconds: float | None,
-        most: int | None = None,
+        max_reads: int | None = None,
     ) -> None:
         self._timer = timer
         self._lock = lock
         self._seconds = seconds
-        self._most = most or half_of_places()
+        self._max_reads = max_reads or half_of_places()
         self._reads: dict[BodyRead, None] = {}
 
     @contextlib.contextmanager
@@ -71,7 +71,7 @@ class BodyReads:
         alarm = self._timer.call_later(self._seconds or 0.0, lambda: self._end(read))
         with self._lock:
             self._reads[read] = None
-            crowded = self._most is not None and len(self._reads) > self._most
+            crowded = self._max_reads is not None and len(self._reads) > self._max_reads
             oldest = next(iter(self._reads)) if crowded else None
         if oldest is not None:
             self._end(oldest)

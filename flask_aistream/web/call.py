@@ -124,8 +124,8 @@ def provider_call(
         partial(exceptions.report, request),
         idle,
         first_event_seconds=least(idle, first),
-        most_events=settings.run_tokens or math.inf,
-        most_bytes=settings.run_bytes or math.inf,
+        max_events=settings.run_tokens or math.inf,
+        max_bytes=settings.run_bytes or math.inf,
         on_first_event=sessions.on_first_event(provider.name, release=provider.release_db),
     )
 

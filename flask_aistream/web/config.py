@@ -26,10 +26,10 @@ AGES = 1e9
 TRILLION = 10**12
 
 SHOWN = 200
-"""Most characters of a wrong value that an error shows."""
+"""Maximum characters of a wrong value that an error shows."""
 
 
-class Check(t.Protocol):
+class Validator(t.Protocol):
     """Whether a value is valid; ``str()`` says which ones are, after "must be"."""
 
     def __call__(self, value: t.Any) -> bool: ...
@@ -39,13 +39,13 @@ class Check(t.Protocol):
 class Number:
     """A number between two bounds.
 
-    :param most: Largest value. Without one, a huge value would overflow wherever it is first used.
-    :param least: Smallest value; 0 is refused, unless ``zero``.
-    :param none: What ``None`` means; empty where it is refused.
+    :param maximum: Largest value. Without one, a huge value would overflow wherever it is first used.
+    :param minimum: Smallest value; 0 is rejected, unless ``zero``.
+    :param none: What ``None`` means; empty where it is rejected.
     """
 
-    most: float
-    least: float = 0
+    maximum: float
+    minimum: float = 0
     zero: bool = False
     whole: bool = False
     none: str = ""
@@ -58,18 +58,18 @@ class Number:
         return (
             isinstance(value, kinds)
             and not isinstance(value, bool)
-            and self.least <= value <= self.most
+            and self.minimum <= value <= self.maximum
             and (self.zero or value > 0)
         )
 
     def __str__(self) -> str:
         kind = "whole number" if self.whole else "number"
-        if self.least:
-            numbers = f"a {kind} from {self.least:.0f} to {self.most:.0f}"
+        if self.minimum:
+            numbers = f"a {kind} from {self.minimum:.0f} to {self.maximum:.0f}"
         elif self.zero:
-            numbers = f"a {kind} from 0 to {self.most:.0f}"
+            numbers = f"a {kind} from 0 to {self.maximum:.0f}"
         else:
-            numbers = f"a positive {kind} up to {self.most:.0f}"
+            numbers = f"a positive {kind} up to {self.maximum:.0f}"
         return numbers + (f", or None for {self.none}" if self.none else "")
 
 
@@ -133,17 +133,17 @@ class Protocols:
 class Text:
     """A text that is not empty, or ``None``."""
 
-    def __init__(self, most: int, none: str) -> None:
-        self._most = most
+    def __init__(self, maximum: int, none: str) -> None:
+        self._maximum = maximum
         self._none = none
 
     def __call__(self, value: t.Any) -> bool:
         return value is None or (
-            isinstance(value, str) and 0 < len(value) <= self._most and value.isprintable()
+            isinstance(value, str) and 0 < len(value) <= self._maximum and value.isprintable()
         )
 
     def __str__(self) -> str:
-        return f"a text of 1 to {self._most} printable characters, or None for {self._none}"
+        return f"a text of 1 to {self._maximum} printable characters, or None for {self._none}"
 
 
 class Origins:
@@ -180,12 +180,12 @@ class Key:
     name: str
     default: t.Any
     unit: str
-    check: Check
+    check: Validator
     doc: str
     advanced: bool = False
 
 
-def key(default: t.Any, unit: str, check: Check, doc: str, *, advanced: bool = False) -> t.Any:
+def key(default: t.Any, unit: str, check: Validator, doc: str, *, advanced: bool = False) -> t.Any:
     row = {"unit": unit, "check": check, "doc": doc, "advanced": advanced}
     return dataclasses.field(default=default, metadata=row)
 
@@ -277,7 +277,7 @@ class Settings:
     store_bytes: int | None = key(
         512 * MEGABYTE,
         "bytes",
-        Number(PEBIBYTE, least=MEGABYTE, whole=True, none="no limit"),
+        Number(PEBIBYTE, minimum=MEGABYTE, whole=True, none="no limit"),
         "Size of all runs in the store. Beyond it the oldest ended runs are deleted; if the running ones alone "
         "exceed it, starts get 503.",
     )
@@ -502,7 +502,7 @@ class Settings:
     request_bytes: int | None = key(
         4 * MEGABYTE,
         "bytes",
-        Number(PEBIBYTE, least=1000, whole=True, none="no limit"),
+        Number(PEBIBYTE, minimum=1000, whole=True, none="no limit"),
         "Largest request, as JSON, that is kept with its run for `run_ended`. A larger one loses its oldest messages.",
         advanced=True,
     )

@@ -54,10 +54,10 @@ def check_shape(text: str, depth: int | None, values: int | None) -> None:
     if few and flat:  # Nearly every request, even if all of that were text.
         return
     # Each value may have a key. What exceeds that need not be looked at to its end.
-    most = 0 if values is None else 2 * values + 1
-    rest, strings = STRING.subn("", text, count=most)
+    limit = 0 if values is None else 2 * values + 1
+    rest, strings = STRING.subn("", text, count=limit)
     if values is not None and (
-        strings == most or rest.count(",") + rest.count("[") + rest.count("{") >= values
+        strings == limit or rest.count(",") + rest.count("[") + rest.count("{") >= values
     ):
         raise RequestError(
             f"The body has more than {values} values, the limit of this server.", "body_invalid"

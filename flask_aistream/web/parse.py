@@ -114,16 +114,16 @@ def receive_body(request: Request, settings: Settings, bodies: BodyReads) -> byt
     """
     :raises RequestError: The body is too large or too slow, or does not arrive as a whole.
     """
-    most = settings.max_body_bytes
+    limit = settings.max_body_bytes
     # A body without a length would be cut at the limit: with one byte more, the excess shows.
-    request.max_content_length = most + 1 if most and request.content_length is None else most
+    request.max_content_length = limit + 1 if limit and request.content_length is None else limit
     with bodies.limit(request.environ) as was_ended:
         try:
             data = request.get_data()
             # Servers return what has arrived if the client leaves.
             missing = len(data) < (request.content_length or 0)
         except RequestEntityTooLarge:
-            raise too_large(f"{most} bytes") from None
+            raise too_large(f"{limit} bytes") from None
         except Exception:  # The server's own, of malformed chunks for example.
             missing = True
         if missing and was_ended():
@@ -135,21 +135,21 @@ def receive_body(request: Request, settings: Settings, bodies: BodyReads) -> byt
             )
     if missing:
         raise RequestError("The body is malformed, or did not arrive as a whole.", "body_invalid")
-    if most is not None and len(data) > most:
-        raise too_large(f"{most} bytes")
+    if limit is not None and len(data) > limit:
+        raise too_large(f"{limit} bytes")
     request.environ[BODY_BYTES] = len(data)  # A body in chunks has no Content-Length.
     return data
 
 
 def check_fields(data: bytes, request: Request) -> None:
-    """Refuse a form of too many fields before it is parsed: 200,000 fields take 0.8 s. Werkzeug has
+    """Reject a form of too many fields before it is parsed: 200,000 fields take 0.8 s. Werkzeug has
     the limit, but counts only parts of ``multipart/form-data``.
 
     :raises RequestError: It has more fields than Flask's ``MAX_FORM_PARTS``.
     """
-    most = request.max_form_parts
-    if most is not None and data.count(b"&") >= most and request.mimetype == URLENCODED:
-        raise too_large(f"{most} fields")
+    limit = request.max_form_parts
+    if limit is not None and data.count(b"&") >= limit and request.mimetype == URLENCODED:
+        raise too_large(f"{limit} fields")
 
 
 def too_large(limit: str) -> RequestError:
@@ -283,8 +283,8 @@ def check_name_lengths(parsed: ParsedRequest, owner: str | None, settings: Setti
         raise RequestError(
             "The owner has half of a surrogate pair, which no store can keep.", "owner_invalid", 422
         )
-    most = settings.max_name_characters
-    if most is None:
+    limit = settings.max_name_characters
+    if limit is None:
         return
     names = {
         "chat id": parsed.chat,
@@ -295,11 +295,11 @@ def check_name_lengths(parsed: ParsedRequest, owner: str | None, settings: Setti
         **{name: value for name, value in parsed.options.items() if isinstance(value, str)},
     }
     for name, value in names.items():
-        if value and len(value) > most:
-            raise too_long(f"The {name} has {len(value)} characters", most)
+        if value and len(value) > limit:
+            raise too_long(f"The {name} has {len(value)} characters", limit)
     for name in parsed.params:
-        if len(name) > most:
-            raise too_long(f"A parameter has a name of {len(name)} characters", most)
+        if len(name) > limit:
+            raise too_long(f"A parameter has a name of {len(name)} characters", limit)
 
 
 def is_unicode(text: str) -> bool:
@@ -310,8 +310,8 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def too_long(what: str, most: int) -> RequestError:
-    return RequestError(f"{what}, but at most {most} are accepted.", "name_too_long", 422)
+def too_long(what: str, limit: int) -> RequestError:
+    return RequestError(f"{what}, but at most {limit} are accepted.", "name_too_long", 422)
 
 
 def is_prefetch(request: Request) -> bool:

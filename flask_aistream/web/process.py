@@ -83,8 +83,8 @@ class ProcessState:
         self.clearing = Coalescer(partial(self.timer.call_later, CLEARING_SECONDS), Tail.close)
         self.limits = ConnectionLimits(
             self._concurrency.lock(),
-            most=settings.max_connections,
-            most_per_owner=settings.max_connections_per_owner,
+            limit=settings.max_connections,
+            limit_per_owner=settings.max_connections_per_owner,
         )
         self.bodies = BodyReads(self.timer, self._concurrency.lock(), seconds=settings.body_seconds)
         self.quotas = Quotas(settings, self._concurrency.lock)

@@ -73,8 +73,8 @@ class Quotas:
         return Quota(shares, self._address_rate, address)
 
 
-def share(name: str, most: int | None, refusal: str, size: int = 1) -> tuple[Share, ...]:
-    return () if most is None else (Share(name, most, refusal.format(most), size),)
+def share(name: str, limit: int | None, message: str, size: int = 1) -> tuple[Share, ...]:
+    return () if limit is None else (Share(name, limit, message.format(limit), size),)
 
 
 def rate_of(

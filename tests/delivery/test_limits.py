@@ -11,12 +11,12 @@ from flask_aistream.errors import TooManyConnections
 from flask_aistream.errors import Unavailable
 
 
-def limits(**most: int | None) -> ConnectionLimits:
-    return ConnectionLimits(threading.Lock(), **most)
+def limits(**limit: int | None) -> ConnectionLimits:
+    return ConnectionLimits(threading.Lock(), **limit)
 
 
 def test_a_process_refuses_connections_beyond_its_limit_until_one_is_released() -> None:
-    limited = limits(most=2)
+    limited = limits(limit=2)
     first, _ = limited.acquire("ann"), limited.acquire(None)
     with pytest.raises(Unavailable) as caught:
         limited.acquire(None)
@@ -26,7 +26,7 @@ def test_a_process_refuses_connections_beyond_its_limit_until_one_is_released() 
 
 
 def test_an_owner_is_limited_and_other_owners_are_not() -> None:
-    limited = limits(most_per_owner=2)
+    limited = limits(limit_per_owner=2)
     first, _ = limited.acquire("ann"), limited.acquire("ann")
     with pytest.raises(TooManyConnections, match="2 open streams") as caught:
         limited.acquire("ann")
@@ -38,7 +38,7 @@ def test_an_owner_is_limited_and_other_owners_are_not() -> None:
 
 
 def test_a_slot_that_is_released_twice_counts_once() -> None:
-    limited = limits(most=2, most_per_owner=2)
+    limited = limits(limit=2, limit_per_owner=2)
     first, _ = limited.acquire("ann"), limited.acquire("ann")
     first.release()
     first.release()
@@ -48,7 +48,7 @@ def test_a_slot_that_is_released_twice_counts_once() -> None:
 
 
 def test_a_refused_connection_takes_no_place() -> None:
-    limited = limits(most=2, most_per_owner=1)
+    limited = limits(limit=2, limit_per_owner=1)
     first = limited.acquire("ann")
     for _ in range(3):
         with pytest.raises(TooManyConnections):

@@ -8,7 +8,7 @@ import pytest
 
 from flask_aistream.errors import TooManyRuns
 from flask_aistream.errors import TooManyStarts
-from flask_aistream.runs.quota import MOST_CALLERS
+from flask_aistream.runs.quota import MAX_CALLERS
 from flask_aistream.runs.quota import Quota
 from flask_aistream.runs.quota import Share
 from flask_aistream.runs.quota import StartRate
@@ -78,11 +78,11 @@ def test_a_minutes_starts_may_come_at_once_and_are_refilled(clock: ManualClock) 
 
 def test_callers_are_forgotten(clock: ManualClock) -> None:
     rate = rate_of(clock, 1)
-    for number in range(MOST_CALLERS + 100):
+    for number in range(MAX_CALLERS + 100):
         rate.take(str(number))
-    assert len(rate._buckets) <= MOST_CALLERS
+    assert len(rate._buckets) <= MAX_CALLERS
     clock.advance(61)
-    for _ in range(MOST_CALLERS):
+    for _ in range(MAX_CALLERS):
         rate.take("ann")
         clock.advance(61)
     assert len(rate._buckets) == 1
