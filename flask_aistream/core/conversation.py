@@ -57,7 +57,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class NewMessages:
-    """What a request adds to a conversation.
+    """The part of a conversation that a request adds.
 
     :param messages: As the client sent them, in OpenAI's chat format. With a history, only the newest counts.
     :param id: Client's id of the newest message; ``None``: it has none.

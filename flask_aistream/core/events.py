@@ -74,7 +74,7 @@ class ToolCall:
 class ToolApproval:
     """A complete tool call that a person has to approve before it is executed.
 
-    The run ends as ``Finished("tool-calls")`` when its provider returns, and nothing is held meanwhile. The next request
+    The run ends as ``Finished("tool-calls")`` when its provider returns; no process waits for the decision. The next request
     of the conversation has the decision: see ``ChatRequest.approved``. A denied call has a tool message.
 
     :param arguments: The parsed JSON.

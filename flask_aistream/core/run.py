@@ -35,7 +35,7 @@ class Run:
     """One call of a provider.
 
     :param created: Seconds since the epoch.
-    :param owner: The caller who may read and stop it; ``None``: any caller who knows the id.
+    :param owner: The caller that may read and stop it; ``None``: any caller that has the id.
     :param key: Idempotency key, scoped to the owner and provider; ``None`` for none.
     :param fingerprint: Hash of the request. A different request with the same key is rejected.
     :param chat: Conversation id, scoped to the owner and provider; ``None`` for none.

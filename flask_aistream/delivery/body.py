@@ -97,7 +97,7 @@ class Delivery:
             yield self.writing
 
     def recall(self, milliseconds: int) -> None:
-        """Send what is in the log now, ask the client to reconnect after this time, and end.
+        """Send the current content of the log, ask the client to reconnect after this time, and end.
 
         Has no effect on a client that cannot resume. Never blocks; any thread may call it.
         """

@@ -40,7 +40,7 @@ class Recall:
         :returns: Whether connections are left to be recalled.
         """
         if not self._started:
-            # Set before the snapshot: a connection that opens meanwhile is in it, or sees this.
+            # Set before the snapshot: a connection that opens concurrently is in it, or sees this flag.
             self._started = True
             self._remaining = self._registry.deliveries()
             self._batch = max(SMALLEST_BATCH, len(self._remaining) // BATCHES)
@@ -63,7 +63,7 @@ class Recall:
 def close_recalled(delivery: Delivery, fd: int | None) -> None:
     """Keep a recalled client from reusing its connection, which leads to this process.
 
-    The response's head, which could say ``Connection: close``, was sent long ago.
+    The head of the response, which could have ``Connection: close``, is already sent.
     """
     if delivery.recalled and fd is not None:
         hang_up(fd)

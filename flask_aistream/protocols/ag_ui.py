@@ -221,7 +221,7 @@ def as_text(value: t.Any) -> str:
 
 
 def interrupt(event: ev.ToolApproval) -> Json:
-    """What a person is asked; the answer is a ``resume`` entry with this id."""
+    """A question to the user. Its answer is a ``resume`` entry with this id."""
     answer = {"approved": {"type": "boolean"}, "reason": {"type": "string"}}
     schema = {"type": "object", "properties": answer, "required": ["approved"]}
     return {
@@ -272,7 +272,7 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
 
 
 def read_branch(body: dict[str, t.Any]) -> Branch | None:
-    """The run or the message after which the newest message comes: AG-UI has no other form of an edit.
+    """The run or message that the newest message follows, since AG-UI has no other form of an edit.
 
     :raises RequestError: ``parentRunId`` is not a string.
     """

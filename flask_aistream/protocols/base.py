@@ -26,7 +26,7 @@ class Attempt(t.NamedTuple):
 
     :param retries: Number of earlier attempts.
     :param name: The same for all attempts at requests with one content.
-    :param secret: The request has a credential that nobody guesses, so an anonymous client is known by it.
+    :param secret: The request has an unguessable credential, which identifies an anonymous client.
     """
 
     retries: int
@@ -80,7 +80,7 @@ class ParsedRequest:
 
 @dataclass(frozen=True, slots=True)
 class EncoderContext:
-    """What an encoder gets besides the events.
+    """The input of an encoder besides the events.
 
     :param created: Start of the run, in seconds since the epoch.
     :param links: URL paths of the run, by name: ``events`` and ``stop``.

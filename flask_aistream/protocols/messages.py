@@ -1,6 +1,6 @@
 """Conversations in the formats of clients → OpenAI's chat format.
 
-Lenient with newer clients: unknown fields and parts are kept for the provider. Strict about what no model accepts:
+Lenient with newer clients: unknown fields and parts are kept for the provider. Strict where no model accepts the message:
 every message has a known role, and every tool message answers an earlier call.
 
 Sources: OpenAI Chat Completions (``role``, ``content``), AI SDK UI messages (``role``, ``parts``).

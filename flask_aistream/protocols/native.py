@@ -141,7 +141,7 @@ def read_branch(body: dict[str, t.Any]) -> Branch | None:
     """``edit``: the id of the message that the new one replaces. ``regenerate``: the id of an answer, or true for the
     last one.
 
-    :raises RequestError: One of them has the wrong type, or there are both.
+    :raises RequestError: One of them has the wrong type, or both are set.
     """
     edit, again = text_field(body, "edit"), body.get("regenerate")
     if again not in (None, False, True) and not isinstance(again, str):

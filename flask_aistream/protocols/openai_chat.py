@@ -298,7 +298,7 @@ SUPPORTED: dict[str, tuple[tuple[t.Any, ...], str]] = {
 
 
 def check_supported(body: dict[str, t.Any]) -> None:
-    """:raises RequestError: The request asks for something that its answer could not contain."""
+    """:raises RequestError: The request requires something that the answer cannot contain."""
     for name, (accepted, reason) in SUPPORTED.items():
         value = body.get(name)
         if value is None or any(type(value) is type(it) and value == it for it in accepted):
@@ -338,7 +338,7 @@ def error_fields(code: str, message: str, kind: str) -> Json:
 
 def final_type(code: str, status: int) -> str:
     """Error type of a failure after the first byte. The AI SDK repeats a request whose stream has an error before its
-    text, unless the type tells that a retry is useless."""
+    text, unless the type means that a retry is useless."""
     limited = status == 429 or "rate_limit" in code
     return "insufficient_quota" if limited else "invalid_request_error"
 

@@ -64,16 +64,16 @@ class Adoption:
             self._launcher.launch(run)
 
     def _activate(self, log: Log) -> ActiveRun | None:
-        """An adopted run, ready to be launched; ``None``: it has ended."""
+        """Prepare an adopted run for the launcher; ``None``: it has ended."""
         call, restarts = self._restarts.resolve(log.run), log.epoch - 1
         if not restarts:
             return ActiveRun(log, call, self._clock)
         history = history_of(log) if call.restart else None
-        if history is None:  # The provider cannot be given what the run has produced so far.
+        if history is None:  # The beginning was trimmed, so the provider cannot continue.
             self._termination.end(log, OWNER_LOST, log.epoch)
             return None
         logger.warning(
-            "Run %.8s of %r has lost its process and is restarted here.",
+            "Run %.8s of %r has lost its process and is restarted in this one.",
             log.run.id,
             log.run.provider,
         )

@@ -33,10 +33,10 @@ from flask_aistream.timing.concurrency import Concurrency
 logger = logging.getLogger("flask_aistream")
 
 MAX_TASKS = 32
-"""Deliveries at once: a receiver that hangs delays no other end, until so many hang."""
+"""Maximum number of concurrent deliveries. Receivers that hang delay other ends only once there are so many."""
 
 CLAIM_SECONDS = 1.0
-"""Between two claims of rows that other processes have left."""
+"""Minimum time between two claims of rows that other processes have left."""
 
 MAX_DURATIONS = 10_000
 
@@ -68,17 +68,17 @@ class Announcer:
         self._claimed: set[str] = set()
         self._queue: deque[tuple[Log, int]] = deque()
         self._tasks = 0
-        self._claims = 0  # Wanted, with the one that is going on.
+        self._claims = 0  # Requested, including the one in progress.
         self._claimed_at = -CLAIM_SECONDS
 
     @property
     def listening(self) -> bool:
-        """Without a receiver, this process claims nothing."""
+        """Whether there is a receiver. Without one, this process claims nothing."""
         return self._observer.listening
 
     @contextlib.contextmanager
     def expect(self, run_id: str) -> Iterator[None]:
-        """A run is about to end here: the process must not exit before its end is delivered."""
+        """Keep :meth:`is_pending` true within a ``with`` block that ends a run, so that the process does not exit."""
         with self._lock:
             self._expected[run_id] += 1
         try:
@@ -90,16 +90,16 @@ class Announcer:
                     del self._expected[run_id]
 
     def announce(self, log: Log, run: ActiveRun | None) -> None:
-        """This process has ended a run. Does not block.
+        """Deliver the end of a run that this process has ended. Does not block.
 
-        :param run: Knows its durations, where the provider was called here.
+        :param run: Source of the durations, if the provider was called in this process.
         """
         if self.listening:
             self._note(log, run)
             self.claim()
 
     def announce_all(self, runs: Sequence[ActiveRun]) -> None:
-        """This process has ended all of its runs, because it exits. Their ends are delivered in this thread."""
+        """Deliver the ends of all runs of an exiting process, in this thread."""
         if not self.listening:
             return
         for run in runs:
@@ -120,7 +120,7 @@ class Announcer:
             self._durations[log.run.id] = durations
 
     def poll(self) -> None:
-        """Claim rows that other processes have left, unless that was done a moment ago."""
+        """Claim rows that other processes have left, at most once per ``CLAIM_SECONDS``."""
         if self._clock() - self._claimed_at >= CLAIM_SECONDS:
             self.claim()
 
@@ -130,7 +130,7 @@ class Announcer:
             self._spawn(lambda: self._claim_all(self._add_task))
 
     def is_pending(self, run_id: str | None = None) -> bool:
-        """Whether an end has yet to be delivered here: that of a run, or any."""
+        """Whether this process has yet to deliver the end of a run; ``None``: of any run."""
         if self._claims:
             return True
         if run_id is None:
@@ -138,7 +138,7 @@ class Announcer:
         return run_id in self._expected or run_id in self._claimed
 
     def _add_claim(self) -> bool:
-        """:returns: False: the claim that is going on is followed by another one."""
+        """:returns: False: the claim in progress will be repeated, so the caller need not claim."""
         with self._lock:
             self._claims += 1
             return self._claims == 1
@@ -226,7 +226,7 @@ class Announcer:
         self._store.delivered(run_id)
         # The store deletes the row before it answers the next claim.
         self._claimed.discard(run_id)
-        if attempt > 1:  # Such rows are claimed one after the other.
+        if attempt > 1:  # The store returns one such row per claim.
             self.claim()
 
     def _describe(self, log: Log) -> RunEnded:
@@ -247,7 +247,7 @@ def since(run: Run) -> float:
 
 
 def ends_process(error: BaseException) -> bool:
-    """Raised to end a process or a greenlet. By its name, as only ``server/`` knows gevent."""
+    """Whether an exception ends the process or greenlet. Compares the name, since only ``server/`` imports gevent."""
     return (
         isinstance(error, (SystemExit, KeyboardInterrupt)) or type(error).__name__ == "GreenletExit"
     )

@@ -30,7 +30,7 @@ class Deadlines:
         self._limit = limit
 
     def watch(self, run: ActiveRun) -> None:
-        """Start the timer of a run that is about to start or restart here."""
+        """Start the timer of a run, before its provider is called in this process."""
         if self._limit is None:
             return
         remaining = self._limit

@@ -46,12 +46,12 @@ class DetachMonitor:
         self._readers: dict[str, int] = {}
 
     def expect_reader(self, run: ActiveRun) -> None:
-        """A run starts: stop it if no reader comes."""
+        """Stop a new run unless a reader attaches in time."""
         if self._detach_seconds is not None and not self._is_read(run):
             self._check_later(run, max(self._detach_seconds, UNREAD_SECONDS))
 
     def attach(self, run_id: str) -> None:
-        """Count a new reader of a run, which may be active here, in another process, or later here."""
+        """Count a new reader of a run. The run may be active in this process or another one, or not yet active."""
         with self._active_runs.lock:
             self._readers[run_id] = self._readers.get(run_id, 0) + 1
             run = self._active_runs.get(run_id)
@@ -67,7 +67,7 @@ class DetachMonitor:
         block.
 
         :param min_seconds: Minimum detach time.
-        :param returns: The reader may come back, so it has a detach time.
+        :param returns: The client can reconnect, so the detach time applies.
         """
         with self._active_runs.lock:
             left = self._readers.pop(run_id, 1) - 1
@@ -87,11 +87,11 @@ class DetachMonitor:
         if self._store.shared or run.request.has_stop_callbacks:
             self._spawn_check(run)
         else:
-            # Nothing here blocks, so a thousand readers that leave at once need no task each.
+            # Does not block, so a thousand simultaneous disconnects need no tasks.
             self._stop_if_unread(run)
 
     def _is_read(self, run: ActiveRun) -> bool:
-        # A background run goes on to its end without readers.
+        # A background run needs no readers.
         return run.request.background or run.log.run.id in self._readers
 
     def _check_later(self, run: ActiveRun, seconds: float) -> None:
@@ -103,7 +103,7 @@ class DetachMonitor:
     def _stop_if_unread(self, run: ActiveRun) -> None:
         if self._is_read(run) or run.log.ended:
             return
-        # A reader seen there at the last check may be reconnecting.
+        # A reader of another process at the last check may be reconnecting.
         before, run.read_elsewhere = run.read_elsewhere, run.log.followed()
         if run.read_elsewhere or before:
             self._check_later(run, max(self._detach_seconds or 0.0, CHECK_SECONDS))

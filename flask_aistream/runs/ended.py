@@ -28,7 +28,7 @@ class RunEnded:
 
     :param outcome: The terminal event: ``Finished``, ``Stopped``, ``Failed`` or ``Interrupted``.
     :param seconds: From start to end; for a run that waited in a queue, from its adoption by a worker.
-    :param first_seconds: From start to the provider's first event; ``None``: there was none.
+    :param first_seconds: From the start to the provider's first event; ``None``: it yielded none.
     """
 
     run: Run

@@ -39,7 +39,7 @@ class IdleMonitor:
         self._check_at = math.inf
 
     def watch(self, run: ActiveRun) -> None:
-        """Watch a run that starts or restarts here."""
+        """Watch a run that starts or restarts in this process."""
         limits = run.pump.silence_limits
         if limits:
             self._schedule(min(limits) / CHECKS)

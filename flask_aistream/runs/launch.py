@@ -23,7 +23,7 @@ from flask_aistream.timing.timer import Timer
 logger = logging.getLogger("flask_aistream")
 
 READ_OUT_SECONDS = 1.0
-"""Longest time for reading the rest of a response whose end marker has come."""
+"""Maximum time for reading the rest of a response after its end marker."""
 
 KILLED = ev.Interrupted("killed")
 """Outcome of a provider whose task was interrupted from outside, by an exception that is no ``Exception``."""
@@ -98,7 +98,7 @@ class Launcher:
 
     def _start_on_loop(self, run: ActiveRun, result: t.Any) -> None:
         """
-        :param result: What the provider has returned; ``None``: it is still to be called.
+        :param result: The return value of the provider; ``None``: the provider was not called yet.
         """
         work = partial(self._run_on_loop, run, result)
         run.loop_task = LoopTask(self._bridge, work, run.pump.variables)

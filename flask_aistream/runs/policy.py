@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PARALLEL, REJECT, INTERRUPT = CHAT_POLICIES = ("parallel", "reject", "interrupt")
-"""What happens to a request while its chat has a live run: it is answered beside it, rejected, or interrupts it."""
+"""What happens to a request while its chat has a live run: both run, it is rejected, or it interrupts the live run."""
 
 
 @dataclass(frozen=True, slots=True)

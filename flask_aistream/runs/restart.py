@@ -50,9 +50,9 @@ class RestartRule:
 
 @dataclass(frozen=True, slots=True)
 class RunHistory:
-    """What the earlier calls of a restarted run have produced.
+    """Output of the earlier calls of a restarted run.
 
-    :param usage: Tokens used by them, as far as they reported it.
+    :param usage: Their usage; ``None``: not reported.
     :param closing: Events to append before the provider is called again.
     """
 

@@ -46,7 +46,7 @@ class Coalescer(t.Generic[Item]):
                 raise
 
     def _handle_all(self) -> None:
-        # Reset first: an item added meanwhile by another thread schedules another callback, perhaps needlessly.
+        # Reset first: an item that another thread adds concurrently schedules another callback, perhaps needlessly.
         self._scheduled = False
         while self._items:
             self._handle(self._items.popleft())

@@ -4,7 +4,7 @@ Tokens that arrive within the interval leave in one write. A process whose event
 interval. One that is saturated would fall further behind with every token, so its interval grows until the loop
 keeps up again: fewer, larger writes cost less, and no token is late by more than the interval.
 
-What is measured is how late the loop is, not how much CPU it uses: a loop that uses most of a core but is on time
+The measure is how late the loop is, not how much CPU it uses: a loop that uses most of a core but is on time
 would only add delay by waiting.
 """
 
@@ -29,7 +29,7 @@ GROWTH, SHRINKAGE = 1.3, 0.92
 """Factors of one adaptation. Growing takes under a second, shrinking three: the load is seldom gone for good."""
 
 SMALLEST = 0.002
-"""What growth begins with, in seconds, where the interval is 0."""
+"""The first step of growth from an interval of 0, in seconds."""
 
 
 class FlushInterval:

@@ -52,7 +52,7 @@ def http_client(
             "http_client() needs urllib3, which is not installed. "
             "Install `flask_aistream[upstream]`, or leave `http_client=` out."
         ) from error
-    # The SDKs ask for it with their first request, by starting a process; under gevent with each of the first
+    # The SDKs determine it in their first request, by starting a process; under gevent in each of the first
     # requests at once. Python caches the answer.
     platform.platform()
     kind = transport_class(httpx)
