@@ -355,9 +355,9 @@ def openai_part(part: Part) -> Part:
     return file_part(url, media_type, part.get("filename")) or part
 
 
-def error(code: str, message: str, status: int) -> str:
+def error(code: str, message: str, status: int, reference: str) -> str:
     # The client displays `HTTP <status>: <body>`.
-    return dumps({"error": {"code": code, "message": message}})
+    return dumps({"error": {"code": code, "message": message, "reference": reference}})
 
 
 AG_UI = WireProtocol(

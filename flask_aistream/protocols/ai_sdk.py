@@ -22,6 +22,7 @@ from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.endings import failure_of
+from flask_aistream.protocols.endings import with_reference
 from flask_aistream.protocols.fields import missing_field
 from flask_aistream.protocols.fields import other_fields
 from flask_aistream.protocols.fields import text_field
@@ -339,9 +340,9 @@ def options(query: Mapping[str, str]) -> Mapping[str, t.Any]:
     return VERSIONS[version]
 
 
-def error(code: str, message: str, status: int) -> str:
+def error(code: str, message: str, status: int, reference: str) -> str:
     # The client displays the body unchanged.
-    return message
+    return with_reference(message, reference)
 
 
 AI_SDK = WireProtocol(

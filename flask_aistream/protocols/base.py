@@ -133,7 +133,7 @@ class WireProtocol:
         provider (``ParsedRequest.provider``).
     :param read: Request body (or query) → ``ParsedRequest``. Raises ``RequestError``.
     :param encoder: Creates the encoder of one connection.
-    :param error: ``(code, message, status)`` → body of an HTTP error.
+    :param error: ``(code, message, status, reference)`` → body of an HTTP error. The reference is in the log, too.
     :param methods: HTTP methods of the route. A ``GET`` has its fields in the query.
     :param form: A ``POST`` body may also be a form. Fields of a form that are not text → their JSON types (a field that
         may be text too has ``str`` among them). ``None``: only JSON.
@@ -161,7 +161,7 @@ class WireProtocol:
     path: str
     read: Callable[[dict[str, t.Any]], ParsedRequest]
     encoder: Callable[[EncoderContext], Encoder]
-    error: Callable[[str, str, int], str]
+    error: Callable[[str, str, int, str], str]
     methods: tuple[str, ...] = ("POST",)
     form: Mapping[str, tuple[type, ...]] | None = None
     string_body_field: str | None = None

@@ -31,3 +31,8 @@ every status except 400 to 407 and 409."""
 def final_status(status: int) -> int:
     """The HTTP status of a failure after which no client repeats its request, which would call the provider again."""
     return status if status in NEVER_RETRIED else 400
+
+
+def with_reference(message: str, reference: str) -> str:
+    """A message that a client displays as it is, with the reference to the log."""
+    return message if reference in message else f"{message} (reference: {reference})"

@@ -164,8 +164,9 @@ def end_reason(event: ev.Terminal) -> str:
     return "error" if isinstance(event, ev.Failed) else t.cast(ev.Failed, failure_of(event)).code
 
 
-def error(code: str, message: str, status: int) -> str:
-    return f'<p role="alert" data-code="{escape(code)}">{escape(message)}</p>'
+def error(code: str, message: str, status: int, reference: str) -> str:
+    names = f'data-code="{escape(code)}" data-reference="{escape(reference)}"'
+    return f'<p role="alert" {names}>{escape(message)}</p>'
 
 
 HTML = WireProtocol(

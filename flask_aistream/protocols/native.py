@@ -155,8 +155,8 @@ def read_branch(body: dict[str, t.Any]) -> Branch | None:
     return Branch("regenerate", again if isinstance(again, str) else None) if again else None
 
 
-def error(code: str, message: str, status: int) -> str:
-    return dumps({"error": {"code": code, "message": message}})
+def error(code: str, message: str, status: int, reference: str) -> str:
+    return dumps({"error": {"code": code, "message": message, "reference": reference}})
 
 
 NATIVE = WireProtocol(

@@ -327,8 +327,9 @@ def error_frame(code: str, message: str, status: int) -> str:
     return data_frame({"error": error_fields(code, message, final_type(code, status))})
 
 
-def error(code: str, message: str, status: int) -> str:
-    return dumps({"error": error_fields(code, message, error_type(status))})
+def error(code: str, message: str, status: int, reference: str) -> str:
+    fields = error_fields(code, message, error_type(status))
+    return dumps({"error": {**fields, "reference": reference}})
 
 
 def error_fields(code: str, message: str, kind: str) -> Json:

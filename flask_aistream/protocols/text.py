@@ -15,6 +15,7 @@ from flask_aistream.protocols import ai_sdk
 from flask_aistream.protocols.base import EncoderContext
 from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
+from flask_aistream.protocols.endings import with_reference
 from flask_aistream.protocols.fields import missing_field
 from flask_aistream.protocols.fields import other_fields
 from flask_aistream.protocols.fields import text_field
@@ -54,8 +55,8 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
     return ParsedRequest(messages=messages, params=params, body=body, chat=text_field(body, "id"))
 
 
-def error(code: str, message: str, status: int) -> str:
-    return message
+def error(code: str, message: str, status: int, reference: str) -> str:
+    return with_reference(message, reference)
 
 
 TEXT = WireProtocol(

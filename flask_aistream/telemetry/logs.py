@@ -8,12 +8,10 @@ import typing as t
 from flask import Flask
 
 from flask_aistream.runs.ended import RunEnded
+from flask_aistream.web.reference import SHOWN_ID
 from flask_aistream.web.signals import run_ended
 
 logger = logging.getLogger("flask_aistream.runs")
-
-SHOWN_ID = 8
-"""Characters of a run id in a log: the whole id is a capability."""
 
 
 def log_runs(app: Flask) -> None:

@@ -32,6 +32,9 @@ from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.wire import dumps
 from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
+from flask_aistream.web.reference import HEADER
+from flask_aistream.web.reference import SHOWN_ID
+from flask_aistream.web.reference import reference_of
 
 logger = logging.getLogger("flask_aistream")
 
@@ -129,10 +132,12 @@ def head_response(protocol: WireProtocol) -> Response:
     )
 
 
-def failure_response(protocol: WireProtocol, failed: ev.Failed) -> Response:
+def failure_response(protocol: WireProtocol, failed: ev.Failed, run_id: str) -> Response:
     """The HTTP error of a run that failed before its response began."""
+    reference = run_id[:SHOWN_ID]
+    logger.info("Run %s: %d %s", reference, failed.status, failed.code)
     response = error_response(
-        protocol, failed.code, failed.message, failed.status, failed.retry_after
+        protocol, failed.code, failed.message, failed.status, failed.retry_after, reference
     )
     response.status_code = protocol.failure_status(failed.status)
     response.headers.update(protocol.error_headers(response.status_code))
@@ -140,20 +145,40 @@ def failure_response(protocol: WireProtocol, failed: ev.Failed) -> Response:
 
 
 def error_response(
-    protocol: WireProtocol, code: str, message: str, status: int, retry_after: float | None = None
+    protocol: WireProtocol,
+    code: str,
+    message: str,
+    status: int,
+    retry_after: float | None = None,
+    reference: str | None = None,
 ) -> Response:
+    """
+    :param reference: By default that of the request.
+    """
+    reference = reference or note(code, status)
     response = Response(
-        protocol.error(code, message, status),
+        protocol.error(code, message, status, reference),
         status=status,
         content_type=protocol.error_type,
         headers=dict(protocol.error_headers(status)),
     )
     response.headers["Cache-Control"] = "no-store"
+    response.headers[HEADER] = reference
     # Its text may quote the request.
     response.headers["X-Content-Type-Options"] = "nosniff"
     if retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(retry_after))
     return response
+
+
+def note(code: str, status: int) -> str:
+    """Log that the current request is refused.
+
+    :returns: The request's reference.
+    """
+    reference = reference_of(current_request())
+    logger.info("Request %s: %d %s", reference, status, code)
+    return reference
 
 
 def unavailable_response(protocol: WireProtocol, error: Unavailable) -> Response:
@@ -166,9 +191,15 @@ def unavailable_response(protocol: WireProtocol, error: Unavailable) -> Response
         return aistream_error(protocol, error)
     # Clients that were refused together do not come back together.
     seconds = error.retry_after * random.uniform(1, 2)  # nosec B311  # Jitter is no secret.
-    fields = {"code": error.code, "message": str(error), "retry_after": math.ceil(seconds)}
+    reference = note(error.code, error.status)
+    fields = {
+        "code": error.code,
+        "message": str(error),
+        "retry_after": math.ceil(seconds),
+        "reference": reference,
+    }
     frames = f"retry: {math.ceil(seconds * 1000)}\nevent: waiting\ndata: {dumps(fields)}\n\n"
-    headers = {**STREAM_HEADERS, "Retry-After": str(math.ceil(seconds))}
+    headers = {**STREAM_HEADERS, "Retry-After": str(math.ceil(seconds)), HEADER: reference}
     return Response(frames, content_type=protocol.content_type, headers=headers)
 
 
@@ -239,10 +270,12 @@ def with_error_responses(protocol: WireProtocol) -> Callable[[View], View]:
                 handled = handled_by_application(error)
                 if handled is not None and handled.status_code < 500:
                     return refuse_login(handled, protocol)
-                logger.exception("%r failed", f"{request.method} {request.path}")
-                return error_response(
-                    protocol, "internal_error", "The server failed. The cause is in its log.", 500
+                reference = reference_of(current_request())
+                logger.exception(
+                    "Request %s: %r failed", reference, f"{request.method} {request.path}"
                 )
+                message = f"The server failed. Its log has the details under {reference}."
+                return error_response(protocol, "internal_error", message, 500, reference=reference)
 
         return answer
 

@@ -84,7 +84,7 @@ def follow(
             if isinstance(first, ev.Failed):
                 delivery.close()
                 raise_exception_of(ext.exceptions, log.run.id)
-                return failure_response(protocol, first)
+                return failure_response(protocol, first, log.run.id)
         return stream_response(protocol, delivery, log.run.id)
     except BaseException:  # The server closes only what is returned to it.
         delivery.close()
@@ -108,7 +108,7 @@ def complete_response(
     if failed and not fold.parts:
         raise_exception_of(ext.exceptions, log.run.id)
     return (
-        failure_response(protocol, failed)
+        failure_response(protocol, failed, log.run.id)
         if failed
         else snapshot_response(ext, log, fold, protocol)
     )

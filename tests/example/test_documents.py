@@ -128,7 +128,11 @@ def test_an_error_before_the_first_word_is_an_http_error(client: FlaskClient) ->
     response = client.post("/ai/search", json={"prompt": "unicorns"})
     assert response.status_code == 404
     assert response.json == {
-        "error": {"code": "nothing_found", "message": "No page speaks of that."}
+        "error": {
+            "code": "nothing_found",
+            "message": "No page speaks of that.",
+            "reference": response.headers["X-Request-ID"],
+        }
     }
 
 

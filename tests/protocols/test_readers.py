@@ -510,7 +510,9 @@ def test_an_invalid_request_is_reported_in_the_format_of_the_protocol(
         protocol.read(body)
     assert says in str(refused.value)
     assert refused.value.status == (400 if name.startswith("openai") else 422)
-    answer = protocol.error(refused.value.code, str(refused.value), refused.value.status)
+    answer = protocol.error(
+        refused.value.code, str(refused.value), refused.value.status, "4xQbX1Kc"
+    )
     if protocol.error_type == "application/json":
         told = json.loads(answer)["error"]
         assert (told["code"], told["message"]) == (refused.value.code, str(refused.value))
@@ -533,7 +535,7 @@ def test_an_invalid_option_is_rejected(name: str, query: dict[str, str]) -> None
 
 def test_an_openai_error_has_the_type_of_its_status() -> None:
     def kind(status: int) -> str:
-        body = json.loads(PROTOCOLS["openai-chat"].error("c", "m", status))
+        body = json.loads(PROTOCOLS["openai-chat"].error("c", "m", status, "4xQbX1Kc"))
         return str(body["error"]["type"])
 
     kinds = [kind(status) for status in (400, 401, 404, 422, 429, 500, 503)]
@@ -549,4 +551,4 @@ def test_an_openai_error_has_the_type_of_its_status() -> None:
 
 
 def test_markup_in_an_error_is_escaped() -> None:
-    assert "<script" not in PROTOCOLS["html"].error("c", "<script>", 400)
+    assert "<script" not in PROTOCOLS["html"].error("c", "<script>", 400, "<script>")

@@ -140,7 +140,9 @@ def test_a_failure_before_the_first_byte_is_an_http_error_of_the_protocol(
     # LangChain JS repeats a request after 418.
     assert answer.status_code == (400 if name.startswith("openai") else 418)
     assert answer.content_type == PROTOCOLS[name].error_type
-    assert answer.text == PROTOCOLS[name].error("too_much", "Not <now>.", 418)
+    assert answer.text == PROTOCOLS[name].error(
+        "too_much", "Not <now>.", 418, answer.headers["X-Request-ID"]
+    )
 
 
 FAULTS = [

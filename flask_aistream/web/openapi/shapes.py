@@ -118,7 +118,7 @@ def error_of(protocol: WireProtocol) -> Schema:
     """The body of an error in a protocol; a string, unless it is JSON."""
     if protocol.error_type != "application/json":
         return TEXT
-    body = json.loads(protocol.error("code", "A sentence.", 400))
+    body = json.loads(protocol.error("code", "A sentence.", 400, "reference"))
     return record(**{name: of_examples([value]) for name, value in body.items()})
 
 
