@@ -249,5 +249,9 @@ class Store(t.Protocol):
     def sweep(self) -> None:
         """Drop the oldest ended runs until the rest is within the limits. Called every few seconds."""
 
+    def take_durations(self) -> Sequence[float]:
+        """Return the seconds of the commits since the last call, or of the newest thousands of them; none for a store
+        that has no commits. Does not block."""
+
     def close(self) -> None:
         """Write pending records and release all resources. No method may be called after it."""

@@ -251,6 +251,9 @@ class MemoryStore:
     def close(self) -> None:
         """There is nothing to release."""
 
+    def take_durations(self) -> Sequence[float]:
+        return ()
+
     def sweep(self) -> None:
         now = self._clock()
         with self._lock:

@@ -16,10 +16,11 @@ if t.TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
 REFRESH_SECONDS = 5.0
-"""Time between two values of the gauges."""
+"""Time between two values of the gauges, and between two collections of what the store has measured."""
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 GAPS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5)
+COMMITS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 """Upper bounds of the histograms' buckets, in seconds."""
 
 
@@ -85,6 +86,13 @@ class Metrics:
         self._resumes = Counter(
             "aistream_resumes", "Streams that began at a cursor", registry=registry
         )
+        self._commit = Histogram(
+            "aistream_store_commit_seconds",
+            "Time in which the store commits a batch: the new records of all runs of a process",
+            ["store"],
+            buckets=COMMITS,
+            registry=registry,
+        )
         self._active = gauge("aistream_active_runs", "Runs that this process executes")
         self._streams = gauge("aistream_open_streams", "Streams that are open in this process")
         self._late = gauge("aistream_loop_late_seconds", "Mean lateness of the event loop's timers")
@@ -114,9 +122,12 @@ class Metrics:
             self._gap.labels(provider).observe((ended.seconds - ended.first_seconds) / gaps)
 
     def watch(self, process: ProcessState) -> None:
-        """Keep the gauges of a process up to date."""
+        """Keep the metrics of a process up to date."""
         self._active.set(process.runner.count)
         self._streams.set(process.limits.count)
         self._late.set(process.flush_interval.mean_delay)
         self._resumes.inc(process.take_resumes())
+        # Observed here: the thread that commits may be one beside gevent, which must not take the metrics' locks.
+        for seconds in process.store.take_durations():
+            self._commit.labels(process.store_kind).observe(seconds)
         process.timer.call_later(REFRESH_SECONDS, lambda: self.watch(process))

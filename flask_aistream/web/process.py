@@ -34,6 +34,7 @@ from flask_aistream.server.watcher import DisconnectWatcher
 from flask_aistream.server.wrappers import log_limit
 from flask_aistream.stores.limits import Limits
 from flask_aistream.stores.urls import open_store
+from flask_aistream.stores.urls import scheme_of
 from flask_aistream.timing.coalesce import Coalescer
 from flask_aistream.timing.concurrency import Waiter
 from flask_aistream.timing.flush import FlushInterval
@@ -92,6 +93,7 @@ class ProcessState:
         self.recall = Recall(self.registry)
         self._watchdog = WriteWatchdog(self.registry, patience=settings.send_seconds)
         self.encoders = SharedEncoders(self._concurrency.lock())
+        self.store_kind = scheme_of(store_url)
         self.store = open_store(
             store_url,
             self._concurrency,

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from flask import Flask
 from prometheus_client import CollectorRegistry
 
+from flask_aistream import AIStream
+from flask_aistream.telemetry.metrics import Metrics
 from flask_aistream.telemetry.metrics import measure_runs
 from tests.runs.support import until
+from tests.server.servers import DEADLINE
 from tests.telemetry.conftest import ask
 
 
@@ -41,3 +47,45 @@ def test_the_gauges_show_the_process(app: Flask) -> None:
     process.count_resume()
     for name in ("active_runs", "open_streams", "loop_late_seconds"):
         assert registry.get_sample_value(f"aistream_{name}") is not None
+
+
+def test_the_commits_of_a_shared_store_are_timed(tmp_path: Path) -> None:
+    app = Flask("tests")
+    app.config["AISTREAM_STORE"] = f"sqlite:///{tmp_path}/runs.sqlite"
+    ai = AIStream()
+    ai.provider(name="chat")(lambda request: iter(["Hel", "lo"]))
+    ai.init_app(app, url_prefix="/ai")
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    ask(app, "chat")
+    process = app.extensions["aistream"].process
+    metrics.watch(process)
+    labels = {"store": "sqlite"}
+    count = registry.get_sample_value("aistream_store_commit_seconds_count", labels)
+    seconds = registry.get_sample_value("aistream_store_commit_seconds_sum", labels)
+    assert count is not None
+    assert seconds is not None
+    assert count >= 2  # The log's creation and its end.
+    assert 0 < seconds < count * DEADLINE
+    process.store.close()
+
+
+def test_a_store_in_memory_has_no_commits(app: Flask) -> None:
+    registry = CollectorRegistry()
+    measure_runs(app, registry)
+    ask(app, "chat")
+    assert not any(
+        "store_commit" in it.name for family in registry.collect() for it in family.samples
+    )
+
+
+def test_the_page_lists_every_metric_and_no_other() -> None:
+    page = Path(__file__).parents[2] / "docs" / "howto" / "telemetry.md"
+    documented = set(re.findall(r"`(aistream_\w+)`", page.read_text(encoding="utf-8")))
+    registry = CollectorRegistry()
+    Metrics(registry)
+    made = {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in registry.collect()
+    }
+    assert documented == made

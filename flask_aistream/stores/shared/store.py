@@ -213,6 +213,10 @@ class SharedStore:
         with contextlib.suppress(StoreUnavailable):
             self.writer.ask(lambda engine: None)
 
+    def take_durations(self) -> list[float]:
+        durations = self.writer.durations
+        return [durations.popleft() for _ in range(len(durations))]
+
     def sweep(self) -> None:
         following = list(self._following)
         self._full, known = self.writer.ask(

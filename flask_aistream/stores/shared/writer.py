@@ -19,6 +19,7 @@ import math
 import queue
 import time
 import typing as t
+from collections import deque
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Mapping
@@ -48,6 +49,9 @@ ASLEEP_SECONDS = DEAD_SECONDS - 2 * BEAT_SECONDS
 """A pause between two rounds after which other processes may have counted this one as dead."""
 
 RETRY_SECONDS = 0.05
+
+KEPT_DURATIONS = 2048
+"""Durations of rounds that are kept until they are taken: those of 8 s, at one round per ``ROUND_SECONDS``."""
 
 QUIET_SECONDS = 1.0
 """An outage of this length is not reported; after it, callers fail at once instead of waiting."""
@@ -168,6 +172,7 @@ class Writer:
     :param patience: Seconds the database may be unavailable; then ``Runs.on_unavailable`` is called.
     :ivar inbox: Takes jobs, and logs that have new records.
     :ivar unavailable: Callers fail at once.
+    :ivar durations: Seconds in which the database has committed each of the newest rounds. Any thread may pop them.
     """
 
     def __init__(
@@ -181,6 +186,7 @@ class Writer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.unavailable = False
+        self.durations: deque[float] = deque(maxlen=KEPT_DURATIONS)
         self._engine = engine
         self._process = process
         self._listener = listener
@@ -322,6 +328,7 @@ class Writer:
         heal = (beat or self._idly_healing(busy)) and now - self._healed_at >= HEAL_SECONDS
         fenced: dict[Writable, Snapshot] = {}
         if beat or heal or self._dirty or self._jobs:
+            began = self._clock()
             with self._engine.transaction():
                 if self._slept:
                     fenced = self._fence_forgotten()
@@ -333,6 +340,7 @@ class Writer:
                     job.run(self._engine)
                 if heal:
                     self._isolate(self._heal)
+            self.durations.append(self._clock() - began)
             if beat:
                 self._beat_at = now
             if heal:
