@@ -90,13 +90,14 @@ def buffering(subject: Subject) -> str | None:
     timing = timing_of(subject)
     if timing is None or timing.encoding or len(timing.seconds) < FRAMES:
         return None
-    spread = timing.seconds[FRAMES - 1] - timing.seconds[0]
-    if spread > (FRAMES - 1) * FRAME_SECONDS / 2:
+    first, last, *end = timing.seconds[0], *timing.seconds[FRAMES - 1 :]
+    if last - first < (FRAMES - 1) * FRAME_SECONDS / 2:
+        seen = f"{FRAMES} frames that were sent {FRAME_SECONDS} s apart arrived within {last - first:.1f} s"
+    elif end and end[0] - last < FRAME_SECONDS / 2:
+        seen = f"A frame arrived with the next one, which was sent at least {FRAME_SECONDS} s later"
+    else:
         return None
-    return (
-        f"{FRAMES} frames that were sent {FRAME_SECONDS} s apart arrived within {spread:.1f} s: something between the "
-        "worker and here holds the stream back."
-    )
+    return f"{seen}: something between the worker and here holds the stream back."
 
 
 def compression(subject: Subject) -> str | None:

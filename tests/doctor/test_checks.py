@@ -79,6 +79,11 @@ def test_a_fault_is_found_in_what_was_measured(check: str) -> None:
     assert found(subject(site=replace(HEALTHY, **MEASURED[check]))) == [check]
 
 
+def test_a_proxy_that_holds_back_the_last_frame_is_found() -> None:
+    timing = Timing((0.3, 0.6, 0.9, 1.2, 4.5, 4.5))
+    assert found(subject(site=replace(HEALTHY, timing=timing))) == ["buffering"]
+
+
 @pytest.mark.parametrize("check", IN_THE_APPLICATION)
 def test_a_fault_is_found_in_the_application(check: str) -> None:
     assert found(subject(IN_THE_APPLICATION[check])) == [check]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import typing as t
@@ -17,8 +15,15 @@ from dataclasses import field
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from flask.cli import FlaskGroup
 
 from tests.doctor.app import create_app
+from tests.doctor.here import accepts
+from tests.doctor.nginx import GOOD
+from tests.doctor.nginx import HTTP_1_1
+from tests.doctor.nginx import WHOLE_BODIES
+from tests.doctor.nginx import running_nginx
 from tests.server.servers import NO_CONTROL_SOCKET
 from tests.server.servers import ROOT
 from tests.server.servers import free_port
@@ -36,26 +41,6 @@ TO_ASGI = (
     "import uvicorn; from asgiref.wsgi import WsgiToAsgi; from tests.doctor.app import create_app; "
     "uvicorn.run(WsgiToAsgi(create_app()), port={port}, log_level='error')"
 )
-
-NGINX = """
-daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
-events {{ worker_connections 100; }}
-http {{
-  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};
-  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{
-      proxy_pass http://127.0.0.1:{target};
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      {lines}
-    }}
-  }}
-}}
-"""
-HTTP_1_1 = 'proxy_http_version 1.1; proxy_set_header Connection "";'
-WHOLE_BODIES = "client_max_body_size 4m;"
-GOOD = HTTP_1_1 + WHOLE_BODIES
 
 
 @dataclass(frozen=True)
@@ -128,28 +113,16 @@ def running(deployment: Deployment, folder: Path) -> Iterator[tuple[str, dict[st
             config["AISTREAM_STORE"] = f"sqlite:///{folder}/runs.sqlite"
         environ = {**os.environ, "FAULT": deployment.fault, "CONFIG": json.dumps(config)}
         port = started(ended, [*deployment.command], folder / "server", environ)
+        url = f"http://{deployment.host}:{port}"
         if deployment.nginx is not None:
-            program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-            assert program is not None, "nginx is not installed: apt-get install nginx-light"
-            target, port = port, free_port()
-            file = folder / "nginx.conf"
-            file.write_text(
-                NGINX.format(folder=folder, port=port, target=target, lines=deployment.nginx)
-            )
-            command = [program, "-e", str(folder / "nginx.log"), "-c", str(file)]
-            started(ended, command, folder / "nginx", environ, port)
-        yield f"http://{deployment.host}:{port}/ai", environ
+            locations = {"/": (port, deployment.nginx)}
+            url = ended.enter_context(running_nginx(folder, locations))
+        yield f"{url}/ai", environ
 
 
-def started(
-    ended: ExitStack,
-    command: list[str],
-    output: Path,
-    environ: dict[str, str],
-    port: int | None = None,
-) -> int:
-    """Start a program, and return the port at which it listens."""
-    port = port or free_port()
+def started(ended: ExitStack, command: list[str], output: Path, environ: dict[str, str]) -> int:
+    """Start a server, and return the port at which it listens."""
+    port = free_port()
     file = ended.enter_context(open(output, "wb"))
     process = subprocess.Popen(
         [word.format(port=port) if "{port}" in word else word for word in command],
@@ -163,8 +136,7 @@ def started(
 
     def listens() -> bool:
         assert process.poll() is None, output.read_text()
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
+        return accepts(port)
 
     wait_for(listens, f"{command[2]} to listen")
     return port
@@ -188,15 +160,8 @@ def diagnosed(url: str, environ: dict[str, str], *options: str) -> list[str]:
 
 
 @pytest.mark.server
-@pytest.mark.parametrize(
-    "name",
-    [
-        name
-        if name in ("behind nginx", "nginx buffers")
-        else pytest.param(name, marks=pytest.mark.nightly)
-        for name in DEPLOYMENTS
-    ],
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_doctor_names_the_fault_of_a_deployment_and_nothing_else(name: str, tmp_path: Path) -> None:
     deployment = DEPLOYMENTS[name]
     pytest.importorskip(deployment.needs)
@@ -206,13 +171,11 @@ def test_doctor_names_the_fault_of_a_deployment_and_nothing_else(name: str, tmp_
 
 
 def test_a_store_that_does_not_answer_is_named() -> None:
-    environ = {**os.environ, "CONFIG": json.dumps({"AISTREAM_STORE": "redis://127.0.0.1:1/0"})}
-    command = (sys.executable, "-m", "flask", "--app", "tests.doctor.app", "aistream", "doctor")
-    result = subprocess.run(
-        command, cwd=ROOT, env=environ, check=False, capture_output=True, text=True, timeout=50
-    )
-    assert result.returncode == 1
-    assert "AISTREAM_STORE is `redis://127.0.0.1:1/0`, which cannot be opened" in result.stderr
+    config = json.dumps({"AISTREAM_STORE": "redis://127.0.0.1:1/0"})
+    arguments = ["--app", "tests.doctor.app", "aistream", "doctor"]
+    result = CliRunner().invoke(FlaskGroup(), arguments, env={"CONFIG": config})
+    assert result.exit_code == 1
+    assert "AISTREAM_STORE is `redis://127.0.0.1:1/0`, which cannot be opened" in result.output
 
 
 @pytest.mark.parametrize("path", ["/ai/health/process", "/ai/health/stream", "/ai/health/body"])
