@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 QUICK := tests/core tests/sse tests/protocols tests/providers tests/timing tests/runs tests/delivery tests/web \
 	tests/stores/test_memory.py tests/stores/test_codec.py $(wildcard tests/test_*.py)
 
-.PHONY: demo test quick nightly fuzz clients faults soak check format lint types docs reference-pages site pictures conformance coverage wheel fix clean bench bench-quick bench-memory bench-stores bench-record
+.PHONY: demo test quick nightly fuzz clients faults soak check format lint types docs reference-pages site pictures conformance coverage wheel fix clean bench bench-quick bench-memory bench-stores bench-telemetry bench-record
 
 demo: .venv/demo
 	@tools/libraries.sh
@@ -47,7 +47,7 @@ coverage: .venv/dev
 
 # The tests that are too slow for `make test`.
 nightly: .venv/dev clients
-	@tools/apt.sh apache2=apache2
+	@tools/apt.sh apache2=apache2 caddy=caddy
 	@test -e /usr/lib/apache2/modules/mod_wsgi.so || tools/apt.sh mod_wsgi=libapache2-mod-wsgi-py3 || true
 	@tools/install.sh .venv -e ".[servers]"
 	$(BIN)/python -m pytest -n $(TESTERS) --dist loadscope --no-loadscope-reorder -m nightly $(ARGS)
@@ -112,8 +112,9 @@ types: .venv/dev
 docs: .venv/dev
 	$(BIN)/python tools/reference_pages.py --check
 
-# The documentation as HTML, in build/site. A warning is an error.
+# The documentation as HTML, in build/site, to be read without a network. A warning is an error.
 site: .venv/dev
+	@tools/mermaid.sh
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/site
 
 reference-pages: .venv/dev
@@ -126,6 +127,8 @@ pictures: .venv/dev
 	$(BIN)/python tools/pictures.py
 
 wheel: .venv/dev
+	@# In a checkout only: it compares the source distribution with the files that git knows.
+	@! test -e .git || $(BIN)/check-manifest
 	$(BIN)/python tools/check_wheel.py
 
 # All peers, interleaved; about an hour. Writes docs/reference/benchmarks.md and .svg.
@@ -139,6 +142,10 @@ bench-quick: .venv/dev
 # Growth of a worker's memory over ten thousand runs.
 bench-memory: .venv/dev
 	$(BIN)/python -m gevent.monkey --module benchmarks.retained
+
+# CPU per token with log lines, spans and metrics, compared with none.
+bench-telemetry: .venv/dev
+	$(BIN)/python -m gevent.monkey --module benchmarks.telemetry
 
 # CPU per token in SQLite and in Redis, compared with memory.
 bench-stores: .venv/dev

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flask import Flask
+from sizing import sizing_page
 
 from flask_aistream import AIStream
 from flask_aistream.web.config import KEYS
 from flask_aistream.web.config import Key
 
-FOLDER = Path(__file__).parent.parent / "docs" / "reference"
+DOCS = Path(__file__).parent.parent / "docs"
 
 CONFIG = """\
 # Configuration
@@ -50,9 +51,13 @@ requests and answers, in debug mode or with `AISTREAM_OPENAPI = True`. [Error co
 
 
 def main() -> None:
-    pages = {"config.md": reference_pages(KEYS), "http.md": http_page()}
+    pages = {
+        "reference/config.md": reference_pages(KEYS),
+        "reference/http.md": http_page(),
+        "deploy/sizing.md": sizing_page(),
+    }
     for name, page in pages.items():
-        path = FOLDER / name
+        path = DOCS / name
         if "--check" not in sys.argv:
             path.write_text(page, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != page:

@@ -147,8 +147,26 @@ def test_the_react_page_chats(serve: t.Any, browser: webdriver.Chrome) -> None:
     assert not browser.find_elements(By.CSS_SELECTOR, "[role=alert]")
 
 
+HOOKS = [code for kind, code in blocks("react") if kind == "jsx"]
+
+
+@pytest.mark.parametrize("source", HOOKS, ids=["useAIStream", "useChat"])
+def test_a_page_with_our_hooks_asks_and_shows_the_answer(
+    serve: t.Any, browser: webdriver.Chrome, source: str
+) -> None:
+    address, public = serve(application("react"))
+    build(source, public / "chat.js")
+    shutil.copy(ROOT / "example_app" / "react" / "index.html", public)
+    browser.get(f"{address}/page/index.html")
+    until(browser, "document.querySelector('button:enabled')")
+    browser.find_element(By.TAG_NAME, "input").send_keys("Hello\n")
+    until(browser, "document.getElementById('chat').textContent.includes('You said: Hello')")
+    assert not browser.find_elements(By.CSS_SELECTOR, "[role=alert]")
+
+
 def build(source: str, target: Path) -> None:
     options = [
+        f"--alias:flask-aistream={ROOT / 'flask_aistream' / 'static'}",
         "--bundle",
         "--loader=jsx",
         "--jsx=automatic",
