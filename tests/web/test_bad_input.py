@@ -23,7 +23,7 @@ def fault_of(response: TestResponse) -> tuple[int, str]:
     assert response.mimetype == "application/json"
     assert response.headers["Cache-Control"] == "no-store"
     (error,) = response.get_json().values()
-    assert set(error) == {"code", "message"}
+    assert set(error) == {"code", "message", "reference"}
     assert error["message"][0].isupper() or error["message"][0] == "`"
     assert error["message"].endswith(".")
     return response.status_code, error["code"]

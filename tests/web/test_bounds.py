@@ -295,7 +295,9 @@ def test_an_event_source_beyond_a_limit_is_asked_to_come_back(
     retry, event, data, *end = refused.text.split("\n")
     assert int(retry.removeprefix("retry: ")) >= 1000
     assert event == "event: waiting"
-    assert set(json.loads(data.removeprefix("data: "))) == {"code", "message", "retry_after"}
+    assert set(json.loads(data.removeprefix("data: "))) == {
+        *("code", "message", "retry_after", "reference")
+    }
     assert end == ["", ""]
     assert "id:" not in refused.text  # It keeps its cursor.
     gate.open()

@@ -169,6 +169,7 @@ def test_a_response_that_is_not_there_is_refused_as_openai_refuses_it(
         "type": "invalid_request_error",
         "param": "previous_response_id",
         "code": "previous_response_not_found",
+        "reference": answer.headers["X-Request-ID"],
     }
     assert len(app.given) == calls
 
