@@ -50,6 +50,7 @@ FRAGMENTS = (
     "howto/coming-from.md",
     "howto/extensions.md",
     "howto/open-providers.md",
+    "howto/playground.md",
     "howto/restart.md",
     "howto/telemetry.md",
     "reference/api.md",
@@ -100,9 +101,8 @@ def test_a_fragment_runs_in_an_application(
             names["LoginManager"](app).user_loader(lambda user: None)
             names["ai"].init_app(app, url_prefix="/ai")
         for provider in names["ai"].provider_names:
-            answer = app.test_client().post(
-                f"/ai/{provider}", json={"prompt": "Hello"}, buffered=True
-            )
+            client = names["app"].test_client()
+            answer = client.post(f"/ai/{provider}", json={"prompt": "Hello"}, buffered=True)
             assert answer.status_code == (401 if guarded else 200), answer.text
             assert guarded or '"reason":"stop"' in answer.text
     finally:
@@ -150,6 +150,7 @@ def names_of_an_application(upstream: Upstream) -> dict[str, t.Any]:
         db.session.add(Customer(id=1, name="Ann"))
         db.session.commit()
     return {
+        "__name__": "documented",
         "app": app,
         "ai": ai,
         "db": db,
