@@ -20,7 +20,7 @@
     │   ├── StoreFull          the store has no room for another run
     │   ├── TooManyRuns        the owner, its address or all anonymous callers have reached a limit of live runs
     │   ├── TooManyStarts      the owner or its address has started too many runs in a minute
-    │   ├── TooManyConnections the caller has reached its limit of streams
+    │   ├── TooManyConnections the owner or its address has reached its limit of streams
     │   └── StoreUnavailable   the store does not respond
     └── ProviderError          raised by a provider, with a code and message for clients
 
@@ -277,16 +277,18 @@ class TooManyStarts(Unavailable):
 
 
 class TooManyConnections(Unavailable):
-    """The caller has reached its limit of open streams.
+    """The caller, or its address, has reached its limit of open streams.
 
     :param limit: Maximum number.
+    :param of_network: It is that of all anonymous clients of the address.
     """
 
     code = "too_many_connections"
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, of_network: bool = False) -> None:
+        holder = "The clients of your network" if of_network else "You"
         super().__init__(
-            f"You have {limit} open streams, which is the limit. Close one, or wait for one to end.",
+            f"{holder} have {limit} open streams, which is the limit. Close one, or wait for one to end.",
             status=429,
         )
 

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
-from flask_aistream.server import gunicorn
 from flask_aistream.server import sockets
-from flask_aistream.server.detect import patched_by_gevent
 from flask_aistream.timing.timer import Timer
+
+FEW = 20
+"""One place in so many is left to bodies, however many streams there are; and as many are left to other requests."""
 
 
 class BodyRead:
@@ -36,8 +37,9 @@ class BodyReads:
 
     :param seconds: Longest time of one; ``None``: any.
     :param lock: For critical sections that do not block.
-    :param max_reads: Maximum number of concurrent reads; one more ends the oldest. By default half of the requests that
-        gunicorn's worker serves at once, so that slow bodies leave the other half to other requests.
+    :param places: How many requests the worker serves at once; ``None``: any number. If bodies take more than half of
+        the places, or bodies and streams together nearly all, the oldest body is ended.
+    :param streams: How many places streams take.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class BodyReads:
         lock: AbstractContextManager[object],
         *,
         seconds: float | None,
-        max_reads: int | None = None,
+        places: int | None = None,
+        streams: Callable[[], int] = int,
     ) -> None:
         self._timer = timer
         self._lock = lock
         self._seconds = seconds
-        self._max_reads = max_reads or half_of_places()
+        self._places = places
+        self._streams = streams
         self._reads: dict[BodyRead, None] = {}
 
     @contextlib.contextmanager
@@ -71,16 +75,28 @@ class BodyReads:
         alarm = self._timer.call_later(self._seconds or 0.0, lambda: self._end(read))
         with self._lock:
             self._reads[read] = None
-            crowded = self._max_reads is not None and len(self._reads) > self._max_reads
-            oldest = next(iter(self._reads)) if crowded else None
-        if oldest is not None:
-            self._end(oldest)
+        self.make_room()
         try:
             yield lambda: read.ended
         finally:
             alarm.cancel()
             with self._lock:
                 self._reads.pop(read, None)
+
+    def make_room(self) -> None:
+        """End the oldest body if there are too few places left. To be called after a body or a stream takes one."""
+        with self._lock:
+            oldest = next(iter(self._reads)) if self._crowded() else None
+        if oldest is not None:
+            self._end(oldest)
+
+    def _crowded(self) -> bool:
+        if self._places is None:
+            return False
+        bodies, few = len(self._reads), max(self._places // FEW, 1)
+        return bodies > max(self._places // 2, 1) or (
+            bodies > few and bodies + self._streams() > self._places - few
+        )
 
     def _end(self, read: BodyRead) -> None:
         # Under the lock: the descriptor is not closed and reused before the read has left the registry.
@@ -89,13 +105,3 @@ class BodyReads:
                 del self._reads[read]
                 read.ended = True
                 sockets.stop_receiving(read.fd)
-
-
-def half_of_places() -> int | None:
-    """Half of the requests that gunicorn's worker serves at once; ``None`` where that is not known."""
-    worker = gunicorn.find_worker()
-    if worker is None:
-        return None
-    if patched_by_gevent():
-        return max(int(worker.cfg.worker_connections) // 2, 1)
-    return max(int(worker.cfg.threads) // 2, 1) if worker.cfg.threads > 1 else None

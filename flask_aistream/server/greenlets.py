@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import sys
 import typing as t
 import weakref
@@ -16,9 +15,8 @@ import greenlet
 from gevent import monkey
 from gevent.selectors import GeventSelector
 
+from flask_aistream.server.blocking import warn_of_grpc
 from flask_aistream.server.event_loop import serve_forever
-
-logger = logging.getLogger("flask_aistream")
 
 plain_lock = monkey.get_original("threading", "Lock")
 
@@ -65,15 +63,6 @@ class Greenlets:
         if self._loop is None or self._loop.is_closed():
             self._loop = start_hidden_loop()
         return self._loop
-
-
-def warn_of_grpc() -> None:
-    """A gRPC client (Vertex AI, Qdrant) blocks the whole worker under gevent, unless gRPC's own gevent support is on."""
-    if "grpc" in sys.modules and "grpc.experimental.gevent" not in sys.modules:
-        logger.warning(
-            "grpc is imported in a gevent worker, where one call of it blocks all streams. Call "
-            "`import grpc.experimental.gevent; grpc.experimental.gevent.init_gevent()` before the first use."
-        )
 
 
 class GreenTask:

@@ -32,8 +32,8 @@ def address_of(ext: Extension, request: Request) -> str | None:
         and not PROXY_HEADERS.isdisjoint(request.environ)
     ):
         ext.warn_once(
-            "Requests come through a proxy, so the addresses of clients are unknown, and AISTREAM_MAX_RUNS_PER_ADDRESS "
-            "and AISTREAM_MAX_STARTS_PER_ADDRESS limit nobody. Let werkzeug's ProxyFix set them: "
+            "Requests come through a proxy, so the addresses of clients are unknown, and AISTREAM_MAX_RUNS_PER_ADDRESS, "
+            "…_STARTS_PER_ADDRESS and …_CONNECTIONS_PER_ADDRESS limit nobody. Let werkzeug's ProxyFix set them: "
             "app.wsgi_app = ProxyFix(app.wsgi_app)."
         )
     return address

@@ -49,7 +49,7 @@ def reconnect(registry: ProviderRegistry, provider: str, chat_id: str) -> Respon
         return no_content()
     if request.method == "HEAD":
         return head_response(AI_SDK)
-    with stream.admit(ext, log.run.owner) as slot:
+    with stream.admit(ext, log.run.owner, resumes=True) as slot:
         return stream.follow(ext, log, BEGINNING, AI_SDK, options, slot)
 
 

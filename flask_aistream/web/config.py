@@ -337,14 +337,22 @@ class Settings:
     max_connections: int | None = key(
         None,
         "streams",
-        Number(TRILLION, whole=True, none="no limit"),
-        "Most streams open at once in one process; further ones get 503.",
+        Number(TRILLION, whole=True, none="nine tenths of the places of gunicorn's worker"),
+        "Most streams open at once in one process; further ones get 503. The last tenth is for streams that resume a run. "
+        "None: nine tenths of the requests that gunicorn's worker serves at once (`worker_connections` of gevent, "
+        "`threads` of gthread); no limit under other servers.",
     )
     max_connections_per_owner: int | None = key(
-        None,
+        300,
         "streams",
         Number(TRILLION, whole=True, none="no limit"),
         "Most streams of one owner's runs open at once in one process; further ones get 429.",
+    )
+    max_connections_per_address: int | None = key(
+        300,
+        "streams",
+        Number(TRILLION, whole=True, none="no limit"),
+        "The same for the anonymous clients of one public address.",
     )
     chat_policy: str = key(
         PARALLEL,

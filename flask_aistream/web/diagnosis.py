@@ -5,7 +5,6 @@ The routes answer only to a command that has the application's ``SECRET_KEY``; t
 
 from __future__ import annotations
 
-import sys
 import time
 import typing as t
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from flask import request
 from itsdangerous import BadData
 from itsdangerous import URLSafeTimedSerializer
 
+from flask_aistream.server.blocking import blocking_modules
 from flask_aistream.server.detect import patched_by_gevent
 from flask_aistream.server.detect import served_by_gevent
 from flask_aistream.server.gunicorn import find_worker
@@ -86,18 +86,6 @@ def facts() -> dict[str, t.Any]:
         "forwarded": "HTTP_X_FORWARDED_FOR" in environ or "HTTP_FORWARDED" in environ,
         "proxy_fix": "werkzeug.proxy_fix.orig" in environ,
     }
-
-
-def blocking_modules() -> list[str]:
-    """Imported packages whose C code blocks gevent's loop, unless they were told about gevent."""
-    found = []
-    if "grpc" in sys.modules and "grpc.experimental.gevent" not in sys.modules:
-        found.append("grpc")
-    psycopg2 = sys.modules.get("psycopg2.extensions")
-    if psycopg2 is not None and psycopg2.get_wait_callback() is None:
-        found.append("psycopg2")
-    found.extend(name for name in ("MySQLdb", "pyodbc", "cx_Oracle") if name in sys.modules)
-    return found
 
 
 def test_stream() -> Response:

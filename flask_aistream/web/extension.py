@@ -18,6 +18,7 @@ from flask_aistream.core.events import Terminal
 from flask_aistream.core.run import read_ticket
 from flask_aistream.server.gunicorn import on_start
 from flask_aistream.web import cors
+from flask_aistream.web import log_lines
 from flask_aistream.web.call import ProviderExceptions
 from flask_aistream.web.config import Settings
 from flask_aistream.web.executor import Enqueue
@@ -114,6 +115,7 @@ def install(app: Flask) -> Extension:
     :raises ConfigError: A configuration key is wrong, or the store or the executor cannot be used.
     """
     if KEY not in app.extensions:
+        log_lines.install()
         settings = Settings.read(app.config)
         store_url = choose_store(app, settings)
         enqueue = choose_executor(app, settings, lambda ticket: execute(app, ticket))

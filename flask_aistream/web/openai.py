@@ -87,7 +87,7 @@ def retrieve(registry: ProviderRegistry, response_id: str) -> Response:
     options = OPENAI_RESPONSES.options(request.args)
     if request.method == "HEAD":
         return head_response(OPENAI_RESPONSES)
-    with stream.admit(ext, log.run.owner) as slot:
+    with stream.admit(ext, log.run.owner, resumes=True) as slot:
         return stream.follow(ext, log, BEGINNING, OPENAI_RESPONSES, options, slot)
 
 

@@ -29,6 +29,8 @@ from flask_aistream.server.detect import concurrency
 from flask_aistream.server.gunicorn import announce
 from flask_aistream.server.gunicorn import longest_response
 from flask_aistream.server.lifecycle import Lifecycle
+from flask_aistream.server.places import places
+from flask_aistream.server.places import places_of_streams
 from flask_aistream.server.quiet import ignore_unread_responses
 from flask_aistream.server.watcher import DisconnectWatcher
 from flask_aistream.server.wrappers import log_limit
@@ -84,10 +86,17 @@ class ProcessState:
         self.clearing = Coalescer(partial(self.timer.call_later, CLEARING_SECONDS), Tail.close)
         self.limits = ConnectionLimits(
             self._concurrency.lock(),
-            limit=settings.max_connections,
+            limit=settings.max_connections or places_of_streams(places()),
             limit_per_owner=settings.max_connections_per_owner,
+            limit_per_address=settings.max_connections_per_address,
         )
-        self.bodies = BodyReads(self.timer, self._concurrency.lock(), seconds=settings.body_seconds)
+        self.bodies = BodyReads(
+            self.timer,
+            self._concurrency.lock(),
+            seconds=settings.body_seconds,
+            places=places(),
+            streams=lambda: self.limits.count,
+        )
         self.quotas = Quotas(settings, self._concurrency.lock)
         self.registry = ConnectionRegistry(self._concurrency.lock())
         self.recall = Recall(self.registry)

@@ -30,6 +30,7 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import Unavailable
 from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.wire import dumps
+from flask_aistream.server.sockets import end_after_response
 from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
 from flask_aistream.web.reference import HEADER
@@ -185,8 +186,10 @@ def unavailable_response(protocol: WireProtocol, error: Unavailable) -> Response
     """The refusal of a request that may succeed later.
 
     An ``EventSource`` never tries again after another status than 200. It gets a stream of one event, ``waiting``, and
-    the time after which it reconnects by itself.
+    the time after which it reconnects by itself. The connection is closed: a flood of requests that are refused, and
+    kept alive, would take the places of others.
     """
+    end_after_response(current_request().environ)
     if not (protocol.resumable and is_event_source(current_request())):
         return aistream_error(protocol, error)
     # Clients that were refused together do not come back together.
@@ -272,7 +275,7 @@ def with_error_responses(protocol: WireProtocol) -> Callable[[View], View]:
                     return refuse_login(handled, protocol)
                 reference = reference_of(current_request())
                 logger.exception(
-                    "Request %s: %r failed", reference, f"{request.method} {request.path}"
+                    "Request %s: %r failed", reference, f"{request.method} {shown_path()}"
                 )
                 message = f"The server failed. Its log has the details under {reference}."
                 return error_response(protocol, "internal_error", message, 500, reference=reference)
@@ -280,6 +283,16 @@ def with_error_responses(protocol: WireProtocol) -> Callable[[View], View]:
         return answer
 
     return decorate
+
+
+def shown_path() -> str:
+    """The path of the current request for a log, with the first characters of each id in it: a whole id is a
+    capability."""
+    path = request.path
+    for name, value in (request.view_args or {}).items():
+        if name.endswith("_id") and len(value) > SHOWN_ID:
+            path = path.replace(value, f"{value[:SHOWN_ID]}…")
+    return path
 
 
 def status_of(error: AIStreamError) -> int | None:

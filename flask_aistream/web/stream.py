@@ -21,9 +21,11 @@ from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.endings import failure_of
 from flask_aistream.protocols.wire import dumps
 from flask_aistream.stores.base import Log
+from flask_aistream.web.address import address_of
 from flask_aistream.web.call import raise_exception_of
 from flask_aistream.web.connection import open_connection
 from flask_aistream.web.extension import Extension
+from flask_aistream.web.extension import current_request
 from flask_aistream.web.links import links_of
 from flask_aistream.web.responses import failure_response
 from flask_aistream.web.responses import json_response
@@ -33,12 +35,17 @@ from flask_aistream.web.responses import stream_response
 Options = Mapping[str, t.Any]
 
 
-def admit(ext: Extension, owner: str | None) -> ConnectionSlot:
+def admit(ext: Extension, owner: str | None, *, resumes: bool = False) -> ConnectionSlot:
     """Take the place of one connection: once for each stream, and before a run is started for it.
 
-    :raises Unavailable: The limit of connections is reached.
+    :param owner: Of the run; ``None`` for an anonymous one.
+    :param resumes: The stream reads a run that exists.
+    :raises Unavailable: A limit of connections is reached.
     """
-    return ext.process.limits.acquire(owner)
+    address = address_of(ext, current_request()) if owner is None else None
+    slot = ext.process.limits.acquire(owner, address, resumes=resumes)
+    ext.process.bodies.make_room()
+    return slot
 
 
 def resume(
@@ -57,7 +64,7 @@ def resume(
             return no_content()
         after -= 1
     after = BEGINNING if protocol.stateful else after
-    with admit(ext, log.run.owner) as slot:
+    with admit(ext, log.run.owner, resumes=True) as slot:
         return follow(ext, log, after, protocol, options, slot)
 
 

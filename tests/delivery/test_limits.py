@@ -1,4 +1,4 @@
-"""How many connections a process and an owner may have open."""
+"""How many connections a process, an owner and an address may have open."""
 
 from __future__ import annotations
 
@@ -56,3 +56,27 @@ def test_a_refused_connection_takes_no_place() -> None:
     limited.acquire("bob")
     first.release()
     limited.acquire("ann")
+
+
+def test_the_clients_of_an_address_are_limited_and_owners_there_are_not() -> None:
+    limited = limits(limit_per_address=2)
+    first, _ = limited.acquire(None, "8.8.8.8"), limited.acquire(None, "8.8.8.8")
+    with pytest.raises(TooManyConnections, match="your network have 2 open streams"):
+        limited.acquire(None, "8.8.8.8")
+    for owner, address in (("ann", "8.8.8.8"), (None, "9.9.9.9"), (None, None)):
+        limited.acquire(owner, address)
+    first.release()
+    limited.acquire(None, "8.8.8.8")
+
+
+def test_the_last_tenth_of_the_connections_is_for_resuming() -> None:
+    limited = limits(limit=20)
+    started = [limited.acquire(None) for _ in range(18)]
+    with pytest.raises(Unavailable):
+        limited.acquire(None)
+    for _ in range(2):
+        limited.acquire(None, resumes=True)
+    with pytest.raises(Unavailable):
+        limited.acquire(None, resumes=True)
+    started.pop().release()
+    limited.acquire(None, resumes=True)

@@ -43,6 +43,13 @@ def slow(request: ChatRequest) -> Iterator[str]:
 
 
 @ai.provider(default_prompt="Hi")
+def idle(request: ChatRequest) -> Iterator[str]:
+    """One word, and then nothing for a minute."""
+    yield "Hi"
+    time.sleep(60)
+
+
+@ai.provider(default_prompt="Hi")
 def flood(request: ChatRequest) -> Iterator[str]:
     """More than the sockets of both sides buffer."""
     for _ in range(45):

@@ -12,11 +12,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.security.baseline import HEALTH_SECONDS
 from tests.security.baseline import Attacked
 from tests.server.servers import DEADLINE
+from tests.server.servers import Server
+from tests.server.servers import is_busy
+from tests.server.wire import call
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
 
@@ -96,3 +101,66 @@ def test_a_flood_of_starts_is_refused_above_a_limit(attacked: Attacked, count: i
         opened = [connect(request("/ai/slow", PROMPT)) for _ in range(count)]
         statuses = Counter(here.recv(12)[9:12] for here in opened)
     assert statuses.keys() <= {b"200", b"429"}, statuses
+
+
+OF_OTHERS: list[tuple[str, dict[str, str] | None]] = [
+    ("/ai/health", None),
+    ("/ai/runs/{run}", None),
+    ("/ai/runs/{run}/stop", {}),
+]
+
+
+START = request("/ai/idle", PROMPT)
+READ = b"GET /ai/runs/%s/events HTTP/1.1\r\nHost: a\r\n\r\n"
+HALF = request("/ai/idle", PROMPT[:8], length=len(PROMPT))
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [(START,), (READ,), (START, READ, HALF)],
+    ids=["starts", "reads of one run", "starts, reads and half-sent bodies"],
+)
+@pytest.mark.parametrize(
+    ("kind", "option", "places"),
+    [
+        ("gevent", "--worker-connections", 40),
+        ("gthread", "--threads", 8),
+        pytest.param("gevent", "--worker-connections", 1000, marks=pytest.mark.nightly),
+    ],
+)
+def test_one_client_with_more_streams_than_places_leaves_others_room(
+    tmp_path: Path, attack: tuple[bytes, ...], kind: str, option: str, places: int
+) -> None:
+    """``/health``, Stop and reading a run answer at once; the other clients' streams are refused in a form that passes."""
+    server = Server(
+        kind,
+        tmp_path / "facts.jsonl",
+        app="tests.security.app:create_app()",
+        options=(option, str(places)),
+        APP_AISTREAM_MAX_ANONYMOUS_RUNS=None,
+    )
+    attacked = Attacked(server)
+    server.wait_ready()
+    try:
+        with connections(attacked) as connect:
+            own = connect(request("/ai/idle", PROMPT))
+            run = run_of(own)
+            for number in range(places * 11 // 10):
+                connect(attack[number % len(attack)].replace(b"%s", run.encode()))
+            attacked.wait_until(lambda here: here["connections"] >= places // 2)
+            took = []
+            for path, body in OF_OTHERS * 3:
+                begun = time.monotonic()
+                assert call(server.url, path.format(run=run), body)[0] == 200
+                took.append(time.monotonic() - begun)
+            assert is_busy() or max(took) <= HEALTH_SECONDS, took
+        assert "Traceback" not in server.output()
+    finally:
+        server.stop()
+
+
+def run_of(stream: socket.socket) -> str:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += stream.recv(4096)
+    return data.partition(b"AIStream-Run: ")[2].partition(b"\r\n")[0].decode()

@@ -155,6 +155,29 @@ def test_a_path_with_control_characters_is_logged_escaped(
     assert "\x1b" not in caplog.records[0].getMessage()
 
 
+ID = "abcdefghijklmnopqrstuv"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", f"/ai/runs/{ID}"),
+        ("POST", f"/ai/runs/{ID}/stop"),
+        ("GET", f"/ai/v1/responses/{ID}"),
+        ("GET", f"/ai/chat/ai-sdk/{ID}/stream"),
+        ("GET", f"/ai/chats/{ID}"),
+    ],
+)
+def test_a_request_that_fails_is_logged_with_the_first_characters_of_its_id(
+    ai: AIStream, client: FlaskClient, caplog: pytest.LogCaptureFixture, method: str, path: str
+) -> None:
+    ai.identify(lambda: 1.5)  # type: ignore[type-var]
+    ai.provider(name="chat")(Script("a"))
+    assert client.open(path, method=method).status_code == 500
+    assert "abcdefgh…" in caplog.records[0].getMessage()
+    assert ID not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
