@@ -26,12 +26,16 @@ ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 IGNORED_PARTS = {"reasoning", "source-url", "source-document"}
 STEP = "step-start"
 
+TOOL_FIELDS = (
+    ("toolCallId", str, "a string"),
+    ("toolName", (str, type(None)), "a string"),
+    ("state", (str, type(None)), "a string"),
+    ("approval", (dict, type(None)), "an object"),
+)
+"""Fields of a tool part that are looked at, and their types."""
+
 # States of a tool part that has a result.
-COMPLETED_STATES = (
-    "output-available",
-    "output-error",
-    "output-denied",
-)  # A client may send a dict.
+COMPLETED_STATES = ("output-available", "output-error", "output-denied")
 # Media types of the audio formats that OpenAI's chat format has.
 AUDIO_FORMATS = {
     "audio/wav": "wav",
@@ -138,9 +142,15 @@ def check_parts(parts: list[t.Any], index: int) -> list[Part]:
             raise invalid_message(index, "has a part that is not an object with a `type`")
         if part["type"] == "text" and not isinstance(part.get("text"), str):
             raise invalid_message(index, "has a text part whose `text` is not a string")
-        if is_tool(part) and not isinstance(part["toolCallId"], str):
-            raise invalid_message(index, "has a tool part whose `toolCallId` is not a string")
+        if is_tool(part):
+            check_tool_part(part, index)
     return parts
+
+
+def check_tool_part(part: Part, index: int) -> None:
+    for name, kind, wanted in TOOL_FIELDS:
+        if name in part and not isinstance(part[name], kind):
+            raise invalid_message(index, f"has a tool part whose `{name}` is not {wanted}")
 
 
 def check_tool_messages(messages: list[Message]) -> list[Message]:

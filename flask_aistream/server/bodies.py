@@ -16,7 +16,10 @@ from flask_aistream.server import sockets
 from flask_aistream.timing.timer import Timer
 
 FEW = 20
-"""One place in so many is left to bodies, however many streams there are; and as many are left to other requests."""
+"""One place in so many is left to bodies, however many streams there are; and as many, at least one, to other requests."""
+
+CROWDED_SECONDS = 0.5
+"""How long a body may arrive while there are too few places. Most bodies arrive at once."""
 
 
 class BodyRead:
@@ -84,19 +87,29 @@ class BodyReads:
                 self._reads.pop(read, None)
 
     def make_room(self) -> None:
-        """End the oldest body if there are too few places left. To be called after a body or a stream takes one."""
-        with self._lock:
-            oldest = next(iter(self._reads)) if self._crowded() else None
-        if oldest is not None:
-            self._end(oldest)
+        """End the oldest body if too few places are left. To be called after a body or a stream takes one."""
+        if self._places is None:
+            return
+        if len(self._reads) > max(self._places // 2, 1):
+            self._end_oldest()
+        elif self._crowded():
+            self._timer.call_later(CROWDED_SECONDS, self._end_if_crowded)
 
     def _crowded(self) -> bool:
-        if self._places is None:
-            return False
-        bodies, few = len(self._reads), max(self._places // FEW, 1)
-        return bodies > max(self._places // 2, 1) or (
-            bodies > few and bodies + self._streams() > self._places - few
-        )
+        """Whether bodies and streams together take nearly all places."""
+        places, bodies = self._places or 0, len(self._reads)
+        few = places // FEW
+        return bodies > few and bodies + self._streams() > places - max(few, 1)
+
+    def _end_if_crowded(self) -> None:
+        if self._crowded():
+            self._end_oldest()
+
+    def _end_oldest(self) -> None:
+        with self._lock:
+            oldest = next(iter(self._reads), None)
+        if oldest is not None:
+            self._end(oldest)
 
     def _end(self, read: BodyRead) -> None:
         # Under the lock: the descriptor is not closed and reused before the read has left the registry.

@@ -65,11 +65,13 @@ def add(blueprint: Blueprint, registry: ProviderRegistry) -> None:
 
 def models(registry: ProviderRegistry) -> Response:
     """The providers, each as the model of its name."""
+    cors.refuse_cross_site(extension().settings, request)
     access.authorize_action(registry, "list", None)
     return jsonify(object="list", data=[model_object(name) for name in registry.names])
 
 
 def model(registry: ProviderRegistry, name: str) -> Response:
+    cors.refuse_cross_site(extension().settings, request)
     access.authorize_action(registry, "list", None)
     return jsonify(model_object(registry.find(name).name))
 

@@ -38,6 +38,11 @@ BODY_BYTES = "flask_aistream.body_bytes"
 
 SYSTEM_ROLES = ("system", "developer")
 
+CALL_ROLES = ("assistant", "tool")
+
+CALL_ID_FACTOR = 64
+"""How much longer than other names the id of a tool call may be: gateways carry signatures of a model in it."""
+
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -275,17 +280,14 @@ def refuse_system_messages(messages: list[Message]) -> None:
             )
 
 
-def check_name_lengths(parsed: ParsedRequest, owner: str | None, settings: Settings) -> None:
+def check_names_of(parsed: ParsedRequest, owner: str | None, settings: Settings) -> None:
     """
-    :raises RequestError: A name that the run keeps is too long, or the owner is not valid Unicode.
+    :raises RequestError: A name that the run keeps is too long, or is not valid Unicode, which no store can keep.
     """
     if owner is not None and not is_unicode(owner):
         raise RequestError(
             "The owner has half of a surrogate pair, which no store can keep.", "owner_invalid", 422
         )
-    limit = settings.max_name_characters
-    if limit is None:
-        return
     names = {
         "chat id": parsed.chat,
         "message id": parsed.continues or parsed.message_id,
@@ -294,12 +296,42 @@ def check_name_lengths(parsed: ParsedRequest, owner: str | None, settings: Setti
         "owner": owner,
         **{name: value for name, value in parsed.options.items() if isinstance(value, str)},
     }
-    for name, value in names.items():
-        if value and len(value) > limit:
-            raise too_long(f"The {name} has {len(value)} characters", limit)
+    limit = settings.max_name_characters
+    for what, name in names.items():
+        if name:
+            check_name(what, name, limit)
     for name in parsed.params:
-        if len(name) > limit:
-            raise too_long(f"A parameter has a name of {len(name)} characters", limit)
+        check_name("name of a parameter", name, limit)
+    for message in parsed.messages:
+        if message["role"] in CALL_ROLES:
+            check_names_of_calls(message, limit)
+
+
+def check_names_of_calls(message: Message, limit: int | None) -> None:
+    ids = [message.get("tool_call_id")]
+    for call in message.get("tool_calls") or ():
+        ids.append(call.get("id"))
+        function = call.get("function")
+        if isinstance(function, dict) and isinstance(function.get("name"), str):
+            check_name("name of a tool", function["name"], limit)
+    for id in ids:
+        if isinstance(id, str):
+            check_name("id of a tool call", id, limit and limit * CALL_ID_FACTOR)
+
+
+def check_name(what: str, name: str, limit: int | None) -> None:
+    if limit is not None and len(name) > limit:
+        raise RequestError(
+            f"The {what} has {len(name)} characters, but at most {limit} are accepted.",
+            "name_too_long",
+            422,
+        )
+    if not is_unicode(name):
+        raise RequestError(
+            f"The {what} has half of a surrogate pair, which no store can keep.",
+            "name_invalid",
+            422,
+        )
 
 
 def is_unicode(text: str) -> bool:
@@ -308,10 +340,6 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def too_long(what: str, limit: int) -> RequestError:
-    return RequestError(f"{what}, but at most {limit} are accepted.", "name_too_long", 422)
 
 
 def is_prefetch(request: Request) -> bool:

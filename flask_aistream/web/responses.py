@@ -6,6 +6,7 @@ import functools
 import logging
 import math
 import random
+import re
 import typing as t
 from collections.abc import Callable
 from types import GeneratorType
@@ -21,6 +22,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed
 
 from flask_aistream.core import events as ev
+from flask_aistream.core.conversation import UNGUESSABLE
 from flask_aistream.delivery.body import Delivery
 from flask_aistream.errors import AccessDenied
 from flask_aistream.errors import AIStreamError
@@ -51,6 +53,9 @@ STREAM_HEADERS = {
 View = Callable[..., Response]
 
 REDIRECTS = range(300, 400)
+
+SECRET = re.compile(f"[A-Za-z0-9_-]{{{UNGUESSABLE},}}")
+"""An id of a run, or of a chat that binds for an anonymous caller."""
 
 LOGIN = "Log in first: this needs an authenticated user."
 
@@ -286,13 +291,8 @@ def with_error_responses(protocol: WireProtocol) -> Callable[[View], View]:
 
 
 def shown_path() -> str:
-    """The path of the current request for a log, with the first characters of each id in it: a whole id is a
-    capability."""
-    path = request.path
-    for name, value in (request.view_args or {}).items():
-        if name.endswith("_id") and len(value) > SHOWN_ID:
-            path = path.replace(value, f"{value[:SHOWN_ID]}…")
-    return path
+    """The path of the current request for a log. What cannot be guessed in it is a capability, and is shortened."""
+    return SECRET.sub(lambda match: f"{match[0][:SHOWN_ID]}…", request.path)
 
 
 def status_of(error: AIStreamError) -> int | None:

@@ -91,7 +91,7 @@ def start(
 
     :raises AIStreamError: The request is wrong, not allowed, or cannot be served now.
     """
-    parse.check_name_lengths(parsed, starter.owner, ext.settings)
+    parse.check_names_of(parsed, starter.owner, ext.settings)
     run = new_run(registry, provider, parsed, starter)
     chat = chat_request(ext, provider, parsed, run)
     if provider.text_only:

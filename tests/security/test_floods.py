@@ -115,21 +115,22 @@ READ = b"GET /ai/runs/%s/events HTTP/1.1\r\nHost: a\r\n\r\n"
 HALF = request("/ai/idle", PROMPT[:8], length=len(PROMPT))
 
 
-@pytest.mark.parametrize(
-    "attack",
-    [(START,), (READ,), (START, READ, HALF)],
-    ids=["starts", "reads of one run", "starts, reads and half-sent bodies"],
-)
-@pytest.mark.parametrize(
-    ("kind", "option", "places"),
-    [
-        ("gevent", "--worker-connections", 40),
-        ("gthread", "--threads", 8),
-        pytest.param("gevent", "--worker-connections", 1000, marks=pytest.mark.nightly),
-    ],
-)
+MIXED = (START, READ, HALF)
+CROWDS = [
+    pytest.param("gevent", "--worker-connections", 40, MIXED, id="gevent"),
+    pytest.param("gthread", "--threads", 8, MIXED, id="gthread"),
+    *(
+        pytest.param(
+            "gevent", "--worker-connections", 1000, attack, id=name, marks=pytest.mark.nightly
+        )
+        for name, attack in {"starts": (START,), "reads of one run": (READ,), "all": MIXED}.items()
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "option", "places", "attack"), CROWDS)
 def test_one_client_with_more_streams_than_places_leaves_others_room(
-    tmp_path: Path, attack: tuple[bytes, ...], kind: str, option: str, places: int
+    tmp_path: Path, kind: str, option: str, places: int, attack: tuple[bytes, ...]
 ) -> None:
     """``/health``, Stop and reading a run answer at once; the other clients' streams are refused in a form that passes."""
     server = Server(
@@ -142,6 +143,7 @@ def test_one_client_with_more_streams_than_places_leaves_others_room(
     attacked = Attacked(server)
     server.wait_ready()
     try:
+        attacked.settle()
         with connections(attacked) as connect:
             own = connect(request("/ai/idle", PROMPT))
             run = run_of(own)
@@ -156,6 +158,7 @@ def test_one_client_with_more_streams_than_places_leaves_others_room(
             assert is_busy() or max(took) <= HEALTH_SECONDS, took
         assert "Traceback" not in server.output()
     finally:
+        server.hurry()
         server.stop()
 
 

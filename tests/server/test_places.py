@@ -11,6 +11,7 @@ import pytest
 
 from flask_aistream.server import gunicorn
 from flask_aistream.server import places as module
+from flask_aistream.server.bodies import CROWDED_SECONDS
 from flask_aistream.server.bodies import BodyReads
 from flask_aistream.server.places import places
 from flask_aistream.server.places import places_of_streams
@@ -55,6 +56,8 @@ def test_without_gunicorn_or_with_one_place_streams_have_no_limit(
         pytest.param(40, 0, 22, 2, id="more bodies than that end the oldest ones"),
         pytest.param(40, 36, 2, 0, id="a few bodies find a place beside all streams"),
         pytest.param(40, 36, 5, 3, id="more bodies than places beside the streams"),
+        pytest.param(8, 6, 1, 0, id="a body finds a place in a small worker"),
+        pytest.param(8, 7, 1, 1, id="the last place of a small worker is for other requests"),
         pytest.param(None, 36, 50, 0, id="an unknown number of places"),
     ],
 )
@@ -74,6 +77,7 @@ def test_bodies_that_arrive_slowly_leave_places(
             opened.enter_context(ours)
             opened.enter_context(theirs)
             were_ended.append(opened.enter_context(reads.limit({"gunicorn.socket": ours})))
+        clock.advance(CROWDED_SECONDS)
         assert [was_ended() for was_ended in were_ended] == [True] * ended + [False] * (
             bodies - ended
         )
@@ -95,8 +99,11 @@ def test_a_stream_that_takes_a_place_ends_the_oldest_body() -> None:
             opened.enter_context(reads.limit({"gunicorn.socket": ours})) for ours, _ in pairs
         )
         reads.make_room()
+        clock.advance(CROWDED_SECONDS)
         assert not first()
         streams[0] += 1
         reads.make_room()
+        assert not first()
+        clock.advance(CROWDED_SECONDS)
         assert first()
         assert not any(other() for other in others)

@@ -291,10 +291,13 @@ def test_a_decorator_that_redirects_to_a_login_is_a_401_on_every_other_route(
             for name, value in {**names, "protocol": "text"}.items():
                 path = path.replace(f"<{name}>", value).replace(f"<path:{name}>", value)
             response = client.open(path, method=method, json={"prompt": "Hi"})
+            tried += 1
+            if endpoint.startswith("playground"):  # A page, whose browser follows a redirect.
+                assert response.status_code in (302, 401, 404), (method, path)
+                continue
             assert response.status_code == 401, (method, path)
             assert "Location" not in response.headers
             assert "access-control-allow-origin" in response.headers
-            tried += 1
     assert tried > 20
 
 

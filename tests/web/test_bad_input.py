@@ -155,6 +155,24 @@ def test_a_path_with_control_characters_is_logged_escaped(
     assert "\x1b" not in caplog.records[0].getMessage()
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("state", {}), ("toolCallId", 7), ("toolName", []), ("approval", [True])],
+)
+def test_a_tool_part_with_a_field_of_another_type_is_refused(
+    client: FlaskClient, script: Script, field: str, value: t.Any
+) -> None:
+    part = {"type": "tool-a", "toolCallId": "c", "state": "output-available", "output": 1}
+    messages = [
+        {"id": "1", "role": "user", "parts": [{"type": "text", "text": "Hi"}]},
+        {"id": "2", "role": "assistant", "parts": [{**part, field: value}]},
+    ]
+    response = client.post("/ai/chat/ai-sdk", json={"messages": messages})
+    assert response.status_code == 422
+    assert f"`{field}` is not" in response.text
+    assert script.requests == []
+
+
 ID = "abcdefghijklmnopqrstuv"
 
 

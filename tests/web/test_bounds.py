@@ -379,6 +379,56 @@ def test_an_owner_that_no_store_can_keep_is_refused(
     assert response.get_json()["error"]["code"] == "owner_invalid"
 
 
+def tool_request(id: str = "c", name: str = "search") -> dict[str, t.Any]:
+    """A conversation with a tool call and its result."""
+    part = {"type": f"tool-{name}", "toolCallId": id, "state": "output-available", "output": 1}
+    return {
+        "messages": [
+            {"id": "1", "role": "user", "parts": [{"type": "text", "text": "Hi"}]},
+            {"id": "2", "role": "assistant", "parts": [part]},
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "accepted"),
+    [
+        (tool_request(name=LONGEST), True),
+        (tool_request(name=LONG), False),
+        (tool_request(id="c" * 64 * 256), True),
+        (tool_request(id="c" * (64 * 256 + 1)), False),
+    ],
+    ids=["name", "long name", "id", "long id"],
+)
+def test_the_names_and_ids_of_tool_calls_are_limited(
+    client: FlaskClient, ai: AIStream, body: dict[str, t.Any], *, accepted: bool
+) -> None:
+    ai.provider(name="chat", default_prompt="Hi")(Script("a"))
+    response = client.post("/ai/chat/ai-sdk", json=body)
+    assert response.status_code == (200 if accepted else 422)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"id": "\ud800", "prompt": "x"},
+        {"id": "a-chat-nobody-guesses\udfff", "prompt": "x"},
+        {"prompt": "x", "\ud800": 1},
+        {"messages": [{"id": "\ud800", "role": "user", "content": "x"}]},
+        tool_request(id="\ud800"),
+        tool_request(name="\ud800"),
+    ],
+    ids=["chat", "long chat", "parameter", "message", "tool call", "tool"],
+)
+def test_a_name_that_is_not_unicode_is_refused(
+    client: FlaskClient, ai: AIStream, body: dict[str, t.Any]
+) -> None:
+    ai.provider(name="chat")(Script("a"))
+    response = client.post("/ai/chat/ai-sdk", json=body)
+    assert response.status_code == 422
+    assert "surrogate" in response.text
+
+
 # Protocols.
 
 ROUTES: dict[str, list[tuple[str, str]]] = {

@@ -50,7 +50,6 @@ def test_an_exception_that_quotes_its_client_forges_no_line(
 
     app.config["PROPAGATE_EXCEPTIONS"] = False
     StreamClient(app).open("/ai/chat", json={"prompt": FORGED})
-    assert "Traceback (most recent call last)" in caplog.text
     assert "[CRITICAL] forged" in caplog.text
     assert not [line for line in caplog.text.splitlines() if line.startswith("[CRITICAL]")]
     assert not log_lines.CONTROL.search(caplog.text)
