@@ -24,7 +24,7 @@ class ConnectionLimits:
     :param limit_per_address: The same for the anonymous clients of one address.
     """
 
-    __slots__ = ("_count", "_lock", "_limit", "_limits_per", "_per_holder")
+    __slots__ = ("_count", "_limit", "_limits_per", "_lock", "_per_holder")
 
     def __init__(
         self,
