@@ -1,4 +1,4 @@
-"""What the adapters of one run share: tokens used, sources cited, ids given out."""
+"""State that the adapters of one run share: token usage, cited sources, generated ids."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from flask_aistream.core.fold import merged
 
 
 class Accounting:
-    """Sums of a run that may call several models, through several SDKs.
+    """Sums over all model calls of a run, which may use several SDKs.
 
-    :param before: Tokens used before the run was restarted; ``None``: it was not.
-    :param restarts: Number of restarts. Part of every id given out, so that ids stay unique.
-    :ivar stream: The stream that the chunks come from, by identity; ``None``: not known.
+    :param before: Usage before the run was restarted; ``None``: it was not restarted.
+    :param restarts: Number of restarts. Part of every generated id, so that ids stay unique.
+    :ivar stream: The stream of the current chunks, compared by identity; ``None``: unknown.
     """
 
     def __init__(self, before: Usage | None = None, restarts: int = 0) -> None:
@@ -34,7 +34,7 @@ class Accounting:
         self._reported_total = Usage()
 
     def new_call(self) -> str:
-        """A name for another call of a model."""
+        """Return a key for another model call."""
         self._model_calls += 1
         return f"call {self._model_calls}"
 
@@ -43,7 +43,7 @@ class Accounting:
 
         :param call: From :meth:`new_call`, or unique otherwise.
         :param usage: Replaces the last report of this call, field by field.
-        :returns: The usage of the run; empty if that has not changed.
+        :returns: The usage of the run; empty if it has not changed.
         """
         if usage == self._latest.get(call):  # Google repeats it with every chunk.
             return ()
@@ -52,12 +52,12 @@ class Accounting:
         return self._total()
 
     def used_more(self, call: str, usage: Usage) -> Sequence[Event]:
-        """The same for SDKs that report additions."""
+        """The same for SDKs that report increments."""
         self._used[call] = added((self._used.get(call, Usage()), usage))
         return self._total()
 
     def url(self, url: t.Any, title: t.Any = None) -> Sequence[Event]:
-        """A cited page; empty the second time, since vendors repeat their lists."""
+        """Cite a page. Empty for a repeated citation, since vendors repeat their lists."""
         if not (isinstance(url, str) and url) or url in self._sources:
             return ()
         self._sources.add(url)
@@ -66,21 +66,21 @@ class Accounting:
     def document(
         self, key: str, title: str, media_type: str, filename: str | None = None
     ) -> Sequence[Event]:
-        """A cited document. ``key`` tells it from others of the run."""
+        """Cite a document. ``key`` identifies it within the run."""
         if key in self._sources:
             return ()
         self._sources.add(key)
         return (SourceDocument(self._source_id(), title, media_type, filename),)
 
     def since_restart(self, usage: Usage) -> Usage:
-        """Usage of the run, where its provider reports ``usage`` since the restart."""
+        """Add the usage before the restart to ``usage``, which the provider reports since then."""
         if self._before is None:
             return usage
         known = (field.name for field in fields(Usage) if getattr(usage, field.name) is not None)
         return added((usage, Usage(**{name: getattr(self._before, name) for name in known})))
 
     def call_id(self) -> str:
-        """An id for a tool call whose vendor gives none."""
+        """Generate an id for a tool call without one."""
         self._tool_calls += 1
         return f"call-{self._mark}{self._tool_calls}"
 
@@ -96,7 +96,7 @@ class Accounting:
 
 
 def added(usages: Iterable[Usage]) -> Usage:
-    """The sum, field by field; a field that no report has stays ``None``."""
+    """The sum, field by field; a field that is missing in all reports stays ``None``."""
     reported = list(usages)
     sums: dict[str, t.Any] = {}
     for field in fields(Usage):

@@ -17,8 +17,8 @@ from flask_aistream.core.events import ToolError
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
 from flask_aistream.providers.accounting import Accounting
-from flask_aistream.providers.base import Answer
-from flask_aistream.providers.failure import failed
+from flask_aistream.providers.base import AnswerState
+from flask_aistream.providers.failure import raise_reported
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import Fields
 from flask_aistream.providers.plain import count_of
@@ -36,7 +36,7 @@ COUNTS = (
     "output_tokens",
 )
 STARTS = ("message_start", "message")
-# Where in a document a citation points gives the kind of document.
+# The kind of a citation's location → the media type of the document.
 MEDIA_TYPES = {"page_location": "application/pdf"}
 
 
@@ -46,7 +46,7 @@ class AnthropicAdapter:
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
         self._tool_calls = ToolCallAssembler(accounting)
-        self.answer = Answer(accounting)
+        self.answer = AnswerState(accounting)
         self._counts: dict[str, int] = {}
         self._unanswered = False  # A call for the application to answer; servers that copy the wire
         # report "end_turn" beside it.
@@ -59,7 +59,7 @@ class AnthropicAdapter:
             "message_delta": self._message_delta,
             "message_stop": self._message_stop,
             "message": self._whole,
-            "error": failed,
+            "error": raise_reported,
             "text": self._helper,
             "thinking": self._helper,
             "input_json": self._helper,
@@ -76,7 +76,7 @@ class AnthropicAdapter:
         read = self._events.get(kind) if isinstance(kind, str) else None
         if read is None:
             if fields.get("error"):
-                failed(fields)
+                raise_reported(fields)
             return ()
         if self.answer.over and kind not in STARTS:
             return ()
@@ -201,7 +201,7 @@ class AnthropicAdapter:
             if count is not None:
                 self._counts[name] = count
         counts = self._counts
-        # The vendor counts what was read from, and written to, the cache apart.
+        # The vendor counts cache reads and writes separately.
         parts = [counts[name] for name in COUNTS[:3] if name in counts]
         return self._accounting.used(
             self.answer.call,

@@ -17,38 +17,38 @@ class Adapter(t.Protocol):
 
     @property
     def incomplete(self) -> bool:
-        """Whether an answer has begun whose end marker has not come."""
+        """Whether an answer is open: it has begun and has no end marker yet."""
         ...
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
-        """The events of ``chunk``; none for a role, a ping, or a chunk that is not understood.
+        """Translate a chunk. A role, a ping or an unknown chunk has no events.
 
         :raises ProviderError: The chunk reports that the model failed.
         """
         ...
 
     def done(self) -> Sequence[Event]:
-        """The stream has ended as it should: complete what is open."""
+        """Complete the open answer after the end of a stream that is complete."""
         ...
 
     def close(self) -> Sequence[Event]:
-        """The provider has ended. Tool calls without an explicit end are completed, if they can be."""
+        """Complete the tool calls that have no end marker, after the provider has returned."""
         ...
 
 
 class WireAdapter(Adapter, t.Protocol):
     """An adapter of a wire with end markers."""
 
-    answer: Answer
+    answer: AnswerState
 
 
-class Answer:
-    """The answer an adapter is reading. A run may have several, one after the other.
+class AnswerState:
+    """Progress of the answer that an adapter reads. A run may contain several answers, in sequence.
 
-    :ivar open: It has begun, and its end marker has not come.
-    :ivar begun: Any answer has begun so far.
-    :ivar ended: Any answer has ended so far.
-    :ivar call: Names the model call for the accounting; vendors' ids repeat, or change in an answer.
+    :ivar open: It has begun and has no end marker yet.
+    :ivar begun: Some answer of the run has begun.
+    :ivar ended: Some answer of the run has ended.
+    :ivar call: Key of the model call in the accounting. Vendors' ids are not unique, or change within an answer.
     """
 
     __slots__ = ("_accounting", "_ended_in", "_over_in", "begun", "call", "ended", "open")
@@ -68,13 +68,13 @@ class Answer:
 
     @property
     def _is_late(self) -> bool:
-        """Whether this stream has had its end marker: content after it is still of the same answer."""
+        """Whether this stream has sent an end marker. Content after it belongs to the same answer."""
         return self._ended_in is not None and self._ended_in is self._accounting.stream
 
     def begin(self) -> bool:
-        """Content came.
+        """Record that content has arrived.
 
-        :returns: Whether it is the first of another answer.
+        :returns: Whether it begins another answer.
         """
         if self.open:
             return False
@@ -85,20 +85,20 @@ class Answer:
         return another
 
     def renew(self) -> None:
-        """Another answer begins, whether or not the last one has ended."""
+        """Begin another answer, even if the last one has not ended."""
         self._ended_in = self._over_in = None
         self.open = False
         self.begin()
 
     @property
     def over(self) -> bool:
-        """Whether this stream has had its last event: what follows is not read."""
+        """Whether this stream has sent its last event. Later events are ignored."""
         return self._over_in is not None and self._over_in is self._accounting.stream
 
     def end(self, *, last: bool = False) -> None:
-        """An end marker came.
+        """Record an end marker.
 
-        :param last: It is the last event of its stream.
+        :param last: No event follows it in its stream.
         """
         self._ended_in = self._accounting.stream
         if last:

@@ -1,4 +1,4 @@
-"""The bytes of an answer → events: an event stream, lines of JSON, or one JSON value."""
+"""Decode the body of a model's HTTP response: an event stream, lines of JSON, or one JSON value."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from flask_aistream.core.events import Event
 from flask_aistream.errors import FrameError
 from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.base import WireAdapter
-from flask_aistream.providers.failure import failed
-from flask_aistream.providers.failure import incomplete
-from flask_aistream.providers.failure import invalid
-from flask_aistream.providers.failure import refuse_status
+from flask_aistream.providers.failure import raise_for_status
+from flask_aistream.providers.failure import raise_incomplete
+from flask_aistream.providers.failure import raise_invalid
+from flask_aistream.providers.failure import raise_reported
 from flask_aistream.providers.fast_json import loads
 from flask_aistream.providers.wires import wire_of
 from flask_aistream.sse.decode import Decoder
@@ -29,7 +29,7 @@ MAX_ERROR = 64 * 1024
 
 DONE = object()
 LAST = frozenset(("message_stop", "response.completed", "response.incomplete", "response.failed"))
-"""Types of events that nothing follows."""
+"""Types of the last event of a stream."""
 
 DECODER = json.JSONDecoder()
 BLANK_LINES = re.compile("\n{2,}")
@@ -38,10 +38,10 @@ SPACE = b" \t\r\n"
 
 
 class BodyReader:
-    """One answer. Feed it the body; it gives events.
+    """Decodes one response: feed it the body, it yields events.
 
-    :ivar complete: The end marker came. Nothing more need be read.
-    :ivar odd: Kinds of chunks that were not understood, and how many.
+    :ivar complete: The end marker was read. The rest of the body can be skipped.
+    :ivar odd: Number of ignored chunks, by a description.
     """
 
     def __init__(self, status: int, headers: t.Any, accounting: Accounting) -> None:
@@ -57,19 +57,19 @@ class BodyReader:
         self.odd: Counter[str] = Counter()
 
     @property
-    def refused(self) -> bool:
-        """Whether the status is that of an error."""
+    def is_error(self) -> bool:
+        """Whether the status is not 2xx."""
         return self._status >= 300
 
-    def refuse(self, body: bytes) -> t.NoReturn:
+    def raise_for_status(self, body: bytes) -> t.NoReturn:
         """
         :raises ProviderError: Always, with a code by the status and ``body``.
         """
-        refuse_status(self._status, self._headers, body)
+        raise_for_status(self._status, self._headers, body)
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """
-        :raises ProviderError: The service reports an error, or this is no answer of a model.
+        :raises ProviderError: The service reports an error, or the body is not an answer of a model.
         """
         if self._decode is None:
             self._start += data
@@ -80,18 +80,18 @@ class BodyReader:
         yield from self._events(self._decode.feed(data))
 
     def end(self) -> Iterator[Event]:
-        """The body has ended.
+        """Decode the rest, at the end of the body.
 
-        :raises ProviderError: ``upstream_incomplete``: without an end marker.
+        :raises ProviderError: ``upstream_incomplete``: the body has no end marker.
         """
         if self._decode is not None:
             yield from self._events(self._decode.end())
         if self.complete:
             return
         if self._adapter is None and self.odd:
-            invalid("an answer in a format that is not known")
+            raise_invalid("an answer in a format that is not known")
         if self._adapter is None or self._adapter.incomplete or not self._adapter.answer.ended:
-            incomplete()
+            raise_incomplete()
         yield from self._adapter.done()
 
     def _events(self, values: t.Iterable[t.Any]) -> Iterator[Event]:
@@ -113,21 +113,21 @@ class BodyReader:
                 if self._adapter is not None:
                     yield from self._adapter.done()
                 elif self.odd:
-                    invalid("an answer in a format that is not known")
+                    raise_invalid("an answer in a format that is not known")
                 self.complete = True
                 return
             else:
                 count(self.odd, type(value).__name__)
 
     def _recognize(self, value: dict[str, t.Any]) -> WireAdapter | None:
-        """The adapter for this answer, chosen by its first event that belongs to a known wire."""
+        """Choose the adapter by the first event of a known format."""
         factory = wire_of(value)
         if factory is None:
             if value.get("type") == "ping":
                 return None
             self._unknown += 1
             if self._unknown > MAX_UNKNOWN:
-                invalid("an answer in a format that is not known")
+                raise_invalid("an answer in a format that is not known")
             count(self.odd, f"an object with {', '.join(map(str, list(value)[:5]))}")
             return None
         self._adapter = factory(self._accounting)
@@ -135,10 +135,10 @@ class BodyReader:
 
 
 MAX_UNKNOWN = 10_000
-"""Objects of no known wire that an answer may begin with."""
+"""Maximum number of unknown objects at the beginning of an answer."""
 
 MAX_KINDS = 100
-"""Descriptions of odd chunks that are kept."""
+"""Maximum number of descriptions of ignored chunks."""
 
 
 def count(odd: Counter[str], what: str) -> None:
@@ -147,7 +147,7 @@ def count(odd: Counter[str], what: str) -> None:
 
 
 ODD = (AttributeError, IndexError, KeyError, TypeError, ValueError)
-"""Raised by a chunk whose fields have other types than its wire defines."""
+"""Raised by adapters for chunks whose fields have other types than the format defines."""
 
 
 class EventStream:
@@ -158,7 +158,7 @@ class EventStream:
         try:
             frames = self._decoder.feed(data)
         except FrameError:
-            invalid(f"an event larger than {MAX_EVENT} characters")
+            raise_invalid(f"an event larger than {MAX_EVENT} characters")
         for frame in frames:
             text = frame.data
             if not text:
@@ -173,7 +173,7 @@ class EventStream:
                     yield DONE if line.strip() == "[DONE]" else parsed(line)
                 continue
             if frame.event == "error" and not (isinstance(value, dict) and "type" in value):
-                failed()
+                raise_reported()
             yield value
 
     def end(self) -> Iterator[t.Any]:
@@ -182,7 +182,7 @@ class EventStream:
 
 
 class JsonLines:
-    """A JSON value a line (Ollama), or one value over all lines; of a list, its items."""
+    """One JSON value per line (Ollama), or one value in several lines. A list yields its items."""
 
     def __init__(self) -> None:
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
@@ -196,7 +196,7 @@ class JsonLines:
             text = BLANK_LINES.sub("\n", text)
         self._size += len(text)
         if self._size > MAX_EVENT:
-            invalid(f"a line larger than {MAX_EVENT} characters")
+            raise_invalid(f"a line larger than {MAX_EVENT} characters")
         self._rest.append(text)
         if self._whole or "\n" not in text:
             return
@@ -205,9 +205,7 @@ class JsonLines:
             if not line.strip():
                 continue
             value = parsed(line)
-            if isinstance(
-                value, Unparsed
-            ):  # The first line of a value that is printed over several.
+            if isinstance(value, Unparsed):  # The first line of a value in several lines.
                 self._whole = True
                 rest = "\n".join([*lines[number:], rest])
                 break
@@ -225,7 +223,7 @@ class JsonLines:
 
 
 def joined(text: str) -> Iterator[t.Any]:
-    """Values of JSON with anything but LF between them, as far as they can be read."""
+    """JSON values without line ends between them, up to the first invalid one."""
     position = 0
     while position < len(text):
         try:
@@ -239,7 +237,7 @@ def joined(text: str) -> Iterator[t.Any]:
 
 
 class Unparsed(str):
-    """Text that is no JSON."""
+    """Text that is not valid JSON."""
 
 
 def parsed(text: str) -> t.Any:
@@ -250,9 +248,10 @@ def parsed(text: str) -> t.Any:
 
 
 def decoder_of(start: bytes, headers: t.Any) -> EventStream | JsonLines | None:
-    """By the first byte, as servers misname their content types; ``None``: it has not come yet.
+    """Choose the decoder by the first byte, since servers send wrong content types.
 
-    :raises ProviderError: This is a page.
+    :returns: ``None`` before the first byte has arrived.
+    :raises ProviderError: The body is an HTML page.
     """
     if len(start) < len(BOM) and BOM.startswith(start):
         return None
@@ -263,9 +262,9 @@ def decoder_of(start: bytes, headers: t.Any) -> EventStream | JsonLines | None:
         if len(start) <= MAX_ERROR:
             return None
         if not is_named:
-            invalid("nothing but space")
+            raise_invalid("nothing but space")
     if text[:1] == b"<" or "html" in content_type:
-        invalid("a page instead of an answer")
+        raise_invalid("a page instead of an answer")
     if text[:1] in (b"{", b"["):
         return JsonLines()
     return EventStream()

@@ -57,7 +57,7 @@ BY_STATUS = {
 
 ABOUT_INPUT = {"context_too_long", "content_refused"}
 
-# In the type, code or message of an error object; the first row that is found counts.
+# Patterns in the type, code or message of an error object → codes; the first match counts.
 BY_WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), code)
     for pattern, code in (
@@ -115,9 +115,9 @@ LIBRARIES = frozenset(
         "urllib3",
     ]
 )
-"""Packages whose exceptions are those of a model's service, or of the way to it."""
+"""Packages whose exceptions mean a failure of a model's service, or of the connection to it."""
 
-# Parts of the names of exceptions without a status; the first row that fits counts.
+# Parts of the names of exceptions without a status → codes; the first match counts.
 BY_CLASS: tuple[tuple[str, str | None], ...] = (
     ("ImproperConnection", None),  # http.client's, for calls in the wrong order.
     ("Disconnect", "upstream_unavailable"),
@@ -162,7 +162,7 @@ def failure_of(error: BaseException, now: float | None = None) -> ProviderError 
     """The failure that an exception of a known library means; ``None`` for any other exception.
 
     An exception group means the failure of its first member, if each member means one. An exception that was
-    raised from another one (``raise … from error``) means what that one means, unless it says more itself.
+    raised from another one (``raise … from error``) has the meaning of that one, unless its own is more specific.
 
     :param now: Seconds since 1970, for a ``Retry-After`` that is a date.
     """
@@ -182,7 +182,7 @@ def meaning(error: BaseException, now: float | None) -> ProviderError | None:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """``error``, and what it was raised from; before either, the reason that urllib3 and urllib give it."""
+    """``error`` and its ``__cause__`` chain, each preceded by the ``reason`` that urllib3 and urllib attach."""
     seen: set[int] = set()
     one: BaseException | None = error
     while one is not None and id(one) not in seen:
@@ -205,7 +205,7 @@ def group_failure(error: BaseException, now: float | None) -> ProviderError | No
 
 
 def own_failure(error: BaseException, now: float | None) -> ProviderError | None:
-    """What ``error`` says itself."""
+    """The failure that ``error`` itself describes; ``None`` if it is of no known library."""
     bases = [base for base in type(error).__mro__ if root_of(base) in LIBRARIES]
     if not bases:
         return failure("upstream_invalid") if is_unreadable(error) else None
@@ -242,7 +242,7 @@ CHUNK_READERS = re.compile("chunk|delta|stream$|^__stream__$|event_iterator")
 
 
 def is_unreadable(error: BaseException) -> bool:
-    """Whether an SDK could not read what the service sent: invalid JSON, or fields of other types."""
+    """Whether an SDK failed to parse a response: invalid JSON, or fields of wrong types."""
     trace, root, name = error.__traceback__, "", ""
     while trace is not None:
         module = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
@@ -365,9 +365,9 @@ def status_in(body: t.Any, depth: int = 0) -> int | None:
     return next((it for it in found if it is not None), None)
 
 
-def refuse_status(status: int, headers: t.Any, body: bytes) -> t.NoReturn:
+def raise_for_status(status: int, headers: t.Any, body: bytes) -> t.NoReturn:
     """
-    :param body: Its beginning.
+    :param body: The beginning of the body.
     :raises ProviderError: Always.
     """
     value = read_json(body)
@@ -387,13 +387,13 @@ def read_json(body: bytes | str) -> t.Any:
 
 
 class UpstreamStatus(Exception):
-    """The cause, for the log."""
+    """The details, as ``__cause__``, for the log."""
 
 
-def reported(chunk: t.Any, default: str = "upstream_error") -> ProviderError:
-    """The failure that a chunk reports.
+def reported_failure(chunk: t.Any, default: str = "upstream_error") -> ProviderError:
+    """Build the error for a failure that a chunk reports.
 
-    :param default: Code of an error object that does not say more.
+    :param default: Code of an error object without details.
     """
     words, status = words_of(chunk), status_in(chunk)
     code = code_in(words) or (code_of(status, "") if status else default)
@@ -402,16 +402,16 @@ def reported(chunk: t.Any, default: str = "upstream_error") -> ProviderError:
     return error
 
 
-def failed(chunk: t.Any = None) -> t.NoReturn:
-    """A chunk reports that the model failed.
+def raise_reported(chunk: t.Any = None) -> t.NoReturn:
+    """Raise the failure that a chunk reports.
 
     :raises ProviderError: Always.
     """
-    raise reported(chunk)
+    raise reported_failure(chunk)
 
 
-def broken(error: ProviderError, events: list[Event]) -> list[Event]:
-    """The end of an answer whose last chunk has ``events`` and reports a failure.
+def end_with_failure(error: ProviderError, events: list[Event]) -> list[Event]:
+    """The last events of an answer whose last chunk has ``events`` and reports a failure.
 
     :raises ProviderError: There are no events.
     """
@@ -420,7 +420,7 @@ def broken(error: ProviderError, events: list[Event]) -> list[Event]:
     return [Failed(error.code, str(error), error.status, error.retry_after)]
 
 
-def incomplete() -> t.NoReturn:
+def raise_incomplete() -> t.NoReturn:
     """The stream ended without an end marker.
 
     :raises ProviderError: Always.
@@ -428,18 +428,18 @@ def incomplete() -> t.NoReturn:
     raise failure("upstream_incomplete")
 
 
-def invalid(what: str) -> t.NoReturn:
+def raise_invalid(what: str) -> t.NoReturn:
     """
-    :param what: The service sent, for the log.
+    :param what: Completes "The model's service sent …" in the log.
     :raises ProviderError: Always.
     """
     raise failure("upstream_invalid") from UpstreamStatus(f"The model's service sent {what}.")
 
 
-def refuse_error(fields: Fields | dict[t.Any, t.Any]) -> None:
-    """Check a chunk that has nothing of an answer.
+def raise_if_error(fields: Fields | dict[t.Any, t.Any]) -> None:
+    """Check a chunk without content.
 
-    :raises ProviderError: It is an error object, in any of the forms servers send.
+    :raises ProviderError: It is an error object, in any of the forms that servers send.
     """
     get = fields.get
     if (
@@ -448,4 +448,4 @@ def refuse_error(fields: Fields | dict[t.Any, t.Any]) -> None:
         or get("detail")
         or (get("message") and (get("code") or get("status")))
     ):
-        failed(fields)
+        raise_reported(fields)

@@ -1,4 +1,4 @@
-"""JSON → values, with orjson where it is installed (extra ``upstream``)."""
+"""Parse JSON with orjson if it is installed (extra ``upstream``), otherwise with ``json``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import typing as t
 from collections.abc import Callable
 
 
-def fastest() -> Callable[[str], t.Any]:
+def fastest_parser() -> Callable[[str], t.Any]:
     try:
         from orjson import loads
     except ImportError:
@@ -15,15 +15,15 @@ def fastest() -> Callable[[str], t.Any]:
     return t.cast("Callable[[str], t.Any]", loads)
 
 
-quick = fastest()
+parse = fastest_parser()
 
 
 def loads(text: str) -> t.Any:
     """
-    :raises ValueError: This is no JSON.
+    :raises ValueError: ``text`` is not valid JSON.
     """
     try:
-        return quick(text)
+        return parse(text)
     except ValueError:
-        # orjson refuses half a character (a lone surrogate) and NaN.
+        # orjson rejects lone surrogates and NaN.
         return json.loads(text)

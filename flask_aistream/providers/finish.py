@@ -1,4 +1,4 @@
-"""Vendors' finish reasons → ours."""
+"""Translate vendors' finish reasons."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ BROKEN = {
     "insufficient_system_resource": "upstream_unavailable",  # DeepSeek
     "network_error": "upstream_unavailable",  # Zhipu
 }
-"""Reasons of answers that the service itself broke off → codes."""
+"""Reasons of answers that the service aborted → error codes."""
 
 
 def reason_of(word: object) -> FinishReason:
-    """Our reason for a vendor's, in any case or as an enum; ``other`` if it is unknown."""
+    """Translate a vendor's reason, a string in any case or an enum; ``other`` if it is unknown."""
     return REASONS.get(str(getattr(word, "value", word)).lower(), "other")

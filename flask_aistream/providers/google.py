@@ -18,8 +18,8 @@ from flask_aistream.core.events import Reasoning
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
 from flask_aistream.providers.accounting import Accounting
-from flask_aistream.providers.base import Answer
-from flask_aistream.providers.failure import refuse_error
+from flask_aistream.providers.base import AnswerState
+from flask_aistream.providers.failure import raise_if_error
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import count_of
 from flask_aistream.providers.plain import data_url
@@ -44,7 +44,7 @@ class GoogleAdapter:
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
         self._tool_calls = ToolCallAssembler(accounting)
-        self.answer = Answer(accounting)
+        self.answer = AnswerState(accounting)
         self._unanswered: set[str] = set()
         self._code = ""
 
@@ -57,7 +57,7 @@ class GoogleAdapter:
         candidates = items_of(get(chunk, "candidates"))
         usage = get(chunk, "usage_metadata")
         if not candidates and not usage:
-            refuse_error(fields_of(chunk))
+            raise_if_error(fields_of(chunk))
         for candidate in candidates:
             if get(candidate, "index") in FIRST:
                 events += self._candidate(candidate)

@@ -18,7 +18,7 @@ ASYNC = ("aclose", "close")
 
 
 def reading(iterator: t.Any, ways: tuple[str, ...] = SYNC) -> list[t.Any]:
-    """What ``iterator`` is reading, and that in turn, as far as it can be closed; outermost first.
+    """The iterator that ``iterator`` is reading, the one that this is reading, and so on; outermost first.
 
     For a suspended generator: the generators that its loops and ``yield from`` read. Objects that only a local
     variable refers to are skipped, because other code may share them. For an iterator that cannot be closed
@@ -41,7 +41,7 @@ def reading(iterator: t.Any, ways: tuple[str, ...] = SYNC) -> list[t.Any]:
 def held(iterator: t.Any, ways: tuple[str, ...]) -> list[t.Any]:
     if isinstance(iterator, GENERATORS):
         on_stack = looped_over(iterator)
-        # A file or a cursor may be anybody's.
+        # A file or a cursor may be used by other code.
         return [it for it in on_stack if isinstance(it, GENERATORS) or not can_close(it, ways)]
     if can_close(iterator, ways) or not is_iterator(iterator):
         return []

@@ -31,7 +31,7 @@ from flask_aistream.providers.tool_calls import ToolCallAssembler
 
 # Where integrations read why the model stopped.
 FINISH_KEYS = ("finish_reason", "stop_reason", "done_reason", "stopReason")
-# Integrations that always give a reason; a message of theirs without one was cut off.
+# Integrations that always send a finish reason: a message without one was cut off.
 TRUTHFUL = {"anthropic", "google_genai", "ollama", "openai"}
 CALLS = ("tool_call_chunks", "tool_calls", "invalid_tool_calls")
 INTERRUPT = "__interrupt__"
@@ -87,7 +87,7 @@ class LangChainAdapter:
                 return self.events(chunk.message)
             case "Generation" | "GenerationChunk":  # A model that is no chat model.
                 return (chunk.text,) if chunk.text else ()
-            case _:  # What people and the system read is no answer.
+            case _:  # Messages of users and of the system are not part of the answer.
                 return ()
 
     def close(self) -> Sequence[Event]:
@@ -148,7 +148,7 @@ class LangChainAdapter:
         return [*events, ToolResult(message.tool_call_id, plain(message.content))]
 
     def _event(self, event: dict[str, t.Any]) -> Sequence[Event]:
-        """One of ``astream_events(version="v2")``. What chains pass on is what models events before."""
+        """An event of ``astream_events(version="v2")``. Events of chains repeat those of models."""
         read = self._readers.get(event["event"])
         return read(event) if read else ()
 
@@ -180,7 +180,7 @@ class LangChainAdapter:
         return self.events(chunk[0])
 
     def _mode(self, mode: str, data: t.Any) -> Sequence[Event]:
-        """Other modes repeat the messages, or tell of the graph's inside."""
+        """Other modes repeat the messages, or report the internals of the graph."""
         if mode == "messages":
             return self.events(data[0])
         if mode == "custom":
@@ -219,7 +219,7 @@ def finished(message: t.Any, asks: bool) -> list[Event]:
 
 
 def image(block: t.Any) -> list[Event]:
-    """What OpenAI's image tool made, in Responses."""
+    """An image of OpenAI's image tool, in the Responses API."""
     media_type = f"image/{field_of(block, 'output_format') or 'png'}"
     result = field_of(block, "result")
     return [File(data_url(media_type, result), media_type)] if result else []

@@ -11,8 +11,8 @@ from flask_aistream.core.events import Finished
 from flask_aistream.core.events import Reasoning
 from flask_aistream.core.events import Usage
 from flask_aistream.providers.accounting import Accounting
-from flask_aistream.providers.base import Answer
-from flask_aistream.providers.failure import refuse_error
+from flask_aistream.providers.base import AnswerState
+from flask_aistream.providers.failure import raise_if_error
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import Fields
 from flask_aistream.providers.plain import count_of
@@ -30,7 +30,7 @@ class OllamaAdapter:
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
         self._tool_calls = ToolCallAssembler(accounting)
-        self.answer = Answer(accounting)
+        self.answer = AnswerState(accounting)
 
     @property
     def incomplete(self) -> bool:
@@ -42,7 +42,7 @@ class OllamaAdapter:
         fields = fields_of(chunk)
         message = fields.get("message")
         if message is None and fields.get("response") is None:
-            refuse_error(fields)
+            raise_if_error(fields)
         events = self._generated(fields) if message is None else self._message(fields_of(message))
         done = fields.get("done")
         if (events or not done) and self.answer.begin():
@@ -81,7 +81,7 @@ class OllamaAdapter:
     def _done(self, fields: Fields) -> list[Event]:
         usage = Usage(count_of(fields, "prompt_eval_count"), count_of(fields, "eval_count"))
         word = fields.get("done_reason")
-        reason = reason_of(word) if word else "stop"  # Servers before 0.1.40 give none.
+        reason = reason_of(word) if word else "stop"  # Servers before 0.1.40 send none.
         if reason == "stop" and self._tool_calls.called:  # It reports stop while a tool is awaited.
             reason = "tool-calls"
         if not self.answer.open:

@@ -16,11 +16,11 @@ from flask_aistream.core.events import Finished
 from flask_aistream.core.events import Reasoning
 from flask_aistream.core.events import Usage
 from flask_aistream.providers.accounting import Accounting
-from flask_aistream.providers.base import Answer
-from flask_aistream.providers.failure import broken
-from flask_aistream.providers.failure import failed
-from flask_aistream.providers.failure import refuse_error
-from flask_aistream.providers.failure import reported
+from flask_aistream.providers.base import AnswerState
+from flask_aistream.providers.failure import end_with_failure
+from flask_aistream.providers.failure import raise_if_error
+from flask_aistream.providers.failure import raise_reported
+from flask_aistream.providers.failure import reported_failure
 from flask_aistream.providers.finish import BROKEN
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import Fields
@@ -33,24 +33,24 @@ from flask_aistream.providers.tool_calls import Part
 from flask_aistream.providers.tool_calls import ToolCallAssembler
 
 REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
-"""Names of one thing; a delta that has several repeats it."""
+"""Names of the same field. A delta that has several of them repeats the text."""
 
 
 class ChatAdapter:
-    """Reads the first choice; of ``n`` answers only one can be the run's.
+    """Reads the first choice, since a run has one answer.
 
-    The end marker is a ``finish_reason``, or ``[DONE]`` where the body is read raw.
+    The end marker is a ``finish_reason``, or ``[DONE]`` in a raw body.
     """
 
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
         self._tool_calls = ToolCallAssembler(accounting, guess=True)
-        self.answer = Answer(accounting)
+        self.answer = AnswerState(accounting)
         self._saw_chunks = False
         self._id: t.Any = None
         self._reason: t.Any = "stop"
         self._output_tokens = 0
-        # In the order of their events, if one delta has several.
+        # In the order of their events in a delta that has several.
         self._fields: tuple[tuple[str, Callable[[t.Any], Sequence[Event]]], ...] = (
             ("content", content),
             ("refusal", content),
@@ -74,10 +74,10 @@ class ChatAdapter:
                     return self._helper(str(kind), fields)
                 if (wrapped := fields.get("data")) is not None:  # Mistral's SDK
                     return self.events(wrapped)
-                refuse_error(fields)
+                raise_if_error(fields)
             choices = ()
         elif not choices and fields.get("error"):
-            failed(fields)
+            raise_reported(fields)
         events: list[Event] = []
         usage = fields.get("usage")
         if usage is None and (groq := fields.get("x_groq")) is not None:
@@ -107,7 +107,7 @@ class ChatAdapter:
         fields = fields_of(delta)
         text = fields.get("content") if delta is not None else choice.get("text")
         if type(text) is str and text and type(fields) is dict and len(fields) == 1:
-            events: list[Event] = [text]  # As nearly every chunk is that was read raw.
+            events: list[Event] = [text]  # Nearly every chunk of a raw body.
         else:
             events = self._delta(fields) if delta is not None else content(text)
         if not self.answer.open:
@@ -115,7 +115,7 @@ class ChatAdapter:
         error = choice.get("error") or chunk.get("error")
         if error or (finish and text_of(finish) in BROKEN):
             code = BROKEN.get(text_of(finish), "upstream_error")
-            return events + broken(reported({"error": error}, code), events)
+            return events + end_with_failure(reported_failure({"error": error}, code), events)
         if finish and finish != "null":
             self._id = chunk.get("id")
             events += self._finish(finish)
@@ -148,7 +148,7 @@ class ChatAdapter:
         return events
 
     def _reopen(self, delta: Fields, finish: t.Any, chunk: Fields, has_content: bool) -> None:
-        """A chunk came before any other, or after an end marker: of another answer, by its id."""
+        """Handle the first chunk, or one after an end marker, which belongs to another answer if its id differs."""
         id = chunk.get("id")
         if self.answer.begun and id and id != self._id:
             if has_content or finish or delta.get("role"):

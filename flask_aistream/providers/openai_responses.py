@@ -19,9 +19,9 @@ from flask_aistream.core.events import ToolError
 from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
 from flask_aistream.providers.accounting import Accounting
-from flask_aistream.providers.base import Answer
-from flask_aistream.providers.failure import failed
-from flask_aistream.providers.failure import refuse_error
+from flask_aistream.providers.base import AnswerState
+from flask_aistream.providers.failure import raise_if_error
+from flask_aistream.providers.failure import raise_reported
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import Fields
 from flask_aistream.providers.plain import count_of
@@ -41,7 +41,7 @@ HOSTED = {
     "image_generation_call",
     "mcp_call",
 }
-# The arguments of an item's call, by the names its type uses; the first that is there counts.
+# Names of the field with a call's arguments; the first one that exists counts.
 ARGUMENTS = ("arguments", "input", "action", "operation")
 MEDIA_TYPES = {
     "pdf": "application/pdf",
@@ -60,7 +60,7 @@ class ResponsesAdapter:
     def __init__(self, accounting: Accounting) -> None:
         self._accounting = accounting
         self._tool_calls = ToolCallAssembler(accounting)
-        self.answer = Answer(accounting)
+        self.answer = AnswerState(accounting)
         self._waiting = False
         self._text = Repeated()
         self._reasoning = Repeated()
@@ -94,14 +94,14 @@ class ResponsesAdapter:
         kind = fields.get("type")
         if not isinstance(kind, str):
             if fields.get("output") is None and fields.get("status") is None:
-                refuse_error(fields)
+                raise_if_error(fields)
             return self._whole(fields)
         if self.answer.over and kind != "response.created":
             return ()
         if kind in ENDS:
             return self._ended(fields_of(fields.get("response")), ENDS[kind])
         if kind == "error" or kind.endswith(".error"):
-            failed(fields)
+            raise_reported(fields)
         read = self._events.get(kind)
         events = read(fields) if read else ()
         if not self.answer.open:
@@ -149,9 +149,9 @@ class ResponsesAdapter:
         return self._item(fields_of(event.get("item")), "items")
 
     def _item(self, item: Fields, source: str) -> list[Event]:
-        """An item as a whole; its text and thoughts only if they have not come before.
+        """Translate a complete item. Its text and reasoning are skipped if they were streamed before.
 
-        :param source: Where the item stands.
+        :param source: Where the item was found; see :class:`Repeated`.
         """
         kind = item.get("type")
         if kind == "message":
@@ -186,7 +186,7 @@ class ResponsesAdapter:
 
     def _ended(self, response: Fields, status: str) -> list[Event]:
         """
-        :param status: By the event's type, for a response without one of its own.
+        :param status: The default, by the type of the event.
         """
         if not self.answer.open:
             self.answer.renew()
@@ -206,7 +206,7 @@ class ResponsesAdapter:
         waiting, self._waiting = self._waiting, False
         self.answer.end(last=True)
         if status == "failed":
-            failed(response)
+            raise_reported(response)
         events: list[Event] = []
         if usage := response.get("usage"):
             events += self._accounting.used(self.answer.call, used(usage))
@@ -214,7 +214,7 @@ class ResponsesAdapter:
             reason = field_of(response.get("incomplete_details"), "reason")
             return [*events, Finished(reason_of(reason))]
         items = items_of(response.get("output"))
-        # Some servers leave the output out; its items have come before.
+        # Some servers omit the output, whose items they have streamed.
         waiting = waits(items) if items else waiting
         return [*events, Finished("tool-calls" if waiting else "stop")]
 
@@ -242,8 +242,8 @@ class ResponsesAdapter:
 
 
 class Repeated:
-    """What one answer says several times: in deltas, parts, items, and in the response at its end. Some servers
-    leave the first of these out."""
+    """Chooses one source of a text that a response repeats in deltas, parts, items, and in the response at its end. Some
+    servers omit the first of these."""
 
     __slots__ = ("_source",)
 
@@ -251,7 +251,7 @@ class Repeated:
         self._source = ""
 
     def comes_from(self, source: str) -> bool:
-        """Whether to read ``source``: it is the first that the answer has."""
+        """Whether to read ``source``: the first source of the answer is read, and no other."""
         if not self._source:
             self._source = source
         return self._source == source
@@ -276,7 +276,7 @@ def reasoning(event: Fields) -> Sequence[Event]:
 
 
 def paragraph(event: Fields) -> Sequence[Event]:
-    """Summaries come in parts that do not end with a line break."""
+    """Summaries are streamed in parts that do not end with a line break."""
     return (Reasoning("\n\n"),) if event.get("summary_index") else ()
 
 
@@ -328,7 +328,7 @@ def output(item: Fields) -> list[Event]:
 
 
 def results(item: Fields) -> list[Event]:
-    """The answer of a hosted tool; only that there is one, where the item does not hold it."""
+    """The result of a hosted tool; an empty one if the item does not contain it."""
     kind = item.get("type")
     if kind not in HOSTED:
         return []

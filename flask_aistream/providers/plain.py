@@ -1,4 +1,4 @@
-"""SDK values → JSON values, and the one way to read fields of objects and of plain JSON alike."""
+"""Convert values of SDKs to JSON values, and read fields of objects and of plain JSON alike."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MAX_DEPTH = 100
 
 
 def plain(value: t.Any, depth: int = 0) -> Json:
-    """``value`` as ``json.dumps`` accepts it; what has no JSON form is left to ``str``.
+    """Convert a value for ``json.dumps``. A value without a JSON form becomes its ``str``.
 
-    Fields that are ``None`` are left out of objects, as vendors' SDKs declare many more fields than
-    an answer has. What is nested deeper than 100 levels is left out as well.
+    Omits fields that are ``None``, since SDKs declare many more fields than an answer has, and values that are nested
+    deeper than 100 levels.
     """
     if depth > MAX_DEPTH:
         return None
@@ -56,13 +56,13 @@ def plain(value: t.Any, depth: int = 0) -> Json:
 
 
 class Fields(t.Protocol):
-    """The fields of an object or a JSON object, those that its SDK does not declare included."""
+    """The fields of an object or a JSON object, also those that its SDK does not declare."""
 
     def get(self, name: str, /) -> t.Any: ...
 
 
 class Attributes:
-    """Fields of an object that has them as properties or slots."""
+    """Fields that are properties or slots of an object."""
 
     __slots__ = ("_value",)
 
@@ -77,9 +77,9 @@ NONE: dict[str, t.Any] = {}
 
 
 def fields_of(value: t.Any) -> Fields:
-    """The fields of ``value``; of plain JSON and of most SDKs' objects, the dict that holds them.
+    """The fields of ``value``; for plain JSON and most SDKs' objects, the dict that contains them.
 
-    Anything without fields (``None``, a string, a list) has none, so that odd chunks harm nothing.
+    A value without fields (``None``, a string, a list) has none, so malformed chunks raise nothing.
     """
     if type(value) is dict or type(value) is Attributes:
         return t.cast("Fields", value)
@@ -106,22 +106,22 @@ def has_properties(kind: type) -> bool:
 
 
 def field_of(value: t.Any, name: str) -> t.Any:
-    """One field of an object or a JSON object; ``None`` if it is not there."""
+    """One field of an object or a JSON object; ``None`` if it does not exist."""
     return fields_of(value).get(name)
 
 
 def items_of(value: t.Any) -> t.Sequence[t.Any]:
-    """The items of a list; none of anything else."""
+    """The items of a list; an empty sequence for any other value."""
     return value if isinstance(value, list | tuple) else ()
 
 
 def text_of(value: t.Any) -> str:
-    """A string as it is, ``""`` for anything else."""
+    """A string unchanged; ``""`` for any other value."""
     return value if isinstance(value, str) else ""
 
 
 def count_of(value: t.Any, name: str) -> int | None:
-    """A count that is one of ``value``'s fields."""
+    """The number in a field of ``value``; ``None`` if it is not a finite number."""
     count = fields_of(value).get(name)
     return int(count) if isinstance(count, int | float) and math.isfinite(count) else None
 

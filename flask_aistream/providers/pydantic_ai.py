@@ -1,7 +1,7 @@
 """pydantic-ai: the events of an agent's run, and its result.
 
-``agent.run_stream_events()``, ``agent.iter()`` and event handlers give these; an agent calls its model
-several times, and each answer is a step made of parts.
+``agent.run_stream_events()``, ``agent.iter()`` and event handlers yield them. An agent calls its model several times, and
+each answer is a step of several parts.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class PydanticAIAdapter:
         return self._cited(event.part)
 
     def _part(self, part: t.Any) -> list[Event]:
-        """A part that is as long as it will be, or begins with what it has."""
+        """Handle the start of a part, which contains its first text, or all of it."""
         match part.part_kind:
             case "text":
                 return [part.content] if part.content else []

@@ -1,7 +1,7 @@
-"""Raw HTTP responses of a model's service: recognised by their class, without importing any library.
+"""Read raw HTTP responses of a model's service, recognised by their class, without importing any HTTP library.
 
-``openai`` and ``anthropic`` give them with ``with_streaming_response`` and ``with_raw_response``; other
-clients' responses are understood too. Reading the body here costs a tenth of an SDK's object a chunk.
+``openai`` and ``anthropic`` return them from ``with_streaming_response`` and ``with_raw_response``; responses of other
+HTTP clients work, too. Decoding the body here costs a tenth of creating an SDK's object for each chunk.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Response(t.NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def kind_of(kind: type) -> str | None:
-    """How to read responses of a class; ``None`` if it is no response."""
+    """How to read responses of a class; ``None`` for any other class."""
     for base in kind.__mro__:
         root, _, rest = base.__module__.partition(".")
         name = base.__name__
@@ -101,10 +101,10 @@ def read(
     pause: Callable[[], object] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> t.Generator[Event, None, None]:
-    """The events of a raw response, read and closed.
+    """Read and close a raw response, and yield its events.
 
-    :param ticks: Called with every part of the body, also with one without an event (a ping).
-    :param unread: Gets the response, still open, if its end marker came before its end.
+    :param ticks: Called for every part of the body, also for one without an event (a ping).
+    :param unread: Receives the response, still open, if bytes follow its end marker.
     :param pause: Called after each part that had not arrived when it was read. A process that is late lets further
         parts collect here, and then reads them without waiting for each.
     :raises ProviderError: The service reports an error, or the body is not an answer, or ends early.
@@ -113,8 +113,8 @@ def read(
     response = opened(value)
     body = BodyReader(response.status, response.headers, accounting)
     try:
-        if body.refused:
-            body.refuse(collected(response.chunks))
+        if body.is_error:
+            body.raise_for_status(collected(response.chunks))
         asked_at = clock()
         for data in response.chunks:
             waited = clock() - asked_at >= WAITED_SECONDS
@@ -139,8 +139,8 @@ async def aread(
     response = await aopened(value)
     body = BodyReader(response.status, response.headers, accounting)
     try:
-        if body.refused:
-            body.refuse(await acollected(response.chunks))
+        if body.is_error:
+            body.raise_for_status(await acollected(response.chunks))
         async for data in response.chunks:
             ticks()
             for event in body.feed(data):
@@ -156,9 +156,9 @@ async def aread(
 
 
 def read_out(response: Response) -> None:
-    """Read what follows an end marker (the last chunk, of length 0), so that the connection can be reused.
+    """Read the bytes after an end marker (the last chunk, of length 0), so that the connection can be reused.
 
-    May block for as long as the server does not close the body.
+    May block until the server ends the body.
     """
     try:
         collected(response.chunks)
@@ -180,7 +180,7 @@ async def aclose(response: Response) -> None:
 
 
 def opened(value: t.Any) -> Response:
-    """Send the request if that was not done, and look at the head of the answer."""
+    """Send the request, unless it was sent, and read the head of the response."""
     kind = kind_of(value.__class__)
     if is_async(value):
         raise TypeError(
@@ -222,7 +222,7 @@ async def aopened(value: t.Any) -> Response:
 
 
 def urllib3_chunks(response: t.Any) -> Iterator[bytes]:
-    """What has arrived, decompressed; ``stream()`` would wait for a fixed size where nothing is chunked."""
+    """Parts of the body as they arrive, decompressed. ``stream()`` would wait for a fixed size in a body without chunks."""
     if getattr(response, "chunked", False) or not hasattr(response, "read1"):
         yield from response.stream(READ_SIZE, decode_content=True)
         return
@@ -240,7 +240,7 @@ def urllib3_closer(response: t.Any) -> Callable[[], None]:
 
 def http_client_chunks(response: t.Any) -> Iterator[bytes]:
     """
-    :raises ProviderError: The socket fails. Its errors, unlike those of the other clients, do not say whose they are.
+    :raises ProviderError: The socket fails. Its errors, unlike those of other HTTP clients, could be from any socket.
     """
     try:
         while data := response.read1(READ_SIZE):
@@ -252,7 +252,7 @@ def http_client_chunks(response: t.Any) -> Iterator[bytes]:
 
 
 def collected(chunks: Iterator[bytes]) -> bytes:
-    """The beginning of an error's body, as far as it can be read: what counts is the status."""
+    """The beginning of an error's body. Errors while reading are ignored, since the status is enough."""
     body = b""
     with contextlib.suppress(Exception):
         for data in chunks:

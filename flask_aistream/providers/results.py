@@ -1,7 +1,7 @@
-"""What calling a provider returned → one thing to iterate.
+"""Turn the return value of a provider into one iterator.
 
-A provider may be a generator, or return one; return an SDK's stream or a raw response as it is, entered or
-not; be ``async`` in any of these; or just answer with a string or a whole response.
+A provider may be a generator, or return one; return an SDK's stream or a raw response, inside or
+outside of its ``with`` block; be ``async`` in any of these; or return a string or a complete response.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ from flask_aistream.providers.table import is_chunk
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """Iterate ``chunks``, then call ``close``, however the iteration ended.
+    """Iterate ``chunks``, then call ``close``, also if the iteration raises.
 
-    ``close`` must be called where the chunks were iterated: a generator that is running cannot be closed
-    from outside.
+    Call ``close`` in the thread that iterates: a running generator cannot be closed by another one.
 
-    :param source: What the provider returned, if that is not ``chunks``.
+    :param source: The return value of the provider, unless that is ``chunks``.
     """
 
     chunks: Iterator[t.Any]
@@ -41,7 +40,7 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class Async:
-    """The same, to be iterated and closed on an event loop."""
+    """The same for an event loop."""
 
     chunks: AsyncIterator[t.Any]
     aclose: Callable[[], Awaitable[object]]
@@ -50,9 +49,9 @@ class Async:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Await ``awaitable`` on an event loop, then ``classify(what_it_gave, awaited=True)``.
+    """Await ``awaitable`` on an event loop, then call ``classify(value, awaited=True)``.
 
-    :param close: Call it instead, if it is never awaited.
+    :param close: Called if it is never awaited.
     """
 
     awaitable: Awaitable[t.Any]
@@ -63,14 +62,13 @@ Result = Sync | Async | Deferred
 
 
 def classify(result: t.Any, *, awaited: bool = False) -> Result:
-    """How to read what a provider returned. Starts nothing and reads nothing.
+    """Choose how to iterate the return value of a provider. Starts no request and reads nothing.
 
-    A string, an event, a whole or a raw response and anything else that is not a stream is a stream of one
-    chunk (:class:`~flask_aistream.providers.table.Chunks` refuses what it does not understand), and ``None``
-    is an empty answer.
+    A value that is not a stream (a string, an event, a complete or a raw response) becomes a stream of one chunk, and
+    ``None`` an empty one. :class:`~flask_aistream.providers.table.Chunks` rejects unknown chunks.
 
-    :param awaited: ``result`` came out of an awaitable. Of what can be iterated both ways (LiteLLM's
-        streams) only one works, and that decides which.
+    :param awaited: ``result`` was awaited. LiteLLM's streams have both kinds of iteration, but only the matching one
+        works.
     """
     if result is None:
         return Sync(iter(()))
@@ -93,13 +91,14 @@ def classify(result: t.Any, *, awaited: bool = False) -> Result:
 ALWAYS_ENDED = frozenset(
     ("anthropic", "google", "groq", "mistralai", "ollama", "openai", "together")
 )
-"""Packages whose streams have an end marker, whatever the model."""
+"""Packages whose streams have an end marker with every model."""
 
 
 def stream_of(result: Sync | Async, chunk: t.Any) -> t.Any:
-    """The SDK's stream that ``chunk`` came from straight: the provider returned it, or reads it with
-    ``yield from``. ``None`` for a loop of the provider's own, which may leave chunks out, and with them the
-    end marker."""
+    """The SDK's stream that yielded ``chunk``: the provider returned it, or reads it with ``yield from``.
+
+    :returns: ``None`` for a loop in the provider, which may omit chunks and the end marker.
+    """
     source = result.chunks if isinstance(result.chunks, types.GeneratorType) else result.source
     package = package_of(chunk)
     while isinstance(source, types.GeneratorType):
@@ -124,7 +123,7 @@ def package_of_stream(source: t.Any) -> str:
 
 
 def fits(source: t.Any, package: str) -> bool:
-    """Whether chunks of a package may come straight from ``source``."""
+    """Whether ``source`` may have yielded chunks of a package."""
     if not package:
         return is_stainless(source)
     own = package_of_stream(source)
@@ -146,8 +145,8 @@ def is_stainless(source: t.Any) -> bool:
 
 
 def package_of(chunk: t.Any) -> str:
-    """The package whose class a chunk is of; of LangChain's and LangGraph's dicts and tuples, ``langgraph``; ``""``
-    for JSON that is no object."""
+    """The package of a chunk's class; ``langgraph`` for dicts and tuples of LangChain and LangGraph; ``""`` for a JSON
+    value that is not an object."""
     if isinstance(chunk, dict | tuple):
         return "langgraph"
     if type(chunk) in NO_OBJECTS:
@@ -160,12 +159,12 @@ async def only(value: t.Any) -> AsyncIterator[t.Any]:
 
 
 def closable(response: t.Any) -> tuple[t.Any, ...]:
-    """A raw response that is not read must still be closed; a request that was not sent must not."""
+    """An unread raw response must be closed; a context manager whose request was not sent must not."""
     return (response,) if hasattr(response, "close") else ()
 
 
 def opened(result: t.Any) -> Result | None:
-    """A reader of what only promises to be a stream: an iterable, or a context manager of one."""
+    """Open an iterable, or a context manager of one; ``None`` for anything else."""
     if hasattr(result, "__aiter__"):
         chunks = result.__aiter__()
         return Async(chunks, async_closer(chunks, result), result)
@@ -182,7 +181,7 @@ def opened(result: t.Any) -> Result | None:
 
 
 def entered(manager: t.Any) -> t.Generator[t.Any, None, None]:
-    """Read what ``with manager`` opens (Anthropic's ``messages.stream(…)``), leave at the end."""
+    """Iterate the stream that a context manager opens, such as Anthropic's ``messages.stream(…)``."""
     with manager as stream:
         if is_raw(stream):
             yield stream
@@ -200,14 +199,14 @@ async def aentered(manager: t.Any) -> t.AsyncGenerator[t.Any, None]:
 
 
 def closer(*opened: t.Any) -> Callable[[], object]:
-    """Closes each of ``opened`` that can be closed, and what they are in the middle of reading.
+    """Return a function that closes each of ``opened`` that has ``close``, and the iterators that they are reading.
 
-    All of it, outermost first, also if something raises.
+    It closes all of them, outermost first, also if one raises.
     """
 
     def close() -> None:
         inner = [it for one in opened for it in reading(one)]
-        if len(opened) == 1 and not inner:  # As it nearly always is.
+        if len(opened) == 1 and not inner:  # The common case.
             if hasattr(opened[0], "close"):
                 opened[0].close()
             return
@@ -220,7 +219,7 @@ def closer(*opened: t.Any) -> Callable[[], object]:
 
 
 def async_closer(*opened: t.Any) -> Callable[[], Awaitable[object]]:
-    """SDKs call it ``aclose`` (generators) or ``close`` (their own streams); either may be awaited."""
+    """The same on an event loop: ``aclose`` of generators, ``close`` of SDKs' streams, which may be awaitable."""
 
     async def aclose() -> None:
         inner = [it for one in opened for it in reading(one, ASYNC)]

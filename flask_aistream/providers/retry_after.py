@@ -1,4 +1,4 @@
-"""When to ask a model's service again, by its headers or its error object."""
+"""Read the retry delay from the headers or the error object of a model's service."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def retry_after_of(
     code: str, headers: t.Any, body: t.Any = None, now: float | None = None
 ) -> float | None:
     """Seconds, by ``retry-after-ms``, ``Retry-After``, the resets of rate limits that are used up, or Google's
-    ``retryDelay``; ``None``: the service does not say.
+    ``retryDelay``; ``None``: neither contains one.
 
     :param code: Of the failure.
     :param now: Seconds since 1970, for a date where the response has no ``Date`` of its own.

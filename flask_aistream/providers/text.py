@@ -36,7 +36,7 @@ class TextAdapter:
             return (str(chunk),)
         chunk = normalized(chunk)
         match chunk:
-            case Usage():  # Sums are the provider's own task, as far as it knows the run.
+            case Usage():  # Summing is the provider's task, except for usage before a restart.
                 return (self._accounting.since_restart(chunk),)
             case ToolCall() | ToolApproval():
                 self.unanswered.add(chunk.id)

@@ -1,4 +1,4 @@
-"""Assemble tool calls from parts, as vendors cut them: the one place that knows their deviations."""
+"""Assemble tool calls from the parts that vendors stream. All of their deviations are handled in this file."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ INCOMPLETE = "The model's arguments for this call are not complete JSON."
 
 @dataclass(slots=True)
 class OpenCall:
-    """A call whose end has not come.
+    """A tool call that is not complete.
 
-    :param id: As given, or made up.
+    :param id: The vendor's, or a generated one.
     :param pieces: Deltas of the JSON text.
     :param whole: Arguments given at once (JSON text or a value), used unless deltas follow.
-    :param started: ``ToolCallStarted`` was reported, and all ``pieces`` with it.
+    :param started: ``ToolCallStarted`` and all ``pieces`` were emitted.
     """
 
     id: str
@@ -43,7 +43,7 @@ class OpenCall:
 
 
 class Part(t.NamedTuple):
-    """Part of a call, in a list of parts of several calls. Anything may be missing."""
+    """Part of a call, in a list of parts of several calls. Every field may be missing."""
 
     index: t.Any = None
     id: str | None = None
@@ -54,11 +54,11 @@ class Part(t.NamedTuple):
 
 class ToolCallAssembler:
     """
-    :param guess: The wire does not mark the end of a call. It is complete when another begins and its
-        arguments are complete JSON, or at the end of the answer. Parts may lack an index or an id, repeat
-        or split the name, or change the id.
+    :param guess: The format has no end marker for calls. A call is complete when another one begins and its arguments
+        are complete JSON, or at the end of the answer. Parts may lack an index or an id, repeat or split the name,
+        or change the id.
     :ivar completed: Ids of all complete calls, for SDKs that report them more than once.
-    :ivar called: A call is complete since this was last reset.
+    :ivar called: A call was completed since this was last reset.
     """
 
     def __init__(self, accounting: Accounting, *, guess: bool = False) -> None:
@@ -70,9 +70,9 @@ class ToolCallAssembler:
         self.called = False
 
     def parts(self, parts: Sequence[Part], group: Hashable = None) -> list[Event]:
-        """The parts that one chunk has, where index, id, or only the position identify a call.
+        """Add the parts of one chunk, in which an index, an id, or only the position identifies a call.
 
-        :param group: Names the answer, if several come at once.
+        :param group: Key of the answer, if the chunk belongs to one of several concurrent answers.
         """
         events: list[Event] = []
         open_calls = list(self._open) if len(parts) > 1 else []
@@ -99,10 +99,10 @@ class ToolCallAssembler:
         *,
         free_text: bool = False,
     ) -> list[Event]:
-        """One part of a call. Only ``key`` is required.
+        """Add one part of a call. Only ``key`` is required.
 
-        :param key: ``None``: the call that began last.
-        :param arguments: A delta of JSON text; a value that is no string is the arguments as a whole.
+        :param key: ``None``: the last call that began.
+        :param arguments: A delta of JSON text; any other value is the complete arguments.
         :param free_text: The arguments are not JSON.
         """
         events: list[Event] = []
@@ -112,7 +112,7 @@ class ToolCallAssembler:
         if call is not None and self._begins_another(call, id, name, arguments):
             if call.complete or not self._guess or not call.name:
                 events += self.end(key)
-            else:  # Its vendor may come back to it by its id.
+            else:  # A later part may continue it by its id.
                 group = key[0] if isinstance(key, tuple) else None
                 self._open[(group, "id", call.id)] = self._open.pop(key)
             call = None
@@ -132,16 +132,16 @@ class ToolCallAssembler:
         return events
 
     def fill(self, key: Hashable, arguments: t.Any) -> list[Event]:
-        """The wire repeats the arguments as a whole: of use only where no deltas came."""
+        """Set complete arguments that follow the deltas. Ignored if there were deltas."""
         call = self._open.get(key if key is not None else self._last())
         if call is None or call.pieces or call.whole is not None or not arguments:
             return []
         return self.part(key, arguments=arguments)
 
     def end(self, key: Hashable, arguments: t.Any = None) -> list[Event]:
-        """The call is complete; nothing happens if it was already ended.
+        """Complete a call. Idempotent.
 
-        :param arguments: If the wire repeats them as a whole.
+        :param arguments: The complete arguments, if the format repeats them.
         """
         call = self._open.pop(key, None)
         if call is None or not call.name:
@@ -167,7 +167,7 @@ class ToolCallAssembler:
         return [event for key in keys for event in self.end(key)]
 
     def end_complete(self) -> list[Event]:
-        """No more comes, and no end marker came: end the calls whose arguments are complete JSON."""
+        """End the calls whose arguments are complete JSON, after a stream without an end marker."""
         events = self._end_complete()
         self._open.clear()
         return events
@@ -175,7 +175,7 @@ class ToolCallAssembler:
     def whole(
         self, id: t.Any, name: str, arguments: t.Any, *, free_text: bool = False
     ) -> list[Event]:
-        """A call that comes in one piece, or is repeated as a whole after its parts."""
+        """Add a complete call, which may repeat the parts of an open one."""
         id = id_of(id) or self._accounting.call_id()
         started = False
         for key in [key for key, call in self._open.items() if call.id == id]:
@@ -205,7 +205,7 @@ class ToolCallAssembler:
         has_arguments = bool(call.pieces) or call.whole is not None
         if new_id:
             return name != call.name or not arguments or (has_arguments and call.complete)
-        if id or not has_arguments:  # A piece of the name, or the name again.
+        if id or not has_arguments:  # A piece of the name, or the name repeated.
             return False
         if call.complete:
             return name != call.name or begins_object(arguments)
@@ -214,7 +214,7 @@ class ToolCallAssembler:
     def _set_name(self, call: OpenCall, name: str | None) -> None:
         if not name or call.started or name == call.name:
             return
-        # Either the next piece, or all of it so far.
+        # Either the next piece of the name, or the name so far.
         call.name = name if name.startswith(call.name) else call.name + name
 
     def _add(self, call: OpenCall, arguments: t.Any) -> str:
@@ -225,7 +225,7 @@ class ToolCallAssembler:
             return ""
         first = not call.pieces
         if self._guess and not first and arguments == "".join(call.pieces) and call.complete:
-            return ""  # All of it again.
+            return ""  # Repeated.
         if not isinstance(arguments, str):
             call.whole = plain(arguments)
             return ""
@@ -250,23 +250,23 @@ class ToolCallAssembler:
         return next(reversed(self._open), None)
 
     def _end_complete(self) -> list[Event]:
-        """End the calls that look complete now that another begins. Vendors may go back to others."""
+        """End the calls whose arguments are complete, when another call begins. Later parts may continue the others."""
         ready = [key for key, call in self._open.items() if call.complete]
         return [event for key in ready for event in self.end(key)]
 
 
 def id_of(value: t.Any) -> str:
-    """An id as text; ``""`` for none, or anything else."""
+    """An id as a string; ``""`` for a value that is not an id."""
     return str(value) if isinstance(value, str | int) and value is not True else ""
 
 
 def acceptable(arguments: t.Any) -> bool:
-    """Whether ``arguments`` are a value, complete JSON, or none at all."""
+    """Whether ``arguments`` are a value, complete JSON, or empty."""
     return not isinstance(arguments, str) or not arguments.strip() or is_json(arguments)
 
 
 def parsed(arguments: t.Any) -> Json:
-    """The JSON of a text, ``{}`` for none, or the text itself if it is no JSON."""
+    """The value of a JSON text, ``{}`` for an empty one, or the text itself if it is not valid JSON."""
     if not isinstance(arguments, str):
         return plain(arguments) if arguments is not None else {}
     if not arguments.strip():

@@ -1,6 +1,6 @@
 """Events that an agent framework has already worded for a user interface.
 
-pydantic-ai's adapters for the AI SDK and for AG-UI give these (take the events, not the encoded
+pydantic-ai's adapters for the AI SDK and for AG-UI yield them (take the events, not the encoded
 stream), and so does any other maker of the ``ag_ui`` package's events.
 """
 
@@ -26,7 +26,7 @@ from flask_aistream.core.events import ToolResult
 from flask_aistream.core.events import Usage
 from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.accounting import added
-from flask_aistream.providers.failure import failed
+from flask_aistream.providers.failure import raise_reported
 from flask_aistream.providers.finish import reason_of
 from flask_aistream.providers.plain import plain
 from flask_aistream.providers.tool_calls import ToolCallAssembler
@@ -58,7 +58,7 @@ class AISDKAdapter:
             "start-step": lambda c: [StepStarted()],
             "finish-step": lambda c: [StepFinished()],
             "finish": self._finished,
-            "error": failed,
+            "error": raise_reported,
         }
 
     def events(self, chunk: t.Any) -> Sequence[Event]:
@@ -119,7 +119,7 @@ class AGUIAdapter:
             "STEP_FINISHED": lambda e: [StepFinished(e.step_name)],
             "CUSTOM": lambda e: [Data(name_of(e.name), plain(e.value))],
             "RUN_FINISHED": self._finished,
-            "RUN_ERROR": failed,
+            "RUN_ERROR": raise_reported,
         }
 
     def events(self, chunk: t.Any) -> Sequence[Event]:

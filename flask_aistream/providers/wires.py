@@ -8,7 +8,7 @@ from collections.abc import Callable
 from flask_aistream.providers.accounting import Accounting
 from flask_aistream.providers.anthropic import AnthropicAdapter
 from flask_aistream.providers.base import WireAdapter
-from flask_aistream.providers.failure import refuse_error
+from flask_aistream.providers.failure import raise_if_error
 from flask_aistream.providers.google import GoogleAdapter
 from flask_aistream.providers.ollama import OllamaAdapter
 from flask_aistream.providers.openai_chat import ChatAdapter
@@ -40,5 +40,5 @@ def wire_of(value: Json) -> WireFactory | None:
     for fits, factory in SHAPES:
         if fits(value):
             return factory
-    refuse_error(value)
+    raise_if_error(value)
     return None

@@ -488,9 +488,9 @@ def test_an_error_status_has_a_code_by_its_body(status: int, body: t.Any, word: 
     text = body if isinstance(body, str) else json.dumps(body)
     reader = BodyReader(status, {"Retry-After": "7"}, Accounting())
 
-    assert reader.refused
+    assert reader.is_error
     with pytest.raises(ProviderError) as raised:
-        reader.refuse(text.encode())
+        reader.raise_for_status(text.encode())
 
     assert raised.value.code == CODES[word]
     assert raised.value.retry_after == (7 if word in ("limited", "unavailable") else None)
