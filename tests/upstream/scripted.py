@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import typing as t
-from http.server import BaseHTTPRequestHandler
-from http.server import ThreadingHTTPServer
-from types import TracebackType
+
+from tests.upstream.background import BackgroundServer
+from tests.upstream.background import Handler
 
 
 class Script(t.NamedTuple):
@@ -23,8 +23,8 @@ class Script(t.NamedTuple):
     length: bool = False
 
 
-class Scripted:
-    """A server on a free port. Every request is answered with the next script, the last one again.
+class Scripted(BackgroundServer):
+    """Answers each request with the next script, and every further one with the last.
 
     :ivar requests: Bodies of the requests so far.
     :ivar gone: Set when a client has closed its connection before the end of an answer.
@@ -35,40 +35,12 @@ class Scripted:
         self.requests: list[t.Any] = []
         self.connections: set[t.Any] = set()
         self.gone = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.01,), daemon=True
-        )
-        self._thread.start()
+        super().__init__()
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Scripted:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def handler(self) -> type[Handler]:
         scripted = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def log_message(self, format: str, *args: t.Any) -> None:
-                pass
-
+        class ScriptHandler(Handler):
             def do_POST(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 scripted.requests.append(json.loads(self.rfile.read(length) or b"null"))
@@ -103,7 +75,7 @@ class Scripted:
                         part()
                 self.wfile.write(b"0\r\n\r\n")
 
-        return Handler
+        return ScriptHandler
 
 
 def event_stream(chunks: t.Iterable[t.Any], done: bool, *, named: bool = False) -> list[bytes]:

@@ -12,15 +12,14 @@ import threading
 import time
 import typing as t
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
-from http.server import ThreadingHTTPServer
-from types import TracebackType
 
 from tests.upstream import anthropic
 from tests.upstream import gemini
 from tests.upstream import ollama
 from tests.upstream import openai_chat
 from tests.upstream import openai_responses
+from tests.upstream.background import BackgroundServer
+from tests.upstream.background import Handler
 from tests.upstream.dialect import WireProtocol
 from tests.upstream.exchange import Exchange
 from tests.upstream.stories import Cut
@@ -40,39 +39,33 @@ PRIVATE = {"authorization", "x-api-key", "x-goog-api-key", "api-key"}
 GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
-class Upstream:
+class Upstream(BackgroundServer):
     """The vendor, on ``127.0.0.1``.
 
     :param port: 0 takes a free one.
     :param log: Gets one JSON line for each request and one for each end of a response.
-    :ivar most: Frames that a story with pauses may say now.
+    :ivar limit: Number of frames that a story with pauses may send for now.
     """
 
     def __init__(self, port: int = 0, log: t.TextIO | None = None) -> None:
         self.exchanges: list[Exchange] = []
         self.down = threading.Event()
-        self.most = math.inf
+        self.limit = math.inf
         self._log = log
         self._changed = threading.Condition()
-        self._server = Server(("127.0.0.1", port), self)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), daemon=True
-        )
-        self._thread.start()
+        super().__init__(port)
 
-    @property
-    def url(self) -> str:
-        """``http://127.0.0.1:PORT``, without a slash at the end."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+    def handler(self) -> type[Handler]:
+        return type("ModelHandler", (ModelHandler,), {"upstream": self})
 
     @contextlib.contextmanager
     def holding_back(self, after: int) -> Iterator[None]:
-        """Stories with pauses say no more than about so many frames, and go on when this is over."""
-        self.most = after
+        """Within a ``with`` block, stories with pauses stop after about so many frames."""
+        self.limit = after
         try:
             yield
         finally:
-            self.most = math.inf
+            self.limit = math.inf
 
     def wait_for(self, model: str, count: int = 1, timeout: float = 5.0) -> Exchange:
         """The ``count``-th request for ``model``, waiting until it has come.
@@ -93,20 +86,7 @@ class Upstream:
     def close(self) -> None:
         """Cut what is still open, stop listening."""
         self.down.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def __enter__(self) -> Upstream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        super().close()
 
     def begin(self, **facts: t.Any) -> Exchange:
         with self._changed:
@@ -136,30 +116,12 @@ class Upstream:
             self._log.flush()
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
-    def __init__(self, address: tuple[str, int], upstream: Upstream) -> None:
-        super().__init__(address, Handler)
-        self.upstream = upstream
-
-    def handle_error(self, request: t.Any, client_address: t.Any) -> None:
-        """A client that leaves between two requests is no news."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: Server
-
-    def log_message(self, format: str, *args: t.Any) -> None:
-        pass
+class ModelHandler(Handler):
+    upstream: Upstream
 
     def do_GET(self) -> None:
         if self.path == "/exchanges":
-            self._json(200, [one.to_json() for one in self.server.upstream.exchanges])
+            self._json(200, [one.to_json() for one in self.upstream.exchanges])
         elif self.path.endswith("/models"):
             self._json(200, {"object": "list", "data": [{"id": "hello", "object": "model"}]})
         else:
@@ -174,8 +136,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         model = model_of(self.path, body)
         headers = {k.lower(): v for k, v in self.headers.items() if k.lower() not in PRIVATE}
-        upstream = self.server.upstream
-        exchange = upstream.begin(
+        exchange = self.upstream.begin(
             method="POST", path=self.path, model=model, body=body, headers=headers
         )
         outcome = "gone"
@@ -184,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             pass
         finally:
-            upstream.end(exchange, outcome)
+            self.upstream.end(exchange, outcome)
             self.close_connection = self.close_connection or outcome != "complete"
 
     def _answer(self, dialect: WireProtocol, story: Story, exchange: Exchange) -> str:
@@ -208,7 +169,7 @@ class Handler(BaseHTTPRequestHandler):
                     return outcome
                 continue
             self.wfile.write(b"%x\r\n%b\r\n" % (len(frame), frame))
-            self.server.upstream.wrote(exchange)
+            self.upstream.wrote(exchange)
         self.wfile.write(b"0\r\n\r\n")
         return "complete"
 
@@ -224,7 +185,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _pause(self, seconds: float, exchange: Exchange) -> str:
         outcome = self._silence(seconds)
-        while outcome == "complete" and exchange.frames >= self.server.upstream.most:
+        while outcome == "complete" and exchange.frames >= self.upstream.limit:
             outcome = self._silence(0.01)
         return outcome
 
@@ -233,7 +194,7 @@ class Handler(BaseHTTPRequestHandler):
         deadline = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self.connection, GONE)
-        while not self.server.upstream.down.is_set():
+        while not self.upstream.down.is_set():
             left = deadline - time.monotonic()
             if left <= 0:
                 return "complete"
