@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import time
 import typing as t
 from collections.abc import AsyncIterator
 from collections.abc import Callable
@@ -99,7 +98,7 @@ def read(
     ticks: Callable[[], object],
     unread: list[Response],
     pause: Callable[[], object] = lambda: None,
-    clock: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = lambda: 0.0,
 ) -> t.Generator[Event, None, None]:
     """Read and close a raw response, and yield its events.
 
