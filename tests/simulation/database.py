@@ -81,6 +81,7 @@ class Database:
     :param kind: ``"sqlite"`` or ``"redis"``.
     :ivar appended: Processes that have appended, by run and epoch.
     :ivar dropped: Runs that a sweep has dropped.
+    :ivar unlisted: Processes that were evicted from the set of processes.
     :ivar history: Every state that was durable, and since when.
     """
 
@@ -93,6 +94,7 @@ class Database:
         self.engines: dict[str, SimEngine] = {}
         self.appended: dict[tuple[str, int], set[str]] = {}
         self.dropped: set[str] = set()
+        self.unlisted: set[str] = set()
         self.no = 0
 
     @property
@@ -124,6 +126,11 @@ class Database:
         elif process in self.engines:
             self.engines[process].push_stale(run_id)
 
+    def is_unknown(self, process: str) -> bool:
+        """Whether an eviction has made a process unknown to all that live, before it has entered itself again."""
+        known = self.state.entered.union(*(engine._known for engine in self.engines.values()))
+        return process in self.unlisted and process not in known
+
     def roll_back(self, seconds: float) -> None:
         """Replace the state by the one of some seconds ago."""
         before = self._clock() - seconds
@@ -139,6 +146,7 @@ class Database:
         elif kind == "names":
             self.change(names={key: run for key, run in state.names.items() if run != name})
         elif kind == "processes":
+            self.unlisted |= state.entered
             self.change(entered=frozenset())
         elif kind == "beats":
             self.change(beats={})
@@ -255,6 +263,8 @@ class SimEngine:
             self._db.put(replace(row, process=owner, epoch=following))
             self._db.notify(row.process, run_id, self._name)
             self._db.change(notices=self._db.state.notices - {(owner, run_id)})
+            if adopt:
+                self._process.world.on_adopted(row.process)
         if adopt:
             self._own.add(run_id)
             self._beat()
@@ -318,6 +328,8 @@ class SimEngine:
         row = self._row(run_id)
         if row is None:
             return None
+        if row.process and row.token is None:
+            self._known.add(row.process)
         segment = Segment(row.first, list(row.events)).after(after)
         return Snapshot(row.run, [segment] if segment.events else [], row.epoch)
 

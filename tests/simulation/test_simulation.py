@@ -51,6 +51,15 @@ def test_an_idle_process_asserts_the_ends_that_a_rollback_takes_back(kind: str) 
     assert [violation_of(seed, kind, plan) for seed in range(20)] == [None] * 20
 
 
+def test_a_second_rollback_right_after_the_first_brings_no_run_back() -> None:
+    """Another process had seen the heartbeat stand still since the first one."""
+    plan = [
+        *(Op(0.1, "start", 0, 1, 6), Op(3.3, "roll_back", 3, 0, 0)),
+        Op(4.8, "roll_back", 1, 0, 0),  # Some processes have asserted the end by now.
+    ]
+    assert [violation_of(seed, "sqlite", plan) for seed in range(40)] == [None] * 40
+
+
 def test_a_dead_process_is_found_though_the_set_of_processes_was_lost_after_its_death() -> None:
     plan = [Op(0.1, "start", 0, 1, 9), Op(0.9, "kill", 0, 0, 0), Op(1.6, "evict", 2, 0, 0)]
     assert [violation_of(seed, "redis", plan) for seed in range(20)] == [None] * 20

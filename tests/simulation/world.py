@@ -7,12 +7,12 @@ operations: what clients do, and faults. Leaving some of them out gives a smalle
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import threading
 import typing as t
 from collections.abc import Callable
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
 
@@ -28,6 +28,7 @@ from flask_aistream.runs.ended import RunEnded
 from flask_aistream.runs.policy import RunPolicy
 from flask_aistream.runs.runner import Runner
 from flask_aistream.stores.limits import Limits
+from flask_aistream.stores.shared.replica import ReplicaLog
 from flask_aistream.stores.shared.store import SharedStore
 from flask_aistream.timing.flush import FlushInterval
 from flask_aistream.timing.timer import Timer
@@ -51,6 +52,8 @@ ASSERT_SECONDS = 4.0
 
 STEP_SECONDS = 0.5
 """The clock never skips more."""
+
+SLOW_SECONDS = (0.0, 0.0, 0.005, 0.02)
 
 MAX_STEPS = 60_000
 
@@ -81,6 +84,13 @@ class AssertedEnd(t.NamedTuple):
     process: SimProcess
     length: int
     since: float
+
+
+class ReportedEnd(t.NamedTuple):
+    """An end that a call has reported to its caller."""
+
+    process: SimProcess
+    terminal: ev.Terminal
 
 
 class Actor:
@@ -115,6 +125,10 @@ class Actor:
             self.process.actors.remove(self)
         else:
             self._greenlet.switch()
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            self._greenlet.throw(greenlet.GreenletExit())
 
     def _run(self) -> None:
         try:
@@ -165,8 +179,35 @@ class SimAlarm:
         self.callback()
 
 
+class SimLog(ReplicaLog):
+    """Reports the runs that this process says it has ended or released."""
+
+    def end(self, terminal: ev.Terminal, *, epoch: int | None = None, claim: bool = False) -> bool:
+        ended = super().end(terminal, epoch=epoch, claim=claim)
+        if ended:
+            t.cast(SimProcess, self._process).on_ended(self, terminal, epoch)
+        return ended
+
+    def release(self) -> bool:
+        epoch = self.write_epoch
+        released = super().release()
+        if released:
+            t.cast(SimProcess, self._process).released.add((self.run.id, epoch))
+        return released
+
+
+class SimStore(SharedStore):
+    def _log(self, run: Run, epoch: int) -> ReplicaLog:
+        return SimLog(self, self.writer, self.process, self._limits, run, epoch)
+
+
 class SimProcess:
-    """A process, and the concurrency of its code."""
+    """A process, and the concurrency of its code.
+
+    :ivar doubtful: Others may have taken it for dead.
+    :ivar oversleeps: While it is paused: another process that adopts one of its runs wakes it.
+    :ivar released: Runs that it has released, and in which epoch.
+    """
 
     def __init__(self, world: World, name: str) -> None:
         self.world = world
@@ -177,12 +218,15 @@ class SimProcess:
         self.die_in: int | None = None
         self.lose_in: int | None = None
         self.listening = True
-        self.doubtful = False  # Others may have taken it for dead.
+        self.doubtful = False
+        self.oversleeps = False
+        self.released: set[tuple[str, int]] = set()
         self.actors: list[Actor] = []
         self.alarms: list[SimAlarm] = []
         self.home: list[Callable[[], None]] = []
+        self.home_at: float | None = None
         self.engine = SimEngine(world.database, self)
-        self.store = SharedStore(
+        self.store = SimStore(
             self.engine,
             self,  # type: ignore[arg-type]
             patience=PATIENCE,
@@ -253,6 +297,17 @@ class SimProcess:
     def run_ended(self, ended: RunEnded) -> None:
         self.world.deliver(self, ended)
 
+    # What it says of the ends of runs.
+
+    def on_ended(self, log: SimLog, terminal: ev.Terminal, epoch: int | None) -> None:
+        run_id = log.run.id
+        if log.degraded:
+            self.world.pending[run_id] = ReportedEnd(self, terminal)
+        elif (run_id, epoch) in self.released:
+            self.world.violation = f"{self.name} has ended {run_id}, which it had released"
+        else:
+            self.world.on_ended(self, run_id, terminal, epoch)
+
     # Faults of the way to the database.
 
     def on_call(self, writes: bool) -> None:
@@ -263,7 +318,7 @@ class SimProcess:
                 self.world.switch()
         if not self.reachable:
             raise Outage("the network is cut")
-        if writes and self.world.full_until > self.now:
+        if (writes or self.world.away) and self.world.full_until > self.now:
             raise Outage("the disk is full")
         if not self.world.database.atomic and self.world.random.random() < 0.3:
             self.world.sleep(0.0)
@@ -281,6 +336,7 @@ class SimProcess:
                 raise Outage("the answer is lost")
 
     def call_home(self) -> None:
+        self.home_at = None
         self.home.pop(0)()
 
     # Its own loops.
@@ -320,6 +376,7 @@ class World:
         self.now = 1000.0
         self.database = Database(kind, self.random.choice(MAX_RUNS), self.clock)
         self.full_until = 0.0
+        self.away = False  # And nothing can be read either.
         self.current: Actor | None = None
         self.closed = False
         self.names = 0
@@ -338,6 +395,11 @@ class World:
         # Runs that may be delivered again: a process was lost, or counted as dead, in their delivery.
         self.repeatable: set[str] = set()
         self.asserted: dict[str, AssertedEnd] = {}
+        # Runs that the database may have in an earlier state, or not at all.
+        self.altered: set[str] = set()
+        # Ends in the database, and those that are still to be written, which readers of their process have.
+        self.enders: dict[str, ReportedEnd] = {}
+        self.pending: dict[str, ReportedEnd] = {}
         self.readers: list[Reader] = []
         self.receiver: dict[str, str] = {}
         self.steps = 0
@@ -345,10 +407,9 @@ class World:
         self.trace: list[str] = []
         self._graveyard: list[Actor] = []
         self._plan = list(plan)
-        # Share of its turns that a writer, or the thread that takes its answers, misses.
-        self._slow_writer = self.random.choice((0.0, 0.0, 0.8, 0.95))
-        self._slow_home = self.random.choice((0.0, 0.0, 0.8, 0.95))
-        self._skipped = False
+        # Seconds by which a writer, or the thread that takes its answers, is late on average.
+        self._slow_writer = self.random.choice(SLOW_SECONDS)
+        self._slow_home = self.random.choice(SLOW_SECONDS)
         self.scheduler = greenlet.getcurrent()
         for _ in range(3):
             self.boot()
@@ -392,10 +453,16 @@ class World:
             self._end_faults()
             self._settle()
         finally:
-            self.closed = True
-            self.database.history.clear()
-            for process in self.processes:
-                process.alive = False
+            self._close()
+
+    def _close(self) -> None:
+        """End all threads: what a suspended greenlet refers to is never freed."""
+        self.closed = True
+        for actor in [
+            *self._graveyard,
+            *(it for process in self.processes for it in process.actors),
+        ]:
+            actor.close()
 
     def _settle(self) -> None:
         end = self.now + SETTLE_SECONDS
@@ -417,58 +484,62 @@ class World:
         return None
 
     def _run_until(self, end: float) -> None:
+        chance = self.random.random
         while self.now < end:
             self.steps += 1
             if self.violation is not None:
                 raise Violation(self.violation)
             if self.steps > MAX_STEPS:
                 raise Violation(f"nothing settles: {self.steps} steps")
-            choices = list(self._choices())
-            if not choices and self._skipped:
-                self.now += 0.001
-                continue
+            choices, due = self._choices()
             if not choices:
-                self.now = min(end, self._next_due(), self.now + STEP_SECONDS)
+                self.now = min(end, due)
                 continue
-            self.random.choice(choices)()
-            if self.random.random() < 0.2:
-                self.now += self.random.random() * 0.004
+            choices[int(chance() * len(choices))]()
+            if chance() < 0.2:
+                self.now += chance() * 0.004
 
-    def _choices(self) -> Iterator[Callable[[], None]]:
+    def _choices(self) -> tuple[list[Callable[[], None]], float]:
+        """
+        :returns: What can happen now; the time at which more can happen.
+        """
         now = self.now
-        self._skipped = False
+        due = now + STEP_SECONDS
+        choices: list[Callable[[], None]] = []
         for process in self.processes:
-            if not process.alive or process.paused_until > now:
+            if process.paused_until > now:
+                due = min(due, process.paused_until)
                 continue
-            if process.home:
-                if self.random.random() >= self._slow_home:
-                    yield process.call_home
-                else:
-                    self._skipped = True
-            for alarm in process.alarms:
-                if alarm.due is not None and alarm.due <= now:
-                    yield alarm.ring
             writing = process.actors[0]
             if not writing.ready:
-                writing.ready = now >= process.writer_due or process.writer.inbox.qsize() > 0
+                if now >= process.writer_due or process.writer.inbox.qsize():
+                    writing.ready = True
+                    writing.until = now + self._delay(self._slow_writer)
+                elif process.writer_due < due:
+                    due = process.writer_due
+            if process.home:
+                if process.home_at is None:
+                    process.home_at = now + self._delay(self._slow_home)
+                if process.home_at <= now:
+                    choices.append(process.call_home)
+                elif process.home_at < due:
+                    due = process.home_at
+            for alarm in process.alarms:
+                if alarm.due is not None:
+                    if alarm.due <= now:
+                        choices.append(alarm.ring)
+                    elif alarm.due < due:
+                        due = alarm.due
             for actor in process.actors:
-                if not actor.ready or actor.until > now:
-                    continue
-                if actor is not writing or self.random.random() >= self._slow_writer:
-                    yield actor.resume
-                else:
-                    self._skipped = True
+                if actor.ready:
+                    if actor.until <= now:
+                        choices.append(actor.resume)
+                    elif actor.until < due:
+                        due = actor.until
+        return choices, due
 
-    def _next_due(self) -> float:
-        due = [self.now + STEP_SECONDS]
-        for process in self.processes:
-            if not process.alive:
-                continue
-            due.append(max(process.paused_until, self.now) or self.now)
-            due += [alarm.due for alarm in process.alarms if alarm.due is not None]
-            due += [actor.until for actor in process.actors if actor.ready]
-            due.append(process.writer_due)
-        return min([it for it in due if it > self.now], default=self.now + STEP_SECONDS)
+    def _delay(self, mean: float) -> float:
+        return self.random.expovariate(1 / mean) if mean else 0.0
 
     # What clients do.
 
@@ -564,6 +635,10 @@ class World:
 
     def do_pause(self, op: Op) -> None:
         process, seconds = self.pick(op.a), (0.5, 2.0, 4.0, 8.0)[op.b % 4]
+        if op.c % 2:  # An owner, until another process is the owner.
+            owners = [it for it in self.processes if it.runner.count]
+            process, seconds = (owners or self.processes)[op.a % len(owners or self.processes)], 8.0
+            process.oversleeps = True
         process.paused_until = self.now + seconds
         process.doubtful = True
         self._hinder(process)
@@ -571,6 +646,12 @@ class World:
             self.repeatable |= process.store._claimed
             rows = self.database.state.runs.items()
             self.repeatable |= {run_id for run_id, row in rows if row.outbox == process.name}
+
+    def on_adopted(self, before: str) -> None:
+        """A process that was taken for dead goes on at the moment in which it is not the owner any more."""
+        for process in self.processes:
+            if process.name == before and process.oversleeps:
+                process.paused_until, process.oversleeps = self.now, False
 
     def do_cut(self, op: Op) -> None:
         process, seconds = self.pick(op.a), (0.2, 1.0, 4.0, 9.0)[op.b % 4]
@@ -586,6 +667,7 @@ class World:
     def do_full(self, op: Op) -> None:
         seconds = (0.5, 2.0, 8.0)[op.a % 3]
         self.full_until = max(self.full_until, self.now + seconds)
+        self.away = op.b % 2 == 0
         if self.full_until - self.now >= PATIENCE - 1.5:
             self._excuse_all()
         self._hinder()
@@ -610,6 +692,7 @@ class World:
     def do_roll_back(self, op: Op) -> None:
         before = self.database.state.runs
         self._excuse_all()
+        self.altered.update(self.runs)
         self._doubt_all()
         self.database.roll_back((0.05, 0.3, 1.0, 3.0)[op.a % 4])
         after = self.database.state.runs
@@ -636,6 +719,7 @@ class World:
         self._doubt_all()
         if kind in ("record", "names"):
             self.excused.add(run_id)
+            self.altered.add(run_id)
         self.database.evict(kind, run_id)
 
     def do_receiver(self, op: Op) -> None:
@@ -668,6 +752,7 @@ class World:
                 # Several at once, or one after a while.
                 self.sleep(self.random.choice((0.0, 0.0, self.random.random() * 0.4)))
                 yield f"{number} "
+            self.sleep(self.random.choice((0.0, self.random.random())))
 
         return ProviderCall(provider, ChatRequest("", []), nullcontext, request["restart"])
 
@@ -710,6 +795,23 @@ class World:
         if not known and run_id not in self.excused | self.database.dropped:
             raise Violation(f"a reader got {run_id}:{number}, which the database does not have")
 
+    def on_ended(
+        self, process: SimProcess, run_id: str, terminal: ev.Terminal, epoch: int | None
+    ) -> None:
+        """A call of this process says that it has ended a run in the database."""
+        if run_id in self.altered | self.database.dropped:
+            return
+        row = self.database.state.runs[run_id]
+        if run_id in self.enders:
+            self.violation = (
+                f"{self.enders[run_id].process.name} and {process.name} have ended {run_id}"
+            )
+        elif row.events[-1] != terminal:
+            self.violation = f"{process.name} has ended {run_id} as {terminal!r}: {row.events}"
+        elif epoch not in (None, row.epoch):
+            self.violation = f"{process.name} has ended {run_id} of epoch {row.epoch} in {epoch}"
+        self.enders[run_id] = ReportedEnd(process, terminal)
+
     def _check_settled(self) -> None:
         state = self.database.state
         for (run_id, epoch), names in self.database.appended.items():
@@ -721,6 +823,8 @@ class World:
         for run_id, row in state.runs.items():
             if row.evicted:
                 continue
+            if row.token is None and self.database.is_unknown(row.process):
+                continue  # It ends once a client asks for it.
             if row.token is None:
                 raise Violation(f"{run_id} of {row.process!r} has not ended")
             if sum(isinstance(event, ev.TERMINAL) for event in row.events) != 1:
@@ -740,6 +844,7 @@ class World:
                         raise Violation(
                             f"a reader got {run_id}:{number} as {event!r}: {row.events}"
                         )
+            self._check_pending(run_id, row.events[-1])
             self._check_delivered(run_id)
         for run_id, count in self.delivered.items():
             if count > 1 and run_id not in self.excused | self.repeatable:
@@ -756,6 +861,16 @@ class World:
                 )
             if process.runner.count:
                 raise Violation(f"{process.name} works on {process.runner._active_runs}")
+
+    def _check_pending(self, run_id: str, terminal: ev.Event) -> None:
+        """The end that a process has accepted in an outage is written, unless a client has stopped the run in another
+        process, or that has taken this one for dead."""
+        pending = self.pending.get(run_id)
+        if pending is None or run_id in self.altered or isinstance(terminal, ev.Stopped):
+            return
+        process = pending.process
+        if process.alive and not process.doubtful and terminal != pending.terminal:
+            raise Violation(f"{run_id} was to end as {pending.terminal!r} and has as {terminal!r}")
 
     def _check_delivered(self, run_id: str) -> None:
         crashes = self.crashes.get(run_id, 0)

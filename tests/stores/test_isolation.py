@@ -250,6 +250,23 @@ def test_the_heartbeat_writes_again_what_was_lost(
     assert reader.end(ev.Interrupted("owner-lost"), epoch=1)
 
 
+def test_a_run_whose_process_the_server_has_forgotten_ends_once_it_is_read(
+    redis: Stores, server: RedisServer
+) -> None:
+    here, there = redis.make(name="here"), redis.make(name="there")
+    log = made(here)
+    here.flush()  # With its first heartbeat, which enters the process.
+    redis.kill(here)
+    server.client.delete(NAMES.processes, NAMES.beat("here"))
+    there.open(log.run.id)
+
+    def orphaned() -> bool:
+        time.sleep(0.1)
+        return bool(there.orphans())
+
+    wait_for(orphaned, "its process to be found dead")
+
+
 @pytest.mark.parametrize(
     "key",
     [

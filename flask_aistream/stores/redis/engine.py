@@ -269,13 +269,15 @@ class RedisEngine:
 
     def _load(self, run_id: str, after: int) -> Snapshot | None:
         with self._server.redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(self._keys.meta(run_id), "run", "epoch", "request")
+            pipe.hmget(self._keys.meta(run_id), "run", "epoch", "request", "process", "token")
             pipe.exists(self._keys.log(run_id))
             pipe.xrange(self._keys.log(run_id), entry_id(after + 2), "+")
-            (about, epoch, request), exists, entries = pipe.execute()
+            (about, epoch, request, process, token), exists, entries = pipe.execute()
         # Where only one of the two is left, the server has evicted the other.
         if about is None or not exists:
             return None
+        if process and token is None:
+            self._processes.watch(process.decode())
         segments = [segment_of(key, fields).after(after) for key, fields in entries]
         return Snapshot(run_of(about, request or b""), segments, int(epoch))
 

@@ -58,6 +58,11 @@ class Processes:
             pipe.sadd(self._keys.runs(process), run_id)
             pipe.execute()
 
+    def watch(self, process: str) -> None:
+        """Look after the runs of a process, of which one is read here: the server may have lost the set of processes,
+        and that one may die before it enters itself again."""
+        self._known |= {process} - {self._name}
+
     def repair(self, run_ids: Sequence[str]) -> None:
         """Enter this process and its living runs again."""
         with self._server.redis.pipeline(transaction=False) as pipe:
@@ -126,11 +131,10 @@ class Processes:
         self._checked_at = now
         client = self._server.redis
         # Remembered: the server may lose the set before a dead process is found.
-        self._known |= {name.decode() for name in client.smembers(self._keys.processes)}
+        found = {name.decode() for name in client.smembers(self._keys.processes)}
+        self._known |= found - {self._name}
         names = self._known | self.claimants
-        missing = [
-            it for it in names if it != self._name and not client.exists(self._keys.beat(it))
-        ]
+        missing = [it for it in names if not client.exists(self._keys.beat(it))]
         states = [(name, bool(client.exists(self._keys.runs(name)))) for name in missing]
         self._missing = {state: self._missing.get(state, now) for state in states}
         return [name for (name, _), since in self._missing.items() if now - since >= WATCH_SECONDS]

@@ -45,6 +45,10 @@ PAUSE_FACTOR = 16
 HEAL_SECONDS = 2.0
 """Between two checks that the database still has everything that this process has written of its runs."""
 
+ALERT_SECONDS = DEAD_SECONDS
+"""After a rollback, a process sends heartbeats for so long though it has no runs: if another rollback takes back what
+it has written again, other processes must not count it as dead before the next check."""
+
 ASLEEP_SECONDS = DEAD_SECONDS - 2 * BEAT_SECONDS
 """A pause between two rounds after which other processes may have counted this one as dead."""
 
@@ -209,7 +213,7 @@ class Writer:
         self._round_at = clock()
         self._pause = ROUND_SECONDS
         self._beat_at = self._healed_at = -math.inf
-        self._polled_at = -math.inf
+        self._polled_at = self._alert_until = -math.inf
         self._tick: float | None = None
 
     def start(self) -> None:
@@ -323,7 +327,7 @@ class Writer:
         if now - self._polled_at >= (self._engine.following.rest or 0):
             self._engine.following.poll()
             self._polled_at = now
-        busy = self._runs.busy()
+        busy = self._is_busy(now)
         beat = busy and now - self._beat_at >= BEAT_SECONDS
         heal = (beat or self._idly_healing(busy)) and now - self._healed_at >= HEAL_SECONDS
         fenced: dict[Writable, Snapshot] = {}
@@ -347,6 +351,9 @@ class Writer:
                 self._healed_at = now
         self._slept = False
         return self._done(fenced)
+
+    def _is_busy(self, now: float) -> bool:
+        return self._runs.busy() or now < self._alert_until
 
     def _idly_healing(self, busy: bool) -> bool:
         """Without living runs, a process sends no heartbeat, but still watches over the ends it has written."""
@@ -426,6 +433,7 @@ class Writer:
         for run_id, end in over.items():
             if known.get(run_id) is False:
                 end.assert_end(engine)
+                self._alert_until = self._round_at + ALERT_SECONDS
 
     def _done(self, fenced: dict[Writable, Snapshot]) -> list[Effect]:
         effects: list[Effect] = [partial(log.fence, it) for log, it in fenced.items()]
@@ -465,7 +473,7 @@ class Writer:
         self._failing_since = None
         self.unavailable = self._reported = False
         self._pause = pause_after(self._clock() - now)
-        busy = self._runs.busy()
+        busy = self._is_busy(now)
         idle = HEAL_SECONDS if self._idly_healing(busy) else None
         ticks = (self._engine.following.rest, BEAT_SECONDS if busy else idle)
         self._tick = min((tick for tick in ticks if tick), default=None)
