@@ -567,7 +567,7 @@ class AcrossContract:
         assert (here.started("k"), here.latest("talk")) == (None, None)
         assert elsewhere.read(-1).ended
 
-    def test_a_run_that_was_ended_and_forgotten_while_its_owner_slept_is_not_written_anew(
+    def test_a_run_that_was_ended_and_dropped_while_its_owner_slept_is_not_restored(
         self, stores: Stores
     ) -> None:
         clock = ManualClock()

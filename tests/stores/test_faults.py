@@ -118,7 +118,7 @@ def is_told_of_what_was_forgotten(
     here.sweep()
     come_back()
     there.sweep()
-    # It might be that the store has lost it, and its owner is about to write it anew.
+    # It might be that the store has lost it, and its owner is about to restore it.
     woken.clear()
     reader.notify(2, woken.set)
     clock.advance(shared.PATIENCE)
@@ -211,7 +211,7 @@ def test_a_reader_that_pub_sub_did_not_reach_is_told(start_redis: StartRedis) ->
         is_told_of_what_was_forgotten(stores, part)
 
 
-def test_a_connection_that_a_network_has_dropped_without_a_word_is_made_anew(
+def test_a_connection_that_the_network_drops_silently_is_replaced(
     start_redis: StartRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subscriber, "LISTEN_SECONDS", 0.2)
@@ -326,7 +326,7 @@ def test_a_reader_that_slept_is_told(files: Stores) -> None:
     is_told_of_what_was_forgotten(files, sleep)
 
 
-def test_a_reader_that_begins_while_a_file_is_made_anew_reads_on(files: Stores, path: Path) -> None:
+def test_a_reader_that_begins_while_a_file_is_replaced_reads_on(files: Stores, path: Path) -> None:
     here, there = files.make(name="here"), files.make(name="there")
     log = made(here)
     reader = there.open(log.run.id)
@@ -360,9 +360,7 @@ def test_a_full_disk_is_told(files: Stores, path: Path) -> None:
         free()
 
 
-def test_a_file_that_is_deleted_is_made_anew_with_all_living_runs(
-    files: Stores, path: Path
-) -> None:
+def test_a_file_that_is_deleted_is_restored_with_all_living_runs(files: Stores, path: Path) -> None:
     def delete() -> None:
         for it in path.parent.glob(f"{path.name}*"):
             it.unlink()
@@ -377,7 +375,7 @@ def test_a_run_ends_though_its_file_was_deleted_a_moment_before(files: Stores, p
     wait_for(lambda: log.tail == 1, "the record")
     for it in path.parent.glob(f"{path.name}*"):
         it.unlink()
-    # In the very round in which the file is found to be gone: the run has not been written anew yet.
+    # In the very round in which the file is found to be gone: the run has not been restored yet.
     log._writer.submit(lambda engine: t.cast(t.Any, engine).heartbeat(()))
     assert log.end(ev.Finished(), epoch=1)
     assert follow(files.make(name="there").open(log.run.id))[1:] == ["a", ev.Finished()]

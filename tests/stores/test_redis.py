@@ -45,7 +45,7 @@ class TestRedisAcrossProcesses(AcrossContract):
     pass
 
 
-def test_what_a_failover_has_lost_is_written_anew(
+def test_the_owner_restores_what_a_failover_has_lost(
     stores: Stores, redis_server: RedisServer
 ) -> None:
     here, there = stores.make(name="here"), stores.make(name="there")

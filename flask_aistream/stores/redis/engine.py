@@ -29,17 +29,17 @@ from flask_aistream.stores.base import UNCONDITIONAL
 from flask_aistream.stores.base import Conditions
 from flask_aistream.stores.limits import UNLIMITED
 from flask_aistream.stores.limits import Limits
-from flask_aistream.stores.redis.following import Following
-from flask_aistream.stores.redis.indexes import Indexes
+from flask_aistream.stores.redis.following import RedisFollowing
+from flask_aistream.stores.redis.indexes import RedisIndexes
 from flask_aistream.stores.redis.keys import about_of
 from flask_aistream.stores.redis.keys import entry_id
 from flask_aistream.stores.redis.keys import run_of
 from flask_aistream.stores.redis.keys import segment_of
-from flask_aistream.stores.redis.outbox import Outbox
+from flask_aistream.stores.redis.outbox import RedisOutbox
 from flask_aistream.stores.redis.processes import BEAT_MILLISECONDS
-from flask_aistream.stores.redis.processes import Processes
+from flask_aistream.stores.redis.processes import RedisProcesses
 from flask_aistream.stores.redis.pulse import Pulse
-from flask_aistream.stores.redis.retention import Retention
+from flask_aistream.stores.redis.retention import RedisRetention
 from flask_aistream.stores.redis.scripts import ADOPT
 from flask_aistream.stores.redis.scripts import APPEND
 from flask_aistream.stores.redis.scripts import CREATE
@@ -87,11 +87,11 @@ class RedisEngine:
         self._own: set[str] = set()
         self._server = Server(connect, namespace)
         self._keys = self._server.keys
-        self.indexes = Indexes(self._server)
-        self._processes = Processes(self._server, name, ticks)
-        self.following = Following(self._server, name, process, connect)
-        self.outbox = Outbox(self._server, name, self._processes)
-        self.retention = Retention(self._server, name, limits, self._own, clock)
+        self.indexes = RedisIndexes(self._server)
+        self._processes = RedisProcesses(self._server, name, ticks)
+        self.following = RedisFollowing(self._server, name, process, connect)
+        self.outbox = RedisOutbox(self._server, name, self._processes)
+        self.retention = RedisRetention(self._server, name, limits, self._own, clock)
         self._pulse = Pulse(process, self._keys.beat(name), BEAT_MILLISECONDS)
 
     def is_outage(self, error: Exception) -> bool:
@@ -151,7 +151,7 @@ class RedisEngine:
         return run.id
 
     def restore(self, run: Run, batch: Batch) -> bool:
-        if not self._put(run, batch, "anew"):
+        if not self._put(run, batch, restore=True):
             return False
         if run.key is not None:
             self.indexes.claim_key(run)
@@ -223,7 +223,7 @@ class RedisEngine:
     def orphans(self) -> list[tuple[str, int]]:
         return self._processes.orphans()
 
-    def _put(self, run: Run, batch: Batch, anew: str = "") -> bool:
+    def _put(self, run: Run, batch: Batch, *, restore: bool = False) -> bool:
         process = self._name if batch.epoch else ""
         self._processes.enter(process, run.id)
         length = entry_id(batch.first + batch.size, batch.epoch)
@@ -232,7 +232,7 @@ class RedisEngine:
             self._keys.both(run.id),
             (
                 *(about_of(run), process, batch.epoch, run.request),
-                *(batch.first, length, batch.data, anew),
+                *(batch.first, length, batch.data, int(restore) or ""),
             ),
         )
         if process:

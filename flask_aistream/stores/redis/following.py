@@ -14,7 +14,7 @@ from flask_aistream.stores.shared.engine import Listener
 from flask_aistream.timing.concurrency import Spawner
 
 
-class Following:
+class RedisFollowing:
     """
     :param name: Of this process.
     :param connect: Makes the client that subscribes.

@@ -16,7 +16,7 @@ from flask_aistream.stores.redis.server import Server
 from flask_aistream.stores.shared.engine import Name
 
 
-class Indexes:
+class RedisIndexes:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._keys = server.keys

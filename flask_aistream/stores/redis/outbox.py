@@ -10,7 +10,7 @@ from collections.abc import Collection
 import redis
 
 from flask_aistream.stores.base import OutboxRow
-from flask_aistream.stores.redis.processes import Processes
+from flask_aistream.stores.redis.processes import RedisProcesses
 from flask_aistream.stores.redis.scripts import CLAIM
 from flask_aistream.stores.redis.scripts import DELIVERED
 from flask_aistream.stores.redis.server import Server
@@ -21,12 +21,12 @@ from flask_aistream.stores.shared.engine import End
 from flask_aistream.stores.shared.engine import choose
 
 
-class Outbox:
+class RedisOutbox:
     """
     :param name: Of this process.
     """
 
-    def __init__(self, server: Server, name: str, processes: Processes) -> None:
+    def __init__(self, server: Server, name: str, processes: RedisProcesses) -> None:
         self._server = server
         self._keys = server.keys
         self._name = name

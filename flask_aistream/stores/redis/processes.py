@@ -25,7 +25,7 @@ BEAT_MILLISECONDS = int((DEAD_SECONDS - WATCH_SECONDS) * 1000)
 """Time to live of a heartbeat key."""
 
 
-class Processes:
+class RedisProcesses:
     """
     :param name: Of this one.
     :ivar dead: The others that were dead at the last call of :meth:`orphans`.

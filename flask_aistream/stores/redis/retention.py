@@ -31,7 +31,7 @@ DROP = 64
 """Runs of one step."""
 
 
-class Retention:
+class RedisRetention:
     """
     :param name: Of this process.
     :param limits: Its ``store_bytes`` are those of all runs together, as the server counts them.

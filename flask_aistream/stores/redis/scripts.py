@@ -21,13 +21,13 @@ return refused
 
 # A run that has ended, or has a later owner, is never rewritten.
 CREATE = """
-local run, process, epoch, request, first, length, data, anew = unpack(ARGV)
+local run, process, epoch, request, first, length, data, restore = unpack(ARGV)
 local known = redis.pcall('HMGET', KEYS[2], 'epoch', 'token')
 if known.err then  -- Another program's: a key of ours is a hash.
   redis.call('DEL', KEYS[2])
   known = {}
 end
-if known[2] or (known[1] and (anew == '' or tonumber(known[1]) > tonumber(epoch))) then return 0 end
+if known[2] or (known[1] and (restore == '' or tonumber(known[1]) > tonumber(epoch))) then return 0 end
 redis.call('HSET', KEYS[2], 'run', run, 'process', process, 'epoch', epoch, 'request', request)
 redis.call('DEL', KEYS[1])
 redis.call('XADD', KEYS[1], length, 'd', data)

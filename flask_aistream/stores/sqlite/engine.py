@@ -31,18 +31,18 @@ from flask_aistream.stores.shared.engine import End
 from flask_aistream.stores.shared.engine import Listener
 from flask_aistream.stores.shared.engine import Segment
 from flask_aistream.stores.shared.engine import Snapshot
-from flask_aistream.stores.sqlite.file import File
+from flask_aistream.stores.sqlite.file import SqliteFile
 from flask_aistream.stores.sqlite.file import is_damage
 from flask_aistream.stores.sqlite.file import is_outage
-from flask_aistream.stores.sqlite.follower import Follower
-from flask_aistream.stores.sqlite.indexes import Indexes
+from flask_aistream.stores.sqlite.following import SqliteFollowing
+from flask_aistream.stores.sqlite.indexes import SqliteIndexes
 from flask_aistream.stores.sqlite.journal import Journal
 from flask_aistream.stores.sqlite.journal import joined
 from flask_aistream.stores.sqlite.journal import marks
 from flask_aistream.stores.sqlite.notices import Notices
-from flask_aistream.stores.sqlite.outbox import Outbox
-from flask_aistream.stores.sqlite.processes import Processes
-from flask_aistream.stores.sqlite.sweep import Sweep
+from flask_aistream.stores.sqlite.outbox import SqliteOutbox
+from flask_aistream.stores.sqlite.processes import SqliteProcesses
+from flask_aistream.stores.sqlite.retention import SqliteRetention
 
 COLUMNS = "id, provider, created, owner, key, fingerprint, chat, namespace, request"
 
@@ -72,16 +72,16 @@ class SqliteEngine:
         self._clock = clock
         # Row numbers of this process's living runs.
         self._own: dict[str, int] = {}
-        self._file = File(path)
+        self._file = SqliteFile(path)
         self._journal = Journal(self._file)
         self._notices = Notices(self._file, name)
-        self._processes = Processes(self._file, name, namespace, ticks)
-        self.indexes = Indexes(self._file, namespace)
-        self.outbox = Outbox(self._file, name, namespace, self._processes)
-        self.following = Follower(
+        self._processes = SqliteProcesses(self._file, name, namespace, ticks)
+        self.indexes = SqliteIndexes(self._file, namespace)
+        self.outbox = SqliteOutbox(self._file, name, namespace, self._processes)
+        self.following = SqliteFollowing(
             self._file, name, namespace, self._own, self._journal, self._processes, self._notices
         )
-        self.retention = Sweep(self._file, name, namespace, limits, clock)
+        self.retention = SqliteRetention(self._file, name, namespace, limits, clock)
 
     def is_outage(self, error: Exception) -> bool:
         return is_outage(error)

@@ -35,7 +35,7 @@ OWN = (
 """Errors of one statement or its values."""
 
 
-class File:
+class SqliteFile:
     """
     :param path: On a local disk.
     """

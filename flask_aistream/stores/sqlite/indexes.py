@@ -9,7 +9,7 @@ from flask_aistream.errors import ChatBusy
 from flask_aistream.stores.base import CHAT_RUNS
 from flask_aistream.stores.base import LISTED
 from flask_aistream.stores.shared.engine import Name
-from flask_aistream.stores.sqlite.file import File
+from flask_aistream.stores.sqlite.file import SqliteFile
 
 FIND = {
     "key": "SELECT id FROM run WHERE app = ? AND key = ?",
@@ -22,12 +22,12 @@ FIND = {
 }
 
 
-class Indexes:
+class SqliteIndexes:
     """
     :param namespace: Of the application.
     """
 
-    def __init__(self, file: File, namespace: str) -> None:
+    def __init__(self, file: SqliteFile, namespace: str) -> None:
         self._file = file
         self._app = namespace
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 
 from flask_aistream.stores.codec import decode
-from flask_aistream.stores.sqlite.file import File
+from flask_aistream.stores.sqlite.file import SqliteFile
 
 # One statement a group: every step releases the interpreter's lock, and a busy thread may take it
 # for 5 ms. Only these sizes, so that the statements stay prepared.
@@ -23,7 +23,7 @@ INSERT = {
 
 
 class Journal:
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: SqliteFile) -> None:
         self._file = file
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask_aistream.stores.sqlite.file import File
+from flask_aistream.stores.sqlite.file import SqliteFile
 
 
 class Notices:
@@ -10,7 +10,7 @@ class Notices:
     :param name: Of this process.
     """
 
-    def __init__(self, file: File, name: str) -> None:
+    def __init__(self, file: SqliteFile, name: str) -> None:
         self._file = file
         self._name = name
 

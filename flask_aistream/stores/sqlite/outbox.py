@@ -7,18 +7,20 @@ from collections.abc import Collection
 from flask_aistream.stores.base import OutboxRow
 from flask_aistream.stores.shared.engine import UNCLAIMED
 from flask_aistream.stores.shared.engine import choose
-from flask_aistream.stores.sqlite.file import File
+from flask_aistream.stores.sqlite.file import SqliteFile
 from flask_aistream.stores.sqlite.journal import marks
-from flask_aistream.stores.sqlite.processes import Processes
+from flask_aistream.stores.sqlite.processes import SqliteProcesses
 
 
-class Outbox:
+class SqliteOutbox:
     """
     :param name: Of this process.
     :param namespace: Of the application whose ends it delivers.
     """
 
-    def __init__(self, file: File, name: str, namespace: str, processes: Processes) -> None:
+    def __init__(
+        self, file: SqliteFile, name: str, namespace: str, processes: SqliteProcesses
+    ) -> None:
         self._file = file
         self._name = name
         self._app = namespace

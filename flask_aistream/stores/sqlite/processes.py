@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from flask_aistream.stores.shared.engine import DEAD_SECONDS
-from flask_aistream.stores.sqlite.file import File
+from flask_aistream.stores.sqlite.file import SqliteFile
 
 NEEDED = (
     "SELECT process FROM run WHERE token IS NULL UNION SELECT process FROM follower "
@@ -15,7 +15,7 @@ NEEDED = (
 """Processes that are expected to do something."""
 
 
-class Processes:
+class SqliteProcesses:
     """
     :param name: Of this one.
     :param namespace: Of the application whose runs are looked after.
@@ -24,7 +24,7 @@ class Processes:
 
     def __init__(
         self,
-        file: File,
+        file: SqliteFile,
         name: str,
         namespace: str,
         ticks: Callable[[], float] = time.monotonic,

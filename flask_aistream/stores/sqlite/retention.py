@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from flask_aistream.stores.limits import Limits
-from flask_aistream.stores.sqlite.file import File
+from flask_aistream.stores.sqlite.file import SqliteFile
 from flask_aistream.stores.sqlite.processes import NEEDED
 
 DROP = 16
@@ -24,7 +24,7 @@ DROPPABLE = "token IS NOT NULL AND app = ? AND coalesce(outbox, '') = ''"
 """A run whose end a process delivers is kept, unless it is too old."""
 
 
-class Sweep:
+class SqliteRetention:
     """
     :param name: Of this process.
     :param namespace: Of the application whose runs are dropped.
@@ -33,7 +33,7 @@ class Sweep:
 
     def __init__(
         self,
-        file: File,
+        file: SqliteFile,
         name: str,
         namespace: str,
         limits: Limits,

@@ -7,18 +7,18 @@ from collections.abc import Collection
 from flask_aistream.stores.codec import decode
 from flask_aistream.stores.shared.engine import Listener
 from flask_aistream.stores.shared.engine import Segment
-from flask_aistream.stores.sqlite.file import File
+from flask_aistream.stores.sqlite.file import SqliteFile
 from flask_aistream.stores.sqlite.journal import Journal
 from flask_aistream.stores.sqlite.journal import marks
 from flask_aistream.stores.sqlite.notices import Notices
-from flask_aistream.stores.sqlite.processes import Processes
+from flask_aistream.stores.sqlite.processes import SqliteProcesses
 
 FOLLOW_SECONDS = 0.01
 OWN_SECONDS = 0.2
 """How soon an owner learns that another process has ended or adopted its run."""
 
 
-class Follower:
+class SqliteFollowing:
     """
     :param name: Of this process.
     :param own: Row numbers of the living runs of this process.
@@ -27,12 +27,12 @@ class Follower:
 
     def __init__(
         self,
-        file: File,
+        file: SqliteFile,
         name: str,
         namespace: str,
         own: dict[str, int],
         journal: Journal,
-        processes: Processes,
+        processes: SqliteProcesses,
         notices: Notices,
     ) -> None:
         self.listener: Listener | None = None
