@@ -39,7 +39,7 @@ from tests.simulation.database import SimEngine
 PATIENCE = 5.0
 MAX_DELIVERIES = 3
 MAX_RUNS = (50, 50, 2)
-RECOVER_SECONDS = 0.5
+RECOVER_SECONDS = (0.5, 1.0, 1.2)
 SWEEP_SECONDS = 5.0
 SETTLE_SECONDS = 30.0
 """After the last fault, every run ends and every end is delivered within this time."""
@@ -351,7 +351,7 @@ class SimProcess:
 
     def _recover(self) -> None:
         while True:
-            self.world.sleep(RECOVER_SECONDS)
+            self.world.sleep(self.world.random.choice(RECOVER_SECONDS))
             try:
                 self.runner.recover()
             except StoreUnavailable:
