@@ -56,15 +56,14 @@ function sendStops({ headers, fetch, credentials } = {}) {
 function fieldsOf(input) {
   if (typeof input === "string") return { prompt: input };
   const kind = Object.prototype.toString.call(input);
-  if (/ (Object|Array|Null)\]/.test(kind) || input.toJSON) return input;
+  if (/\s(Object|Array|Null)\]/.test(kind) || input.toJSON) return input;
   throw new TypeError(`The input is ${kind} but must be a text, or an object that becomes JSON.`);
 }
 
 function absolute(url) {
-  if (!url) throw new TypeError(`The URL is "${url}" but must be a provider's, such as "/ai/chat".`);
-  const made = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
-  if (/^https?:$/.test(made.protocol)) return made;
-  throw new TypeError(`The URL is "${url}" but must begin with http: or https:.`);
+  const made = url && new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
+  if (/^https?:$/.test(made?.protocol)) return made;
+  throw new TypeError(`The URL is "${url}" but must be a provider's, by http: or https:, such as "/ai/chat".`);
 }
 
 function addToQuery(url, fields) {

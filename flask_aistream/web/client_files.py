@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+import string
 import typing as t
+from collections import Counter
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 from flask import Blueprint
@@ -25,8 +28,13 @@ REEXPORT = re.compile(r'^(export [^;]+) from "([^"]+)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=[a-z])", re.MULTILINE)
 COMMENT = re.compile(r"^[ \t]*(?://.*|/\*(?:[^*]|\*(?!/))*\*/[ \t]*)$\n?", re.MULTILINE)
 TRAILING_COMMENT = re.compile(r"(?<=[;,{(]) // .*$", re.MULTILINE)
+LITERAL = re.compile(r'("(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`)')
 INDENT = re.compile(r"^[ \n]+", re.MULTILINE)
-"""Comments and indentation. No module has a template literal of several lines, or `; // ` in a string."""
+SPACE = re.compile(r" *([=(){}\[\],;:?<>|&*!]+) *| ([+-]) (?![+-])")
+LINE_END = re.compile(r"(?<=[;,{}()])\n")
+PRIVATE = re.compile(r"#[A-Za-z]\w*")
+"""What a browser does not need. No module has a template literal of several lines, a regular expression with a space,
+or `; // ` in a string; each ends its statements with semicolons."""
 
 
 class ClientFile(t.NamedTuple):
@@ -105,10 +113,22 @@ def joined(texts: dict[Path, str]) -> str:
 
     visit(ENTRY)
     inner = (EXPORT.sub("", IMPORT.sub("", texts[path])) for path in order[:-1])
-    return "".join([*inner, REEXPORT.sub(r"\1;\n", IMPORT.sub("", texts[ENTRY]))])
+    text = "".join([*inner, REEXPORT.sub(r"\1;\n", IMPORT.sub("", texts[ENTRY]))])
+    return with_short_names(COMMENT.sub("", text))
+
+
+def with_short_names(text: str) -> str:
+    """A script without comments whose private members have names of one or two letters."""
+    ranked = [name for name, _ in Counter(PRIVATE.findall(text)).most_common()]
+    letters = string.ascii_letters
+    short = dict(zip(ranked, [*letters, *map("".join, product(letters, repeat=2))], strict=False))
+    return PRIVATE.sub(lambda found: "#" + short[found[0]], text)
 
 
 def pack(text: str) -> ClientFile:
-    content = INDENT.sub("", TRAILING_COMMENT.sub("", COMMENT.sub("", text))).encode()
+    text = INDENT.sub("", TRAILING_COMMENT.sub("", COMMENT.sub("", text)))
+    parts = LITERAL.split(text)
+    parts[::2] = (LINE_END.sub("", SPACE.sub(r"\1\2", code)) for code in parts[::2])
+    content = "".join(parts).encode()
     etag = hashlib.sha256(content).hexdigest()[:20]
     return ClientFile(content, gzip.compress(content, 9, mtime=0), etag)

@@ -247,6 +247,50 @@ def test_a_401_asks_for_headers_once_more(
     assert tokens == [f"Bearer {n + 1}" for n in range(len(tokens))]
 
 
+FORBIDDING = """<!doctype html><link rel="icon" href="data:,">
+<script type="module">
+  import * as ai from "/ai/static/aistream.js";
+  window.ai = ai;
+  window.faults = [];
+</script>"""
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_request_that_the_policy_of_the_page_forbids_is_a_final_fault_at_once(
+    page: Page, server: ScriptedServer, method: str
+) -> None:
+    policy = "default-src 'none'; script-src 'self' 'unsafe-inline'; connect-src 'self'"
+    html = answer(
+        200, FORBIDDING.encode(), content_type="text/html", Content_Security_Policy=policy
+    )
+    server.play("/page-with-policy", html)
+    page.browser.get(server.url("/page-with-policy"))
+    page.until("window.ai")
+    told = page.run(
+        """
+        const run = ai.stream(args[0], "Hi", { method: args[1] });
+        return [await run.done, await run.stop()];
+        """,
+        server.url("/ai/chat", "localhost"),
+        method,
+    )
+    assert told[0]["error"]["code"] == "request_blocked"
+    assert f"add http://localhost:{server.port} to connect-src." in told[0]["error"]["message"]
+    assert told[1] is None
+    assert server.asked("/ai/chat") == []
+
+
+def test_a_policy_that_only_reports_forbids_nothing(page: Page, server: ScriptedServer) -> None:
+    reports = {"Content_Security_Policy_Report_Only": "connect-src 'none'"}
+    html = answer(200, FORBIDDING.encode(), content_type="text/html", **reports)
+    server.play("/page-with-policy", html)
+    page.browser.get(server.url("/page-with-policy"))
+    page.until("window.ai")
+    server.play("/ai/chat", REFUSED, [HEAD, HELLO.frames()])
+    told = page.run("return ai.stream('/ai/chat', 'Hi', { retry: { base: 0.01 } }).done")
+    assert told["text"] == "Hello"
+
+
 DECIDED: dict[str, tuple[str, int, str]] = {
     "stop": ("'stop'", 1, "failed"),
     "retry, though it is final": ("'retry'", 2, "finished"),

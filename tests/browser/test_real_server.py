@@ -218,6 +218,90 @@ class TestStop:
         assert waiting == {"status": "waiting", "reason": "connections"}
         assert (rest, ended) == ("0 1 ", "stopped")
 
+    def test_it_works_with_more_runs_than_connections(self, page: Page, server: Server) -> None:
+        """The queued runs must not take the connection that the stopped run frees."""
+        before = len(server.facts("called"))
+        seconds, told, queued, statuses, warnings = page.run("""
+            const warnings = [];
+            console.warn = (...args) => warnings.push(args.join(" "));
+            const runs = Array.from({ length: 8 }, () => ai.stream("/ai/silent", "Hi"));
+            const reasons = [];
+            for (const run of runs) run.on("status", ({ reason }) => reason && reasons.push(reason));
+            await until(() => runs.filter(({ text }) => text).length === 6);
+            await until(() => reasons.filter((reason) => reason === "connections").length === 2);
+            const [open, waiting] = [runs.filter(({ text }) => text), runs.filter(({ text }) => !text)];
+            const stop = async (run) => {
+              const begun = performance.now();
+              const answer = await run.stop();
+              return [(performance.now() - begun) / 1000, run.status, run.text, answer?.stopped];
+            };
+            const first = await stop(open[0]);
+            await until(() => waiting.some(({ text }) => text));
+            const rest = await Promise.all([...waiting, ...open.slice(1)].map(stop));
+            return [first[0], first.slice(1), Math.max(...rest.map(([seconds]) => seconds)), rest.map(([, status]) => status), warnings];
+        """)
+        assert told == ["stopped", "Well,", True]
+        assert seconds < 0.3
+        assert queued < 1.5
+        assert statuses == ["stopped"] * 7
+        assert len(warnings) == 1
+        assert "HTTP/2" in warnings[0]
+        assert len(server.facts("called")) <= before + 8
+
+    def test_a_run_that_was_left_is_stopped_while_every_connection_is_in_use(
+        self, page: Page, server: Server
+    ) -> None:
+        """Another run lends its connection, and resumes."""
+        seconds, answer, rest = page.run("""
+            const left = ai.stream("/ai/silent", "Hi");
+            await until(() => left.text);
+            left.detach();
+            const runs = Array.from({ length: 6 }, () => ai.stream("/ai/count", { prompt: "?", n: 60, pause: 0.02 }));
+            for (const run of runs) await until(() => run.text);
+            const before = performance.now();
+            const answer = await left.stop();
+            const seconds = (performance.now() - before) / 1000;
+            return [seconds, answer, await Promise.all(runs.map(async (run) => (await run.done).text))];
+        """)
+        assert (answer["stopped"], answer["text"]) == (True, "Well,")
+        assert seconds < 0.3
+        assert rest == ["".join(f"{number} " for number in range(60))] * 6
+
+    def test_it_works_from_another_tab_while_every_connection_is_in_use(
+        self, page: Page, server: Server
+    ) -> None:
+        first = page.browser.current_window_handle
+        page.browser.switch_to.new_window("tab")
+        page.open()
+        second = page.browser.current_window_handle
+        page.browser.switch_to.window(first)
+        links = page.run("""
+            window.runs = Array.from({ length: 6 }, () => ai.stream("/ai/silent", "Hi"));
+            for (const run of runs) await until(() => run.text);
+            return runs[0].links;
+        """)
+        page.browser.switch_to.window(second)
+        seconds, answer = page.run(
+            """
+            const before = performance.now();
+            const answer = await ai.attach(args[0].events).stop();
+            return [(performance.now() - before) / 1000, answer];
+            """,
+            links,
+        )
+        page.browser.close()
+        page.browser.switch_to.window(first)
+        assert (answer["stopped"], answer["text"]) == (True, "Well,")
+        assert seconds < 1
+        statuses = page.run("""
+            await runs[0].done;
+            await until(() => runs.slice(1).every(({ status }) => status === "streaming"));
+            const statuses = runs.map(({ status }) => status);
+            await Promise.all(runs.map((run) => run.stop()));
+            return statuses;
+        """)
+        assert statuses == ["stopped", *["streaming"] * 5]
+
     def test_it_works_from_another_tab(self, page: Page, server: Server) -> None:
         """The run's own tab has five streams open; the other tab attaches to one and stops it."""
         links = page.run("""

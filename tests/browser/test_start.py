@@ -344,6 +344,7 @@ def test_a_page_may_allow_nothing_but_scripts_with_its_nonce(
     server.play("/ai/chat", [HEAD, HELLO.frames()])
     page.browser.get(server.url("/strict"))
     assert page.run("return (await ai.stream('/ai/chat', 'Hi').done).text") == "Hello"
+    assert page.run("return customElements.get('ai-stream') === undefined")
 
 
 def test_a_loop_that_is_left_from_outside_ends_at_once(page: Page, server: ScriptedServer) -> None:

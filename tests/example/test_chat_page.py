@@ -459,10 +459,10 @@ for (const group of ["header > *, header nav > *", "#composer > :not(.field), .f
 return pairs;
 """
 
-# Links and buttons that are lower than 40 px.
+# What a finger presses that is lower or narrower than 40 px. Links within a text may be.
 TARGETS = """
-return [...document.querySelectorAll("button, header a, .sources a")]
-  .filter((it) => it.offsetParent && it.offsetHeight < 40).map((it) => it.textContent)
+return [...document.querySelectorAll("button, select, summary, textarea, header a, .sources a")]
+  .filter((it) => it.offsetParent && (it.offsetHeight < 40 || it.offsetWidth < 40)).map((it) => it.textContent)
 """
 
 

@@ -17,7 +17,7 @@ IMPORT = re.compile(r"""(?:from|import) "\.{1,2}/(?:aistream/)?([^"]+)""")
 def test_the_client_is_one_file_with_all_that_it_imports() -> None:
     text = client_files()["aistream.js"].content.decode()
     assert not re.search(r"^import | from ", text, re.MULTILINE)
-    for name in ("class Run ", "class EventStreamParser ", "export function stream("):
+    for name in ("class Run ", "class EventStreamParser{", "export function stream("):
         assert text.count(name) == 1
 
 

@@ -35,20 +35,16 @@ export class Connection {
     return (Date.now() - this.#heard) / 1000;
   }
 
-  abort(fault) {
-    this.#controller.abort(fault);
-  }
-
-  /** Give the connection up; the run tries another one immediately. */
-  drop(message) {
-    this.abort(new Fault("connection_lost", message, { wait: 0 }));
+  /** Give the connection up; the run tries another one immediately. `early`: no attempt has failed. */
+  drop(message, early = true) {
+    this.#controller.abort(new Fault("connection_lost", message, { wait: 0, early }));
   }
 
   /** Send the request. `onSend` is called right before it, `onQueue` if it waits for a free connection. */
   async open({ url, ...request }, options, { onSend, onQueue }) {
     const beforeSend = () => {
       onSend();
-      this.#release ??= countConnection(url);
+      this.#release ??= countConnection(url, () => this.drop("Another request needed the connection."));
       this.#queue ??= setTimeout(() => this.#noteQueue(url, onQueue), QUEUED * 1000);
     };
     const response = await send(url, { ...request, signal: this.signal, beforeSend }, options);
@@ -93,20 +89,20 @@ export class Connection {
     const check = () => {
       const left = seconds - this.silent;
       if (left > 0) this.#watchdog = setTimeout(check, left * 1000);
-      else this.drop(`Nothing was heard for ${seconds} seconds.`);
+      else this.drop(`Nothing was heard for ${seconds} seconds.`, false);
     };
     if (seconds) this.#watchdog = setTimeout(check, seconds * 1000);
   }
 
   /** Whether it is silent for so long, half of its limit, that it is probably dead. */
   get isStale() {
-    return this.#limit > 0 && this.silent > this.#limit / 2;
+    return this.#limit > 0 && !this.isQueued && this.silent > this.#limit / 2;
   }
 
   close() {
     clearTimeout(this.#queue);
     clearTimeout(this.#watchdog);
-    this.abort();
+    this.#controller.abort();
     this.#release?.();
     this.#release = null;
   }

@@ -30,10 +30,19 @@ export function within(seconds, promise, late) {
   return Promise.race([promise, limit.then(late)]).finally(() => clearTimeout(timer));
 }
 
+/** Call `wake(online)` when the network or the page is back, until `signal` aborts. */
+export function onWake(wake, signal) {
+  const listen = (target, type, act) => target?.addEventListener?.(type, act, { signal });
+  listen(globalThis, "online", () => wake(true));
+  listen(globalThis, "pageshow", () => wake());
+  listen(globalThis, "focus", () => wake());
+  listen(globalThis.document, "visibilitychange", () => hidden() || wake());
+}
+
 export class Delays {
   #all = new Set();
 
-  /** Resolves with true after so many seconds, or with false once `end` cuts it short. */
+  /** Resolves with true after so many seconds; with false once `end` cuts it short, with null by force. */
   wait(seconds, firm = false) {
     return new Promise((resolve) => {
       const finish = (ran) => {
@@ -49,6 +58,6 @@ export class Delays {
 
   /** End all of them; the firm ones only by force. */
   end(force = false) {
-    for (const { firm, finish } of [...this.#all]) if (force || !firm) finish(false);
+    for (const { firm, finish } of [...this.#all]) if (force || !firm) finish(force ? null : false);
   }
 }

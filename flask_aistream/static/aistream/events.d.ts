@@ -28,7 +28,8 @@ export type ClientErrorCode =
   | "not_resumable"
   | "headers_failed"
   | "decide_failed"
-  | "request_invalid";
+  | "request_invalid"
+  | "request_blocked";
 
 export interface Usage {
   input_tokens?: number;

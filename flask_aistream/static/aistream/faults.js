@@ -2,13 +2,14 @@
 
 export const LONGEST = 3600; // Seconds, of any wait: setTimeout fires at once where it overflows.
 
-const TRY_AGAIN = new Set([408, 425, 429]);
-const GATEWAY = new Set([502, 504]);
+const TRY_AGAIN = [408, 425, 429];
+const GATEWAY = [502, 504];
 const EVENT_STREAM = "text/event-stream";
 
 /**
  * `final`: another attempt cannot help. `wait`: seconds until it, if not the back-off; `firm`: the
- * server asked for that wait. `refused`: the server did not start the run. `error`: for the page.
+ * server asked for that wait. `refused`: the server did not start the run. `early`: the client gave a
+ * connection up that may have worked. `error`: for the page.
  */
 export class Fault extends Error {
   constructor(code, message, { status, ...rest } = {}) {
@@ -29,8 +30,8 @@ export async function httpFault(response, resuming) {
   const body = await response.text().catch(() => "");
   const explanation = parsed(body)?.error;
   const type = headers.get("Content-Type") ?? "";
-  const answer = `${status} (${type || "no content type"})`;
-  const message = explanation?.message ?? `The server answered ${answer}, not an event stream.`;
+  const message =
+    explanation?.message ?? `The server answered ${status} (${type || "no content type"}), not an event stream.`;
   const wait = retryAfter(response);
   const firm = wait !== undefined;
   // Over plain HTTP, browsers take what came of a head that was cut off for all of it.
@@ -39,7 +40,7 @@ export async function httpFault(response, resuming) {
   return new Fault(explanation?.code ?? `http_${status}`, message, {
     final: isFinal(status, { cutOff, resuming, explained: explained && !firm }),
     // A gateway answers 502 and 504 for a server that may have started the run.
-    refused: !cutOff && (explained || firm || !GATEWAY.has(status)),
+    refused: !cutOff && (explained || firm || !GATEWAY.includes(status)),
     wait,
     firm,
     status,
@@ -58,7 +59,7 @@ function parsed(body) {
 
 /** `explained`: the application names the fault, and no time after which it passes. */
 function isFinal(status, { cutOff, resuming, explained }) {
-  if (TRY_AGAIN.has(status)) return false;
+  if (TRY_AGAIN.includes(status)) return false;
   // The start failed before its first event, and its key leads to the failed run.
   if (status >= 500) return explained && !resuming;
   return status >= 400 || (!resuming && !cutOff);

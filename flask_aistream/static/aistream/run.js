@@ -1,12 +1,13 @@
 /** One run: the connections that read it one after the other, its events, and how it ends. */
 
+import { Attempts } from "./attempts.js";
 import { Connection } from "./connection.js";
 import { Cursor, parseCursor } from "./cursor.js";
-import { Delays, backoff, deferred, hidden, offline, within } from "./delays.js";
+import { deferred, offline, onWake, within } from "./delays.js";
 import { EventLog } from "./event_log.js";
-import { Fault, LONGEST, asFault, fatal, httpFault, isEventStream } from "./faults.js";
+import { Fault, asFault, fatal, httpFault, isEventStream } from "./faults.js";
 import { EventStreamParser } from "./parser.js";
-import { HEADERS_LIMIT, send } from "./requests.js";
+import { jsonOf, send } from "./requests.js";
 import { sessionStore, stopName } from "./session_store.js";
 import { settings } from "./settings.js";
 import { requestStop } from "./stop_request.js";
@@ -17,6 +18,7 @@ const EVENTS = /\/events(?=$|\?)/;
 // Seconds.
 const FAREWELL = 1; // After the end the body is read out, so that the browser can keep the connection.
 const STOP_PATIENCE = 2; // Then the page shows "stopped", and the stop request goes on without it.
+const NAME_PATIENCE = 0.3; // A start that is on its way has its name by then, if it ever has.
 
 const STATUS = { stopped: "stopped", interrupted: "interrupted", error: "failed" };
 const ENDED_EARLY = "The stream ended before the run did.";
@@ -24,17 +26,28 @@ const FAILURE = { code: "error", message: "The run failed." };
 
 /**
  * Async-iterable over its events, and an EventTarget of "status", "event" and each event's type. Its
- * properties are to be read only.
+ * properties are to be read only. `status` is its state:
  *
- * `stop` depends on where the run stands:
+ * | status                   | what happens                         | next status                       |
+ * |--------------------------|--------------------------------------|-----------------------------------|
+ * | connecting, reconnecting | the response is an event stream      | thinking; streaming after output  |
+ * |                          | no connection of the browser is free | waiting                           |
+ * |                          | a fault                              | waiting; failed if it is final    |
+ * |                          | 204, and the record of the run ended | the end of the record             |
+ * | waiting                  | the wait is over, or the page woke   | connecting; reconnecting if named |
+ * | thinking                 | the first output                     | streaming                         |
+ * | thinking, streaming      | the connection is lost               | waiting                           |
+ * |                          | the end of the log                   | finished, stopped, interrupted,   |
+ * |                          |                                      | failed                            |
+ * | stopping                 | the response to the stop request     | the end it names                  |
+ * |                          | no response for 2 seconds, no network| stopped; the request is repeated  |
+ * |                          | a refusal                            | reconnecting                      |
+ * | any of these             | `stop`: the server has no run        | stopped; nothing is sent any more |
+ * |                          | `stop`: it may have one              | stopping                          |
+ * |                          | `detach`                             | detached                          |
  *
- * | the run                                        | stop                                            |
- * |------------------------------------------------|-------------------------------------------------|
- * | has ended                                      | null                                            |
- * | nothing was sent, or the start was refused     | "stopped" at once; nothing is sent any more     |
- * | was sent, and has no name yet                  | waits for the name, then asks by its key        |
- * | has a name                                     | frees its connection, then sends the request    |
- * | was left                                       | sends the request                               |
+ * `stop` first waits a moment for the name of a run, frees the connection, and sends the request: by name,
+ * without one by the key of the start.
  */
 export class Run extends EventTarget {
   /** `{events, stop}` as absolute URLs; null until the `run` event. */
@@ -66,8 +79,7 @@ export class Run extends EventTarget {
   #stopping = null;
   #life = new AbortController();
   #connection = null;
-  #failures = 0;
-  #delays = new Delays();
+  #attempts;
   #named = deferred();
 
   constructor({ key, start, links, at = Date.now(), restored = false }, options) {
@@ -77,13 +89,12 @@ export class Run extends EventTarget {
     [this.#key, this.#start, this.#sent] = [key, start, restored || Boolean(links)];
     this.#cursor = new Cursor(cursor);
     this.#log = new EventLog(keep !== "text");
+    this.#attempts = new Attempts(this.#options.retry);
     this.#whole = !cursor;
     if (links) this.#know(links);
     if (signal?.aborted) return void this.detach();
-    this.#listen(signal, "abort", () => this.detach());
-    this.#listen(globalThis, "online", () => this.#wake(true));
-    this.#listen(globalThis, "pageshow", () => this.#wake());
-    this.#listen(globalThis.document, "visibilitychange", () => hidden() || this.#wake());
+    signal?.addEventListener("abort", () => this.detach(), { signal: this.#life.signal });
+    onWake((online) => this.#wake(online), this.#life.signal);
     this.#save({ at, start, links });
     queueMicrotask(() => this.#follow());
   }
@@ -135,20 +146,19 @@ export class Run extends EventTarget {
   // ---- Connections, one after the other, until the run is over.
 
   async #follow() {
-    for (let woken = false; !this.#isIdle; ) {
+    const attempts = this.#attempts;
+    for (let early = false; !this.#isIdle; ) {
       const before = this.#cursor.number;
-      if (this.#failures || woken) this.#setStatus(this.#resuming ? "reconnecting" : "connecting");
+      if (attempts.failures || early) this.#setStatus(this.#resuming ? "reconnecting" : "connecting");
       const fault = await this.#connect();
       if (this.#isIdle) break;
-      const { attempts, max } = this.#options.retry;
       // A connection that lived long did its work, even if the model said nothing on it.
-      if (this.#cursor.number > before || this.#connection.lived > max) this.#failures = 0;
-      // Failing without a network says nothing of the server, and waking up must not use up attempts.
-      if (!offline() && !woken) this.#failures += 1;
-      const final = await this.#decide(fault, fault.final || this.#failures > attempts);
+      if (this.#cursor.number > before || this.#connection.lived > this.#options.retry.max) attempts.failures = 0;
+      attempts.count(fault, early);
+      const final = await attempts.judge(fault);
       if (this.#isIdle) break;
       if (final) return this.#fail(final);
-      woken = !(await this.#pause(fault));
+      early = !(await attempts.pause(fault, (detail) => this.#setStatus("waiting", detail)));
     }
     this.#named.resolve(false);
   }
@@ -159,24 +169,6 @@ export class Run extends EventTarget {
 
   get #resuming() {
     return Boolean(this.links || this.cursor);
-  }
-
-  /** The fault to give up with, or null: as `retry.decide` says, and `final` where it says nothing. */
-  async #decide(fault, final) {
-    const { decide } = this.#options.retry;
-    const own = final ? fault : null;
-    if (!decide) return own;
-    const { error, wait, response } = fault;
-    try {
-      const asked = { ...error, attempt: this.#failures, wait, final, response };
-      const verdict = await within(HEADERS_LIMIT, decide(asked), () => undefined);
-      if (verdict === "stop") return fault;
-      if (verdict === "retry") return null;
-      if (!(typeof verdict === "number" && verdict >= 0)) return own;
-      return void Object.assign(fault, { wait: Math.min(verdict, LONGEST), firm: false });
-    } catch (error) {
-      return fatal("decide_failed", `The \`retry.decide\` function failed: ${error?.message ?? error}.`);
-    }
   }
 
   /** Open one connection and read it to its end. Returns what went wrong, if the run is not over. */
@@ -191,17 +183,15 @@ export class Run extends EventTarget {
       });
       if (this.#over) return null;
       if (response.status === 204 && resuming) return await this.#checkEnd(connection);
-      if (!isEventStream(response)) {
-        const fault = await httpFault(response, resuming);
-        this.response = fault.response;
-        if (fault.refused) this.#sent = sent;
-        return fault;
-      }
+      if (!isEventStream(response)) throw await httpFault(response, resuming);
       this.#setStatus(this.#spoken ? "streaming" : "thinking");
       await connection.read(response, this.#reader(response.url || request.url));
       return new Fault("connection_lost", ENDED_EARLY);
     } catch (error) {
-      return asFault(error instanceof Fault ? error : (connection.signal.reason ?? error));
+      const fault = asFault(error instanceof Fault ? error : (connection.signal.reason ?? error));
+      if (fault.refused) this.#sent = sent;
+      if (fault.response) this.response = fault.response;
+      return fault;
     } finally {
       connection.close();
     }
@@ -254,7 +244,7 @@ export class Run extends EventTarget {
     if (value?.action !== "terminate") return this.#emit({ ...value, type: "message" });
     // The log's own end has an id. Another one is checked by asking for what follows the cursor.
     if (id === undefined && this.cursor)
-      throw new Fault("connection_lost", ENDED_EARLY, { wait: 0 });
+      throw new Fault("connection_lost", ENDED_EARLY, this.#attempts.failures ? {} : { wait: 0 });
     this.#end(value.reason ?? "unknown", this.#failure);
   }
 
@@ -303,11 +293,13 @@ export class Run extends EventTarget {
     if (!this.links) return this.#end("unknown");
     const url = this.links.events.replace(EVENTS, "");
     const response = await send(url, { signal }, this.#options);
-    if (!response.ok) return httpFault(response, true);
-    const record = await response.json().catch(() => ({}));
+    if (!response.ok) throw await httpFault(response, true);
+    const record = await jsonOf(response);
     const [, last = this.#cursor.number] = parseCursor(record.cursor ?? "");
     const hasEnded = record.status && record.status !== "running";
-    if (hasEnded && last <= this.#cursor.number) return this.#conclude(record);
+    // Where no request gets the events between, the record has at least their text.
+    const isLast = last <= this.#cursor.number || (this.#whole && this.#attempts.failures > 2);
+    if (hasEnded && isLast) return this.#conclude(record);
     return new Fault("connection_lost", ENDED_EARLY);
   }
 
@@ -331,7 +323,9 @@ export class Run extends EventTarget {
 
   #fail(fault) {
     this.error = fault.error;
-    if (fault.final) this.#forget(); // Else the run may well go on: `resume` can still find it.
+    // Else the run may well go on, and `resume` can find it, after a login too.
+    const isLocked = this.links && [401, 403].includes(fault.error.status);
+    if (fault.final && !isLocked) this.#forget();
     this.#close("failed", "error");
   }
 
@@ -353,32 +347,29 @@ export class Run extends EventTarget {
     if (status !== "detached") this.#emit({ type: "end", reason, ...(error && { error }) });
     this.#log.end();
     this.#texts.end();
-    this.#delays.end(true);
+    this.#attempts.end();
     this.#outcome.resolve({ status, reason, text, ...(usage && { usage }), ...(error && { error }) });
   }
 
   async #stop() {
-    const patience = this.#connection?.isQueued || offline() ? 0 : STOP_PATIENCE;
+    const leave = () => this.#leave("stopped") ?? null;
+    const isQueued = this.#connection?.isQueued;
     this.#setStatus("stopping");
-    this.#delays.end(true); // Between two connections no name can come.
-    if (this.#sent && !this.links && !this.#over)
-      await within(patience, this.#named.promise, () => false);
-    if (this.#ended) return null;
-    if (!this.#sent) return this.#leave("stopped") ?? null;
-    // The browser may have no other connection left for the request.
-    this.#connection?.close();
-    const leave = () => this.#leave("stopped");
-    const timer = setTimeout(leave, patience * 1000);
-    const answer = await this.#requestStop(leave);
+    this.#attempts.end(); // Between two connections no name can come.
+    if (!this.#sent) return leave();
+    const timer = setTimeout(leave, isQueued || offline() ? 0 : STOP_PATIENCE * 1000);
+    if (!this.links && !this.#over && !isQueued) await within(NAME_PATIENCE, this.#named.promise);
+    const answer = !this.#sent || this.#ended ? null : await this.#requestStop(leave);
     clearTimeout(timer);
     if (answer && !answer.error) this.#conclude(answer);
-    else if (this.links && !this.#over) this.#goOn();
+    else if (answer) this.#goOn(leave);
     else leave();
     return answer;
   }
 
   /** A reload sends the request again, unless the server has answered it. */
   async #requestStop(onFault) {
+    this.#connection?.close(); // The browser may have no other one left for the request.
     const [key, name] = [this.#key, stopName(this.#key)];
     const what = { key, links: this.links, start: this.#start && { url: this.#start.url } };
     sessionStore.write(name, { ...what, credentials: this.#options.credentials });
@@ -387,42 +378,21 @@ export class Run extends EventTarget {
     return answer;
   }
 
-  /** The server refused to stop the run: read on. */
-  #goOn() {
+  /** The run was not stopped: read on where that is possible. `stop` may be called again. */
+  #goOn(leave) {
     this.#stopping = null;
-    this.#failures = 1;
+    if (!this.links || this.#over) return void leave();
+    this.#attempts.failures = 1;
     this.#follow();
   }
 
-  // ---- Waiting.
-
-  /**
-   * Wait as long as the fault asks for, and longer where there is no network; not for ever, since a
-   * browser may be wrong about that. Returns false if the page woke up meanwhile.
-   */
-  async #pause({ wait, firm, error }) {
-    const { retry } = this.#options;
-    const attempt = this.#failures;
-    const seconds = wait ?? backoff(retry, attempt);
-    const reason = error.status && !offline() ? "server" : "network";
-    this.#setStatus("waiting", { attempt, wait: seconds, reason, error });
-    const ran = await this.#delays.wait(seconds, firm);
-    if (!offline() || this.#isIdle) return ran;
-    this.#setStatus("waiting", { attempt, wait: retry.max, reason: "network", error });
-    return this.#delays.wait(retry.max);
-  }
-
   /** The page or the network is back: drop a connection that is probably dead, and end the wait. */
-  #wake(online = false) {
-    if (online) this.#failures = 0;
+  #wake(online) {
+    if (online) this.#attempts.failures = 0;
     // Timers stand still while a page sleeps. And a network that was away seldom brings its
     // connections back, however recently they spoke.
     if (online || this.#connection?.isStale) this.#connection?.drop("The network was away.");
-    this.#delays.end();
-  }
-
-  #listen(target, type, listener) {
-    target?.addEventListener?.(type, listener, { signal: this.#life.signal });
+    this.#attempts.wake();
   }
 
   // ---- After a reload.

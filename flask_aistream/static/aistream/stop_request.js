@@ -1,7 +1,8 @@
 /** The request that stops a run: by its link, or by the key of its start. */
 
+import { makeRoom } from "./connections.js";
 import { Fault, asFault, httpFault } from "./faults.js";
-import { repeat, send } from "./requests.js";
+import { jsonOf, repeat, send } from "./requests.js";
 
 const STOP_LIMIT = 10; // Seconds, of one attempt.
 const RECHECK = 1; // Seconds. A start that is still on its way is looked for once more.
@@ -10,24 +11,25 @@ const RECHECK = 1; // Seconds. A start that is still on its way is looked for on
  * Repeat the request until the server answers. Resolves with its answer, with null where no run has
  * started under the key, or with `{error}`. `onFault` is called before each further attempt.
  */
-export async function requestStop({ key, start, links }, options, onFault) {
-  const answer = await repeat(attempt({ key, start, links }, options), options.retry, onFault);
+export async function requestStop(run, { retry, ...options }, onFault) {
+  const limit = Math.min(options.silence || STOP_LIMIT, STOP_LIMIT);
+  const answer = await repeat(attempt(run, options), { limit, retry }, onFault);
   if (answer?.end?.by !== "detach") return answer;
   // With a detach time of 0, closing the connection has ended the run just before.
   return { ...answer, stopped: true, end: { ...answer.end, by: "client" } };
 }
 
 function attempt({ key, start, links }, options) {
-  const limit = Math.min(options.silence || STOP_LIMIT, STOP_LIMIT) * 1000;
   const [url, method, own] = links
     ? [links.stop, "POST"]
     : [start.url, "DELETE", { "Idempotency-Key": key }];
+  // Not before the request, which a page that closes could then no longer send.
+  const beforeSend = () => void makeRoom(url);
   let isChecked = Boolean(links);
-  return async () => {
+  return async (signal) => {
     try {
-      const signal = AbortSignal.timeout(limit);
-      const response = await send(url, { method, own, signal, keepalive: true }, options);
-      if (response.ok) return await response.json().catch(() => ({}));
+      const response = await send(url, { method, own, signal, keepalive: true, beforeSend }, options);
+      if (response.ok) return await jsonOf(response);
       if (links || response.status !== 404) return await httpFault(response, true);
       if (isChecked) return null;
       isChecked = true;
