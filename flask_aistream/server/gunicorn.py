@@ -51,6 +51,17 @@ def announce(sentence: str, level: int = logging.INFO) -> None:
         worker.log.log(level, sentence)
 
 
+def close_after(start_response: t.Any) -> None:
+    """Let gunicorn close the connection of a response, with ``Connection: close``, instead of keeping it for another
+    request. Applications may not set that header. Other servers decide themselves.
+
+    :param start_response: Of the request.
+    """
+    response: t.Any = getattr(start_response, "__self__", None)
+    if hasattr(response, "force_close"):
+        response.force_close()
+
+
 def on_start(callback: Callable[[], None]) -> None:
     """Call back once the worker has loaded the application, before it accepts connections.
 

@@ -102,13 +102,6 @@ def stop_receiving(fd: int) -> None:
     try_on(fd, lambda same: same.shutdown(socket.SHUT_RD))
 
 
-def end_after_response(environ: dict[str, t.Any]) -> None:
-    """Make the server close the connection of a request after its response, instead of keeping it for another one."""
-    fd = None if is_shared(environ) else descriptor_of(socket_of(environ))
-    if fd is not None:
-        stop_receiving(fd)
-
-
 def take_error(fd: int) -> None:
     """Clear the pending error of a socket, which the next write would raise.
 

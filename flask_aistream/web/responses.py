@@ -32,7 +32,7 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import Unavailable
 from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.wire import dumps
-from flask_aistream.server.sockets import end_after_response
+from flask_aistream.server.gunicorn import close_after
 from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
 from flask_aistream.web.reference import HEADER
@@ -89,6 +89,14 @@ class StreamResponse(Response):
         if isinstance(self.response, GeneratorType):
             return StreamBody(self.response, self._on_close)
         return super().get_app_iter(environ)  # Another extension has wrapped the body.
+
+
+class LastResponse(Response):
+    """A response that is the last one on its connection."""
+
+    def __call__(self, environ: t.Any, start_response: t.Any) -> t.Iterable[bytes]:
+        close_after(start_response)
+        return super().__call__(environ, start_response)
 
 
 class StreamBody:
@@ -194,9 +202,8 @@ def unavailable_response(protocol: WireProtocol, error: Unavailable) -> Response
     the time after which it reconnects by itself. The connection is closed: a flood of requests that are refused, and
     kept alive, would take the places of others.
     """
-    end_after_response(current_request().environ)
     if not (protocol.resumable and is_event_source(current_request())):
-        return aistream_error(protocol, error)
+        return t.cast(Response, LastResponse.force_type(aistream_error(protocol, error)))
     # Clients that were refused together do not come back together.
     seconds = error.retry_after * random.uniform(1, 2)  # nosec B311  # Jitter is no secret.
     reference = note(error.code, error.status)
@@ -208,7 +215,7 @@ def unavailable_response(protocol: WireProtocol, error: Unavailable) -> Response
     }
     frames = f"retry: {math.ceil(seconds * 1000)}\nevent: waiting\ndata: {dumps(fields)}\n\n"
     headers = {**STREAM_HEADERS, "Retry-After": str(math.ceil(seconds)), HEADER: reference}
-    return Response(frames, content_type=protocol.content_type, headers=headers)
+    return LastResponse(frames, content_type=protocol.content_type, headers=headers)
 
 
 def is_event_source(request: Request) -> bool:
