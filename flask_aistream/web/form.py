@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import re
 import typing as t
 from collections.abc import Mapping
@@ -14,6 +15,34 @@ from flask_aistream.web.config import Settings
 
 KEY_OF_OBJECT = re.compile(r"(\w+)\[(\w+)\]")
 ITEM_OF_LIST = re.compile(r"(\w+)\[\]")
+
+STRAY = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+MAX_STRAY = 10_000
+"""Percent signs that begin no escape. ``curl -d 'prompt=50% off'`` sends one; each costs an object."""
+
+
+def parse_urlencoded(data: bytes) -> MultiDict[str, str]:
+    """The fields of a form in ``application/x-www-form-urlencoded``.
+
+    Not by urllib: it makes an object of each escape, which take 300 MB and 0.6 s for the escapes of 4 MB.
+
+    :raises RequestError: It has too many percent signs that are not escaped.
+    """
+    pairs = (field.partition(b"=") for field in data.split(b"&") if field)
+    return MultiDict((unescaped(name), unescaped(value)) for name, _, value in pairs)
+
+
+def unescaped(data: bytes) -> str:
+    data = data.replace(b"+", b" ")
+    if b"%" in data:
+        data = STRAY.sub(b"%25", data, count=MAX_STRAY)
+        if STRAY.search(data):
+            raise RequestError(
+                "The form has percent signs that are not escaped as `%25`.", "body_invalid"
+            )
+        # Quoted-printable differs in nothing but the character that begins an escape.
+        data = binascii.a2b_qp(data.replace(b"=", b"=3D").replace(b"%", b"="))
+    return data.decode("utf-8", "replace")
 
 
 def read_form(

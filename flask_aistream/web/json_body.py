@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -9,11 +10,8 @@ import typing as t
 
 from flask_aistream.errors import RequestError
 
-# A string, whatever it escapes, or what begins one and is never closed: wherever it begins to match, it matches, so
-# it never backtracks and takes linear time.
-STRING = re.compile(r'"[^"\\]*(?:\\.?[^"\\]*)*(?:"|\Z)', re.DOTALL)
 NOT_BRACKETS = re.compile(r"[^\[\]{}]+")
-OPENING = "[{"
+LEVELS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 DIGITS = 309
 """Characters of the largest double as an integer."""
@@ -45,34 +43,43 @@ def loads(data: bytes, *, depth: int | None, values: int | None) -> t.Any:
 def check_shape(text: str, depth: int | None, values: int | None) -> None:
     """Refuse a text that would become too many objects before any of them is created.
 
-    A text with few brackets and commas is only counted. Others are scanned once, 10 to 15 ms per megabyte.
+    A text with few brackets and commas is only counted. Others take 2 to 8 ms a megabyte; parsing takes 1 ms if they are one
+    string, and more than the check if they are many values.
 
     :raises RequestError: It exceeds a limit.
     """
-    few = values is None or text.count(",") + text.count("[") + text.count("{") < values
+    few = values is None or separators(text) < values
     flat = depth is None or text.count("[") + text.count("{") <= depth
     if few and flat:  # Nearly every request, even if all of that were text.
         return
-    # Each value may have a key. What exceeds that need not be looked at to its end.
-    limit = 0 if values is None else 2 * values + 1
-    rest, strings = STRING.subn("", text, count=limit)
-    if values is not None and (
-        strings == limit or rest.count(",") + rest.count("[") + rest.count("{") >= values
-    ):
-        raise RequestError(
-            f"The body has more than {values} values, the limit of this server.", "body_invalid"
-        )
+    if "\\" in text:
+        # Escaped backslashes first: what is left of a run of them escapes the character after it.
+        text = text.replace("\\\\", "").replace('\\"', "")
+    # Each value may have a key, and a string has two quotes.
+    if values is not None and text.count('"') > 4 * values:
+        raise too_many(values)
+    rest = "".join(text.split('"')[::2])  # Without the strings, also one that is never closed.
+    if values is not None and separators(rest) >= values:
+        raise too_many(values)
     if depth is not None and nesting(rest) > depth:
         raise too_deep()
 
 
+def separators(text: str) -> int:
+    """Commas and opening brackets: at least the number of values, less one."""
+    return text.count(",") + text.count("[") + text.count("{")
+
+
 def nesting(text: str) -> int:
     """The deepest nesting of brackets."""
-    here = deepest = 0
-    for bracket in NOT_BRACKETS.sub("", text):
-        here += 1 if bracket in OPENING else -1
-        deepest = max(deepest, here)
-    return deepest
+    brackets = NOT_BRACKETS.sub("", text)
+    return max(itertools.accumulate(map(LEVELS.__getitem__, brackets)), default=0)
+
+
+def too_many(values: int) -> RequestError:
+    return RequestError(
+        f"The body has more than {values} values, the limit of this server.", "body_invalid"
+    )
 
 
 def too_deep() -> RequestError:

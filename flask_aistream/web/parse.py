@@ -103,7 +103,9 @@ def read_body(
     data = receive_body(request, settings, bodies)
     if protocol.form is not None and request.mimetype in FORMS:
         check_fields(data, request)
-        return form.read_form(request.form, protocol.form, settings)
+        urlencoded = request.mimetype == URLENCODED
+        fields = form.parse_urlencoded(data) if urlencoded else request.form
+        return form.read_form(fields, protocol.form, settings)
     value = json_body.loads(data, depth=settings.max_json_depth, values=settings.max_json_values)
     if protocol.string_body_field and isinstance(value, str):
         return {protocol.string_body_field: value}

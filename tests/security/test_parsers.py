@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import typing as t
+from urllib.parse import parse_qsl
+from urllib.parse import urlencode
 
 import pytest
 from flask import Flask
 from flask import request
 from hypothesis import strategies as st
+from werkzeug.datastructures import MultiDict
 
 from flask_aistream import AIStream
 from flask_aistream.core.cursor import Cursor
@@ -22,6 +25,7 @@ from flask_aistream.protocols.table import PROTOCOLS
 from flask_aistream.sse.decode import Decoder
 from flask_aistream.sse.frame import Frame
 from flask_aistream.web import cors
+from flask_aistream.web import form
 from flask_aistream.web import json_body
 from flask_aistream.web import names
 from flask_aistream.web import parse
@@ -75,6 +79,18 @@ def test_a_json_body_is_what_python_reads_or_is_refused(data: bytes, depth: int,
     assert value == json.loads(data.decode("utf-8-sig"))
     assert depth_of(value) <= depth
     assert count_of(value) <= most
+
+
+FORMS = st.one_of(
+    st.text("a&=+%0AfG é\r\n", max_size=40),
+    st.dictionaries(st.text(max_size=8), st.text(max_size=20), max_size=4).map(urlencode),
+)
+
+
+@tried(1 / 16, FORMS)
+def test_a_form_is_what_python_reads(text: str) -> None:
+    wanted = parse_qsl(text, keep_blank_values=True, errors="replace")
+    assert form.parse_urlencoded(text.encode()) == MultiDict(wanted)
 
 
 def depth_of(value: t.Any) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import tracemalloc
 import typing as t
 
 import pytest
@@ -12,8 +14,10 @@ from werkzeug.test import TestResponse
 from flask_aistream import AIStream
 from flask_aistream.testing import Script
 from flask_aistream.testing import StreamClient
+from flask_aistream.web import json_body
 from tests.web.conftest import MakeApp
 
+URLENCODED = "application/x-www-form-urlencoded"
 USER = {"role": "user", "content": "Hi"}
 DEEP = b"[" * 50_000
 
@@ -117,6 +121,31 @@ def test_brackets_and_commas_in_a_prompt_count_as_text(client: FlaskClient, scri
     prompt = '[{,"' * 200_000
     assert client.post("/ai/chat", json={"prompt": prompt}).status_code == 200
     assert script.requests[0].prompt == prompt
+
+
+@pytest.mark.parametrize("text", ["[", '\\"', "\\\\", "a, b", "{}"], ids=repr)
+def test_the_shape_of_four_megabytes_is_checked_in_a_blink(text: str) -> None:
+    body = '{"prompt": "' + text * (4_000_000 // len(text)) + "[" * 200 + '"}'
+
+    def seconds() -> float:
+        begun = time.process_time()
+        json_body.check_shape(body, 100, 100_000)
+        return time.process_time() - begun
+
+    assert min(seconds() for _ in range(3)) < 0.15
+
+
+@pytest.mark.parametrize("escape", [b"%41", b"%41a", b"%ff", b"%"], ids=bytes.decode)
+def test_a_form_of_escapes_costs_what_it_weighs(client: FlaskClient, escape: bytes) -> None:
+    data = b"prompt=" + escape * (1_000_000 // len(escape))
+    tracemalloc.start()
+    try:
+        response = client.post("/ai/chat/html", data=data, content_type=URLENCODED)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert response.status_code < 500
+    assert peak < 12 * len(data)
 
 
 ODD_VALUES: list[t.Any] = [{}, [], 7, None, True, "", "\ud800", [{}], [None], {"a": {}}]
