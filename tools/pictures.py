@@ -27,7 +27,7 @@ IMAGES = ROOT / "docs" / "images"
 QUESTION = "What happens when the connection is lost?"
 
 SIZE = (900, 830)
-PLAYGROUND_SIZE = (1280, 1330)
+PLAYGROUND_SIZE = (1280, 1230)
 PHONE_SIZE = (390, 1500)
 DEADLINE = 20.0  # Seconds for the server to start, and for the answer to fill the page.
 CHARACTERS = 385  # Length of the answer that fills the window without scrolling it.
@@ -35,6 +35,8 @@ CHARACTERS = 385  # Length of the answer that fills the window without scrolling
 ANSWER = "return document.querySelector('.answered .text')?.innerText.length ?? 0"
 
 PLAYGROUND_ANSWER = "return document.getElementById('answer').textContent.length"
+CUT_AFTER = 60  # Characters of the answer, whose connection is then cut.
+PLAYGROUND_RUNNING = "return document.querySelector('#live .running, #live tbody:empty') !== null"
 PLAYGROUND_STATE = "return document.getElementById('state').textContent"
 
 # Providers with a key would answer instead of the offline model.
@@ -71,10 +73,10 @@ def photograph_playground(browser: webdriver.Chrome, url: str, size: tuple[int, 
     browser.get(f"{url}ai/playground")
     wait_until(lambda: browser.execute_script(PLAYGROUND_STATE) == "Ready")
     browser.find_element(By.ID, "prompt").send_keys(QUESTION, Keys.ENTER)
-    wait_until(lambda: browser.execute_script(PLAYGROUND_ANSWER) > CHARACTERS)
-    browser.find_element(By.ID, "cut").click()
+    wait_until(lambda: browser.execute_script(PLAYGROUND_ANSWER) > CUT_AFTER)
+    browser.execute_script("document.getElementById('cut').click()")
     wait_until(lambda: browser.execute_script(PLAYGROUND_STATE) == "Finished")
-    wait_until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#live tr.finished")) > 0)
+    wait_until(lambda: not browser.execute_script(PLAYGROUND_RUNNING))
     browser.execute_script("document.activeElement.blur(); scrollTo(0, 0)")
 
 

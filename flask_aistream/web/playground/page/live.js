@@ -65,7 +65,7 @@ export class Live {
   }
 
   #row(run) {
-    if (!this.#rows.has(run.run)) this.#rows.set(run.run, new Row(run, () => this.#stop(run)));
+    if (!this.#rows.has(run.run)) this.#rows.set(run.run, new Row(run, (latest) => this.#stop(latest)));
     return this.#rows.get(run.run);
   }
 
@@ -82,10 +82,12 @@ class Row {
   #tokens;
   #at;
   #speed = null;
+  #run;
 
+  /** `stop`: called with the run as it was listed last. */
   constructor(run, stop) {
     const link = make("a", { href: `#run=${run.run}`, text: run.run.slice(0, 8), title: `Read ${run.run}` });
-    this.#stop = make("button", { type: "button", text: "Stop", onclick: stop });
+    this.#stop = make("button", { type: "button", text: "Stop", onclick: () => stop(this.#run) });
     this.#stop.setAttribute("aria-label", `Stop ${run.run.slice(0, 8)}`);
     this.element = make("tr", {}, make("td", {}, run.own || !run.owner ? link : make("code", { text: run.run.slice(0, 8) })));
     for (const [name, label] of Object.entries(LABELS)) {
@@ -95,11 +97,12 @@ class Row {
     }
     this.element.append(make("td", { class: "actions" }, this.#stop));
     this.#cells.provider.textContent = run.provider;
-    this.#cells.owner.textContent = run.own ? "you" : (run.owner ?? "anonymous");
   }
 
   update(run, now) {
+    this.#run = run;
     this.element.className = run.status;
+    this.#set("owner", run.own ? "you" : (run.owner ?? "anonymous"));
     this.#set("status", run.status);
     this.#set("tokens", String(run.tokens));
     this.#set("speed", rate(run.ended ? run.tokens / run.seconds : this.#measure(run, now)));

@@ -191,14 +191,14 @@ function showFacts() {
   const facts = [
     ["Response", opened && seconds(opened)],
     ["First token", first && seconds(first)],
-    ["Longest gap", count > 1 && seconds(gap)],
+    ["Longest gap", count > 1 ? seconds(gap) : undefined],
     ["Frames", count],
     ["Bytes", bytes.toLocaleString("en")],
     ["Heartbeats", heartbeats],
     ["Reconnects", Math.max(connections - 1, 0)],
   ];
   byId("facts").replaceChildren(
-    ...facts.map(([name, value]) => make("div", {}, make("dt", { text: name }), make("dd", { text: value || "–" }))),
+    ...facts.map(([name, value]) => make("div", {}, make("dt", { text: name }), make("dd", { text: value ?? "–" }))),
   );
 }
 
