@@ -45,12 +45,12 @@ coverage: .venv/dev
 	$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term --cov-report=html \
 	    --timeout-method thread $(UNTRACEABLE) $(QUICK) tests/stores tests/upstream tests/cli $(ARGS)
 
-# The tests that are too slow for `make test`.
+# The tests that are too slow for `make test`. Each server gets an interpreter of its own; see tests/forkserver.py.
 nightly: .venv/dev clients
 	@tools/apt.sh apache2=apache2 caddy=caddy
 	@test -e /usr/lib/apache2/modules/mod_wsgi.so || tools/apt.sh mod_wsgi=libapache2-mod-wsgi-py3 || true
 	@tools/install.sh .venv -e ".[servers]"
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadscope --no-loadscope-reorder -m nightly $(ARGS)
+	FRESH_INTERPRETERS=1 $(BIN)/python -m pytest -n $(TESTERS) --dist loadscope --no-loadscope-reorder -m nightly $(ARGS)
 
 # A hundred thousand random requests and values for every parser and route; about ten minutes. SEED repeats a run.
 FUZZED := $(addprefix tests/security/test_,openapi.py parsers.py requests.py sockets.py)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forkserver
 from tests.server.servers import NO_CONTROL_SOCKET
 from tests.server.servers import free_port
 from tests.server.servers import wait_for
@@ -47,12 +48,11 @@ def serving(app: str, folder: Path) -> Iterator[str]:
     place = [*NO_CONTROL_SOCKET, "-b", f"127.0.0.1:{port}", app]
     log = folder / "output"
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = forkserver.start(
             [*command, *place],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=output,
-            stderr=output,
+            output=output,
         )
         try:
             wait_for(lambda: answers(port) or process.poll() is not None, "gunicorn to answer", 60)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from gunicorn.config import Config
 
+from tests import forkserver
+
 ROOT = Path(__file__).parents[2]
 DEADLINE = 15.0
 """Longest wait for anything, in seconds; reached only where something is broken."""
@@ -79,13 +81,12 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
         self._facts = facts
         self._output = open(facts.with_suffix(".out"), "a+b")
-        self.process = subprocess.Popen(
+        self.process = forkserver.start(
             [part.format(port=port, app=app) for part in command],
             cwd=ROOT,
             env=environment(facts, config),
-            stdout=self._output,
-            stderr=self._output,
-            start_new_session=alone,
+            output=self._output,
+            alone=alone,
         )
 
     def wait_ready(self) -> None:
