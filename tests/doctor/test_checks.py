@@ -13,7 +13,12 @@ from flask_aistream.doctor.subject import Site
 from flask_aistream.doctor.subject import Subject
 from flask_aistream.doctor.subject import Timing
 from flask_aistream.web.extension import install
-from tests.doctor.app import create_app
+from tests.lazy import LazyModule
+
+if t.TYPE_CHECKING:
+    from tests.doctor import app as shop
+else:
+    shop = LazyModule("tests.doctor.app")
 
 MEASURED: dict[str, dict[str, t.Any]] = {
     "gevent": {"process": {"gevent_unpatched": True}},
@@ -55,7 +60,7 @@ HEALTHY = Site(
 
 
 def subject(fault: str = "", site: Site | None = None, **config: t.Any) -> Subject:
-    app = create_app(fault, **config)
+    app = shop.create_app(fault, **config)
     ext = install(app)
     return Subject(app, ext.settings, ext.mounts, site, "https://pages.example")
 

@@ -18,17 +18,22 @@ import pytest
 from click.testing import CliRunner
 from flask.cli import FlaskGroup
 
-from tests.doctor.app import create_app
 from tests.doctor.here import accepts
 from tests.doctor.nginx import GOOD
 from tests.doctor.nginx import HTTP_1_1
 from tests.doctor.nginx import WHOLE_BODIES
 from tests.doctor.nginx import running_nginx
+from tests.lazy import LazyModule
 from tests.server.servers import NO_CONTROL_SOCKET
 from tests.server.servers import ROOT
 from tests.server.servers import free_port
 from tests.server.servers import wait_for
 from tests.stores.redis_server import RedisServer
+
+if t.TYPE_CHECKING:
+    from tests.doctor import app as shop
+else:
+    shop = LazyModule("tests.doctor.app")
 
 APP = "tests.doctor.app:create_app()"
 GUNICORN = (sys.executable, "-m", "gunicorn", *NO_CONTROL_SOCKET, "-b", "127.0.0.1:{port}")
@@ -181,7 +186,7 @@ def test_a_store_that_does_not_answer_is_named() -> None:
 @pytest.mark.parametrize("path", ["/ai/health/process", "/ai/health/stream", "/ai/health/body"])
 @pytest.mark.parametrize("token", [None, "", "forged"])
 def test_the_routes_of_doctor_do_not_exist_for_anybody_else(path: str, token: str | None) -> None:
-    client = create_app("").test_client()
+    client = shop.create_app("").test_client()
     headers = {} if token is None else {"AIStream-Doctor": token}
     method = "POST" if path.endswith("body") else "GET"
     assert client.open(path, method=method, headers=headers).status_code == 404

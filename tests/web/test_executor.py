@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from celery import Celery
 from flask import Flask
 
 from flask_aistream import AIStream
@@ -420,6 +419,8 @@ def test_an_executor_that_cannot_work_is_refused_at_start_up(
 
 def test_each_celery_application_executes_its_own_runs() -> None:
     made: list[int] = []
+    from celery import Celery
+
     celeries = [Celery("celery", broker="memory://", set_as_current=False) for _ in range(2)]
     for number, celery in enumerate(celeries):
         app = Flask("celery")

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from celery import Celery
 
 from flask_aistream.core import events as ev
 from flask_aistream.web.celery import TASK
@@ -24,7 +23,6 @@ from tests.server.servers import environment
 from tests.server.servers import facts_in
 from tests.server.servers import wait_for
 from tests.stores.redis_server import RedisServer
-from tests.workers.queued import create_app
 from tests.workers.workers import Line
 from tests.workers.workers import Workers
 
@@ -113,6 +111,8 @@ class Site:
 
     def deliver(self, ticket: str) -> None:
         """Put a ticket into the queue once more."""
+        from celery import Celery
+
         with Celery(broker=self.config["APP_CELERY"]["broker_url"]) as celery:
             celery.send_task(TASK, [ticket])
 
@@ -275,6 +275,8 @@ class Leaving:
     def begin(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in environment(self.facts, self.config).items():
             monkeypatch.setenv(name, value)
+        from tests.workers.queued import create_app
+
         self.app = create_app()
         with self.app.app_context():
             self.run = ai.start("count", {**COUNT, "n": 150})
