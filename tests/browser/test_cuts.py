@@ -1,4 +1,4 @@
-"""Eighty answers through a network that keeps breaking, from a real server to a page."""
+"""Many answers through a network that keeps breaking, from a real server to a page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typing as t
 from collections import Counter
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from selenium import webdriver
@@ -28,7 +29,7 @@ from tests.server.servers import wait_for
 
 pytestmark = pytest.mark.server
 
-RUNS = 80
+BY_DAY, NIGHTLY = 24, 80
 MOST_CUTS = 5
 PAUSES = (0, 0, 0.001, 0.01)
 """Seconds between two tokens: an answer that is there at once, and one that is still being made."""
@@ -121,9 +122,9 @@ def sizes_of(name: str) -> list[int]:
     return [*itertools.accumulate(reversed(sizes))][::-1]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    facts = tmp_path_factory.mktemp("cuts") / "facts.jsonl"
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    facts = tmp_path / "facts.jsonl"
     app = "tests.browser.app:create_app()"
     server = Server("gevent", facts, app=app, APP_AISTREAM_RETRY_SECONDS=0.01)
     server.wait_ready()
@@ -140,15 +141,16 @@ def patient(browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
 
 
 @pytest.mark.timeout(LONGEST + 10)
+@pytest.mark.parametrize("runs", [BY_DAY, pytest.param(NIGHTLY, marks=pytest.mark.nightly)])
 def test_the_page_shows_every_text_exactly_however_often_its_connection_breaks(
-    patient: webdriver.Chrome, server: Server
+    patient: webdriver.Chrome, server: Server, runs: int
 ) -> None:
     seed = int(os.environ.get("CUTS_SEED") or random.randrange(1_000_000))
     print(f"CUTS_SEED={seed}")
     chance = random.Random(seed)
     tales = [
         Tale(f"{seed}.{number}", ("stream", "plain")[number % 2], chance.choice(PAUSES))
-        for number in range(RUNS)
+        for number in range(runs)
     ]
     breaking = Breaking(tales, chance)
     cutter = Cutter(server.port, breaking)
@@ -161,10 +163,10 @@ def test_the_page_shows_every_text_exactly_however_often_its_connection_breaks(
     texts = {tale.name: "".join(texts_of(tale.name)) for tale in tales}
     assert [name for name in texts if told[name] != [texts[name], "finished"]] == []
     assert breaking.made == breaking.planned
-    wait_for(lambda: len(server.facts("ended")) >= RUNS, "the end of every run")
+    wait_for(lambda: len(server.facts("ended")) >= runs, "the end of every run")
     called = {fact["tale"]: fact["run"] for fact in server.facts("called")}
     assert Counter(fact["tale"] for fact in server.facts("called")) == Counter([*texts])
     ended = {fact["run"]: fact for fact in server.facts("ended")}
-    assert len(server.facts("ended")) == len(ended) == RUNS
+    assert len(server.facts("ended")) == len(ended) == runs
     assert {fact["outcome"] for fact in ended.values()} == {"Finished"}
     assert [name for name in texts if ended[called[name]]["text"] != texts[name]] == []

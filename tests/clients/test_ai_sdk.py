@@ -15,6 +15,7 @@ from tests.protocols.stories import STORIES
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ai-sdk"
 VERSIONS = [5, pytest.param(6, marks=pytest.mark.nightly), 7]
+RENDERED = [*(pytest.param(it, marks=pytest.mark.nightly) for it in (5, 6)), 7]
 INTERRUPTED = "The server stopped before the answer was complete. Try again."
 ERRORS = {"failed": "The model did not answer.", "interrupted": INTERRUPTED}
 
@@ -22,7 +23,7 @@ ERRORS = {"failed": "The model did not answer.", "interrupted": INTERRUPTED}
 Played = dict[str, t.Any]
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
+@pytest.fixture(scope="module", params=RENDERED)
 def played(request: pytest.FixtureRequest, node: Node) -> Played:
     """The results of all scenarios of ``usechat.mjs`` with one version, in one Node process: starting Node is slow."""
     told = {"stories": list(STORIES), "broken": list(ERRORS)}
