@@ -13,6 +13,7 @@ from tests.server.wire import text_of
 
 STREAMS = 1000
 TOKENS = 20
+PLACES = ("--worker-connections", "2000")
 
 pytestmark = [pytest.mark.server, pytest.mark.load, pytest.mark.timeout(90)]
 
@@ -21,14 +22,14 @@ pytestmark = [pytest.mark.server, pytest.mark.load, pytest.mark.timeout(90)]
     "provider", ["together", pytest.param("together-async", marks=pytest.mark.nightly)]
 )
 def test_a_thousand_streams_get_every_token_once_and_in_order(serve: Serve, provider: str) -> None:
-    server = serve("gevent", APP_AISTREAM_MAX_ANONYMOUS_RUNS=None)
-    reader = DetachMonitor(server.port, provider)
+    server = serve("gevent", options=PLACES, APP_AISTREAM_MAX_ANONYMOUS_RUNS=None)
+    reader = ManyReaders(server.port, provider)
     texts = asyncio.run(reader.read(STREAMS))
     assert texts == ["".join(f"{n} " for n in range(TOKENS))] * STREAMS
     assert reader.most_open == STREAMS
 
 
-class DetachMonitor:
+class ManyReaders:
     """Reads many streams of one server at once."""
 
     def __init__(self, port: int, provider: str) -> None:
