@@ -185,5 +185,7 @@ def text_of(content: t.Any) -> str:
 
 def last_prompt(messages: t.Sequence[Message]) -> str:
     """Text of the last user message; ``""`` if there is none."""
-    user = (m for m in reversed(messages) if m.get("role") == "user")
-    return next((text_of(message.get("content")) for message in user), "")
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            return text_of(message.get("content"))
+    return ""
