@@ -89,7 +89,7 @@ class AcrossContract:
         for seen in at_once(work):
             assert seen[1:] == [*map(str, range(3000)), ev.Finished()]
 
-    def test_a_reader_elsewhere_is_soon_told(self, here: SharedStore, there: SharedStore) -> None:
+    def test_a_reader_elsewhere_is_woken_soon(self, here: SharedStore, there: SharedStore) -> None:
         log = made(here)
         foreign = there.open(log.run.id)
         waits = []
@@ -117,7 +117,7 @@ class AcrossContract:
         assert list(log.read(0).events) == ["so far", ev.Stopped()]
         assert not log.end(ev.Finished())
 
-    def test_who_cannot_take_the_news_keeps_nobody_else_waiting(
+    def test_a_callback_that_raises_delays_no_other_answer(
         self, here: SharedStore, there: SharedStore
     ) -> None:
         log = made(here)
@@ -370,7 +370,7 @@ class AcrossContract:
             (log,) = [log for log in at_once(adopt, 6) if log is not None]
             assert (log.owned, log.epoch) == (True, 2)
 
-    def test_the_last_owner_is_told_though_it_is_silent(
+    def test_a_silent_former_owner_learns_that_it_is_fenced(
         self, here: SharedStore, there: SharedStore
     ) -> None:
         log = made(here)
@@ -420,7 +420,7 @@ class AcrossContract:
         assert told[0][1:first] == [str(count) for count in range(first - 1)]
         assert told[0][first:] == [*(f"heir {count}" for count in range(500)), ev.Finished()]
 
-    def test_whoever_was_the_owner_can_still_stop_a_run(
+    def test_a_former_owner_can_still_stop_a_run(
         self, here: SharedStore, there: SharedStore
     ) -> None:
         log = made(here)
@@ -452,7 +452,7 @@ class AcrossContract:
         again.end(ev.Finished())
         assert follow(heir)[1:] == follow(log)[1:] == ["a", "b", "c", ev.Finished()]
 
-    def test_a_released_run_is_an_orphan_at_once_and_has_all_that_was_said(
+    def test_a_released_run_is_an_orphan_at_once_and_has_all_records(
         self, here: SharedStore, there: SharedStore
     ) -> None:
         log = made(here)
@@ -588,7 +588,7 @@ class AcrossContract:
         end.join(DEADLINE)
         assert ended == [False]
         for log in logs:
-            wait_for(lambda log=log: log.ended, "the owner to be told")  # type: ignore[misc]
+            wait_for(lambda log=log: log.ended, "the owner to learn of its end")  # type: ignore[misc]
             assert list(log.read(0).events) == [ev.Interrupted("owner-lost")]
             with pytest.raises(RunNotFound):
                 there.open(log.run.id)
@@ -613,7 +613,7 @@ class AcrossContract:
         assert page.last == 1001
         assert list(page.events) == [*(str(n) for n in range(page.first - 1, 1000)), ev.Finished()]
 
-    def test_a_foreign_run_nobody_reads_is_not_followed(
+    def test_a_run_of_another_process_without_readers_is_not_followed(
         self, here: SharedStore, there: SharedStore
     ) -> None:
         log = made(here)
@@ -621,7 +621,7 @@ class AcrossContract:
         foreign.notify(0, lambda: None)
         wait_for(lambda: followed(there) == {log.run.id}, "it to be followed")
         del foreign
-        wait_for(lambda: followed(there) == set(), "it to be let go")
+        wait_for(lambda: followed(there) == set(), "it to be unfollowed")
 
 
 class BrokenOff(BaseException):

@@ -133,7 +133,7 @@ class StoreContract:
             log.append("late")
         assert log.read(0).events == [ev.Finished()]
 
-    def test_a_reader_at_the_end_is_told_that_it_is_the_end(self, log: Log) -> None:
+    def test_a_page_at_the_end_is_marked_as_ended(self, log: Log) -> None:
         log.end(ev.Finished())
         assert log.read(1) == Page(2, [], True)
 
@@ -144,7 +144,7 @@ class StoreContract:
 
     # Many at once.
 
-    def test_numbers_are_gapless_whoever_writes(self, log: Log) -> None:
+    def test_numbers_are_gapless_with_concurrent_writers(self, log: Log) -> None:
         def write(writer: int) -> None:
             for number in range(200):
                 log.append(f"{writer}:{number}")
@@ -192,7 +192,7 @@ class StoreContract:
 
     # Waiting.
 
-    def test_news_already_there_is_told_at_once(self, log: Log) -> None:
+    def test_a_record_that_exists_already_wakes_at_once(self, log: Log) -> None:
         wake = Wakes()
         log.notify(-1, wake)
         assert wake.count == 1
@@ -213,7 +213,7 @@ class StoreContract:
         log.end(ev.Finished())
         wake.wait(1)
 
-    def test_who_waits_for_the_end_is_woken_by_nothing_else(self, log: Log) -> None:
+    def test_a_reader_that_waits_for_the_end_is_woken_by_nothing_else(self, log: Log) -> None:
         news, end, gone = Wakes(), Wakes(), Wakes()
         log.notify(0, news)
         for wake in (end, gone):
@@ -227,7 +227,7 @@ class StoreContract:
         log.notify_end(end)
         assert (end.count, gone.count) == (2, 0)
 
-    def test_all_who_wait_are_woken(self, log: Log) -> None:
+    def test_all_waiting_readers_are_woken(self, log: Log) -> None:
         wakes = [Wakes() for _ in range(50)]
         for wake in wakes:
             log.notify(0, wake)
@@ -235,7 +235,7 @@ class StoreContract:
         for wake in wakes:
             wake.wait(1)
 
-    def test_who_no_longer_waits_is_not_woken(self, log: Log) -> None:
+    def test_a_cancelled_notification_wakes_no_reader(self, log: Log) -> None:
         gone, staying = Wakes(), Wakes()
         log.notify(0, gone)
         log.notify(0, staying)
@@ -244,7 +244,9 @@ class StoreContract:
         staying.wait(1)
         assert gone.count == 0
 
-    def test_forgetting_who_never_waited_is_fine(self, log: Log) -> None:
+    def test_cancelling_a_notification_that_was_never_requested_has_no_effect(
+        self, log: Log
+    ) -> None:
         log.forget(Wakes())
 
     def test_a_woken_reader_may_wait_again_at_once(self, log: Log) -> None:
@@ -278,7 +280,7 @@ class StoreContract:
         assert log.end(ev.Finished(), epoch=1)
         assert store.open(run.id).ended
 
-    def test_of_many_who_adopt_a_run_one_gets_it(self, store: Store) -> None:
+    def test_one_of_many_callers_adopts_a_run(self, store: Store) -> None:
         for _ in range(20):
             run = queue(store)
             adopted = at_once(lambda _, run=run: store.adopt(run.id))  # type: ignore[misc]
@@ -306,7 +308,7 @@ class StoreContract:
         assert not store.open(run.id).end(ev.Interrupted(), epoch=1)
         assert store.open(run.id).end(ev.Interrupted(), epoch=0)
 
-    def test_readers_of_a_queued_run_see_what_its_owner_says(self, store: Store) -> None:
+    def test_readers_of_a_queued_run_receive_the_records_of_its_owner(self, store: Store) -> None:
         run = queue(store)
 
         def work(number: int) -> list[ev.Event]:
@@ -396,7 +398,7 @@ class StoreContract:
         with pytest.raises(RunNotFound):
             store.open(loser.id)
 
-    def test_an_owner_has_so_many_runs_at_once_whoever_asks(self, store: Store) -> None:
+    def test_the_runs_of_an_owner_are_limited(self, store: Store) -> None:
         def create(number: int) -> Log | None:
             try:
                 run = run_of("chat", owner="ann", key=f"k{number}")
@@ -420,7 +422,7 @@ class StoreContract:
         assert begin(store)[1]
         assert begin(store)[1]
 
-    def test_a_key_belongs_to_one_of_many_who_want_it(self, store: Store) -> None:
+    def test_one_of_many_concurrent_starts_gets_a_key(self, store: Store) -> None:
         for turn in range(50):
             key = f"k{turn}"
             made = at_once(lambda n, key=key: store.create(run_of("chat", key=key), [str(n)]))  # type: ignore[misc]
@@ -467,7 +469,7 @@ class StoreContract:
             store.leave_chat("talk", log.run.id)
         assert list(store.chat_runs("talk")) == ids
 
-    def test_all_runs_are_listed_whoever_owns_them(self, store: Store) -> None:
+    def test_the_runs_of_all_owners_are_listed(self, store: Store) -> None:
         logs = [begin(store, owner=owner)[0] for owner in (None, "ann", "bob")]
         logs[0].end(ev.Finished())
         store.flush()
@@ -538,7 +540,7 @@ class StoreContract:
 
     # Forgetting.
 
-    def test_a_trimmed_log_tells_the_gap(self, clock: ManualClock) -> None:
+    def test_a_trimmed_log_has_a_gap(self, clock: ManualClock) -> None:
         log, _ = begin(self.make_store(clock, max_events=100))
         fill(log, 1000)
         page = log.read(-1)
@@ -681,9 +683,7 @@ class StoreContract:
         assert new
         assert log.run.id != old.run.id
 
-    def test_who_reads_a_run_while_it_is_forgotten_reads_to_its_end(
-        self, clock: ManualClock
-    ) -> None:
+    def test_a_reader_of_a_run_that_is_dropped_reads_to_its_end(self, clock: ManualClock) -> None:
         store = self.make_store(clock, max_runs=1)
         log, _ = begin(store)
         fill(log, 10)

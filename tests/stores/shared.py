@@ -1,5 +1,5 @@
 """What the tests of shared stores need: several stores over one database, and logs that are read
-after what was said has arrived there."""
+once their records are durable."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LIMITS = [field.name for field in dataclasses.fields(Limits)]
 
 
 class PromptLog:
-    """A log that is read only once everything said before is in the database.
+    """A log that is read only once every earlier record is in the database.
 
     The contract's tests read at once what they have written; a shared log shows it a moment later.
     """
@@ -52,7 +52,7 @@ class PromptStore:
         self._writer = store.writer.ask(lambda engine: threading.get_ident())
 
     def settle(self) -> None:
-        # A wake-up is called by the scribe, which cannot wait for itself.
+        # A wake-up is called by the writer, which cannot wait for itself.
         if threading.get_ident() != self._writer:
             self._store.writer.ask(lambda engine: None)
 

@@ -35,7 +35,7 @@ def stores(tmp_path: Path) -> Iterator[Stores]:
 
 
 class Away:
-    """One process cannot reach the store any more, until it is told that it can."""
+    """One process cannot reach the store any more, until ``over`` is called."""
 
     def __init__(self, store: SharedStore) -> None:
         self._engine = t.cast(t.Any, store.writer._engine)
@@ -62,15 +62,15 @@ def lose(stores: Stores) -> tuple[ReplicaLog, Away]:
     return log, away
 
 
-def test_who_has_read_here_what_is_only_on_its_way_is_not_told_that_it_does_not_exist(
+def test_a_cursor_ahead_of_an_unacknowledged_record_is_valid(
     stores: Stores,
 ) -> None:
     here = stores.make(name="here")
     log = made(here)
     away = Away(here)
     log.append("a")
-    # The store has it, and has told another process so, whose reader comes to us now. Only its answer to
-    # us is late.
+    # The store has the record and has published it. A reader of another process has got it and reconnects here,
+    # before the acknowledgement arrives.
     page = log.read(1)
     assert (page.events, page.last, page.ended) == ([], 1, False)
     with pytest.raises(CursorInvalid):
@@ -121,7 +121,7 @@ def test_a_run_that_went_on_elsewhere_is_not_ended_by_its_former_owner(stores: S
     assert follow(heir)[1:] == ["a", "c", ev.Finished()]
 
 
-def test_readers_of_another_process_are_let_go_and_may_come_back(stores: Stores) -> None:
+def test_readers_in_another_process_are_disconnected_and_may_reconnect(stores: Stores) -> None:
     log = made(stores.make(name="there"))
     here = stores.make(name="here", patience=0.1)
     mirror, woken = here.open(log.run.id), threading.Event()

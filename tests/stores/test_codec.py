@@ -27,7 +27,7 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(("events", "data"), EXAMPLES)
-def test_what_is_read_is_what_was_said(events: list[Event], data: str | None) -> None:
+def test_decoding_inverts_encoding(events: list[Event], data: str | None) -> None:
     joined = encode(events)
     assert data in (None, joined)
     assert decode(joined) == events

@@ -64,7 +64,7 @@ def survives(stores: Stores, harm: Callable[[], None]) -> None:
     assert follow(stores.make(name="third").open(log.run.id))[1:] == said
 
 
-def is_told_and_recovers(
+def fails_and_recovers(
     stores: Stores, break_it: Callable[[], None], mend_it: Callable[[], None]
 ) -> None:
     """While the store does not come back, runs are lost and starts refused, in time; then all is well."""
@@ -94,10 +94,10 @@ def starts(store: SharedStore) -> bool:
         return False
 
 
-def is_told_of_what_was_forgotten(
+def is_disconnected_from_a_dropped_run(
     stores: Stores, cut_off: Callable[[SharedStore], Callable[[], None]]
 ) -> None:
-    """Who reads another process's run, and hears nothing of it until it was forgotten, is told.
+    """A reader that is cut off from another process's run until the run is dropped is disconnected.
 
     :param cut_off: Returns how to come back.
     """
@@ -106,13 +106,13 @@ def is_told_of_what_was_forgotten(
     log = made(here)
     reader, woken = there.open(log.run.id), threading.Event()
     reader.notify(0, woken.set)
-    log.append("heard")
+    log.append("received")
     assert woken.wait(SPARE)
-    log.append("heard on the way of all news")
+    log.append("received as a notification")
     wait_for(lambda: reader.tail == 2, "it")
     there.flush()  # It has looked at whatever it was to look at.
     come_back = cut_off(there)
-    log.append("not heard")
+    log.append("not received")
     log.end(ev.Finished())
     clock.advance(70)
     here.sweep()
@@ -146,14 +146,14 @@ def test_a_redis_that_was_restarted_in_time_costs_nothing(
         survives(stores, restart)
 
 
-def test_a_redis_that_stays_away_is_told(start_redis: StartRedis) -> None:
+def test_a_redis_that_is_unavailable_for_too_long_fails_its_runs(start_redis: StartRedis) -> None:
     server = start_redis()
     with redis_stores(server.url) as stores:
-        is_told_and_recovers(stores, server.kill, server.start)
+        fails_and_recovers(stores, server.kill, server.start)
 
 
 @pytest.mark.parametrize("call", ["create", "adopt"])
-def test_a_run_that_nobody_was_told_to_have_is_left_to_others(
+def test_a_run_whose_creation_was_not_acknowledged_is_released(
     start_redis: StartRedis, call: str
 ) -> None:
     with redis_stores(start_redis().url) as stores:
@@ -199,7 +199,7 @@ def test_an_end_whose_answer_was_lost_is_in_the_outbox(start_redis: StartRedis) 
         assert log.run.id in [it.run for it in here.claim([])]
 
 
-def test_a_reader_that_pub_sub_did_not_reach_is_told(start_redis: StartRedis) -> None:
+def test_a_reader_recovers_a_lost_pub_sub_notification(start_redis: StartRedis) -> None:
     server = start_redis()
 
     def part(_: SharedStore) -> Callable[[], None]:
@@ -208,7 +208,7 @@ def test_a_reader_that_pub_sub_did_not_reach_is_told(start_redis: StartRedis) ->
         return lambda: server.client.acl_setuser("default", enabled=True, commands=["+subscribe"])
 
     with redis_stores(server.url) as stores:
-        is_told_of_what_was_forgotten(stores, part)
+        is_disconnected_from_a_dropped_run(stores, part)
 
 
 def test_a_connection_that_the_network_drops_silently_is_replaced(
@@ -223,21 +223,21 @@ def test_a_connection_that_the_network_drops_silently_is_replaced(
         log = made(here)
         reader = there.open(log.run.id)
         reader.notify(0, lambda: None)
-        log.append("heard")
+        log.append("received")
         wait_for(lambda: reader.tail == 1, "news")
         for client in server.client.client_list(_type="pubsub"):
             network.swallow(int(client["addr"].rpartition(":")[2]))
-        log.append("heard later")
+        log.append("received later")
         wait_for(lambda: reader.tail == 2, "news on another connection")
 
 
-def test_a_redis_that_hangs_is_told(start_redis: StartRedis) -> None:
+def test_a_redis_that_hangs_fails_its_runs(start_redis: StartRedis) -> None:
     server = start_redis()
     with redis_stores(server.url) as stores:
-        is_told_and_recovers(stores, server.freeze, server.thaw)
+        fails_and_recovers(stores, server.freeze, server.thaw)
 
 
-def test_a_redis_without_memory_is_told(start_redis: StartRedis) -> None:
+def test_a_redis_without_memory_fails_its_runs(start_redis: StartRedis) -> None:
     server = start_redis()
 
     def fill() -> None:
@@ -247,10 +247,10 @@ def test_a_redis_without_memory_is_told(start_redis: StartRedis) -> None:
         server.client.config_set("maxmemory", 0)
 
     with redis_stores(server.url) as stores:
-        is_told_and_recovers(stores, fill, free)
+        fails_and_recovers(stores, fill, free)
 
 
-def test_a_redis_without_memory_forgets_finished_runs_first(
+def test_a_redis_without_memory_drops_ended_runs_first(
     start_redis: StartRedis,
 ) -> None:
     server = start_redis()
@@ -317,13 +317,13 @@ def test_a_file_that_is_locked_for_a_while_costs_nothing(files: Stores, path: Pa
         survives(files, lock_a_while)
 
 
-def test_a_file_that_stays_locked_is_told(files: Stores, path: Path) -> None:
+def test_a_file_that_is_locked_for_too_long_fails_its_runs(files: Stores, path: Path) -> None:
     with closing(Other(path)) as other:
-        is_told_and_recovers(files, other.lock, other.unlock)
+        fails_and_recovers(files, other.lock, other.unlock)
 
 
-def test_a_reader_that_slept_is_told(files: Stores) -> None:
-    is_told_of_what_was_forgotten(files, sleep)
+def test_a_reader_whose_process_slept_is_disconnected(files: Stores) -> None:
+    is_disconnected_from_a_dropped_run(files, sleep)
 
 
 def test_a_reader_that_begins_while_a_file_is_replaced_reads_on(files: Stores, path: Path) -> None:
@@ -344,7 +344,7 @@ def test_a_reader_that_begins_while_a_file_is_replaced_reads_on(files: Stores, p
     assert reader.read(0).events == ["after"]
 
 
-def test_a_full_disk_is_told(files: Stores, path: Path) -> None:
+def test_a_full_disk_fails_its_runs(files: Stores, path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill() -> None:
@@ -355,7 +355,7 @@ def test_a_full_disk_is_told(files: Stores, path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     try:
-        is_told_and_recovers(files, fill, free)
+        fails_and_recovers(files, fill, free)
     finally:
         free()
 
@@ -381,13 +381,13 @@ def test_a_run_ends_though_its_file_was_deleted_a_moment_before(files: Stores, p
     assert follow(files.make(name="there").open(log.run.id))[1:] == ["a", ev.Finished()]
 
 
-def test_a_file_that_becomes_something_else_is_told(files: Stores, path: Path) -> None:
+def test_a_file_that_another_program_overwrites_fails_its_runs(files: Stores, path: Path) -> None:
     def spoil() -> None:
         for it in path.parent.glob(f"{path.name}*"):
             it.unlink()
         path.write_text("not a database " * 100)
 
-    is_told_and_recovers(files, spoil, path.unlink)
+    fails_and_recovers(files, spoil, path.unlink)
 
 
 class Other:
