@@ -19,10 +19,14 @@ QUICK := tests/core tests/sse tests/protocols tests/providers tests/timing tests
 
 .PHONY: demo test quick nightly fuzz clients faults soak check format lint types docs reference-pages site pictures conformance coverage wheel fix clean bench bench-quick bench-memory bench-stores bench-telemetry bench-record
 
-demo: .venv/demo
-	@tools/libraries.sh
+demo:
+	@$(MAKE) --no-print-directory -j 2 .venv/demo libraries
 	@echo "Open http://127.0.0.1:$(PORT)   (Ctrl-C stops it)"
 	@EXAMPLE_PLAYGROUND=1 $(BIN)/gunicorn -k gevent -b 127.0.0.1:$(PORT) "example_app:create_app()"
+
+.PHONY: libraries
+libraries:
+	@tools/libraries.sh
 
 # Everything except the tests marked nightly.
 test: .venv/dev clients

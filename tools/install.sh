@@ -7,5 +7,6 @@ shift
 pip=("$python" -m pip install --quiet --disable-pip-version-check)
 
 echo "Installing $*"
-"${pip[@]}" uv && "$python" -m uv pip install --quiet --python "$python" "$@" && exit 0
+{ "$python" -m uv --version >/dev/null 2>&1 || "${pip[@]}" uv; } &&
+    "$python" -m uv pip install --quiet --python "$python" "$@" && exit 0
 "${pip[@]}" "$@"

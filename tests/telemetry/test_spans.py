@@ -62,7 +62,7 @@ def question(seed: int, number: int) -> Asked:
     parent = f"{chance.getrandbits(64) or 1:016x}"
     asked.headers = {
         "Content-Type": "application/json",
-        "Idempotency-Key": f"{seed}-{number}",
+        "Idempotency-Key": f"{trace}-{number}",  # A short one would need a cookie.
         "traceparent": f"00-{trace}-{parent}-01",
     }
     return asked
@@ -149,12 +149,13 @@ class Processes:
             folder / "facts",
             {"APP_SPANS": str(self.spans), "APP_AISTREAM_DETACH_SECONDS": 1, **config},
         )
-        self._output = open(folder / "output", "wb")
+        self._output = folder / "output"
 
     def start(self, command: list[str]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            command, cwd=ROOT, env=self._environment, stdout=self._output, stderr=self._output
-        )
+        with open(self._output, "ab") as output:
+            return subprocess.Popen(
+                command, cwd=ROOT, env=self._environment, stdout=output, stderr=output
+            )
 
     @contextmanager
     def web(self, workers: int) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
@@ -315,6 +316,6 @@ def test_runs_of_celery_workers_are_a_span_each(
             processes.kill(workers.pop(0).pid)
             workers.append(processes.celery())
 
-        with repeatedly(4, kill_one):
+        with repeatedly(8, kill_one):
             asked = ask_all(port, seed, 200)
         check(processes, asked, describe)
