@@ -179,7 +179,7 @@ def is_local(address: str) -> bool:
 
 
 CHECKS = (
-    Check("url", url, "Correct it, then run doctor again."),
+    Check("url", url, "Correct the URL or the key, then run doctor again."),
     Check(
         "gevent",
         unpatched_gevent,

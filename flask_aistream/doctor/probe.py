@@ -70,6 +70,11 @@ class Target:
         if answer.status == 200:
             return t.cast("dict[str, t.Any]", json.loads(answer.read()))
         if self._ask("GET", "/health").status in (200, 503):
+            if not self._token:
+                raise Refused(
+                    "The application has no SECRET_KEY, so the process behind the URL cannot know that this command may "
+                    "ask it. Set one, the same for both, and restart the server."
+                )
             raise Refused(
                 "The process behind the URL tells nothing about itself: it needs the SECRET_KEY that this command "
                 "has. Set the same SECRET_KEY for both."

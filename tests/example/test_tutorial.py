@@ -53,6 +53,15 @@ def texts(browser: Chrome) -> list[str]:
     return list(browser.execute_script(script))
 
 
+def status(browser: Chrome) -> str:
+    return browser.find_element(By.ID, "status").text
+
+
+def stored(browser: Chrome) -> int:
+    script = "fetch('/conversation').then((it) => it.json()).then((it) => arguments[0](it.length))"
+    return int(browser.execute_async_script(script))
+
+
 def log_in(browser: Chrome, server: Gunicorn) -> None:
     browser.get(server.url)
     browser.find_element(By.NAME, "name").send_keys("Ann")
@@ -69,13 +78,14 @@ def test_the_chat_of_the_tutorial(browser: Chrome, server: Gunicorn) -> None:
     wait_for(lambda: texts(browser)[-1:] and "two" in texts(browser)[-1], "the answer to begin")
     browser.refresh()
     wait_for(lambda: texts(browser)[-1:] == [answer], "the answer to go on after a reload")
+    wait_for(lambda: status(browser) == "finished", "the end")
+    wait_for(lambda: stored(browser) == 2, "the question and the answer in the database")
     browser.refresh()
     wait_for(lambda: texts(browser) == [question, answer], "the history")
     browser.find_element(By.NAME, "prompt").send_keys(f"{question} {question}", Keys.ENTER)
     wait_for(lambda: "message 3. You said: one" in texts(browser)[-1], "the second answer")
     browser.find_element(By.ID, "stop").click()
-    status = browser.find_element(By.ID, "status")
-    wait_for(lambda: status.text == "stopped", "Stop")
+    wait_for(lambda: status(browser) == "stopped", "Stop")
     browser.delete_all_cookies()
     assert (
         browser.execute_async_script(

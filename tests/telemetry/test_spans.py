@@ -18,6 +18,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from contextlib import closing
 from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field
@@ -76,21 +77,19 @@ def play(port: int, asked: Asked, chance: random.Random) -> None:
     while time.monotonic() < deadline:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         try:
-            response = send(connection, asked, cursor)
-            asked.run = asked.run or response.headers["AIStream-Run"]
-            if asked.run is None or response.status == 503:
-                response.read()
-                time.sleep(0.05)
-                continue
-            cuts = asked.scene != "read" and not asked.cuts
-            cursor, ended = read(response, cursor, chance.randrange(1, 15) if cuts else None)
+            with send(connection, asked, cursor) as response:
+                asked.run = asked.run or response.headers["AIStream-Run"]
+                if asked.run is None or response.status == 503:
+                    time.sleep(0.05)
+                    continue
+                cuts = asked.scene != "read" and not asked.cuts
+                cursor, ended = read(response, cursor, chance.randrange(1, 15) if cuts else None)
             if ended:
                 return
             if not cuts:
                 continue
             asked.cuts += 1
             if asked.scene == "stop":
-                connection.close()
                 stop(port, asked.run)
             if asked.scene in ("stop", "cut and leave"):
                 return
@@ -132,10 +131,10 @@ def read(
 
 
 def stop(port: int, run: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("POST", f"/ai/runs/{run}/stop")
-    connection.getresponse().read()
-    connection.close()
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("POST", f"/ai/runs/{run}/stop")
+        with connection.getresponse() as response:
+            response.read()
 
 
 class Processes:
@@ -184,12 +183,13 @@ class Processes:
 
 
 def answers(port: int) -> bool:
-    try:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.request("GET", "/ai/health")
-        return connection.getresponse().status == 200
-    except FAULTS:
-        return False
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        try:
+            connection.request("GET", "/ai/health")
+            with connection.getresponse() as response:
+                return response.status == 200
+        except FAULTS:
+            return False
 
 
 @contextmanager
@@ -313,7 +313,9 @@ def test_runs_of_celery_workers_are_a_span_each(
         port, _ = stack.enter_context(processes.web(2))
 
         def kill_one() -> None:
-            processes.kill(workers.pop(0).pid)
+            killed = workers.pop(0)
+            processes.kill(killed.pid)
+            killed.wait()
             workers.append(processes.celery())
 
         with repeatedly(8, kill_one):
