@@ -147,6 +147,7 @@ def test_the_react_page_chats(serve: t.Any, browser: webdriver.Chrome) -> None:
     assert not browser.find_elements(By.CSS_SELECTOR, "[role=alert]")
 
 
+MODULES = ROOT / "flask_aistream" / "static" / "aistream"
 HOOKS = [code for kind, code in blocks("react") if kind == "jsx"]
 
 
@@ -166,7 +167,7 @@ def test_a_page_with_our_hooks_asks_and_shows_the_answer(
 
 def build(source: str, target: Path) -> None:
     options = [
-        f"--alias:flask-aistream={ROOT / 'flask_aistream' / 'static'}",
+        *(f"--alias:flask-aistream/{it}={MODULES / it}.js" for it in ("react", "ai-sdk")),
         "--bundle",
         "--loader=jsx",
         "--jsx=automatic",
@@ -175,7 +176,10 @@ def build(source: str, target: Path) -> None:
     ]
     production = '--define:process.env.NODE_ENV="production"'
     esbuild = str(HERE / "node_modules" / ".bin" / "esbuild")
-    subprocess.run([esbuild, *options, production], input=source, text=True, check=True, cwd=HERE)
+    # Where the modules of the package find React.
+    environ = {**os.environ, "NODE_PATH": str(HERE / "node_modules")}
+    command = [esbuild, *options, production]
+    subprocess.run(command, input=source, text=True, check=True, cwd=HERE, env=environ)
 
 
 HTMX = {
