@@ -99,14 +99,17 @@ class Target:
         cut = None if complete or len(seconds) < FRAMES else ended - seconds[-1]
         return Timing(tuple(seconds), response.headers.get("Content-Encoding", ""), cut)
 
-    def largest_body(self, most: int) -> int:
-        """Bytes of the larger of two bodies that arrives: ``most``, or half a megabyte."""
-        for size in (most, min(most, 512 * 1024)):
+    def largest_body(self, most: int) -> int | None:
+        """Bytes of the largest of three bodies that arrives: ``most``, half a megabyte, or one byte.
+
+        :returns: ``None`` if not even the last one arrives: a POST is refused for another reason than its size.
+        """
+        for size in (most, min(most, 512 * 1024), 1):
             with contextlib.suppress(*FAILURES):
                 response = self._ask("POST", "/health/body", body=b" " * size)
                 if response.status == 200 and json.loads(response.read())["bytes"] == size:
                     return size
-        return 0
+        return None
 
     def allowed_origin(self, origin: str | None) -> str | None:
         if origin is None:

@@ -33,7 +33,7 @@ class Site:
     :param url: Of the blueprint.
     :param process: Facts about the process that answered, see ``web/diagnosis.py``; empty if it gave none.
     :param timing: Of the test stream; ``None`` if there was none.
-    :param largest_body: Bytes of the largest body that arrived, of those tried; ``None`` if none was tried.
+    :param largest_body: Bytes of the largest body that arrived, of those tried; ``None`` if none did.
     :param protocols: What the server offers in its TLS handshake; ``None`` without TLS.
     :param cors: ``Access-Control-Allow-Origin`` for the origin that was asked for.
     :param operated: Whether a stranger may see and stop the runs of all callers in the playground.

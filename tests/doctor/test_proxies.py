@@ -63,3 +63,11 @@ def test_the_fault_of_a_proxy_is_named_and_nothing_else(
     findings: dict[str, list[Finding]], check: str
 ) -> None:
     assert [it.check for it in findings[check]] == ([check] if check else []), findings[check]
+
+
+@pytest.mark.server
+def test_a_post_that_is_refused_whatever_its_size_is_no_limit_of_size() -> None:
+    app = create_app("csrf", AISTREAM_HEARTBEAT_SECONDS=None)
+    with served(app) as port:
+        found = diagnosed_at(f"http://127.0.0.1:{port}/ai", app, 0)
+    assert [it.check for it in found] == ["CSRF"]
