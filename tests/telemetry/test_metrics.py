@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from flask import Flask
 from prometheus_client import CollectorRegistry
 
@@ -89,3 +93,38 @@ def test_the_page_lists_every_metric_and_no_other() -> None:
         for family in registry.collect()
     }
     assert documented == made
+
+
+WORKER = """
+from flask_aistream.telemetry.metrics import measure_runs
+from tests.telemetry.conftest import ask, make_app
+
+app = make_app()
+measure_runs(app)
+ask(app, "chat")
+"""
+COLLECTOR = """
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+
+registry = CollectorRegistry()
+MultiProcessCollector(registry)
+labels = {"provider": "chat", "outcome": "finished"}
+print(registry.get_sample_value("aistream_runs_total", labels))
+"""
+
+
+@pytest.mark.nightly
+def test_the_metrics_of_several_processes_add_up(tmp_path: Path) -> None:
+    environ = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+
+    def run(code: str) -> str:
+        command = [sys.executable, "-c", code]
+        root = Path(__file__).parents[2]
+        return subprocess.run(
+            command, cwd=root, env=environ, check=True, capture_output=True, text=True, timeout=50
+        ).stdout
+
+    run(WORKER)
+    run(WORKER)
+    assert run(COLLECTOR).strip() == "2.0"
