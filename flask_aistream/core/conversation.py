@@ -107,8 +107,10 @@ def question_of(messages: Sequence[Message], run: str, id: str | None) -> list[M
 
     :param id: Client's id of the newest message.
     """
-    new = trailing(messages, ("tool",)) or trailing(messages[-1:], ("user",))
-    return with_ids(new, run, id)
+    last = messages[-1] if messages else {}
+    if last.get("role") == "user":  # Nearly always.
+        return [{**last, "id": question_id(run, 1) if id is None else id}]
+    return with_ids(trailing(messages, ("tool",)), run, id)
 
 
 def with_history(history: Sequence[Message], new: NewMessages, run: str) -> Turn:
@@ -292,11 +294,14 @@ def close_calls(messages: Sequence[Message], approved: Sequence[dict[str, t.Any]
 def with_ids(messages: Sequence[Message], run: str, id: str | None) -> list[Message]:
     """The new messages with ids: the last one has the client's."""
     last = len(messages)
-    numbered = (f"q_{run}" + (f"-{number}" if number > 1 else "") for number in range(1, last + 1))
     return [
-        {**message, "id": id if id is not None and number == last else own}
-        for number, (message, own) in enumerate(zip(messages, numbered, strict=True), 1)
+        {**message, "id": id if id is not None and number == last else question_id(run, number)}
+        for number, message in enumerate(messages, 1)
     ]
+
+
+def question_id(run: str, number: int) -> str:
+    return f"q_{run}-{number}" if number > 1 else f"q_{run}"
 
 
 def without_id(message: Message) -> Message:

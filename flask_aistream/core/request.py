@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import operator
 import typing as t
 from dataclasses import dataclass
 from dataclasses import field
@@ -85,7 +86,7 @@ class ChatRequest:
         values: dict[str, t.Any] = {"messages": self.messages}
         if self.prompt != last_prompt(self.messages):
             values["prompt"] = self.prompt
-        values |= {name: value for name in KEPT_FIELDS if (value := getattr(self, name))}
+        values |= {name: it for name, it in zip(KEPT_FIELDS, kept_values(self), strict=True) if it}
         try:
             text = dumps(values)
             if limit is None or len(text) <= limit:
@@ -168,6 +169,8 @@ ENCODED_FIELDS = tuple(
 NOT_KEPT = {"messages", "prompt", "body", "echo", "so_far"}
 KEPT_FIELDS = tuple(name for name in ENCODED_FIELDS if name not in NOT_KEPT)
 """Fields that :meth:`ChatRequest.encode_for_history` keeps, besides the messages and the prompt."""
+
+kept_values = operator.attrgetter(*KEPT_FIELDS)
 
 
 def text_of(content: t.Any) -> str:

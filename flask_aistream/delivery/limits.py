@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from contextlib import AbstractContextManager
 
 from flask_aistream.errors import TooManyConnections
@@ -111,5 +110,8 @@ class ConnectionSlot:
 
     def release(self) -> None:
         """Release the slot. Idempotent; any thread may call it."""
-        with contextlib.suppress(IndexError):  # Another call has popped it.
-            self._held.pop()._release(self._holder)
+        try:
+            limits = self._held.pop()
+        except IndexError:  # Another call has popped it.
+            return
+        limits._release(self._holder)

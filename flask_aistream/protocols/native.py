@@ -6,6 +6,7 @@ The last frame of every record has its ``run:number`` as ``id``.
 
 from __future__ import annotations
 
+import functools
 import typing as t
 from collections.abc import Sequence
 from json.encoder import encode_basestring_ascii as quote
@@ -25,6 +26,7 @@ from flask_aistream.protocols.messages import newest_id
 from flask_aistream.protocols.messages import read_approvals
 from flask_aistream.protocols.messages import read_messages
 from flask_aistream.protocols.wire import dumps
+from flask_aistream.protocols.wire import replace_lone_surrogates
 
 # SSE event types. Text and terminal events have none. "error" is not used: it would trigger the listeners
 # of EventSource's own error event.
@@ -87,7 +89,8 @@ class NativeEncoder:
         id = f"{self._run}:{number}"
         match event:
             case ev.RunStarted():
-                value = {"run": event.run, "provider": event.provider, **self._links}
+                texts = {"run": event.run, "provider": event.provider, **self._links}
+                return frame(id, dumps_texts(texts), "run")
             case ev.Failed():
                 # Only the second frame has the id: a client disconnected between the two gets both again.
                 failure = dumps({"code": event.code, "message": event.message})
@@ -103,12 +106,19 @@ class NativeEncoder:
         return frame(id, dumps(value), EVENT_NAMES[type(event)])
 
 
+def dumps_texts(texts: t.Mapping[str, str]) -> str:
+    """As ``dumps``, in a sixth of the time: every stream begins with such an object."""
+    fields = ",".join(f'"{name}":{quote(text)}' for name, text in texts.items())
+    return replace_lone_surrogates(f"{{{fields}}}")
+
+
 def frame(id: str, data: str, name: str = "") -> str:
     """A frame with one line of JSON."""
     head = f"id: {id}\nevent: {name}\n" if name else f"id: {id}\n"
     return f"{head}data: {data}\n\n"
 
 
+@functools.lru_cache(64)
 def terminate_data(reason: str) -> str:
     return dumps({"action": "terminate", "reason": reason})
 

@@ -70,6 +70,8 @@ def classify(result: t.Any, *, awaited: bool = False) -> Result:
     :param awaited: ``result`` was awaited. LiteLLM's streams have both kinds of iteration, but only the matching one
         works.
     """
+    if type(result) is types.GeneratorType:  # Most are; this saves the tests for everything else.
+        return Sync(result, closer(result), result)
     if result is None:
         return Sync(iter(()))
     if is_raw(result):

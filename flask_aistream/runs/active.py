@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -131,11 +129,8 @@ class ActiveRuns:
         with self.lock:
             return list(self._runs.values())
 
-    @contextlib.contextmanager
-    def reserve(
-        self, run_id: str, limit: int | None, shares: Sequence[Share] = ()
-    ) -> Iterator[None]:
-        """Reserve a place for a run until :meth:`add` takes it or the block ends.
+    def reserve(self, run_id: str, limit: int | None, shares: Sequence[Share] = ()) -> None:
+        """Reserve a place for a run, until :meth:`add` takes it or :meth:`release` gives it back.
 
         :param limit: Maximum number of active and starting runs.
         :param shares: Limits of some of them that the run counts against.
@@ -152,11 +147,11 @@ class ActiveRuns:
             self._reserved[run_id] = shares
             for share in shares:
                 self._taken[share.name] += share.size
-        try:
-            yield
-        finally:
-            with self.lock:
-                self._release(self._reserved.pop(run_id, ()))
+
+    def release(self, run_id: str) -> None:
+        """Give back the place of a run that was not added."""
+        with self.lock:
+            self._release(self._reserved.pop(run_id, ()))
 
     def add(self, run: ActiveRun) -> None:
         run_id = run.log.run.id

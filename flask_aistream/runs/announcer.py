@@ -7,14 +7,11 @@ deduplicate by run id.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 import weakref
-from collections import Counter
 from collections import deque
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -43,6 +40,22 @@ MAX_DURATIONS = 10_000
 Durations = tuple[float, float | None]
 
 
+class Expectation:
+    """A ``with`` block that may end a run."""
+
+    __slots__ = ("_announcer", "_run_id")
+
+    def __init__(self, announcer: Announcer, run_id: str) -> None:
+        self._announcer = announcer
+        self._run_id = run_id
+
+    def __enter__(self) -> None:
+        self._announcer.add_expected(self._run_id, 1)
+
+    def __exit__(self, *_: object) -> None:
+        self._announcer.add_expected(self._run_id, -1)
+
+
 class Announcer:
     """
     :param max_deliveries: Maximum number of deliveries of one end, if each of them crashes its process.
@@ -62,7 +75,7 @@ class Announcer:
         self._clock = clock
         self._max_deliveries = max_deliveries
         self._lock: AbstractContextManager[object] = concurrency.lock()
-        self._expected: Counter[str] = Counter()
+        self._expected: dict[str, int] = {}
         self._durations: dict[str, Durations] = {}
         self._ended: weakref.WeakValueDictionary[str, Log] = weakref.WeakValueDictionary()
         self._claimed: set[str] = set()
@@ -76,18 +89,15 @@ class Announcer:
         """Whether there is a receiver. Without one, this process claims nothing."""
         return self._observer.listening
 
-    @contextlib.contextmanager
-    def expect(self, run_id: str) -> Iterator[None]:
+    def expect(self, run_id: str) -> Expectation:
         """Keep :meth:`is_pending` true within a ``with`` block that ends a run, so that the process does not exit."""
+        return Expectation(self, run_id)
+
+    def add_expected(self, run_id: str, count: int) -> None:
         with self._lock:
-            self._expected[run_id] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._expected[run_id] -= 1
-                if not self._expected[run_id]:
-                    del self._expected[run_id]
+            left = self._expected.pop(run_id, 0) + count
+            if left:
+                self._expected[run_id] = left
 
     def announce(self, log: Log, run: ActiveRun | None) -> None:
         """Deliver the end of a run that this process has ended. Does not block.

@@ -10,11 +10,8 @@ Four paths, each in one direction:
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
-from collections.abc import Iterator
-from dataclasses import replace
 
 from flask_aistream.core import events as ev
 from flask_aistream.core.request import ChatRequest
@@ -51,6 +48,25 @@ QUEUE_UNAVAILABLE = ev.Failed(
 
 RECONNECT_SECONDS = 10.0
 """While the process leaves, its clients reconnect to another one: minimum time that a run waits for them."""
+
+
+class Reservation:
+    """The place of a run that starts within a ``with`` block. A block that raises has started none."""
+
+    __slots__ = ("_active_runs", "_quota", "_run_id")
+
+    def __init__(self, active_runs: ActiveRuns, run_id: str, quota: Quota) -> None:
+        self._active_runs = active_runs
+        self._run_id = run_id
+        self._quota = quota
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, raised: object, *_: object) -> None:
+        self._active_runs.release(self._run_id)
+        if raised is not None:
+            self._quota.give_back()
 
 
 class Runner:
@@ -216,22 +232,27 @@ class Runner:
         self._termination.end_all(runs, ev.Interrupted(cause))
         self._termination.join(runs, timeout, all_ends=True)
 
-    @contextlib.contextmanager
-    def _reserve(self, run: Run, quota: Quota) -> Iterator[None]:
+    def _reserve(self, run: Run, quota: Quota) -> Reservation:
+        """The place of a run that starts.
+
+        :raises Unavailable: The process drains, or a limit is reached.
+        """
         if self.draining:
             raise Unavailable("The server is shutting down. Try again in a moment.")
-        with self._active_runs.reserve(run.id, self._policy.max_runs, quota.shares):
+        self._active_runs.reserve(run.id, self._policy.max_runs, quota.shares)
+        try:
             quota.take()
-            try:
-                yield
-            except BaseException:
-                quota.give_back()
-                raise
+        except BaseException:
+            self._active_runs.release(run.id)
+            raise
+        return Reservation(self._active_runs, run.id, quota)
 
     def _create(
         self, run: Run, request: ChatRequest, owned: bool, conditions: Conditions
     ) -> tuple[Log, bool]:
         approved = [call["id"] for call in request.approved] or None
         started = ev.RunStarted(run.id, run.provider, request.continues, request.echo, approved)
-        conditions = replace(conditions, owner_limit=self._policy.max_runs_per_owner)
-        return self._store.create(run, [started], owned=owned, conditions=conditions)
+        limited = Conditions(
+            self._policy.max_runs_per_owner, conditions.take_key, conditions.previous
+        )
+        return self._store.create(run, [started], owned=owned, conditions=limited)

@@ -146,6 +146,8 @@ class Termination:
 
 def dated(terminal: ev.Terminal) -> ev.Terminal:
     """``terminal`` at the present time."""
+    if type(terminal) is ev.Finished:  # Nearly always; replace() takes three times as long.
+        return ev.Finished(terminal.reason, time.time())
     return replace(terminal, at=time.time())
 
 

@@ -35,6 +35,9 @@ class BodyRead:
         self.ended = False
 
 
+UNLIMITED: AbstractContextManager[Callable[[], bool]] = contextlib.nullcontext(lambda: False)
+
+
 class BodyReads:
     """The bodies that are being read in this process.
 
@@ -61,8 +64,7 @@ class BodyReads:
         self._streams = streams
         self._reads: dict[BodyRead, None] = {}
 
-    @contextlib.contextmanager
-    def limit(self, environ: dict[str, t.Any]) -> Iterator[Callable[[], bool]]:
+    def limit(self, environ: dict[str, t.Any]) -> AbstractContextManager[Callable[[], bool]]:
         """Limit the reading of a body within a ``with`` block. Where the server does not reveal its socket, the
         server's own limits apply.
 
@@ -71,9 +73,10 @@ class BodyReads:
         fd = None
         if self._seconds is not None and not sockets.is_shared(environ):
             fd = sockets.descriptor_of(sockets.socket_of(environ))
-        if fd is None:
-            yield lambda: False
-            return
+        return UNLIMITED if fd is None else self._limited(fd)
+
+    @contextlib.contextmanager
+    def _limited(self, fd: int) -> Iterator[Callable[[], bool]]:
         read = BodyRead(fd)
         alarm = self._timer.call_later(self._seconds or 0.0, lambda: self._end(read))
         with self._lock:

@@ -8,8 +8,10 @@ A buffer has three marks, each the number of a record: ``handed ≥ durable ≥ 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import sys
+import typing as t
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -187,4 +189,11 @@ def bytes_of(events: Sequence[Event]) -> int:
 def length(event: Event) -> int:
     if isinstance(event, str):
         return len(event)
-    return sum(len(str(getattr(event, it.name))) for it in dataclasses.fields(event))
+    kind: t.Any = type(event)
+    return sum(len(str(getattr(event, name))) for name in names_of(kind))
+
+
+@functools.cache
+def names_of(kind: type) -> tuple[str, ...]:
+    """The names of an event's fields. Every log begins with an event that is measured."""
+    return tuple(field.name for field in dataclasses.fields(kind))

@@ -24,7 +24,8 @@ from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
 
-COUNT_HEADER = "x-stainless-retry-count"
+COUNT_HEADER = "HTTP_X_STAINLESS_RETRY_COUNT"
+"""Key of the WSGI environment."""
 
 RETRY_SECONDS = 60.0
 """Longest time after the end of a run in which a retry finds it."""
@@ -37,8 +38,8 @@ def attempt_of(
 
     :param fields: The body.
     """
-    count = request.headers.get(COUNT_HEADER, "")
-    if not (count.isascii() and count.isdigit() and len(count) < 4):
+    count = request.environ.get(COUNT_HEADER)
+    if count is None or not (count.isascii() and count.isdigit() and len(count) < 4):
         return None
     credential = request.headers.get("Authorization", "")
     asked = [protocol.name, request.path, request.remote_addr, credential, fields]

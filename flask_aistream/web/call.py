@@ -130,9 +130,11 @@ def provider_call(
     )
 
 
-def least(*limits: float | None) -> float | None:
-    """The least of some limits, of which ``None`` is none."""
-    return min((limit for limit in limits if limit is not None), default=None)
+def least(one: float | None, other: float | None) -> float | None:
+    """The smaller of two limits, of which ``None`` is none."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
 
 
 def caller_variables() -> contextvars.Context:

@@ -8,8 +8,6 @@ A connection ends in one of two ways. Both call :meth:`ConnectionHooks.on_close`
 
 from __future__ import annotations
 
-import contextlib
-
 from flask_aistream.core.run import Run
 from flask_aistream.delivery.body import Delivery
 from flask_aistream.delivery.limits import ConnectionSlot
@@ -161,5 +159,8 @@ class ConnectionHooks:
             self._process.store.leave_chat(self._run.chat, self._run.id)
 
     def _detach(self) -> None:
-        with contextlib.suppress(IndexError):
-            self._process.runner.detach(self._attached.pop(), returns=self._returns)
+        try:
+            run_id = self._attached.pop()
+        except IndexError:  # Another thread has.
+            return
+        self._process.runner.detach(run_id, returns=self._returns)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import typing as t
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from flask import request
 
 from flask_aistream.core.events import Terminal
 from flask_aistream.core.run import read_ticket
+from flask_aistream.server.forks import FORKS
 from flask_aistream.server.gunicorn import on_start
 from flask_aistream.web import cors
 from flask_aistream.web import log_lines
@@ -64,10 +64,10 @@ class Extension:
         """The state of this process. A forked child creates its own: the parent's greenlets, threads and
         epoll sets do not exist in it."""
         process = self._process
-        if process is None or process.pid != os.getpid():
+        if process is None or process.forks != FORKS.count:
             with self._lock:
                 process = self._process
-                if process is None or process.pid != os.getpid():
+                if process is None or process.forks != FORKS.count:
                     process = self._process = self._start_process()
         return process
 
@@ -137,9 +137,11 @@ def execute(app: Flask, ticket: str) -> Terminal | None:
 def extension() -> Extension:
     """The extension of the current application."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    return t.cast(Extension, app.extensions[KEY])
+    found: Extension = app.extensions[KEY]
+    return found
 
 
 def current_request() -> Request:
     """The request object. Each attribute that is read through Flask's proxy looks it up again."""
-    return t.cast(Request, request._get_current_object())  # type: ignore[attr-defined]
+    found: Request = request._get_current_object()  # type: ignore[attr-defined]
+    return found

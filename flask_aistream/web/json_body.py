@@ -25,9 +25,9 @@ def loads(data: bytes, *, depth: int | None, values: int | None) -> t.Any:
     :raises RequestError: It is not JSON, or exceeds a limit.
     """
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode().removeprefix("\ufeff")
         check_shape(text, depth, values)
-        return json.loads(text, parse_constant=refuse_constant, parse_float=finite, parse_int=whole)
+        return DECODER.decode(text)
     except RecursionError:
         raise too_deep() from None
     except ValueError as error:
@@ -102,3 +102,7 @@ def whole(text: str) -> int:
     if len(text) > DIGITS:
         raise ValueError(f"{text[:20]} is too large a number")
     return int(text)
+
+
+# Made once: json.loads makes a decoder for each call with these options.
+DECODER = json.JSONDecoder(parse_constant=refuse_constant, parse_float=finite, parse_int=whole)

@@ -22,6 +22,7 @@ from flask_aistream.errors import CursorInvalid
 from flask_aistream.errors import RequestError
 from flask_aistream.protocols.base import ParsedRequest
 from flask_aistream.protocols.base import WireProtocol
+from flask_aistream.protocols.base import no_options
 from flask_aistream.protocols.fields import json_type
 from flask_aistream.protocols.native import NATIVE
 from flask_aistream.server.bodies import BodyReads
@@ -60,13 +61,16 @@ def read_request(
         fields = read_body(protocol, request, settings, bodies)
     parsed = protocol.read(fields)
     check_size(parsed.messages, settings)
-    return replace(
-        parsed,
-        cursor=request.headers.get("Last-Event-ID") or parsed.cursor,
-        key=request.headers.get("Idempotency-Key") or parsed.key,
-        attempt=attempts.attempt_of(protocol, request, fields),
-        options={**parsed.options, **protocol.options(request.args)},
-    )
+    environ = request.environ
+    given = {
+        "cursor": environ.get("HTTP_LAST_EVENT_ID"),
+        "key": environ.get("HTTP_IDEMPOTENCY_KEY"),
+        "attempt": attempts.attempt_of(protocol, request, fields),
+    }
+    changes: dict[str, t.Any] = {name: value for name, value in given.items() if value}
+    if protocol.options is not no_options:
+        changes["options"] = {**parsed.options, **protocol.options(request.args)}
+    return replace(parsed, **changes) if changes else parsed
 
 
 def read_cursor(request: Request) -> Cursor | None:
@@ -290,17 +294,17 @@ def check_names_of(parsed: ParsedRequest, owner: str | None, settings: Settings)
         raise RequestError(
             "The owner has half of a surrogate pair, which no store can keep.", "owner_invalid", 422
         )
-    names = {
-        "chat id": parsed.chat,
-        "message id": parsed.continues or parsed.message_id,
-        "id of the message to branch off at": parsed.branch and parsed.branch.message,
-        "Idempotency-Key": parsed.key,
-        "owner": owner,
-        **{name: value for name, value in parsed.options.items() if isinstance(value, str)},
-    }
+    names = (
+        ("chat id", parsed.chat),
+        ("message id", parsed.continues or parsed.message_id),
+        ("id of the message to branch off at", parsed.branch and parsed.branch.message),
+        ("Idempotency-Key", parsed.key),
+        ("owner", owner),
+        *parsed.options.items(),
+    )
     limit = settings.max_name_characters
-    for what, name in names.items():
-        if name:
+    for what, name in names:
+        if name and isinstance(name, str):
             check_name(what, name, limit)
     for name in parsed.params:
         check_name("name of a parameter", name, limit)
@@ -346,5 +350,7 @@ def is_unicode(text: str) -> bool:
 
 def is_prefetch(request: Request) -> bool:
     """Whether a browser only prefetches the page: the user has not opened it yet."""
-    asked = (request.environ.get(name, "") for name in ("HTTP_SEC_PURPOSE", "HTTP_PURPOSE"))
-    return any("prefetch" in purpose for purpose in asked)
+    environ = request.environ
+    return "prefetch" in environ.get("HTTP_SEC_PURPOSE", "") or "prefetch" in environ.get(
+        "HTTP_PURPOSE", ""
+    )

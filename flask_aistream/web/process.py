@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import typing as t
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +25,7 @@ from flask_aistream.runs.policy import RunPolicy
 from flask_aistream.runs.runner import Runner
 from flask_aistream.server.bodies import BodyReads
 from flask_aistream.server.detect import concurrency
+from flask_aistream.server.forks import FORKS
 from flask_aistream.server.gunicorn import announce
 from flask_aistream.server.gunicorn import longest_response
 from flask_aistream.server.lifecycle import Lifecycle
@@ -77,7 +77,7 @@ class ProcessState:
         enqueue: Enqueue | None,
         exceptions: ProviderExceptions,
     ) -> None:
-        self.pid = os.getpid()
+        self.forks = FORKS.count
         self._resumes = 0
         self._concurrency = concurrency()
         self.flush_interval = FlushInterval(settings.flush_seconds, settings.flush_busy_seconds)

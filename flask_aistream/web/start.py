@@ -72,9 +72,9 @@ def starter_of(
     ext: Extension, registry: ProviderRegistry, parsed: ParsedRequest, caller: str | None
 ) -> Starter:
     """The starter of the current request."""
-    chosen = [name for name in (parsed.chat, parsed.key) if name]
     visitor = None
-    if caller is None and chosen:
+    if caller is None and (parsed.chat or parsed.key):
+        chosen = [name for name in (parsed.chat, parsed.key) if name]
         visitor = names.visitor_for_start(ext, current_request(), min(chosen, key=len))
     return Starter(caller, visitor, visitor, registry.authorize)
 
@@ -264,12 +264,12 @@ def launch_or_enqueue(
     runner, quota = ext.process.runner, quota_of(ext, run, chat)
     if ext.enqueue is not None:
         refuse_immovable(provider, ext.mounts)
-        run = replace(run, request=chat.encode())
+        run = run.with_request(chat.encode())
         return runner.enqueue(run, chat, quota, conditions)
     if provider.restart and ext.process.store.shared:
-        run = replace(run, request=chat.encode())
+        run = run.with_request(chat.encode())
     else:
-        run = replace(run, request=chat.encode_for_history(ext.settings.request_bytes))
+        run = run.with_request(chat.encode_for_history(ext.settings.request_bytes))
     ext.exceptions.await_response(run.id)
     call = provider_call(
         ext.exceptions,
