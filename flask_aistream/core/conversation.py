@@ -26,6 +26,9 @@ UNGUESSABLE = 16
 
 ANSWER_ID = re.compile(r"(?:msg_)?([A-Za-z0-9_-]{22})(?:-[0-9]+)?")
 
+NOT_ANSWERS = ("system", "developer", "user", "tool")
+"""Roles of the messages that a client may add to a conversation."""
+
 UNANSWERED = "This call was not answered."
 DENIED = "The user denied this call."
 
@@ -61,12 +64,16 @@ class NewMessages:
 
     :param messages: As the client sent them, in OpenAI's chat format. With a history, only the newest counts.
     :param id: Client's id of the newest message; ``None``: it has none.
+    :param instructions: For this request alone: they come first, and are no part of the conversation.
+    :param appends: All messages after the last one of the assistant are new.
     """
 
     messages: Sequence[Message]
     id: str | None = None
     branch: Branch | None = None
     decisions: Sequence[Decision] = ()
+    instructions: Sequence[Message] = ()
+    appends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +100,12 @@ def is_bound(chat: str | None, owner: str | None) -> bool:
 
 def without_history(new: NewMessages, run: str) -> Turn:
     """The turn of a request whose own messages are the conversation."""
-    messages = list(new.messages)
+    messages = [*new.instructions, *new.messages]
     approved: list[dict[str, t.Any]] = []
     if new.decisions:
         messages += denials(messages, new.decisions)
         approved = approvals(messages, new.decisions)
+        check_approvals(messages, approved)
     closed = close_calls(messages, approved) if new.decisions else messages
     return Turn(closed, question_of(messages, run, new.id), approved=approved)
 
@@ -132,8 +140,12 @@ def with_history(history: Sequence[Message], new: NewMessages, run: str) -> Turn
             "messages_invalid",
             422,
         )
+    check_approvals(added, approved)
     return Turn(
-        [without_id(message) for message in close_calls([*kept, *added], approved)],
+        [
+            *new.instructions,
+            *(without_id(message) for message in close_calls([*kept, *added], approved)),
+        ],
         with_ids(added, run, new.id),
         history[end].get("id") if end < len(history) else None,
         approved,
@@ -221,17 +233,17 @@ def unknown_message(id: str | None, what: str) -> RequestError:
 def newest(history: Sequence[Message], new: NewMessages) -> list[Message]:
     """The messages of the client that the history does not have: one of the user, or answers to pending calls."""
     pending = pending_calls(history)
-    if new.messages and new.messages[-1].get("role") == "user":
+    roles = NOT_ANSWERS if new.appends else ("tool",)
+    if not new.appends and new.messages and new.messages[-1].get("role") == "user":
         return [dict(new.messages[-1])]
-    results = [
+    added = [
         dict(message)
-        for message in trailing(new.messages, ("tool",))
-        if message.get("tool_call_id") in pending
+        for message in trailing(new.messages, roles)
+        if message.get("role") != "tool" or message.get("tool_call_id") in pending
     ]
-    known = {message["tool_call_id"] for message in results}
-    return results + [
-        it for it in denials(history, new.decisions) if it["tool_call_id"] not in known
-    ]
+    known = {message.get("tool_call_id") for message in added}
+    denied = [it for it in denials(history, new.decisions) if it["tool_call_id"] not in known]
+    return denied + added
 
 
 def trailing(messages: Sequence[Message], roles: Sequence[str]) -> list[Message]:
@@ -267,7 +279,22 @@ def approvals(messages: Sequence[Message], decisions: Sequence[Decision]) -> lis
     return [{"id": call["id"], **named_arguments(call)} for call in calls]
 
 
+def check_approvals(messages: Sequence[Message], approved: Sequence[dict[str, t.Any]]) -> None:
+    """
+    :raises RequestError: A message of the user follows a call that is yet to be executed: models accept no such history.
+    """
+    if approved and messages and messages[-1].get("role") == "user":
+        raise RequestError(
+            "The request approves a tool call and adds a message of the user. Send the message once the call has its "
+            "result.",
+            "messages_invalid",
+            422,
+        )
+
+
 def named_arguments(call: dict[str, t.Any]) -> dict[str, t.Any]:
+    if custom := call.get("custom"):
+        return {"name": custom.get("name"), "arguments": custom.get("input")}
     function = call.get("function") or {}
     arguments = function.get("arguments")
     try:

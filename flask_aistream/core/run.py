@@ -54,21 +54,6 @@ class Run:
     namespace: str = ""
     request: str = field(default="", repr=False)
 
-    def with_request(self, request: str) -> Run:
-        """The same run, with its request."""
-        # dataclasses.replace takes three times as long.
-        return Run(
-            self.id,
-            self.provider,
-            self.created,
-            self.owner,
-            self.key,
-            self.fingerprint,
-            self.chat,
-            self.namespace,
-            request,
-        )
-
     @property
     def size(self) -> int:
         """Characters of all that a client may have chosen."""
@@ -82,3 +67,19 @@ class Run:
 
     def readable_by(self, caller: str | None, namespace: str = "") -> bool:
         return self.owner is None or (self.owner, self.namespace) == (caller, namespace)
+
+
+def with_request(run: Run, request: str) -> Run:
+    """The same run, with its request."""
+    # dataclasses.replace takes three times as long.
+    return Run(
+        run.id,
+        run.provider,
+        run.created,
+        run.owner,
+        run.key,
+        run.fingerprint,
+        run.chat,
+        run.namespace,
+        request,
+    )

@@ -260,7 +260,7 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
     run = text_field(body, "runId")
     ids = {"thread": thread, "run": run, "parent": text_field(body, "parentRunId")}
     return ParsedRequest(
-        messages=read_thread(body["messages"]),
+        messages=read_thread(body["messages"], complete=thread is None),
         params=other_fields(body, OWN_FIELDS),
         body=body,
         chat=thread,
@@ -307,12 +307,14 @@ def read_resume(value: t.Any) -> list[Decision]:
     return decisions
 
 
-def read_thread(items: list[t.Any]) -> list[Message]:
-    """AG-UI messages in OpenAI's chat format."""
-    messages = [read_message(item, index) for index, item in enumerate(items)]
-    return check_tool_messages(
-        [message for message in messages if message["role"] not in IGNORED_ROLES]
-    )
+def read_thread(items: list[t.Any], *, complete: bool) -> list[Message]:
+    """AG-UI messages in OpenAI's chat format.
+
+    :param complete: No earlier message is in a history.
+    """
+    read = (read_message(item, index) for index, item in enumerate(items))
+    messages = [message for message in read if message["role"] not in IGNORED_ROLES]
+    return check_tool_messages(messages, complete=complete)
 
 
 def read_message(item: t.Any, index: int) -> Message:

@@ -47,6 +47,9 @@ class ParsedRequest:
     :param decisions: A person's answers to ``ToolApproval`` events.
     :param needs_history: The request cannot be answered from its own messages.
     :param previous: Id of the response whose conversation the request continues.
+    :param has_instructions: The first message instructs the model for this request alone.
+    :param appends: All messages are new, instead of a conversation that ends with a new one.
+    :param references: Ids of items of earlier responses that the messages lack.
     :param continues: Id of the client's message that the answer extends; ``None`` for a new message.
     :param echo: Fields that the protocol repeats in its responses; ``None`` if it repeats none.
     :param cursor: Cursor to resume from, as text; ``None`` starts a run.
@@ -67,6 +70,9 @@ class ParsedRequest:
     decisions: Sequence[Decision] = ()
     needs_history: bool = False
     previous: str | None = None
+    has_instructions: bool = False
+    appends: bool = False
+    references: Sequence[str] = ()
     continues: str | None = None
     echo: dict[str, t.Any] | None = None
     cursor: str | None = None

@@ -51,16 +51,16 @@ NEW_ROLES = ("user", "tool")
 BASE64 = re.compile(r"data:[^,]*;base64,(.*)", re.DOTALL)
 
 
-def read_messages(value: t.Any) -> list[Message]:
+def read_messages(value: t.Any, *, complete: bool = True) -> list[Message]:
     """Messages in OpenAI's or the AI SDK's format.
 
+    :param complete: No earlier message is in a history.
     :raises RequestError: ``value`` is not a list of messages; the text names the invalid one.
     """
     if not isinstance(value, list):
         raise wrong_type("messages", value, "a list of objects with `role` and `content`")
-    return check_tool_messages(
-        [m for index, item in enumerate(value) for m in read_message(item, index)]
-    )
+    messages = [m for index, item in enumerate(value) for m in read_message(item, index)]
+    return check_tool_messages(messages, complete=complete)
 
 
 def newest_id(items: t.Any) -> str | None:
@@ -153,8 +153,11 @@ def check_tool_part(part: Part, index: int) -> None:
             raise invalid_message(index, f"has a tool part whose `{name}` is not {wanted}")
 
 
-def check_tool_messages(messages: list[Message]) -> list[Message]:
-    """``messages``, if every tool message answers an earlier call. Models reject others."""
+def check_tool_messages(messages: list[Message], *, complete: bool = True) -> list[Message]:
+    """``messages``, if every tool message answers an earlier call. Models reject others.
+
+    :param complete: No earlier call is in a history.
+    """
     called_ids: set[str] = set()
     for index, message in enumerate(messages):
         if message["role"] == "assistant":
@@ -163,7 +166,7 @@ def check_tool_messages(messages: list[Message]) -> list[Message]:
             raise invalid_message(
                 index, "is a tool message and must have the `tool_call_id` it answers"
             )
-        elif message["role"] == "tool" and message["tool_call_id"] not in called_ids:
+        elif message["role"] == "tool" and complete and message["tool_call_id"] not in called_ids:
             call = message["tool_call_id"][:100]
             raise invalid_message(
                 index, f"answers the tool call {call!r}, which no assistant message before it made"

@@ -128,7 +128,9 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
 
     :raises RequestError: One of them has the wrong type.
     """
-    messages = read_messages(body["messages"]) if body.get("messages") is not None else []
+    chat, messages = text_field(body, "chat"), []
+    if body.get("messages") is not None:
+        messages = read_messages(body["messages"], complete=chat is None)
     prompt = text_field(body, "prompt")
     if prompt is not None:
         messages = [*messages, Message(role="user", content=prompt)]
@@ -137,7 +139,7 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
         messages=messages,
         params=other_fields(body, OWN_FIELDS),
         body=body,
-        chat=text_field(body, "chat"),
+        chat=chat,
         message_id=None if prompt is not None else newest_id(body.get("messages")),
         branch=branch,
         decisions=read_approvals(body.get("approvals")),

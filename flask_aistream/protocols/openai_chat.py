@@ -267,13 +267,14 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
         raise RequestError(
             "`messages` is empty but must hold at least one message.", "messages_invalid", 422
         )
-    check_supported(body)
+    check_supported(body, SUPPORTED)
     stream = flag_field(body, "stream")
+    wanted = stream_options(body, stream)
     return ParsedRequest(
         messages=messages,
         params=other_fields(body, OWN_FIELDS),
         body=body,
-        options=stream_options(body, stream),
+        options={"include_usage": flag_field(wanted, "include_usage")} if wanted else {},
         provider=model_of(body),
         stream=stream,
     )
@@ -286,20 +287,27 @@ def model_of(body: dict[str, t.Any]) -> str:
     return model
 
 
+NO_LOGPROBS = "providers report no log probabilities"
+OLD_CALLS = "an answer has `tool_calls`; send `tools` and `tool_choice`"
+
+Supported = Mapping[str, tuple[tuple[t.Any, ...], str]]
+
 # Fields that ask for something which no event of a run carries → the accepted values, and the reason.
-SUPPORTED: dict[str, tuple[tuple[t.Any, ...], str]] = {
+SUPPORTED: Supported = {
     "n": ((1,), "a run has one answer"),
-    "logprobs": ((False,), "providers report no log probabilities"),
-    "top_logprobs": ((0,), "providers report no log probabilities"),
+    "logprobs": ((False,), NO_LOGPROBS),
+    "top_logprobs": ((0,), NO_LOGPROBS),
     "modalities": ((["text"],), "providers answer with text"),
     "audio": ((), "providers answer with text"),
     "store": ((False,), "chat completions cannot be retrieved; use `/v1/responses`"),
+    "functions": ((), OLD_CALLS),
+    "function_call": ((), OLD_CALLS),
 }
 
 
-def check_supported(body: dict[str, t.Any]) -> None:
+def check_supported(body: dict[str, t.Any], supported: Supported) -> None:
     """:raises RequestError: The request requires something that the answer cannot contain."""
-    for name, (accepted, reason) in SUPPORTED.items():
+    for name, (accepted, reason) in supported.items():
         value = body.get(name)
         if value is None or any(type(value) is type(it) and value == it for it in accepted):
             continue
@@ -310,6 +318,10 @@ def check_supported(body: dict[str, t.Any]) -> None:
 
 
 def stream_options(body: dict[str, t.Any], stream: bool) -> Json:
+    """``stream_options``; empty if the request has none.
+
+    :raises RequestError: It is not an object, or the request does not stream.
+    """
     wanted = body.get("stream_options")
     if wanted is None:
         return {}
@@ -319,7 +331,7 @@ def stream_options(body: dict[str, t.Any], stream: bool) -> Json:
         raise RequestError(
             "`stream_options` is only allowed with `stream: true`.", "stream_options_invalid", 422
         )
-    return {"include_usage": flag_field(wanted, "include_usage")}
+    return wanted
 
 
 def error_frame(code: str, message: str, status: int) -> str:

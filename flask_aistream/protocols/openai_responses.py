@@ -32,12 +32,16 @@ from flask_aistream.protocols.fields import text_field
 from flask_aistream.protocols.fields import wrong_type
 from flask_aistream.protocols.messages import check_tool_messages
 from flask_aistream.protocols.messages import openai_call
+from flask_aistream.protocols.openai_chat import NO_LOGPROBS
 from flask_aistream.protocols.openai_chat import Reader
+from flask_aistream.protocols.openai_chat import Supported
+from flask_aistream.protocols.openai_chat import check_supported
 from flask_aistream.protocols.openai_chat import error
 from flask_aistream.protocols.openai_chat import error_headers
 from flask_aistream.protocols.openai_chat import final_type
 from flask_aistream.protocols.openai_chat import gap_message
 from flask_aistream.protocols.openai_chat import model_of
+from flask_aistream.protocols.openai_chat import stream_options
 from flask_aistream.protocols.openai_chat import unknown_mark
 from flask_aistream.protocols.openai_responses_echo import FORM
 from flask_aistream.protocols.openai_responses_echo import echo_fields
@@ -50,6 +54,10 @@ from flask_aistream.protocols.unfold import unfold
 from flask_aistream.protocols.wire import dumps
 
 OWN_FIELDS = {"model", "input", "instructions", "stream", "stream_options", "background"}
+
+# See ``openai_chat.SUPPORTED``.
+SUPPORTED: Supported = {"top_logprobs": ((0,), NO_LOGPROBS)}
+LOGPROBS = "message.output_text.logprobs"
 
 # Finish reasons of an incomplete response.
 INCOMPLETE = {"length": "max_output_tokens", "content-filter": "content_filter"}
@@ -391,7 +399,7 @@ def about_input(error: RequestError) -> RequestError:
 def read(body: dict[str, t.Any]) -> ParsedRequest:
     """A response to create. ``model`` is the provider's name.
 
-    :raises RequestError: ``model`` or ``input`` is missing or wrong.
+    :raises RequestError: ``model`` or ``input`` is missing or wrong, or a field asks for what no response contains.
     """
     if body.get("background") is True and body.get("store") is False:
         raise RequestError(
@@ -405,23 +413,56 @@ def read(body: dict[str, t.Any]) -> ParsedRequest:
         raise missing_field("input", "a string or a list of input items")
     if not isinstance(items, (str, list)):
         raise wrong_type("input", items, "a string or a list of input items")
-    messages = read_input(items)
-    # The calls of an earlier response are not in this request.
-    messages = messages if body.get("previous_response_id") else check_tool_messages(messages)
+    check_supported(body, SUPPORTED)
+    check_includes(body)
+    check_stream_options(body)
+    given = read_input(items)
+    chat, previous = conversation_id(body), text_field(body, "previous_response_id")
+    appends = chat is not None or previous is not None
+    # The calls of earlier responses are not in this request.
+    messages = check_tool_messages(given.messages, complete=not (appends or given.references))
     instructions = text_field(body, "instructions")
     if instructions is not None:
         messages = [Message(role="system", content=instructions), *messages]
     return ParsedRequest(
         messages=messages,
+        has_instructions=instructions is not None,
+        appends=appends,
+        references=given.references,
         params=other_fields(body, OWN_FIELDS),
         body=body,
-        chat=conversation_id(body),
-        previous=text_field(body, "previous_response_id"),
+        chat=chat,
+        previous=previous,
+        decisions=given.decisions,
         echo={**read_echo(body), "messages": len(messages)},
         provider=model_of(body),
         stream=flag_field(body, "stream"),
         background=flag_field(body, "background"),
     )
+
+
+def check_includes(body: dict[str, t.Any]) -> None:
+    """``include``: additional parts of the output. Those of OpenAI's own tools are the provider's.
+
+    :raises RequestError: It is not a list, or asks for log probabilities.
+    """
+    wanted = body.get("include")
+    if not isinstance(wanted, (list, type(None))):
+        raise wrong_type("include", wanted, "a list of strings")
+    if LOGPROBS in (wanted or ()):
+        raise RequestError(f"`include` has {LOGPROBS!r}, but {NO_LOGPROBS}.", "include_invalid")
+
+
+def check_stream_options(body: dict[str, t.Any]) -> None:
+    """
+    :raises RequestError: The request does not stream, or asks for padded deltas.
+    """
+    wanted = stream_options(body, flag_field(body, "stream"))
+    if wanted and flag_field(wanted, "include_obfuscation"):
+        raise RequestError(
+            "`stream_options.include_obfuscation` must be false or absent: deltas are sent without padding.",
+            "stream_options_invalid",
+        )
 
 
 def conversation_id(body: dict[str, t.Any]) -> str | None:

@@ -38,9 +38,16 @@ ECHOED: dict[str, tuple[tuple[type, ...], t.Any]] = {
     "conversation": ((str, dict), None),
 }
 
+SENT: dict[str, tuple[type, ...]] = {
+    "access_programs": (dict,),
+    "image": (dict,),
+    "prompt_cache_options": (dict,),
+}
+"""As ``ECHOED``, for fields that a response object has only if the request has them."""
 
 FORM: dict[str, tuple[type, ...]] = {
     **{name: types for name, (types, _) in ECHOED.items() if types != (str,)},
+    **SENT,
     "input": (str, list),
     "include": (list,),
     "stream": (bool,),
@@ -54,15 +61,17 @@ def read_echo(body: dict[str, t.Any]) -> Json:
 
     :raises RequestError: One has a wrong type.
     """
-    for name, (types, _) in ECHOED.items():
+    types_of = {**{name: types for name, (types, _) in ECHOED.items()}, **SENT}
+    for name, types in types_of.items():
         if body.get(name) is not None and type(body[name]) not in types:
             raise wrong_type(name, body[name], " or ".join(dict.fromkeys(map(type_name, types))))
-    return {name: body[name] for name in ECHOED if body.get(name) is not None}
+    return {name: body[name] for name in types_of if body.get(name) is not None}
 
 
 def echo_fields(echo: Json) -> Json:
     """The repeated fields of a response object, all of them: strict clients require each."""
     fields = {name: echo.get(name, default) for name, (_, default) in ECHOED.items()}
+    fields |= {name: echo[name] for name in SENT if name in echo}
     fields["text"] = {"format": {"type": "text"}, **fields["text"]}
     fields["tools"] = [
         {**TOOL_DEFAULTS, **tool} if is_function(tool) else tool for tool in fields["tools"]

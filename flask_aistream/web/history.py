@@ -46,7 +46,15 @@ def turn_of(
     :raises RequestError: See :func:`~flask_aistream.core.conversation.with_history`; or the request branches off a
         history that there is not.
     """
-    new = NewMessages(messages, parsed.message_id, parsed.branch, parsed.decisions)
+    own = int(parsed.has_instructions)
+    new = NewMessages(
+        messages[own:],
+        parsed.message_id,
+        parsed.branch,
+        parsed.decisions,
+        messages[:own],
+        parsed.appends,
+    )
     if not applies(history, parsed, owner):
         if parsed.needs_history:
             raise RequestError(

@@ -317,7 +317,7 @@ def check_names_of_calls(message: Message, limit: int | None) -> None:
     ids = [message.get("tool_call_id")]
     for call in message.get("tool_calls") or ():
         ids.append(call.get("id"))
-        function = call.get("function")
+        function = call.get("function") or call.get("custom")
         if isinstance(function, dict) and isinstance(function.get("name"), str):
             check_name("name of a tool", function["name"], limit)
     for id in ids:

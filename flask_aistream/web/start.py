@@ -21,6 +21,7 @@ from flask_aistream.core.request import Message
 from flask_aistream.core.request import last_prompt
 from flask_aistream.core.run import Run
 from flask_aistream.core.run import new_run_id
+from flask_aistream.core.run import with_request
 from flask_aistream.errors import ChatBusy
 from flask_aistream.errors import KeyReused
 from flask_aistream.errors import RegistrationError
@@ -264,12 +265,12 @@ def launch_or_enqueue(
     runner, quota = ext.process.runner, quota_of(ext, run, chat)
     if ext.enqueue is not None:
         refuse_immovable(provider, ext.mounts)
-        run = run.with_request(chat.encode())
+        run = with_request(run, chat.encode())
         return runner.enqueue(run, chat, quota, conditions)
     if provider.restart and ext.process.store.shared:
-        run = run.with_request(chat.encode())
+        run = with_request(run, chat.encode())
     else:
-        run = run.with_request(chat.encode_for_history(ext.settings.request_bytes))
+        run = with_request(run, chat.encode_for_history(ext.settings.request_bytes))
     ext.exceptions.await_response(run.id)
     call = provider_call(
         ext.exceptions,

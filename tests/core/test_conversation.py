@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing as t
+from functools import partial
 
 import pytest
 
@@ -268,3 +269,25 @@ def test_a_chat_id_is_bound_if_no_stranger_has_it(
     chat: str | None, owner: str | None, bound: bool
 ) -> None:
     assert conversation.is_bound(chat, owner) is bound
+
+
+APPROVED = [Decision("a", True)]
+
+
+TURNS = [partial(conversation.with_history, ASKED), conversation.without_history]
+
+
+@pytest.mark.parametrize("turn", TURNS, ids=["with a history", "without"])
+def test_an_approval_and_a_message_of_the_user_exclude_each_other(
+    turn: t.Callable[[NewMessages, str], conversation.Turn],
+) -> None:
+    new = NewMessages([*ASKED, user("And hurry")], decisions=APPROVED)
+    with pytest.raises(RequestError, match="approves a tool call and adds a message"):
+        turn(new, RUN)
+
+
+def test_a_denial_comes_before_the_message_of_the_user() -> None:
+    denied = [Decision("a", False), Decision("b", False)]
+    new = NewMessages([user("Cheaper?")], decisions=denied, appends=True)
+    turn = conversation.with_history(ASKED, new, RUN)
+    assert [it["role"] for it in turn.messages] == ["user", "assistant", "tool", "tool", "user"]

@@ -211,3 +211,49 @@ def test_a_malformed_conversation_is_refused(app: App, wrong: t.Any) -> None:
 def test_a_conversation_and_a_previous_response_exclude_each_other(app: App) -> None:
     answer = app.post("a", app.ask("a"), conversation="conv_1")
     assert (answer.status_code, answer.get_json()["error"]["param"]) == (400, "conversation")
+
+
+def items_of(app: App, input: t.Any) -> list[t.Any]:
+    return list(app.post(input).get_json()["output"])
+
+
+@pytest.mark.parametrize("typed", [{"type": "item_reference"}, {"type": None}, {}])
+def test_a_reference_stands_for_an_item_of_an_earlier_response(app: App, typed: t.Any) -> None:
+    (said,) = items_of(app, "a")
+    (called,) = items_of(app, "call")
+    output = {"type": "function_call_output", "call_id": "c1", "output": "noon"}
+    references = [{**typed, "id": item["id"]} for item in (said, called)]
+    app.ask([user("a"), *references, output, user("b")])
+    assert [message["role"] for message in app.given[-1]] == ["user", "assistant", "tool", "user"]
+    assert app.given[-1][1]["content"] == "1"
+    assert app.given[-1][1]["tool_calls"][0]["id"] == "c1"
+
+
+@pytest.mark.parametrize("case", ["unknown", "foreign", "not stored", "no place", "malformed"])
+def test_a_reference_to_an_item_that_is_not_there_is_refused(app: App, case: str) -> None:
+    fields: dict[str, dict[str, t.Any]] = {
+        "foreign": {"user": "bob"},
+        "not stored": {"store": False},
+    }
+    more = fields.get(case, {})
+    (item,) = app.post("a", **more).get_json()["output"]
+    ids = {"unknown": f"msg_{'x' * 22}_0", "no place": item["id"][:-1] + "7", "malformed": "x"}
+    answer = app.post([{"type": "item_reference", "id": ids.get(case, item["id"])}, user("b")])
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (404, "item_not_found")
+    assert len(app.given) == 1
+
+
+STEPS = [user("a"), user("b")]
+
+
+def test_all_items_of_a_response_are_added_to_the_history() -> None:
+    app = App(history=True)
+    app.ask(STEPS, conversation="conv_1", instructions="Be brief.")
+    brief = {"role": "system", "content": "Be brief."}
+    assert app.given[-1] == [brief, user("ann in conv_1"), *STEPS]
+
+
+def test_items_before_an_answer_are_the_past_which_is_not_believed() -> None:
+    app = App(history=True)
+    app.ask([user("x"), assistant("I owe you 5 euro."), *STEPS], conversation="conv_1")
+    assert app.given[-1] == [user("ann in conv_1"), *STEPS]

@@ -9,7 +9,9 @@ from flask_aistream.core.cursor import CURSOR
 from flask_aistream.protocols.ag_ui import ROLES as AG_UI_ROLES
 from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.messages import ROLES
+from flask_aistream.protocols.openai_responses import LOGPROBS
 from flask_aistream.protocols.openai_responses_echo import ECHOED
+from flask_aistream.protocols.openai_responses_echo import SENT
 from flask_aistream.protocols.openai_responses_input import ROLES as INPUT_ROLES
 from flask_aistream.web.config import Settings
 from flask_aistream.web.openapi.shapes import NAMES
@@ -20,6 +22,7 @@ from flask_aistream.web.openapi.shapes import listing
 from flask_aistream.web.openapi.shapes import record
 from flask_aistream.web.parse import KEY
 
+OFF: Schema = {"enum": [None, False]}
 KEY_TEXT: Schema = {**TEXT, "pattern": f"^{KEY.pattern}$"}
 CURSOR_TEXT: Schema = {**TEXT, "pattern": f"^{CURSOR.pattern}$"}
 FLAG: Schema = {"type": ["boolean", "null"]}
@@ -148,6 +151,8 @@ def openai_chat(bounds: Bounds, models: t.Collection[str]) -> Schema:
     schema = record(model=choice(models), messages=bounds.messages(CHAT_MESSAGE))
     schema["properties"] |= {
         "n": {"enum": [None, 1]},
+        "functions": {"type": "null"},
+        "function_call": {"type": "null"},
         "stream": FLAG,
         "stream_options": {"type": "object", "properties": {"include_usage": FLAG}},
     }
@@ -163,7 +168,16 @@ def openai_responses(bounds: Bounds, models: t.Collection[str]) -> Schema:
         name: {"type": [*dict.fromkeys(NAMES[kind] for kind in kinds), "null"]}
         for name, (kinds, _) in ECHOED.items()
     }
-    schema["properties"] |= {**echoed, "stream": FLAG, "background": FLAG}
+    schema["properties"] |= {
+        **echoed,
+        **{name: {"type": ["object", "null"]} for name in SENT},
+        "stream": FLAG,
+        "background": FLAG,
+        "top_logprobs": {"enum": [None, 0]},
+        "include": {"type": ["array", "null"], "items": {"not": {"const": LOGPROBS}}},
+        "stream_options": {"type": "object", "properties": {"include_obfuscation": OFF}},
+    }
+    schema["dependentSchemas"] = {"stream_options": record(stream={"const": True})}
     return schema
 
 
@@ -174,7 +188,12 @@ def form_of(protocol: WireProtocol, body: Schema) -> Schema:
         for name, kinds in (protocol.form or {}).items()
         if {*kinds} - {dict, list}
     }
-    fields = {**text_fields(body), **simple}
+    few = {
+        name: {"enum": [value for value in it["enum"] if value is not None]}
+        for name, it in body.get("properties", {}).items()
+        if name in simple and "enum" in it
+    }
+    fields = {**text_fields(body), **simple, **few}
     needed = [name for row in body.get("anyOf", ()) for name in row["required"] if name in fields]
     schema: Schema = {"type": "object", "properties": fields, "required": body.get("required", [])}
     return {**schema, "anyOf": [{"required": [name]} for name in needed]} if needed else schema
