@@ -46,6 +46,7 @@ class CountingStore(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.opened: list[str] = []
+        self.shared = False
 
     def open(self, run_id: str) -> t.Any:
         self.opened.append(run_id)
@@ -118,7 +119,8 @@ def test_viewers_share_what_was_just_read(board: Board) -> None:
     assert len(board.store.opened) == 1
 
 
-def test_a_full_store_is_read_in_steps(board: Board) -> None:
+def test_a_full_shared_store_is_read_in_steps(board: Board) -> None:
+    board.store.shared = True
     total = live.OPENED + 30
     for _ in range(total):
         board.end(board.add("a"))

@@ -260,6 +260,24 @@ def test_the_live_view_lists_and_stops_the_runs_of_both_workers(
     )
 
 
+ASKED = (
+    "performance.getEntriesByType('resource').filter((it) => it.name.includes('/api/runs')).length"
+)
+HIDE = "Object.defineProperty(document, 'hidden', { value: args[0], configurable: true })"
+
+
+def test_a_hidden_page_asks_for_no_runs_until_it_is_shown(page: Playground) -> None:
+    page.until(f"{ASKED} > 0")
+    page.until(HIDE, True)
+    # Longer than the time between two listings, and than the answer to the last one.
+    page.browser.execute_async_script("setTimeout(arguments[0], 1500)")
+    before = page.browser.execute_script(f"return {ASKED}")
+    page.browser.execute_async_script("setTimeout(arguments[0], 1500)")
+    assert page.browser.execute_script(f"return {ASKED}") == before
+    page.until(f"{HIDE} && document.dispatchEvent(new Event('visibilitychange'))", False)
+    page.until(f"{ASKED} > args[0]", before)
+
+
 def test_a_phone_can_use_it(page: Playground) -> None:
     page.browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",

@@ -27,7 +27,7 @@ NAMED = 100
 """Most runs that a request may name."""
 
 OPENED = 100
-"""Most runs that one listing opens for the first time; further ones wait for the next listing."""
+"""Most runs of a shared store that one listing opens for the first time; further ones wait for the next listing."""
 
 FRESH_SECONDS = 0.5
 """Listings within this time share what was read from the store: many viewers cost as much as two."""
@@ -105,7 +105,7 @@ class LiveRuns:
         live: dict[str, Log] = {}
         ended: dict[str, tuple[Run, Row]] = {}
         new = [run_id for run_id in ids if run_id not in self._live and run_id not in self._ended]
-        unread = new[OPENED:]
+        unread = new[OPENED:] if self._store.shared else []
         for run_id in set(ids).difference(unread):
             if run_id in self._ended:
                 ended[run_id] = self._ended[run_id]
