@@ -51,3 +51,15 @@ def test_a_question_is_escaped_and_a_model_named(client: FlaskClient) -> None:
     text = client.get("/").text
     assert "Offline: quotes this project&#39;s documentation" in text
     assert "What happens when the connection is lost?" in text
+
+
+def test_only_the_demo_has_a_playground() -> None:
+    demo = create_app({"EXAMPLE_PLAYGROUND": "1", "EXAMPLE_DATABASE": "sqlite://"}).test_client()
+    public = create_app({"EXAMPLE_DATABASE": "sqlite://"}).test_client()
+    for path in ("/ai/playground", "/playground"):
+        assert (demo.get(path).status_code, public.get(path).status_code) == (200, 404)
+    link = 'href="/ai/playground"'
+    assert (link in demo.get("/").text, link in public.get("/").text) == (True, False)
+    runs = "/ai/playground/api/runs"
+    assert demo.get(runs).get_json()["operator"]
+    assert not demo.get(runs, environ_overrides={"REMOTE_ADDR": "10.0.0.7"}).get_json()["operator"]
