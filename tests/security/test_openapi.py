@@ -168,7 +168,8 @@ def known(app: Flask, document: dict[str, t.Any]) -> dict[str, list[str]]:
 
 
 INEXPRESSIBLE = re.compile(
-    "has no prompt|answers the tool call|another body|Previous response with id|the last record|messages, but at most|"
+    "has no prompt|answers the tool call|another body|Previous response with id|exclude each other|the last record|"
+    "messages, but at most|"
     f"`edit`|JSON: a field|run in the background|{FAILURE}"
 )
 """Refusals of valid requests, whose reason no schema can have: one of two fields is required, the prompt is one message

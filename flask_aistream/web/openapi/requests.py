@@ -173,6 +173,7 @@ def openai_responses(bounds: Bounds, models: t.Collection[str]) -> Schema:
         **{name: {"type": ["object", "null"]} for name in SENT},
         "stream": FLAG,
         "background": FLAG,
+        "conversation": {"anyOf": [bounds.name, record(id=bounds.name), {"type": "null"}]},
         "top_logprobs": {"enum": [None, 0]},
         "include": {"type": ["array", "null"], "items": {"not": {"const": LOGPROBS}}},
         "stream_options": {"type": "object", "properties": {"include_obfuscation": OFF}},
