@@ -42,6 +42,23 @@ def test_finished_runs_do_not_grow_the_process(
     assert min(grown) <= RUNS // 2
 
 
+def test_ends_that_are_kept_for_a_rollback_are_limited_in_bytes(
+    make_app: MakeApp, ai: AIStream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_store, "REMEMBER_BYTES", 20_000)
+    ai.provider(name="chat")(lambda request: iter("abc"))
+    app = make_app(store=f"sqlite:///{tmp_path}/runs.sqlite")
+    store = install(app).process.store
+    for number in range(10):
+        body = {"prompt": "?", "request_id": str(number), "notes": "x" * 4000}
+        assert StreamClient(app).read("/ai/chat", json=body).text == "abc"
+    assert isinstance(store, shared_store.SharedStore)
+    kept = store.remembered().values()
+    assert 1 <= len(kept) <= 4
+    assert sum(len(ended.log.run.request) for ended in kept) <= 20_000
+    store.close()
+
+
 def finish(app: Flask, runs: int) -> None:
     streams = StreamClient(app)
     for number in range(runs):

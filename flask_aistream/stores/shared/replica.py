@@ -52,11 +52,15 @@ class Registry(t.Protocol):
 
 
 class EndedRun:
-    """A run that this process has ended."""
+    """A run that this process has ended.
+
+    :ivar size: Bytes of its request and its log.
+    """
 
     def __init__(self, log: ReplicaLog, end: End) -> None:
         self.log = log
         self.end = end
+        self.size = len(log.run.request or "") + log.size
         self.delivered = False
 
     def assert_end(self, engine: Engine) -> None:

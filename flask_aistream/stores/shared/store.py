@@ -36,7 +36,9 @@ from flask_aistream.timing.concurrency import Spawner
 
 REMEMBER_SECONDS = 60.0
 REMEMBER_RUNS = 256
-"""Ends that a process writes again if the database is rolled back: at most this many, and none older than this."""
+REMEMBER_BYTES = 64 * 1024**2
+"""Ends that a process writes again if the database is rolled back: none older than this, at most this many, and of so many
+bytes with their requests and logs."""
 
 
 class SharedStore:
@@ -223,6 +225,7 @@ class SharedStore:
             lambda engine: (engine.retention.sweep(), engine.ended(following) if following else {})
         )
         self._mark_missing(set(following) - set(known))
+        self.remembered()  # Those that are too old are freed.
 
     def close(self) -> None:
         self.writer.close()
@@ -266,8 +269,10 @@ class SharedStore:
 
     def remember(self, ended: EndedRun) -> None:
         self._ended[ended.log.run.id] = (self._clock(), ended)
-        while len(self._ended) > REMEMBER_RUNS:
-            self._ended.pop(next(iter(self._ended)))
+        kept = sum(it.size for _, it in list(self._ended.values()))
+        while len(self._ended) > REMEMBER_RUNS or (kept > REMEMBER_BYTES and self._ended):
+            _, oldest = self._ended.pop(next(iter(self._ended)))
+            kept -= oldest.size
 
     # What the engine brings.
 
