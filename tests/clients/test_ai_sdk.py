@@ -149,7 +149,8 @@ def test_a_person_s_decision_extends_the_same_message(played: Played) -> None:
 
 def test_a_rejection_is_shown_as_its_message(played: Played) -> None:
     got = played["refused"]
-    assert got == {"status": "error", "error": "This provider says no."}
+    assert got["status"] == "error"
+    assert got["error"].startswith("This provider says no. (reference: ")
 
 
 def test_the_text_stream_is_read_and_a_broken_one_is_an_error(played: Played) -> None:
