@@ -33,8 +33,8 @@ settings.register_profile("default", print_blob=True, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 SLOWEST = (
-    *("browser", "workers", "example", "faults", "clients", "providers", "server", "stores"),
-    *("security", "web"),
+    *("browser", "workers", "example", "faults", "clients", "providers", "simulation"),
+    *("playground", "doctor", "server", "stores", "security", "web"),
 )
 """Folders that start first, so that no process runs alone at the end: those that stay in one process, and slow ones."""
 SPLIT = {"workers", "server", "stores", "security"}
