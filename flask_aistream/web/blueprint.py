@@ -212,14 +212,14 @@ class AIStream(Blueprint):
             registered = RegisteredProvider(
                 name or name_of(function),
                 function,
-                default_prompt,
-                context,
-                text_only,
-                restart,
-                idle_seconds,
-                chat_policy,
-                system,
-                release_db,
+                default_prompt=default_prompt,
+                context=context,
+                text_only=text_only,
+                restart=restart,
+                idle_seconds=idle_seconds,
+                chat_policy=chat_policy,
+                system=system,
+                release_db=release_db,
             )
             self._registry.add(registered)
             return function

@@ -113,7 +113,9 @@ class ConnectionHooks:
         returns: bool,
     ) -> None:
         self.delivery: Delivery | None = None
-        self._asks_peer = False  # Whether it has the whole answer, once the response is closed.
+        self._asks_peer = (
+            False  # Check at the end of the response whether the client has acknowledged it.
+        )
         self._process = process
         self._run = run
         self._tail = tail
@@ -127,7 +129,7 @@ class ConnectionHooks:
         self._asks_peer = self._fd is not None and self._run.chat is not None
         if self._fd is not None:
             sockets.unbound(self._fd)
-        else:  # There is no socket that knows whether the client has it.
+        else:  # Without a socket, the client's acknowledgement cannot be checked.
             self._leave_chat()
 
     def on_disconnect(self) -> None:
@@ -154,7 +156,7 @@ class ConnectionHooks:
             self._leave_chat()
 
     def _leave_chat(self) -> None:
-        """The answer was read to its end: the chat has no run to reconnect to."""
+        """Make the chat have no run to reconnect to, since its answer was read to the end."""
         if self._run.chat is not None:
             self._process.store.leave_chat(self._run.chat, self._run.id)
 

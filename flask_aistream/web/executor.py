@@ -23,8 +23,7 @@ Enqueue = Callable[[str], object]
 def choose_executor(
     app: Flask, settings: Settings, execute: Callable[[str], Terminal | None]
 ) -> Enqueue | None:
-    """What puts the application's runs into a queue; ``None`` calls providers in the process that starts
-    the run.
+    """Choose the function that puts runs into a queue; ``None``: providers are called in the process that starts the run.
 
     :param execute: Executes the run of a ticket; Celery's task calls it.
     :raises ConfigError: The queue is not set up, or its workers would not share the store.
@@ -52,7 +51,7 @@ def in_context(app: Flask, enqueue: Enqueue) -> Enqueue:
 
 
 def refuse_immovable(provider: RegisteredProvider, mounts: Mounts) -> None:
-    """Refuse a provider that cannot be called in another process.
+    """Reject a provider that cannot be called in another process.
 
     :raises RegistrationError: It needs a request, or two blueprints have a provider of its name.
     """

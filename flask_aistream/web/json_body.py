@@ -1,4 +1,4 @@
-"""Read a JSON body from a stranger: bounded before it is parsed, and nothing in it that JSON does not have."""
+"""Parse an untrusted JSON body strictly, after limits on its size and depth."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ DIGITS = 309
 def loads(data: bytes, *, depth: int | None, values: int | None) -> t.Any:
     """The value of a JSON text.
 
-    :param depth: Deepest nesting of arrays and objects; ``None`` for any that Python can parse.
-    :param values: Most values; ``None`` for any number. An empty object takes 16 times its size in memory.
+    :param depth: Maximum nesting of arrays and objects; ``None``: as deep as Python can parse.
+    :param values: Maximum number of values; ``None``: unlimited. An empty object takes 16 times its size in memory.
     :raises RequestError: It is not JSON, or exceeds a limit.
     """
     try:
@@ -41,7 +41,7 @@ def loads(data: bytes, *, depth: int | None, values: int | None) -> t.Any:
 
 
 def check_shape(text: str, depth: int | None, values: int | None) -> None:
-    """Refuse a text that would become too many objects before any of them is created.
+    """Reject a text with too many values or levels, before any object is created.
 
     A text with few brackets and commas is only counted. Others take 2 to 8 ms a megabyte; parsing takes 1 ms if they are one
     string, and more than the check if they are many values.
@@ -98,7 +98,7 @@ def finite(text: str) -> float:
 
 
 def whole(text: str) -> int:
-    """An integer that other JSON parsers can hold as a double. Python reads and writes longer ones in quadratic time."""
+    """An integer within the range of a double, as in other JSON parsers. Longer ones take Python quadratic time."""
     if len(text) > DIGITS:
         raise ValueError(f"{text[:20]} is too large a number")
     return int(text)

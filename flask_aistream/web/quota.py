@@ -11,7 +11,7 @@ from flask_aistream.runs.quota import StartRate
 from flask_aistream.web.config import Settings
 
 SMALL = 16 * 1024
-"""Bytes of a request's body that are not worth counting: a run takes as much memory."""
+"""Bytes of a request's body up to which it is not counted, since the run itself takes as much memory."""
 
 
 class Quotas:
@@ -32,9 +32,8 @@ class Quotas:
             settings.max_anonymous_runs,
             "The server runs as many answers for anonymous clients as it may ({}). Try again in a moment, or log in.",
         )
-        self._unknown = Quota(
-            self._anonymous
-        )  # Of small requests of anonymous clients without a public address.
+        # For small requests of anonymous clients without a public address.
+        self._unknown = Quota(self._anonymous)
         self._background = share(
             "background",
             settings.max_background_runs,

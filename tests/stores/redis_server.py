@@ -149,8 +149,8 @@ class Cluster:
         self.nodes = [cluster_node(folder, bus) for bus in buses]
         first, *others = (node.client for node in self.nodes)
         for number, node in enumerate(self.nodes):
-            least, most = (self.SLOTS * n // 3 for n in (number, number + 1))
-            node.client.execute_command("CLUSTER ADDSLOTSRANGE", least, most - 1)
+            first_slot, end = (self.SLOTS * n // 3 for n in (number, number + 1))
+            node.client.execute_command("CLUSTER ADDSLOTSRANGE", first_slot, end - 1)
             node.client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
         for node, bus in zip(self.nodes[1:], buses[1:], strict=True):
             first.execute_command("CLUSTER MEET", "127.0.0.1", node.port, bus)
