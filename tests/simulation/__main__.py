@@ -12,7 +12,7 @@ from multiprocessing import Pool
 
 from tests.simulation.plans import report_of
 
-BLOCK = 250
+BLOCK = 100
 SCHEDULES = 100_000
 
 
@@ -31,7 +31,7 @@ def main() -> int:
             failed += len(reports)
             for report in reports:
                 print(report, flush=True)
-            if done % 5000 < BLOCK:
+            if done % 1000 < BLOCK:
                 seconds = time.monotonic() - started
                 print(f"{done} schedules, {failed} violations, {seconds:.0f} s", flush=True)
     return int(failed > 0)

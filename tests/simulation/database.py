@@ -136,6 +136,7 @@ class Database:
         before = self._clock() - seconds
         backup = next((state for at, state in reversed(self.history) if at <= before), EMPTY)
         self.state = replace(backup, version=self.state.version + 1)
+        self.commit()  # A later rollback may go back to this state.
         for engine in self.engines.values():
             engine.on_rolled_back()
 

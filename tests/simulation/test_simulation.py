@@ -64,6 +64,14 @@ def test_a_second_rollback_right_after_the_first_brings_no_run_back() -> None:
     assert [violation_of(seed, "sqlite", plan) for seed in range(40)] == [None] * 40
 
 
+def test_a_second_rollback_may_go_back_to_the_state_after_the_first() -> None:
+    plan = [
+        *(Op(1.25, "start", 694, 398, 885), Op(2.41, "roll_back", 2, 0, 0)),
+        *(Op(2.69, "stop", 288, 0, 0), Op(5.49, "roll_back", 3, 0, 0)),
+    ]
+    assert [violation_of(seed, "sqlite", plan) for seed in range(20)] == [None] * 20
+
+
 def test_a_dead_process_is_found_though_the_set_of_processes_was_lost_after_its_death() -> None:
     plan = [Op(0.1, "start", 0, 1, 9), Op(0.9, "kill", 0, 0, 0), Op(1.6, "evict", 2, 0, 0)]
     assert [violation_of(seed, "redis", plan) for seed in range(20)] == [None] * 20

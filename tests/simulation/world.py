@@ -34,6 +34,7 @@ from flask_aistream.timing.flush import FlushInterval
 from flask_aistream.timing.timer import Timer
 from tests.simulation.database import Database
 from tests.simulation.database import Outage
+from tests.simulation.database import Row
 from tests.simulation.database import SimEngine
 
 PATIENCE = 5.0
@@ -701,9 +702,19 @@ class World:
         self.asserted = {
             run_id: AssertedEnd(process, length, self.now)
             for run_id, length in known.items()
-            for process in self.processes
-            if run_id in after and run_id in process.store._ended and not process.hindered
+            if run_id in after and (process := self._asserter(before.get(run_id), run_id))
         }
+
+    def _asserter(self, row: Row | None, run_id: str) -> SimProcess | None:
+        """The process that writes the end of a run again.
+
+        :param row: Before the rollback. After an earlier one, the run may have ended twice; either end may be written.
+        """
+        holders = [it for it in self.processes if run_id in it.store._ended]
+        if len(holders) != 1 or holders[0].hindered:
+            return None
+        _, ended = holders[0].store._ended[run_id]
+        return holders[0] if row is None or row.token in (None, ended.end.token) else None
 
     def _hinder(self, process: SimProcess | None = None) -> None:
         """A process (``None``: each of them) cannot assert the ends that a rollback has just taken back."""
