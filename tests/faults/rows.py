@@ -90,7 +90,7 @@ ROWS = (
     Row("raises-finally", "provider raises in `finally`", inject.nothing,
         more=(*ALL, *THREADS), provider="raises-finally", n=30, ends=FAILED),
     Row("stubborn", "provider catches `GeneratorExit` on a stop", inject.stop_all,
-        more=(*ALL, *THREADS), provider="stubborn", ends=STOPPED),
+        more=(*ALL, *THREADS), provider="stubborn", n=600, ends=STOPPED),  # One is stopped after the other.
     Row("blocks", "provider blocks forever and is stopped", inject.stop_all,
         more=(*ALL, *THREADS), provider="blocks", n=15, ends=STOPPED),
     Row("flood", "provider yields 1 M tokens without waiting", inject.nothing, more=ALL,
