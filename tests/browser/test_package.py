@@ -37,7 +37,7 @@ NAME = re.compile(r"^export (?:declare )?(?:async )?(?:class|function) (\w+)", r
 LISTED = re.compile(r"^export \{ ([^}]+) \}", re.MULTILINE)
 
 MOST_BYTES = 10_000
-"""Of the client without element and adapters, as served, compressed; bundled and minified it has 7,200."""
+"""Of the client without element and adapters, as served, compressed; bundled and minified it has 8,500."""
 
 MOST_RATIO = 1.5
 """CPU time per token, in units of eventsource-parser and JSON.parse."""

@@ -1,22 +1,21 @@
 /** Streams open to an origin: over HTTP/1.1 a browser allows six connections, in all tabs together. */
 
 const CONNECTIONS = 6;
-const ADVICE =
-  "aistream: a run waits for one of the six connections that a browser opens to %s over HTTP/1.1. Use HTTP/2 at the proxy.";
+const ADVICE = "aistream: a run waits, all six HTTP/1.1 connections to %s are in use. Use HTTP/2 at the proxy.";
 
 let isWarned = false;
 const pages = {}; // Origin → the connections of this page, in the order of requests, and its locks.
 const pageOf = (origin) => (pages[origin] ??= { open: new Set(), locks: 0 });
 const originOf = (url) => new URL(url).origin;
 const lockOf = (origin) => `aistream-connection:${origin}`;
-const locks = () => (globalThis.document ? globalThis.navigator?.locks : undefined);
+const locks = () => globalThis.document && navigator.locks;
 
 /** Count a connection. Returns a function that ends the counting. `makeRoom` calls `cede`. */
 export function countConnection(url, cede) {
   const origin = originOf(url);
   const page = pageOf(origin);
   page.open.add(cede);
-  let release = () => {};
+  let release;
   const held = new Promise((resolve) => (release = resolve));
   // A shared lock per connection is how other tabs see it, and how they take it.
   const lock = locks()?.request(lockOf(origin), { mode: "shared" }, () => held);
@@ -57,5 +56,5 @@ async function elsewhere(origin) {
 
 function isMultiplexed(origin) {
   const isOurs = ({ name, nextHopProtocol }) => nextHopProtocol && name.startsWith(`${origin}/`);
-  return /^h[23]/.test(performance.getEntries().findLast(isOurs)?.nextHopProtocol ?? "");
+  return /^h[23]/.test(performance.getEntries().findLast(isOurs)?.nextHopProtocol);
 }

@@ -76,14 +76,14 @@ export async function jsonOf(response) {
   try {
     return JSON.parse(text) ?? {};
   } catch {
-    if (text.startsWith("{")) throw new Fault("connection_lost", "The answer was cut off.");
+    if (text.startsWith("{")) throw new Fault("connection_lost", "The answer is cut off.");
     return {};
   }
 }
 
 // `fetch` rejects these with the TypeError that it also throws for a lost connection.
 function check(url, fetch, { signal, ...init }) {
-  if (typeof fetch !== "function") throw fatal("request_invalid", "The option `fetch` is not a function.");
+  if (typeof fetch !== "function") throw fatal("request_invalid", "`fetch` is not a function.");
   try {
     new Request(url, init);
   } catch (error) {

@@ -322,10 +322,10 @@ export class Run extends EventTarget {
   }
 
   #fail(fault) {
-    this.error = fault.error;
+    const { final, error } = fault;
+    this.error = error;
     // Else the run may well go on, and `resume` can find it, after a login too.
-    const isLocked = this.links && [401, 403].includes(fault.error.status);
-    if (fault.final && !isLocked) this.#forget();
+    if (final && !(this.links && [401, 403].includes(error.status))) this.#forget();
     this.#close("failed", "error");
   }
 
@@ -361,9 +361,9 @@ export class Run extends EventTarget {
     if (!this.links && !this.#over && !isQueued) await within(NAME_PATIENCE, this.#named.promise);
     const answer = !this.#sent || this.#ended ? null : await this.#requestStop(leave);
     clearTimeout(timer);
-    if (answer && !answer.error) this.#conclude(answer);
-    else if (answer) this.#goOn(leave);
-    else leave();
+    if (!answer) leave();
+    else if (answer.error) this.#goOn(leave);
+    else this.#conclude(answer);
     return answer;
   }
 

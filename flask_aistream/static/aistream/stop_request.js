@@ -5,6 +5,7 @@ import { Fault, asFault, httpFault } from "./faults.js";
 import { jsonOf, repeat, send } from "./requests.js";
 
 const STOP_LIMIT = 10; // Seconds, of one attempt.
+const UNANSWERED = 100; // Milliseconds. A request without a response for so long may wait for a connection.
 const RECHECK = 1; // Seconds. A start that is still on its way is looked for once more.
 
 /**
@@ -23,10 +24,10 @@ function attempt({ key, start, links }, options) {
   const [url, method, own] = links
     ? [links.stop, "POST"]
     : [start.url, "DELETE", { "Idempotency-Key": key }];
-  // Not before the request, which a page that closes could then no longer send.
-  const beforeSend = () => void makeRoom(url);
   let isChecked = Boolean(links);
   return async (signal) => {
+    let timer;
+    const beforeSend = () => (timer ??= setTimeout(makeRoom, UNANSWERED, url));
     try {
       const response = await send(url, { method, own, signal, keepalive: true, beforeSend }, options);
       if (response.ok) return await jsonOf(response);
@@ -37,6 +38,8 @@ function attempt({ key, start, links }, options) {
     } catch (error) {
       // A token that cannot be had now may be had soon, and the run goes on until then.
       return Object.assign(asFault(error), { final: false });
+    } finally {
+      clearTimeout(timer);
     }
   };
 }
