@@ -345,11 +345,17 @@ def test_a_cancelled_interrupt_is_a_denial(app: Flask, asked: list[ChatRequest])
     assert asked[-1].messages[-1]["role"] == "tool"
 
 
-def test_conversations_that_wait_hold_no_thread_and_no_connection(make_app: MakeApp) -> None:
+MANY = [pytest.mark.nightly, pytest.mark.timeout(600)]
+
+
+@pytest.mark.parametrize("waiting", [300, pytest.param(10_000, marks=MANY)])
+def test_conversations_that_wait_hold_no_thread_and_no_connection(
+    make_app: MakeApp, waiting: int
+) -> None:
     app = make_app()
     ask(app, chat="c" * 16, prompt="Buy")
     before = threading.active_count()
-    for number in range(300):
+    for number in range(waiting):
         ask(app, chat=f"{number:016}", prompt="Buy")
     process = install(app).process
     until(lambda: process.runner.count == 0)
