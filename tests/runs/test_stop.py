@@ -79,6 +79,8 @@ def test_the_end_is_in_the_log_before_the_provider_is_interrupted(clock: ManualC
     assert ended == [True]
 
 
+# The interruption may come within a callback of the interpreter, which reports it and continues.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @SCRIPTS
 def test_a_run_stopped_while_it_starts_is_interrupted(
     clock: ManualClock, script: type[Script]

@@ -42,6 +42,26 @@ NOTICE_SECONDS = 1.0
 FOLLOW_SECONDS = 0.05
 
 
+class AfterRelease:
+    """A lock that calls back once, in another thread's place, after its first release.
+
+    :param callback: May use the lock.
+    """
+
+    def __init__(self, lock: t.Any, callback: Callable[[], None]) -> None:
+        self._lock = lock
+        self._callback: Callable[[], None] | None = callback
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *exception: object) -> None:
+        self._lock.release()
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
+
+
 class AcrossContract:
     @pytest.fixture
     def here(self, stores: Stores) -> SharedStore:
@@ -513,6 +533,22 @@ class AcrossContract:
         assert log.release()
         log.append("a")
         assert log.end(ev.Finished(), epoch=log.epoch)
+
+    def test_an_outcome_that_follows_from_a_stop_does_not_replace_it(
+        self, here: SharedStore
+    ) -> None:
+        log = made(here)
+        outcomes: list[bool] = []
+
+        def provider() -> None:  # Its append is refused, since the run is about to be stopped.
+            with pytest.raises(LogEnded):
+                log.append("a")
+            outcomes.append(log.end(ev.Failed("provider_error", "…"), epoch=log.epoch))
+
+        log._lock = AfterRelease(log._lock, provider)
+        assert log.end(ev.Stopped("client"))
+        assert outcomes == [False]
+        assert log.terminal == ev.Stopped("client")
 
     def test_who_has_seen_more_than_the_store_has_kept_sees_the_end(
         self, here: SharedStore

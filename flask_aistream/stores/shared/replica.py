@@ -7,6 +7,7 @@ unavailable for too long (degraded).
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import typing as t
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from flask_aistream.stores.shared.engine import End
 from flask_aistream.stores.shared.engine import Engine
 from flask_aistream.stores.shared.engine import Segment
 from flask_aistream.stores.shared.engine import Snapshot
+from flask_aistream.stores.shared.writer import Job
 from flask_aistream.stores.shared.writer import Writer
 from flask_aistream.timing.concurrency import Spawner
 
@@ -37,6 +39,10 @@ NEVER = -1
 
 BACKLOG = 16384
 """Records of one run that are not durable, at most; an append beyond waits until half of them are."""
+
+
+Ended = tuple[bool, Snapshot | None]
+"""Whether this call has ended the run; what has become of the run, unless it is as the owner knows."""
 
 
 class Registry(t.Protocol):
@@ -230,38 +236,57 @@ class ReplicaLog(LogBuffer):
     # The end.
 
     def end(self, terminal: Terminal, *, epoch: int | None = None, claim: bool = False) -> bool:
+        token = secrets.token_hex(8)
+
+        def work(engine: Engine) -> Ended:
+            return self._end(engine, terminal, token, epoch, claim)
+
+        def effect(answer: Ended) -> None:
+            self._on_ended(terminal, answer)
+
         with self._lock:
             if self.ended or (epoch is not None and not self._may_end(epoch)):
                 return False
             self._closing = self.owned
             self._ends += 1
+            # Before the lock is released: a provider whose append is refused ends the run, too, and must come second.
+            job = self._post(work, effect)
         try:
-            return self._end_in_database(terminal, epoch, claim)
+            return self._end_in_database(terminal, work, effect, job)
         finally:
             with self._lock:
                 self._ends -= 1
 
-    def _end_in_database(self, terminal: Terminal, epoch: int | None, claim: bool) -> bool:
-        """End the run; where the database is unavailable, for the readers of this process first."""
-        token = secrets.token_hex(8)
-
-        def work(engine: Engine) -> tuple[bool, Snapshot | None]:
-            return self._end(engine, terminal, token, epoch, claim)
-
-        def effect(answer: tuple[bool, Snapshot | None]) -> None:
-            self._on_ended(terminal, answer)
-
+    def _post(
+        self, work: Callable[[Engine], Ended], effect: Callable[[Ended], None]
+    ) -> Job[Ended] | None:
+        """Queue a job; ``None``: the database is unavailable."""
         if not self.degraded:
-            try:
-                return self._writer.ask(work, effect)[0]
-            except StoreUnavailable:
-                if not self.owned:
-                    raise
-            except Exception:
+            with contextlib.suppress(StoreUnavailable):
+                return self._writer.post(work, effect)
+        return None
+
+    def _end_in_database(
+        self,
+        terminal: Terminal,
+        work: Callable[[Engine], Ended],
+        effect: Callable[[Ended], None],
+        job: Job[Ended] | None,
+    ) -> bool:
+        """End the run; where the database is unavailable, for the readers of this process first."""
+        try:
+            if job is not None:
+                return self._writer.answer(job)[0]
+            if not self.degraded:
+                raise StoreUnavailable
+        except StoreUnavailable:
+            if not self.owned:
                 raise
-            except BaseException:  # The caller gives up. The end does not.
-                self._writer.submit(work, effect)
-                raise
+        except Exception:
+            raise
+        except BaseException:  # The caller gives up. The end does not.
+            self._writer.submit(work, effect)
+            raise
         if self._ends > 1:  # Another call still waits for the database: that one ends the run.
             return False
         # The readers of this process get the end now. The database gets it as soon as it is available, and
@@ -356,11 +381,8 @@ class ReplicaLog(LogBuffer):
 
     def _end(
         self, engine: Engine, terminal: Terminal, token: str, epoch: int | None, claim: bool
-    ) -> tuple[bool, Snapshot | None]:
-        """End the run in the database.
-
-        :returns: Whether that was this call; what has become of the run, unless it is as the owner knows.
-        """
+    ) -> Ended:
+        """End the run in the database."""
         if self.owned:
             fence = self.write_epoch if epoch is None else epoch
             won = self._end_as_owner(engine, terminal, token, fence, claim)
@@ -396,7 +418,7 @@ class ReplicaLog(LogBuffer):
             self._registry.remember(EndedRun(self, end))
         return won
 
-    def _on_ended(self, terminal: Terminal, answer: tuple[bool, Snapshot | None]) -> None:
+    def _on_ended(self, terminal: Terminal, answer: Ended) -> None:
         _, snapshot = answer
         if snapshot is None:
             self._finish(terminal)

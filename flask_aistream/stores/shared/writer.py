@@ -34,6 +34,7 @@ from flask_aistream.stores.shared.engine import Engine
 from flask_aistream.stores.shared.engine import Repaired
 from flask_aistream.stores.shared.engine import Snapshot
 from flask_aistream.timing.concurrency import Spawner
+from flask_aistream.timing.concurrency import Waiter
 
 logger = logging.getLogger("flask_aistream")
 
@@ -113,7 +114,7 @@ class Job(t.Generic[R]):
 
     :param work: It may be done again after an outage.
     :param effect: Called with the answer where greenlets live, before the caller is woken.
-    :param wake: ``None``: no caller waits, and the job is kept until it could be done.
+    :param waiter: Of the caller; ``None``: no caller waits, and the job is kept until it could be done.
     :param compensation: Done later if the caller gave up: ``work`` may have taken effect all the same.
     """
 
@@ -121,12 +122,12 @@ class Job(t.Generic[R]):
         self,
         work: Callable[[Engine], R],
         effect: Callable[[R], None] | None = None,
-        wake: Callable[[], None] | None = None,
+        waiter: Waiter | None = None,
         compensation: Job[t.Any] | None = None,
     ) -> None:
         self.work = work
         self.effect = effect
-        self.wake = wake
+        self.waiter = waiter
         self.compensation = compensation
         self.done = False
         self.error: Exception | None = None
@@ -166,8 +167,8 @@ class Job(t.Generic[R]):
 
     def _wake(self) -> None:
         self.done = True
-        if self.wake is not None:
-            self.wake()
+        if self.waiter is not None:
+            self.waiter.wake()
 
 
 class Writer:
@@ -229,17 +230,36 @@ class Writer:
 
         :raises StoreUnavailable: The database is unavailable.
         """
+        return self.answer(self.post(work, effect, compensation))
+
+    def post(
+        self,
+        work: Callable[[Engine], R],
+        effect: Callable[[R], None] | None = None,
+        compensation: Job[t.Any] | None = None,
+    ) -> Job[R]:
+        """The first half of :meth:`ask`: queue a job. Never blocks.
+
+        :raises StoreUnavailable: The database is unavailable.
+        """
         if self.unavailable or self._closed:
             raise StoreUnavailable
-        waiter = self._process.waiter()
-        job = Job(work, effect, waiter.wake, compensation)
+        job = Job(work, effect, self._process.waiter(), compensation)
         self._put(job)
+        return job
+
+    def answer(self, job: Job[R]) -> R:
+        """The second half of :meth:`ask`: wait for the answer to a job of :meth:`post`.
+
+        :raises StoreUnavailable: The database is unavailable.
+        """
+        assert job.waiter is not None
         try:
             while not job.done:
-                waiter.wait()
+                job.waiter.wait()
         except BaseException:  # A time limit of the caller, perhaps.
-            if compensation is not None:
-                self._put(compensation)
+            if job.compensation is not None:
+                self._put(job.compensation)
             raise
         if job.error is not None:
             raise job.error
@@ -456,8 +476,8 @@ class Writer:
         seconds = now - self._failing_since
         self.unavailable = self.unavailable or seconds > min(QUIET_SECONDS, self._patience)
         if seconds > self._patience:
-            asked = [job for job in self._jobs if job.wake is not None]
-            self._jobs = [job for job in self._jobs if job.wake is None] + compensations(asked)
+            asked = [job for job in self._jobs if job.waiter is not None]
+            self._jobs = [job for job in self._jobs if job.waiter is None] + compensations(asked)
             effects: list[Effect] = [
                 *(partial(job.fail, StoreUnavailable(cause)) for job in asked),
                 self._runs.on_unavailable,
