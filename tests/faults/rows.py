@@ -98,7 +98,7 @@ ROWS = (
     Row("flood-short", "provider yields 100,000 tokens without waiting", inject.nothing, (SQLITE,), (REDIS,),
         runs=1, n=100_000, pause=0),
     # Everything.
-    Row("storm", "40 runs, random providers and faults", settings=(SQLITE,), more=(AOF,), runs=40, ends=ANYHOW,
+    Row("storm", "40 runs, random providers and faults", more=(SQLITE, AOF), runs=40, ends=ANYHOW,
         way=storm),
     Row("storm-long", "500 runs, random providers and faults", more=(*SHARED, AOF, *THREADS),
         runs=500, ends=ANYHOW, way=storm),

@@ -119,7 +119,7 @@ HALF = request("/ai/idle", PROMPT[:8], length=len(PROMPT))
 MIXED = (START, READ, READ, HALF)
 CROWDS = [
     pytest.param("gevent", "--worker-connections", 40, MIXED, id="gevent"),
-    pytest.param("gthread", "--threads", 8, MIXED, id="gthread"),
+    pytest.param("gthread", "--threads", 8, MIXED, id="gthread", marks=pytest.mark.nightly),
     *(
         pytest.param(
             "gevent", "--worker-connections", 1000, attack, id=name, marks=pytest.mark.nightly

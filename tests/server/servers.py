@@ -147,7 +147,9 @@ class Server:
 def facts_in(file: Path, fact: str, run: str | None = None) -> list[dict[str, t.Any]]:
     if not file.exists():
         return []
-    found = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    # The last line may be unfinished.
+    lines = file.read_text("utf-8").split("\n")[:-1]
+    found = [json.loads(line) for line in lines]
     return [it for it in found if it["fact"] == fact and run in (None, it.get("run"))]
 
 

@@ -14,10 +14,17 @@ from tests.simulation.world import Op
 from tests.simulation.world import World
 
 SCHEDULES = 2000
+BY_DAY = 400
 BLOCK = 200
 
 
-@pytest.mark.parametrize("first", range(0, SCHEDULES, BLOCK))
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(first, marks=[pytest.mark.nightly] if first >= BY_DAY else [])
+        for first in range(0, SCHEDULES, BLOCK)
+    ],
+)
 def test_no_schedule_violates_an_invariant(first: int) -> None:
     logging.disable(logging.CRITICAL)  # Receivers raise on purpose.
     try:

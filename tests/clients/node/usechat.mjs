@@ -142,10 +142,14 @@ const scenarios = {
 
 const answers = {};
 for (const [name, play] of Object.entries(scenarios)) {
-  try {
-    answers[name] = await play();
-  } catch (error) {
-    answers[name] = { thrown: error.stack };
+  // Beside other tests, a scenario may take longer than its limits: it is played twice at most.
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    try {
+      answers[name] = await play();
+      break;
+    } catch (error) {
+      answers[name] = { thrown: error.stack };
+    }
   }
 }
 answer(answers);
