@@ -24,7 +24,13 @@ MATRICES = {
 """Matrix → the least number of cases it has."""
 
 
-@pytest.mark.parametrize("matrix", MATRICES)
+SLOW = {"wake", "end"}
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [pytest.param(it, marks=[pytest.mark.nightly] if it in SLOW else []) for it in MATRICES],
+)
 def test_it_holds_in_every_case(matrix: str) -> None:
     node = shutil.which("node")
     assert node, "Node is missing. On Debian: apt-get install nodejs"

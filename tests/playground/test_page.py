@@ -207,6 +207,7 @@ def test_a_run_that_was_left_is_picked_up_in_another_tab(page: Playground, tmp_p
         page.browser.switch_to.window(first)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("protocol", ["ai-sdk", "html"])
 def test_a_protocol_that_can_resume_shows_the_whole_answer(
     page: Playground, protocol: str, tmp_path: Path
@@ -220,6 +221,7 @@ def test_a_protocol_that_can_resume_shows_the_whole_answer(
     assert page.text("answer") == SAID
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("protocol", ["openai-chat", "openai-responses", "ag-ui", "text"])
 def test_in_the_others_a_cut_stops_the_run(page: Playground, protocol: str) -> None:
     page.ask("count", protocol)
@@ -278,6 +280,7 @@ def test_a_hidden_page_asks_for_no_runs_until_it_is_shown(page: Playground) -> N
     page.until(f"{ASKED} > args[0]", before)
 
 
+@pytest.mark.nightly
 def test_a_phone_can_use_it(page: Playground) -> None:
     page.browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
