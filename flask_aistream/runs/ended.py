@@ -105,6 +105,17 @@ def status_of(log: Log) -> str:
     return "running" if log.epoch else "queued"
 
 
+def summary_of(log: Log) -> dict[str, t.Any]:
+    """The run in a list of runs."""
+    run = log.run
+    return {
+        "run": run.id,
+        "provider": run.provider,
+        "created": run.created,
+        "status": status_of(log),
+    }
+
+
 def fold_of(log: Log) -> Fold:
     """The fold of a whole log."""
     return folded(log)[0]

@@ -16,7 +16,7 @@ from flask import request
 from flask_aistream.errors import ChatNotFound
 from flask_aistream.protocols.native import NATIVE
 from flask_aistream.runs.ended import request_of
-from flask_aistream.runs.ended import status_of
+from flask_aistream.runs.ended import summary_of
 from flask_aistream.stores.base import Log
 from flask_aistream.web import access
 from flask_aistream.web import cors
@@ -57,11 +57,4 @@ def show(registry: ProviderRegistry, chat_id: str) -> Response:
 
 
 def described(ext: Extension, log: Log) -> dict[str, t.Any]:
-    run = log.run
-    return {
-        "run": run.id,
-        "provider": run.provider,
-        "created": run.created,
-        "status": status_of(log),
-        **links_of(ext, run),
-    }
+    return {**summary_of(log), **links_of(ext, log.run)}

@@ -274,19 +274,19 @@ class ReplicaLog(LogBuffer):
         job: Job[Ended] | None,
     ) -> bool:
         """End the run; where the database is unavailable, for the readers of this process first."""
-        try:
-            if job is not None:
+        if job is not None:
+            try:
                 return self._writer.answer(job)[0]
-            if not self.degraded:
-                raise StoreUnavailable
-        except StoreUnavailable:
-            if not self.owned:
+            except StoreUnavailable:
+                if not self.owned:
+                    raise
+            except Exception:
                 raise
-        except Exception:
-            raise
-        except BaseException:  # The caller gives up. The end does not.
-            self._writer.submit(work, effect)
-            raise
+            except BaseException:  # The caller gives up. The end does not.
+                self._writer.submit(work, effect)
+                raise
+        elif not (self.owned or self.degraded):
+            raise StoreUnavailable
         if self._ends > 1:  # Another call still waits for the database: that one ends the run.
             return False
         # The readers of this process get the end now. The database gets it as soon as it is available, and

@@ -13,7 +13,7 @@ from flask_aistream.core.fold import merged
 from flask_aistream.core.run import Run
 from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import RunUnreadable
-from flask_aistream.runs.ended import status_of
+from flask_aistream.runs.ended import summary_of
 from flask_aistream.runs.runner import Runner
 from flask_aistream.stores.base import Log
 from flask_aistream.stores.base import Store
@@ -153,15 +153,7 @@ def ended_row(log: Log) -> Row:
 
 
 def common_row(log: Log) -> Row:
-    run = log.run
-    return {
-        "run": run.id,
-        "provider": run.provider,
-        "created": run.created,
-        "status": status_of(log),
-        "ended": log.ended,
-        "last": log.tail,
-    }
+    return {**summary_of(log), "ended": log.ended, "last": log.tail}
 
 
 def last_usage(log: Log) -> Usage | None:
