@@ -133,12 +133,7 @@ app = create_app({})
 def test_the_react_page_chats(serve: t.Any, browser: webdriver.Chrome) -> None:
     source = (ROOT / "example_app" / "react" / "chat.jsx").read_text("utf-8")
     assert ("jsx", source) in blocks("ai-sdk")
-    address, public = serve(EXAMPLE)
-    build(source, public / "chat.js")
-    shutil.copy(ROOT / "example_app" / "react" / "index.html", public)
-    browser.get(f"{address}/page/index.html")
-    until(browser, "document.querySelector('button:enabled')")
-    browser.find_element(By.TAG_NAME, "input").send_keys("What is a cursor?\n")
+    ask_in_react(serve(EXAMPLE), browser, source, "What is a cursor?")
     until(browser, "document.querySelector('.assistant')?.textContent.includes('cursor')")
     # By script: the text above the button grows, and a pointer would miss it.
     stop = browser.find_element(By.XPATH, "//button[text()='Stop']")
@@ -155,14 +150,24 @@ HOOKS = [code for kind, code in blocks("react") if kind == "jsx"]
 def test_a_page_with_our_hooks_asks_and_shows_the_answer(
     serve: t.Any, browser: webdriver.Chrome, source: str
 ) -> None:
-    address, public = serve(application("react"))
+    ask_in_react(serve(application("react")), browser, source, "Hello")
+    until(browser, "document.getElementById('chat').textContent.includes('You said: Hello')")
+    assert not browser.find_elements(By.CSS_SELECTOR, "[role=alert]")
+
+
+def ask_in_react(
+    served: tuple[str, Path], browser: webdriver.Chrome, source: str, question: str
+) -> None:
+    """Open a page of one React component, and send a question.
+
+    :param served: Address of the server, and the folder of its pages.
+    """
+    address, public = served
     build(source, public / "chat.js")
     shutil.copy(ROOT / "example_app" / "react" / "index.html", public)
     browser.get(f"{address}/page/index.html")
     until(browser, "document.querySelector('button:enabled')")
-    browser.find_element(By.TAG_NAME, "input").send_keys("Hello\n")
-    until(browser, "document.getElementById('chat').textContent.includes('You said: Hello')")
-    assert not browser.find_elements(By.CSS_SELECTOR, "[role=alert]")
+    browser.find_element(By.TAG_NAME, "input").send_keys(f"{question}\n")
 
 
 def build(source: str, target: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import typing as t
 from collections.abc import Iterator
@@ -41,9 +40,3 @@ def diagnosed_at(url: str, app: Flask, silence: float) -> list[Finding]:
     most = t.cast(int, ext.settings.max_body_bytes)
     site = examine(url, token_for(app), silence=silence, body=most, origin=None)
     return list(diagnose(Subject(app, ext.settings, ext.mounts, site)))
-
-
-def accepts(port: int) -> bool:
-    """Whether a server listens at a port of this machine."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.doctor.here import accepts
-from tests.server.servers import free_port
-from tests.server.servers import wait_for
+from tests.nginx import running_nginx
 
-CONFIGURATION = """
-daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
-events {{ worker_connections 100; }}
-http {{
-  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};
-  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
-  server {{ listen 127.0.0.1:{port}; {locations} }}
-}}
-"""
 LOCATION = """
 location {path} {{
   proxy_pass http://127.0.0.1:{target}/;
@@ -37,34 +23,15 @@ GOOD = HTTP_1_1 + WHOLE_BODIES
 
 
 @contextmanager
-def running_nginx(folder: Path, locations: Mapping[str, tuple[int, str]]) -> Iterator[str]:
+def running_proxies(folder: Path, locations: Mapping[str, tuple[int, str]]) -> Iterator[str]:
     """Start nginx, and yield its URL.
 
     :param locations: Path → port of the application, and lines of the location. A path ends with a slash, and the
         application gets what comes after it.
     """
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert program is not None, "nginx is not installed: apt-get install nginx-light"
-    port = free_port()
     blocks = [
         LOCATION.format(path=path, target=target, lines=lines)
         for path, (target, lines) in locations.items()
     ]
-    file, log = folder / "nginx.conf", folder / "nginx.log"
-    file.write_text(CONFIGURATION.format(folder=folder, port=port, locations="".join(blocks)))
-    process = subprocess.Popen(
-        [program, "-e", str(log), "-c", str(file)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-    def listens() -> bool:
-        assert process.poll() is None, log.read_text()
-        return accepts(port)
-
-    try:
-        wait_for(listens, "nginx to listen")
+    with running_nginx(folder, "".join(blocks)) as port:
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()

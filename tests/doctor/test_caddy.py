@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.doctor.app import create_app
-from tests.doctor.here import accepts
 from tests.doctor.here import diagnosed_at
 from tests.doctor.here import served
 from tests.server.servers import ROOT
+from tests.server.servers import accepts
 from tests.server.servers import free_port
 from tests.server.servers import wait_for
 

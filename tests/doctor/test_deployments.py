@@ -18,14 +18,14 @@ import pytest
 from click.testing import CliRunner
 from flask.cli import FlaskGroup
 
-from tests.doctor.here import accepts
 from tests.doctor.nginx import GOOD
 from tests.doctor.nginx import HTTP_1_1
 from tests.doctor.nginx import WHOLE_BODIES
-from tests.doctor.nginx import running_nginx
+from tests.doctor.nginx import running_proxies
 from tests.lazy import LazyModule
 from tests.server.servers import NO_CONTROL_SOCKET
 from tests.server.servers import ROOT
+from tests.server.servers import accepts
 from tests.server.servers import free_port
 from tests.server.servers import wait_for
 from tests.stores.redis_server import RedisServer
@@ -121,7 +121,7 @@ def running(deployment: Deployment, folder: Path) -> Iterator[tuple[str, dict[st
         url = f"http://{deployment.host}:{port}"
         if deployment.nginx is not None:
             locations = {"/": (port, deployment.nginx)}
-            url = ended.enter_context(running_nginx(folder, locations))
+            url = ended.enter_context(running_proxies(folder, locations))
         yield f"{url}/ai", environ
 
 

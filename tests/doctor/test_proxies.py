@@ -15,7 +15,7 @@ from tests.doctor.here import diagnosed_at
 from tests.doctor.here import served
 from tests.doctor.nginx import GOOD
 from tests.doctor.nginx import HTTP_1_1
-from tests.doctor.nginx import running_nginx
+from tests.doctor.nginx import running_proxies
 
 SILENCE = 2.5
 
@@ -51,7 +51,7 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Finding
         targets = {name: (port, lines) for name, lines in PROXIES.items()}
         targets |= {BARE: (bare_port, GOOD), COLLECTING: (collecting_port, GOOD)}
         locations = {f"/{n}/": target for n, target in enumerate(targets.values())}
-        with running_nginx(tmp_path_factory.mktemp("nginx"), locations) as url:
+        with running_proxies(tmp_path_factory.mktemp("nginx"), locations) as url:
             urls = [f"{url}{path}ai" for path in locations]
             with ThreadPoolExecutor(len(urls)) as pool:
                 return dict(zip(targets, pool.map(diagnosed, urls), strict=True))

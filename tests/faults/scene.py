@@ -6,15 +6,14 @@ import contextlib
 import http.client
 import itertools
 import os
-import shutil
 import signal
-import subprocess
 import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
 
+from tests import nginx
 from tests.faults.client import Crowd
 from tests.faults.client import Net
 from tests.faults.client import Reader
@@ -39,21 +38,10 @@ CONFIG = {
     "LOG_EVENTS": None,
 }
 
-NGINX = """
-daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};
-  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{
-      proxy_pass http://127.0.0.1:{target};
-      proxy_http_version 1.1; proxy_set_header Connection ""; proxy_read_timeout 1h;
-    }}
-  }}
-}}
-"""
+LOCATION = """location / {{
+  proxy_pass http://127.0.0.1:{target};
+  proxy_http_version 1.1; proxy_set_header Connection ""; proxy_read_timeout 1h;
+}}"""
 
 
 @dataclass(frozen=True)
@@ -208,17 +196,10 @@ class Scene:
 
     def _front(self) -> int:
         """Start nginx before it."""
-        program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-        if program is None:
+        if nginx.PROGRAM is None:
             raise Unable("nginx is not installed")
-        port = free_port()
-        config = self.folder / "nginx.conf"
-        said = NGINX.format(folder=self.folder, port=port, target=self.service.port)
-        config.write_text(said)
-        process = subprocess.Popen([program, "-e", str(self.folder / "nginx.log"), "-c", config])
-        self._ended.callback(process.wait)
-        self._ended.callback(process.kill)
-        return port
+        location = LOCATION.format(target=self.service.port)
+        return self._ended.enter_context(nginx.running_nginx(self.folder, location))
 
     def _is_calm(self) -> bool:
         assert self.service.process.poll() is None, self.service.output()

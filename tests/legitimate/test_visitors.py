@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +12,9 @@ import pytest
 
 from tests.legitimate.app import WORDS
 from tests.legitimate.visitor import Visitor
+from tests.nginx import running_nginx
 from tests.server.servers import ROOT
 from tests.server.servers import Server
-from tests.server.servers import free_port
-from tests.server.servers import wait_for
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(200)]
 
@@ -27,46 +23,14 @@ CUTS = 10
 
 SNIPPET = re.compile(r"^```nginx\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-NGINX = """
-daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder};
-  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
-  {limits}
-  server {{ listen 127.0.0.1:{port}; {location} }}
-}}
-"""
-
 
 @contextmanager
 def nginx(folder: Path, target: int) -> Iterator[int]:
     """nginx as the deployment page configures it, before the server on a port."""
-    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin")
-    if program is None:
-        pytest.fail(
-            "nginx is not installed. On Debian: apt-get install nginx-light.", pytrace=False
-        )
     limits, location = SNIPPET.findall((ROOT / "docs/deploy.md").read_text("utf-8"))
-    location, port = location.replace("127.0.0.1:8080", f"127.0.0.1:{target}"), free_port()
-    config = folder / "nginx.conf"
-    text = NGINX.format(folder=folder, port=port, limits=limits, location=location)
-    config.write_text(text, "utf-8")
-    process = subprocess.Popen([program, "-e", str(folder / "nginx.log"), "-c", str(config)])
-    try:
-        wait_for(lambda: accepts(port), "nginx to start")
+    location = location.replace("127.0.0.1:8080", f"127.0.0.1:{target}")
+    with running_nginx(folder, location, limits) as port:
         yield port
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
 
 
 def visit(port: int, count: int) -> list[Visitor]:

@@ -137,11 +137,16 @@ class Server:
     def _ready(self) -> bool:
         if self.process.poll() is not None:
             raise AssertionError(f"{self.kind} did not start:\n{self.output()}")
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 0.2).close()
-        except OSError:
-            return False
-        return True
+        return accepts(self.port)
+
+
+def accepts(port: int) -> bool:
+    """Whether a server listens at a port of this machine."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def facts_in(file: Path, fact: str, run: str | None = None) -> list[dict[str, t.Any]]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import sys
-import types
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,32 +14,20 @@ from flask_aistream.testing import Gate
 from flask_aistream.testing import Script
 from flask_aistream.testing import StreamClient
 from tests.runs.support import until
-
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "billing.md"
+from tests.web.recipes import client_of
+from tests.web.recipes import recipe_of
 
 
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[t.Any]:
-    code = t.cast(
-        "re.Match[str]", re.search(r"^```python\n(.*?)^```$", PAGE.read_text(), re.S | re.M)
-    )
-    module = types.ModuleType("billing_recipe")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    source = code[1].replace("sqlite:///charges", f"sqlite:///{tmp_path}/charges")
-    exec(compile(source, str(PAGE), "exec"), module.__dict__)
+    module = recipe_of("billing", "charges", tmp_path, monkeypatch)
     yield module
     run_ended.disconnect(module.charge)
 
 
 @pytest.fixture
 def client(recipe: t.Any) -> Iterator[FlaskClient]:
-    app = recipe.create_app()
-    client = app.test_client()
-    with client.session_transaction() as session:
-        session["user"] = "ann"
-    yield client
-    with app.app_context():
-        recipe.db.engine.dispose()
+    yield from client_of(recipe, "ann")
 
 
 def charges(recipe: t.Any, client: FlaskClient, count: int) -> list[t.Any]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-import types
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,38 +12,24 @@ from flask.testing import FlaskClient
 
 from flask_aistream import run_ended
 from tests.runs.support import until
+from tests.web.recipes import PAGES
+from tests.web.recipes import client_of
+from tests.web.recipes import log_in
+from tests.web.recipes import recipe_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "conversations.md"
 CHAT = "holiday"
 
 
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[t.Any]:
-    """The module of the page's first block, with its database in a folder of its own."""
-    code = t.cast(
-        "re.Match[str]", re.search(r"^```python\n(.*?)^```$", PAGE.read_text(), re.S | re.M)
-    )
-    module = types.ModuleType("conversations_recipe")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    source = code[1].replace("sqlite:///conversations", f"sqlite:///{tmp_path}/conversations")
-    exec(compile(source, str(PAGE), "exec"), module.__dict__)
+    module = recipe_of("conversations", "conversations", tmp_path, monkeypatch)
     yield module
     run_ended.disconnect(module.store)
 
 
 @pytest.fixture
 def client(recipe: t.Any) -> Iterator[FlaskClient]:
-    app = recipe.create_app()
-    client = app.test_client()
-    log_in(client, "ann")
-    yield client
-    with app.app_context():
-        recipe.db.engine.dispose()
-
-
-def log_in(client: FlaskClient, user: str) -> None:
-    with client.session_transaction() as session:
-        session["user"] = user
+    yield from client_of(recipe, "ann")
 
 
 def ask(client: FlaskClient, **body: t.Any) -> str:
@@ -93,7 +77,7 @@ def test_a_repeated_delivery_changes_nothing(recipe: t.Any, client: FlaskClient)
 
 
 def test_the_two_functions_take_twenty_lines() -> None:
-    code = PAGE.read_text()
+    code = (PAGES / "conversations.md").read_text()
     functions = [
         re.search(rf"^def {name}\(.*?(?=\n\n\n)", code, re.S | re.M)
         for name in ("messages", "store")
