@@ -16,6 +16,7 @@ from tests.browser.conftest import Page
 from tests.browser.scripted import ScriptedServer
 from tests.browser.tales import texts_of
 from tests.server.servers import Server
+from tests.server.servers import is_busy
 from tests.server.servers import wait_for
 
 pytestmark = pytest.mark.server
@@ -146,7 +147,7 @@ class TestAnswers:
 
 def stop_limit() -> float:
     """Seconds in which a stop takes effect. Beside other tests, the browser itself may be late."""
-    return 0.3 if os.getloadavg()[0] < 1.5 * (os.cpu_count() or 1) else 10.0
+    return 10.0 if is_busy() else 0.3
 
 
 class TestStop:

@@ -122,6 +122,7 @@ def test_an_unknown_chat_has_nothing_to_resume_and_no_error(played: Played) -> N
 
 def test_a_chat_is_stopped_by_its_id(played: Played) -> None:
     got = played["stop"]
+    assert "thrown" not in got, got["thrown"]
     assert got["stopped"]["stopped"] is True
     assert got["again"]["stopped"] is False
     assert (got["status"], got["rest"]) == ("ready", 204)
