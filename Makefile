@@ -4,6 +4,9 @@ PYTHON ?= python3
 PORT ?= 8080
 # Tests of servers mostly wait for processes and deadlines: four workers keep two cores busy.
 TESTERS ?= 4
+# Tests of a module run in one process. A process that crashes ends the session: xdist hands the rest of its module to
+# nobody, and waits for it.
+MODULES := --dist loadscope --no-loadscope-reorder --max-worker-restart 0
 
 BIN := .venv/bin
 BENCH := .venv-bench/bin/python -m benchmarks
@@ -30,11 +33,11 @@ libraries:
 
 # Everything except the tests marked nightly.
 test: .venv/dev clients
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(TESTERS) $(MODULES) $(ARGS)
 
 # Pure layers and units; under a minute.
 quick: .venv/dev
-	$(BIN)/python -m pytest -n 2 --dist loadscope $(QUICK) $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadscope --max-worker-restart 0 $(QUICK) $(ARGS)
 
 # The first two interrupt threads at any instruction, and a thread that is interrupted within the tracer keeps the
 # tracer's lock. The third counts allocations, and the tracer allocates.
@@ -46,7 +49,7 @@ UNTRACEABLE := $(addprefix --deselect tests/,runs/test_termination.py::test_all_
 # tracer blocks ends its process after a minute.
 coverage: .venv/dev
 	@tools/apt.sh redis-server=redis-server openssl=openssl
-	$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term --cov-report=html \
+	$(BIN)/python -m pytest -n 2 --dist loadscope --max-worker-restart 0 --cov --cov-report=term --cov-report=html \
 	    --timeout-method thread $(UNTRACEABLE) $(QUICK) tests/stores tests/upstream tests/cli $(ARGS)
 
 # The tests that are too slow for `make test`. Each server gets an interpreter of its own; see tests/forkserver.py.
@@ -54,7 +57,7 @@ nightly: .venv/dev clients
 	@tools/apt.sh apache2=apache2 caddy=caddy
 	@test -e /usr/lib/apache2/modules/mod_wsgi.so || tools/apt.sh mod_wsgi=libapache2-mod-wsgi-py3 || true
 	@tools/install.sh .venv -e ".[servers]"
-	FRESH_INTERPRETERS=1 $(BIN)/python -m pytest -n $(TESTERS) --dist loadscope --no-loadscope-reorder -m nightly $(ARGS)
+	FRESH_INTERPRETERS=1 $(BIN)/python -m pytest -n $(TESTERS) $(MODULES) -m nightly $(ARGS)
 
 # A hundred thousand random requests and values for every parser and route; about ten minutes. SEED repeats a run.
 FUZZED := $(addprefix tests/security/test_,openapi.py parsers.py requests.py sockets.py)

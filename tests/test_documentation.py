@@ -85,10 +85,10 @@ def test_every_page_with_snippets_has_a_test() -> None:
     ],
 )
 def test_a_fragment_runs_in_an_application(
-    page: str, code: str, upstream: Upstream, capsys: pytest.CaptureFixture[str]
+    page: str, code: str, upstream: Upstream, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     before = dict(run_ended.receivers)
-    names = names_of_an_application(upstream)
+    names = names_of_an_application(upstream, tmp_path)
     app, ai = names["app"], names["ai"]
     if "@ai.provider" not in code:
         ai.provider(name="chat")(lambda request: iter(["Hello"]))
@@ -113,7 +113,7 @@ def test_a_fragment_runs_in_an_application(
         names["client"].close()
 
 
-def names_of_an_application(upstream: Upstream) -> dict[str, t.Any]:
+def names_of_an_application(upstream: Upstream, folder: Path) -> dict[str, t.Any]:
     """What an application has before it reads the documentation."""
     import json
 
@@ -124,7 +124,7 @@ def names_of_an_application(upstream: Upstream) -> dict[str, t.Any]:
 
     app = Flask("documented")
     app.config["SECRET_KEY"] = "known"
-    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{folder}/data.sqlite"
     db = SQLAlchemy(app)
     ai = AIStream()
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Mapping
+from pathlib import Path
 
 from tests.server.servers import DEADLINE
 from tests.server.servers import NO_CONTROL_SOCKET
@@ -17,6 +18,11 @@ from tests.server.servers import free_port
 from tests.server.servers import wait_for
 
 KEYS = ("OPENAI_", "ANTHROPIC_", "AISTREAM_")
+
+
+def environ_in(folder: Path) -> dict[str, str]:
+    """Where the application keeps conversations: in a file, since threads cannot share a database in memory."""
+    return {"EXAMPLE_DATABASE": f"sqlite:///{folder}/conversations.sqlite"}
 
 
 class Gunicorn:
@@ -31,6 +37,7 @@ class Gunicorn:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self._log = tempfile.TemporaryFile("w+")
+        self._folder = tempfile.TemporaryDirectory()
         clean = {name: value for name, value in os.environ.items() if not name.startswith(KEYS)}
         command = [
             sys.executable,
@@ -49,7 +56,7 @@ class Gunicorn:
             env={
                 **clean,
                 "PYTHONPATH": str(ROOT),
-                "EXAMPLE_DATABASE": "sqlite://",
+                **environ_in(Path(self._folder.name)),
                 **(environ or {}),
             },
             stdout=self._log,
@@ -67,6 +74,7 @@ class Gunicorn:
             self._process.wait()
         log = self._read_log()
         self._log.close()
+        self._folder.cleanup()
         assert "Traceback" not in log, log
 
     def _answers(self) -> bool:

@@ -6,6 +6,7 @@ import threading
 import typing as t
 from collections.abc import Callable
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome
@@ -18,6 +19,7 @@ from tests.example.chat import Chat
 from tests.example.conftest import SAID
 from tests.example.conftest import STORY
 from tests.example.serving import Gunicorn
+from tests.example.serving import environ_in
 from tests.network import Proxy
 from tests.server.servers import wait_for
 from tests.upstream.server import Upstream
@@ -167,10 +169,11 @@ def test_new_chat_asks_stops_what_is_going_on_and_begins_again(
 
 
 @pytest.fixture
-def choosing(upstream: Upstream) -> Iterator[str]:
+def choosing(upstream: Upstream, tmp_path: Path) -> Iterator[str]:
     """The application with two models, of which the first one refuses its key."""
     models = f"error-401,{STORY}"
-    app = create_app({"OPENAI_BASE_URL": f"{upstream.url}/v1", "OPENAI_MODEL": models})
+    model = {"OPENAI_BASE_URL": f"{upstream.url}/v1", "OPENAI_MODEL": models}
+    app = create_app(model | environ_in(tmp_path))
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

@@ -16,6 +16,7 @@ from example_app.conversations.database import db
 from example_app.models.base import Model
 from flask_aistream import ChatRequest
 from flask_aistream import SourceUrl
+from tests.example.serving import environ_in
 from tests.server.servers import wait_for
 
 CHAT = "holiday"
@@ -37,7 +38,7 @@ def model() -> Model:
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     monkeypatch.setattr("example_app.choose", lambda environ: [model()])
-    app = create_app({"EXAMPLE_DATABASE": f"sqlite:///{tmp_path}/test.sqlite", "SECRET_KEY": "x"})
+    app = create_app({**environ_in(tmp_path), "SECRET_KEY": "x"})
     yield app
     with app.app_context():
         db.engine.dispose()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome
@@ -24,11 +23,10 @@ SHOTS = os.environ.get("SCREENSHOTS")
 
 
 @pytest.fixture
-def server(upstream: Upstream, tmp_path: Path, libraries: None) -> Iterator[Gunicorn]:
+def server(upstream: Upstream, libraries: None) -> Iterator[Gunicorn]:
     environ = {
         "OPENAI_BASE_URL": f"{upstream.url}/v1",
         "OPENAI_MODEL": STORY,
-        "EXAMPLE_DATABASE": f"sqlite:///{tmp_path}/conversations.sqlite",
     }
     server = Gunicorn(environ)
     yield server

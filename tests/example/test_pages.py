@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from flask.testing import FlaskClient
 
 from example_app import create_app
+from tests.example.serving import environ_in
 
 
 @pytest.fixture(scope="module")
-def client() -> FlaskClient:
-    return create_app({}).test_client()
+def client(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
+    folder = tmp_path_factory.mktemp("data")
+    return create_app(environ_in(folder)).test_client()
 
 
 @pytest.mark.parametrize("path", ["/", "/plain", "/manual/README.md", "/manual/nothing.md"])
@@ -53,9 +57,9 @@ def test_a_question_is_escaped_and_a_model_named(client: FlaskClient) -> None:
     assert "What happens when the connection is lost?" in text
 
 
-def test_only_the_demo_has_a_playground() -> None:
-    demo = create_app({"EXAMPLE_PLAYGROUND": "1", "EXAMPLE_DATABASE": "sqlite://"}).test_client()
-    public = create_app({"EXAMPLE_DATABASE": "sqlite://"}).test_client()
+def test_only_the_demo_has_a_playground(tmp_path: Path) -> None:
+    demo = create_app({"EXAMPLE_PLAYGROUND": "1", **environ_in(tmp_path)}).test_client()
+    public = create_app(environ_in(tmp_path)).test_client()
     for path in ("/ai/playground", "/playground"):
         assert (demo.get(path).status_code, public.get(path).status_code) == (200, 404)
     link = 'href="/ai/playground"'
