@@ -32,6 +32,7 @@ from flask_aistream.errors import RunNotFound
 from flask_aistream.errors import Unavailable
 from flask_aistream.protocols.base import WireProtocol
 from flask_aistream.protocols.wire import dumps
+from flask_aistream.server.detect import patched_by_gevent
 from flask_aistream.server.gunicorn import close_after
 from flask_aistream.web.extension import current_request
 from flask_aistream.web.extension import extension
@@ -92,10 +93,15 @@ class StreamResponse(Response):
 
 
 class LastResponse(Response):
-    """A response that is the last one on its connection."""
+    """A response that is the last one on its connection, where an idle connection takes the place of another.
+
+    Under threads it takes none, and gunicorn's gthread worker accepts nobody for two seconds while it waits for the
+    client to close, too.
+    """
 
     def __call__(self, environ: t.Any, start_response: t.Any) -> t.Iterable[bytes]:
-        close_after(start_response)
+        if patched_by_gevent():
+            close_after(start_response)
         return super().__call__(environ, start_response)
 
 
@@ -199,8 +205,8 @@ def unavailable_response(protocol: WireProtocol, error: Unavailable) -> Response
     """The refusal of a request that may succeed later.
 
     An ``EventSource`` never tries again after another status than 200. It gets a stream of one event, ``waiting``, and
-    the time after which it reconnects by itself. The connection is closed: a flood of requests that are refused, and
-    kept alive, would take the places of others.
+    the time after which it reconnects by itself. Under gevent the connection is closed: a flood of requests that are
+    refused, and kept alive, would take the places of others.
     """
     if not (protocol.resumable and is_event_source(current_request())):
         return t.cast(Response, LastResponse.force_type(aistream_error(protocol, error)))
