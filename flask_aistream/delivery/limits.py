@@ -44,6 +44,12 @@ class ConnectionLimits:
         """Number of open connections."""
         return self._count
 
+    @property
+    def half_taken(self) -> bool:
+        """Whether more than half of the places of this process are taken: a connection is to be closed after its
+        response then, as streams of one run end together, and keep the places while their clients are idle."""
+        return self._limit is not None and self._count * 2 > self._limit
+
     def acquire(
         self, owner: str | None, address: str | None = None, *, resumes: bool = False
     ) -> ConnectionSlot:

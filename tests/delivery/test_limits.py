@@ -80,3 +80,13 @@ def test_the_last_tenth_of_the_connections_is_for_resuming() -> None:
         limited.acquire(None, resumes=True)
     started.pop().release()
     limited.acquire(None, resumes=True)
+
+
+def test_a_process_knows_when_more_than_half_of_its_places_are_taken() -> None:
+    for limit, halves in ((4, [False, False, True]), (None, [False] * 3)):
+        limited = limits(limit=limit)
+        taken = []
+        for _ in range(3):
+            limited.acquire(None)
+            taken.append(limited.half_taken)
+        assert taken == halves

@@ -112,4 +112,5 @@ def call(url: str, path: str, body: t.Any = None, **headers: str) -> tuple[int, 
     """Status and JSON of one request."""
     stream = Stream(url, path, body, receives=0, **headers)
     data = stream.response.read()
+    stream.leave()
     return stream.status, json.loads(data) if data else None
