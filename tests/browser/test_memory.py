@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
+import pytest
 from selenium import webdriver
 
 from tests.browser.conftest import Page
@@ -60,6 +61,7 @@ def heap(browser: webdriver.Chrome) -> int:
     return int(t.cast(t.Any, browser.execute_cdp_cmd("Runtime.getHeapUsage", {}))["usedSize"])
 
 
+@pytest.mark.nightly
 def test_six_hundred_runs_leave_nothing_behind(blank: Page) -> None:
     """Finished, stopped and left ones, each in an element that is removed."""
     blank.run(WORK + f"await work({WARM_UP});")

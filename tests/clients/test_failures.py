@@ -115,13 +115,18 @@ def openai_agents(sdks: SDKs, kind: str, way: str) -> Ask:
 
 
 Client = Callable[[SDKs, str, str], Ask]
-CLIENTS: list[tuple[Client, str, str]] = [
-    (client, kind, way)
-    for client in (openai_python, langchain, pydantic_agent, openai_agents)
-    for kind in ("chat", "responses")
-    for way in ("whole", "streaming")
+CLIENTS = [
+    *(
+        pytest.param(
+            client, kind, way, marks=() if client is openai_python else pytest.mark.nightly
+        )
+        for client in (openai_python, langchain, pydantic_agent, openai_agents)
+        for kind in ("chat", "responses")
+        for way in ("whole", "streaming")
+    ),
+    pytest.param(openai_python, "chat", "helper"),
+    pytest.param(openai_python, "responses", "helper"),
 ]
-CLIENTS += [(openai_python, "chat", "helper"), (openai_python, "responses", "helper")]
 
 
 def calls(url: str) -> dict[str, int]:

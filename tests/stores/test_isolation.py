@@ -325,6 +325,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.nightly
 def test_a_process_whose_hub_is_busy_is_alive_and_a_stopped_one_is_dead(
     redis: Stores, server: RedisServer
 ) -> None:

@@ -35,6 +35,7 @@ class TestSqliteAcrossProcesses(AcrossContract):
     pass
 
 
+@pytest.mark.nightly
 def test_a_file_whose_runs_were_forgotten_becomes_short_again(
     stores: Stores, tmp_path: Path
 ) -> None:

@@ -28,6 +28,9 @@ from tests.workers.workers import Workers
 
 pytestmark = pytest.mark.server
 
+BOOT_SECONDS = 45.0
+"""Of a Celery worker and its children: it imports the application, Celery and Kombu, on a busy machine."""
+
 NOTICE_SECONDS = 5.0
 STOP_SECONDS = 1.0
 COUNT = {"prompt": "?", "n": 300, "pause": 0.01}
@@ -53,7 +56,7 @@ class CeleryWorker:
         return self._output.read().decode("utf-8", "replace")
 
     def wait_ready(self) -> None:
-        wait_for(self._ready, "the Celery worker")
+        wait_for(self._ready, "the Celery worker", BOOT_SECONDS)
 
     def stop(self) -> None:
         if self.process.poll() is None:

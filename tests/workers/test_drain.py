@@ -105,7 +105,7 @@ STAYING: list[t.Any] = [
         id="nobody yet",
         marks=pytest.mark.nightly,
     ),
-    pytest.param(2, None, (), hup, id="nobody else knows the run"),
+    pytest.param(2, None, (), hup, id="nobody else knows the run", marks=pytest.mark.nightly),
 ]
 
 
