@@ -4,8 +4,8 @@ PYTHON ?= python3
 PORT ?= 8080
 # Tests of servers mostly wait for processes and deadlines: four workers keep two cores busy.
 TESTERS ?= 4
-# Tests of a module run in one process. A process that crashes ends the session: xdist hands the rest of its module to
-# nobody, and waits for it.
+# The tests of a module run in one process. A process that crashes ends the session: if xdist replaced it, the session
+# would wait for ever for the rest of its module.
 MODULES := --dist loadscope --no-loadscope-reorder --max-worker-restart 0
 
 BIN := .venv/bin
