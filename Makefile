@@ -37,7 +37,7 @@ test: .venv/dev clients
 
 # Pure layers and units; under a minute.
 quick: .venv/dev
-	$(BIN)/python -m pytest -n 2 --dist loadscope --max-worker-restart 0 $(QUICK) $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(MODULES) $(QUICK) $(ARGS)
 
 # The first two interrupt threads at any instruction, and a thread that is interrupted within the tracer keeps the
 # tracer's lock. The third counts allocations, and the tracer allocates.
@@ -49,7 +49,7 @@ UNTRACEABLE := $(addprefix --deselect tests/,runs/test_termination.py::test_all_
 # tracer blocks ends its process after a minute.
 coverage: .venv/dev
 	@tools/apt.sh redis-server=redis-server openssl=openssl
-	$(BIN)/python -m pytest -n 2 --dist loadscope --max-worker-restart 0 --cov --cov-report=term --cov-report=html \
+	$(BIN)/python -m pytest -n 2 $(MODULES) --cov --cov-report=term --cov-report=html \
 	    --timeout-method thread $(UNTRACEABLE) $(QUICK) tests/stores tests/upstream tests/cli $(ARGS)
 
 # The tests that are too slow for `make test`. Each server gets an interpreter of its own; see tests/forkserver.py.

@@ -46,8 +46,7 @@ class ConnectionLimits:
 
     @property
     def half_taken(self) -> bool:
-        """Whether more than half of the places of this process are taken: a connection is to be closed after its
-        response then, as streams of one run end together, and keep the places while their clients are idle."""
+        """Whether more than half of the places of this process are taken."""
         return self._limit is not None and self._count * 2 > self._limit
 
     def acquire(

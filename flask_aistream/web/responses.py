@@ -73,6 +73,7 @@ def stream_response(protocol: WireProtocol, delivery: Delivery, run_id: str) -> 
     response = StreamResponse(body, content_type=protocol.content_type, headers=headers)
     # A generator that was never iterated runs no code when it is closed.
     response.call_on_close(delivery.close)
+    # The readers of one run end together, and would keep the places while their connections are idle.
     response.is_last = extension().process.limits.half_taken
     return response
 
@@ -112,8 +113,8 @@ class LastResponse(Response):
 def make_last(start_response: t.Any) -> None:
     """Close the connection after the response, where an idle connection takes the place of another.
 
-    Under threads it takes none, and gunicorn's gthread worker accepts nobody for two seconds while it waits for the
-    client to close, too.
+    Under threads it takes none. gunicorn's gthread worker waits up to two seconds for the client to close, too, and
+    accepts no connection meanwhile.
     """
     if patched_by_gevent():
         close_after(start_response)

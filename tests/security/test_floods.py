@@ -58,7 +58,7 @@ PROMPT = b'{"prompt": "Hi"}'
 def test_half_sent_bodies_hold_nothing_but_their_connections(
     attacked: Attacked, count: int
 ) -> None:
-    with attacked.attack(requests=count), connections(attacked) as connect:
+    with attacked.attack(), connections(attacked) as connect:
         half = request("/ai/chat", PROMPT[:8], length=len(PROMPT))
         slow = [connect(half) for _ in range(count)]
         assert {here.recv(12)[9:12] for here in slow} == {b"408"}

@@ -769,9 +769,8 @@ class World:
 
     def deliver(self, process: SimProcess, ended: RunEnded) -> None:
         run_id = ended.run.id
-        if self.now - process.paused_until < max(
-            RECOVER_SECONDS
-        ):  # Others may still take it for dead.
+        awake = self.now - process.paused_until
+        if awake < max(RECOVER_SECONDS):  # Others may still take it for dead.
             self.repeatable.add(run_id)
         self.called[run_id] = self.called.get(run_id, 0) + 1
         how = self.receiver.get(run_id)
